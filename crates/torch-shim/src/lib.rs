@@ -1,0 +1,1 @@
+//! The parts of libtorch that tch does not bind.
