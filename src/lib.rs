@@ -1,1 +1,6 @@
-//! sconce.
+//! sconce serves TorchScript models over HTTP.
+#![forbid(unsafe_code)]
+
+pub mod engine;
+pub mod inference;
+pub mod tensor;

@@ -1,0 +1,18 @@
+//! What travels through the service: references, specifications, requests, answers and errors.
+//!
+//! Plain types and their checks. No wire format, no thread, no library of tensors: every room may
+//! name this one, and it names only `tensor`.
+
+mod error;
+mod name;
+mod reply;
+mod request;
+mod response;
+mod spec;
+
+pub use error::{ErrorCode, InferError};
+pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
+pub use reply::{Pending, Reply, reply};
+pub use request::{Context, InferRequest, NamedTensor, TraceParent, ValidRequest};
+pub use response::{InferResponse, RowLabel, Timings};
+pub use spec::{Batching, ModelSpec, TensorSpec};
