@@ -92,6 +92,15 @@ pub struct InferError {
     pub code: ErrorCode,
     /// One line: lowercase, no full stop.
     pub message: Cow<'static, str>,
+    /// When trying again may help.
+    pub retry_after: Option<Duration>,
+    /// What else is known; boxed, because every fallible function carries room for an error.
+    pub details: Box<ErrorDetails>,
+}
+
+/// The parts of a report that only some failures have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ErrorDetails {
     /// The model that was asked, when it is known to exist.
     pub model: Option<String>,
     /// The input tensor at fault.
@@ -100,40 +109,34 @@ pub struct InferError {
     pub expected: Option<String>,
     /// What came.
     pub got: Option<String>,
-    /// When trying again may help.
-    pub retry_after: Option<Duration>,
 }
 
 impl InferError {
     /// A report with nothing but its code and message.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        let message = message.into();
-        Self {
-            code,
-            message,
-            model: None,
-            input: None,
-            expected: None,
-            got: None,
-            retry_after: None,
-        }
+        Self { code, message: message.into(), retry_after: None, details: Box::default() }
     }
 
     /// A tensor that is not what the model takes.
     pub fn invalid_input(input: impl Into<String>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { input: Some(input.into()), ..Self::new(ErrorCode::InvalidInput, message) }
+        let mut error = Self::new(ErrorCode::InvalidInput, message);
+        error.details.input = Some(input.into());
+        error
     }
 
     /// Adds what would have been right and what came.
     #[must_use]
-    pub fn with_mismatch(self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
-        Self { expected: Some(expected.to_string()), got: Some(got.to_string()), ..self }
+    pub fn with_mismatch(mut self, expected: impl fmt::Display, got: impl fmt::Display) -> Self {
+        self.details.expected = Some(expected.to_string());
+        self.details.got = Some(got.to_string());
+        self
     }
 
     /// Adds the model that was asked.
     #[must_use]
-    pub fn with_model(self, model: impl fmt::Display) -> Self {
-        Self { model: Some(model.to_string()), ..self }
+    pub fn with_model(mut self, model: impl fmt::Display) -> Self {
+        self.details.model = Some(model.to_string());
+        self
     }
 
     /// Adds after how long trying again may help.

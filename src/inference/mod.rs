@@ -10,7 +10,7 @@ mod request;
 mod response;
 mod spec;
 
-pub use error::{ErrorCode, InferError};
+pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, TraceParent, ValidRequest};
