@@ -27,6 +27,12 @@ def to_bytes(module: torch.jit.ScriptModule) -> bytes:
     return buffer.getvalue()
 
 
+def read(archive: bytes, end: str) -> bytes:
+    """The record whose name ends so."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as records:
+        return records.read(next(n for n in records.namelist() if n.endswith(end)))
+
+
 def repack(archive: bytes, replace: dict[str, bytes] | None = None) -> bytes:
     """`replace` gives records by the end of their name another content, for the broken fixtures."""
     replace = replace or {}
