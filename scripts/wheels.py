@@ -268,7 +268,9 @@ def _download_by_pip(wheel: Wheel, part: pathlib.Path) -> None:
 
 
 class Progress:
-    """One line that is written over on a terminal; a line for every quarter elsewhere."""
+    """One line that is written over on a terminal; elsewhere a line for every quarter of a big file."""
+
+    BIG_BYTES = 100_000_000
 
     def __init__(self, name: str, have: int, total: int):
         self.name, self.done, self.total = name, have, total
@@ -283,13 +285,15 @@ class Progress:
         if self.terminal and now - self.shown > 0.2:
             self.shown = now
             print(f"\r{self._line()}\033[K", end="", file=sys.stderr, flush=True)
-        elif not self.terminal and quarter > self.shown:
+        elif not self.terminal and self.total > self.BIG_BYTES and quarter > self.shown:
             self.shown = quarter
             say(self._line())
 
     def end(self) -> None:
         if self.terminal:
             say(f"\r{self._line()}\033[K")
+        elif self.total <= self.BIG_BYTES:
+            say(self._line())
 
     def _line(self) -> str:
         elapsed = max(time.monotonic() - self.started, 1e-3)
