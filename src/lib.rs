@@ -3,5 +3,6 @@
 
 pub mod engine;
 pub mod inference;
+pub mod scheduler;
 pub mod telemetry;
 pub mod tensor;
