@@ -1,8 +1,9 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
-pub mod engine;
-pub mod inference;
-pub mod scheduler;
-pub mod telemetry;
 pub mod tensor;
+pub mod inference;
+pub mod telemetry;
+pub mod engine;
+pub mod scheduler;
+pub mod protocol;
