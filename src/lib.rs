@@ -1,6 +1,7 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod tensor;
 pub mod inference;
 pub mod telemetry;
