@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod shutdown;
 pub mod tensor;
 pub mod inference;
 pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
 pub mod protocol;
+pub mod http;
