@@ -1,1 +1,4 @@
 //! sconce.
+
+pub mod http;
+pub mod shutdown;
