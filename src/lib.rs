@@ -3,6 +3,9 @@
 
 pub mod cli;
 pub mod config;
-pub mod engine;
-pub mod inference;
 pub mod tensor;
+pub mod inference;
+pub mod telemetry;
+pub mod engine;
+pub mod scheduler;
+pub mod protocol;
