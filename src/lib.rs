@@ -3,9 +3,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod shutdown;
 pub mod tensor;
 pub mod inference;
 pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
 pub mod protocol;
+pub mod http;
