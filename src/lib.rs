@@ -1,6 +1,7 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod shutdown;
 pub mod tensor;
