@@ -5,3 +5,4 @@ pub mod engine;
 pub mod inference;
 pub mod protocol;
 pub mod tensor;
+pub mod transform;
