@@ -9,5 +9,6 @@ pub mod inference;
 pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
+pub mod transform;
 pub mod protocol;
 pub mod http;
