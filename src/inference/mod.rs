@@ -3,6 +3,7 @@
 //! Plain types and their checks. No wire format, no thread, no library of tensors: every room may
 //! name this one, and it names only `tensor`.
 
+mod budget;
 mod error;
 mod name;
 mod reply;
@@ -11,6 +12,7 @@ mod response;
 mod spec;
 mod trace;
 
+pub use budget::{ByteBudget, ByteLease};
 pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
 pub use reply::{Pending, Reply, reply};
