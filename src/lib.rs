@@ -3,4 +3,5 @@
 
 pub mod engine;
 pub mod inference;
+pub mod repository;
 pub mod tensor;

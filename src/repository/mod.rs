@@ -1,0 +1,5 @@
+//! Models.
+
+pub mod layout;
+pub mod manifest;
+pub mod policy;
