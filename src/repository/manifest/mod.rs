@@ -7,6 +7,7 @@ mod reader;
 mod value;
 
 pub use reader::{ManifestError, Problem};
+pub(super) use value::are_labels;
 
 use super::policy::VersionPolicy;
 use crate::engine::Device;

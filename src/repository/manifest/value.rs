@@ -129,7 +129,7 @@ pub(super) fn labels(value: &DeValue<'_>, most: usize) -> Option<Vec<Arc<str>>> 
 }
 
 /// Whether these can tell classes apart.
-pub(super) fn are_labels(labels: &[Arc<str>], most: usize) -> bool {
+pub(in crate::repository) fn are_labels(labels: &[Arc<str>], most: usize) -> bool {
     let different: HashSet<_> = labels.iter().collect();
     (1..=most).contains(&labels.len()) && different.len() == labels.len()
 }
