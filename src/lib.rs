@@ -4,4 +4,5 @@
 pub mod engine;
 pub mod inference;
 pub mod repository;
+pub mod telemetry;
 pub mod tensor;
