@@ -85,9 +85,11 @@ fn looks_like_a_model(path: &Path) -> bool {
     if path.join(MANIFEST_FILE).exists() || path.join(MODEL_FILE).exists() {
         return true;
     }
-    // A folder that cannot be read is no model by its looks, but hiding it would be worse than
-    // reporting it.
-    folders(path).map_or(true, |names| names.iter().any(|name| is_number(name)))
+    match folders(path) {
+        Ok(names) => names.iter().any(|name| is_number(name)),
+        // Hiding a folder that cannot be read would be worse than reporting it.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 fn read_model(name: ModelName, path: PathBuf, ignored: &mut Vec<String>) -> ModelFolder {

@@ -3,6 +3,7 @@
 use super::manifest::{DeviceChoice, Manifest};
 use crate::engine::Device;
 use crate::inference::ModelName;
+use crate::transform::Postprocess;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -65,7 +66,7 @@ impl Default for Defaults {
             max_rows: 1024,
             max_body_bytes: 16 << 20,
             timeout: Duration::from_secs(30),
-            top: 5,
+            top: Postprocess::DEFAULT_TOP,
             stuck_grace: Duration::from_secs(5),
             max_stuck: 2,
         }

@@ -41,7 +41,9 @@ impl Source {
                     .map_err(|error| format!("{name}/{path}: {error}"))?;
                 let labels: Vec<Arc<str>> = text.lines().map(Arc::from).collect();
                 if !are_labels(&labels, usize::MAX) {
-                    return Err(format!("{name}/{path}: expected different labels, one a line"));
+                    return Err(format!(
+                        "{name}/{path}: expected two or more different labels, one a line"
+                    ));
                 }
                 (Some(labels), Some(text))
             }
@@ -56,6 +58,11 @@ impl Source {
         }
         let digest = hex(&hash.finalize());
         Ok(Self { manifest, labels, sample: sample.map(Arc::from), digest })
+    }
+
+    /// Whether the server is to be ready only with this model.
+    pub(super) fn is_required(&self) -> bool {
+        self.manifest.required != Some(false)
     }
 }
 

@@ -12,6 +12,7 @@ pub(super) use value::are_labels;
 use super::policy::VersionPolicy;
 use crate::engine::Device;
 use crate::inference::TensorSpec;
+use crate::transform::Activation;
 use reader::{Reader, Section};
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -62,18 +63,6 @@ pub enum DeviceChoice {
     Auto,
     /// Here, or not at all.
     Only(Device),
-}
-
-/// What an output's numbers become before labels are read off them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Activation {
-    /// They are scores already.
-    #[default]
-    None,
-    /// A distribution over the labels.
-    Softmax,
-    /// Each for itself.
-    Sigmoid,
 }
 
 /// Where labels come from.
@@ -203,7 +192,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
         activation: reader
             .take(root, "activation", value::ACTIVATION, value::activation)
             .unwrap_or_default(),
-        top: reader.take(root, "top", value::COUNT, value::count),
+        top: reader.take(root, "top", "1 to 100", |found| value::integer_in(found, 1..=100)),
         inputs,
         outputs,
         batching,
@@ -212,7 +201,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
 }
 
 fn read_labels<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Option<Labels> {
-    let listed = reader.take(root, "labels", "a list of one or more different texts", |found| {
+    let listed = reader.take(root, "labels", "a list of two or more different texts", |found| {
         value::labels(found, MAX_LABELS)
     });
     let file = reader.take(root, "labels_file", "a path inside the model's folder", |found| {

@@ -123,7 +123,7 @@ fn labels_stay_in_the_folder_and_come_from_one_place() {
     refused(
         "labels = [\"a\", \"a\"]",
         &[
-            "m/model.toml:1: labels: expected a list of one or more different texts, got a list of 2",
+            "m/model.toml:1: labels: expected a list of two or more different texts, got a list of 2",
         ],
     );
     refused(

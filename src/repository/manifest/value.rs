@@ -3,9 +3,10 @@
 //! Each function gives `None` for what it does not take; the words go into the message.
 
 use super::super::policy::VersionPolicy;
-use super::{Activation, DeviceChoice};
+use super::DeviceChoice;
 use crate::inference::Version;
 use crate::tensor::{DataType, ShapePattern};
+use crate::transform::Activation;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -102,12 +103,7 @@ pub(super) fn device(value: &DeValue<'_>) -> Option<DeviceChoice> {
 }
 
 pub(super) fn activation(value: &DeValue<'_>) -> Option<Activation> {
-    match value.as_str()? {
-        "none" => Some(Activation::None),
-        "softmax" => Some(Activation::Softmax),
-        "sigmoid" => Some(Activation::Sigmoid),
-        _ => None,
-    }
+    value.as_str()?.parse().ok()
 }
 
 pub(super) fn datatype(value: &DeValue<'_>) -> Option<DataType> {
@@ -131,5 +127,5 @@ pub(super) fn labels(value: &DeValue<'_>, most: usize) -> Option<Vec<Arc<str>>> 
 /// Whether these can tell classes apart.
 pub(in crate::repository) fn are_labels(labels: &[Arc<str>], most: usize) -> bool {
     let different: HashSet<_> = labels.iter().collect();
-    (1..=most).contains(&labels.len()) && different.len() == labels.len()
+    (2..=most).contains(&labels.len()) && different.len() == labels.len()
 }
