@@ -1,9 +1,9 @@
 """Writes TorchScript modules as small files that come out the same on every machine.
 
 What belongs here: only how a module becomes a file. torch's own writer adds for each source file
-a table of where its lines came from, with the absolute paths of the machine it ran on, and pads
-every record; loading needs neither. So the archive is written again without the tables,
-compressed, with a fixed date and its records in a fixed order.
+a table of where its lines came from, with the absolute paths of the machine it ran on, an identity
+computed from those, and padding; loading needs none of it. So the archive is written again without
+them, compressed, with a fixed date and its records in a fixed order.
 """
 
 import io
@@ -39,7 +39,7 @@ def repack(archive: bytes, replace: dict[str, bytes] | None = None) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
         for name in sorted(old.namelist()):
-            if name.endswith(".debug_pkl"):
+            if name.endswith((".debug_pkl", ".data/serialization_id")):
                 continue
             data = next((c for end, c in replace.items() if name.endswith(end)), None)
             record = zipfile.ZipInfo(name, DATE)

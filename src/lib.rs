@@ -1,8 +1,13 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
-pub mod engine;
+pub mod config;
+pub mod shutdown;
+pub mod tensor;
 pub mod inference;
 pub mod repository;
 pub mod telemetry;
-pub mod tensor;
+pub mod engine;
+pub mod scheduler;
+pub mod protocol;
+pub mod http;

@@ -3,6 +3,7 @@
 //! Plain types and their checks. No wire format, no thread, no library of tensors: every room may
 //! name this one, and it names only `tensor`.
 
+mod budget;
 mod error;
 mod name;
 mod reply;
@@ -10,6 +11,7 @@ mod request;
 mod response;
 mod spec;
 
+pub use budget::{ByteBudget, ByteLease};
 pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
 pub use reply::{Pending, Reply, reply};

@@ -68,7 +68,7 @@ impl ValidRequest {
         for NamedTensor { name, tensor } in request.inputs {
             let position = spec.inputs.iter().position(|input| input.name == name);
             let Some(position) = position else {
-                return Err(unknown_input(spec, &name));
+                return Err(spec.unknown_input(&name));
             };
             if inputs[position].is_some() {
                 return Err(InferError::invalid_input(
@@ -106,16 +106,6 @@ impl ValidRequest {
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
-}
-
-fn unknown_input(spec: &ModelSpec, name: &str) -> InferError {
-    let known: Vec<_> = spec.inputs.iter().map(|input| &*input.name).collect();
-    let known = known.join(", ");
-    InferError::invalid_input(
-        name,
-        format!("the model has no input {name:?}, its inputs are {known}"),
-    )
-    .with_mismatch(known, name)
 }
 
 fn check(spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {

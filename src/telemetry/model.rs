@@ -356,7 +356,7 @@ mod tests {
         drop(new);
         assert_eq!(
             values(&table, "sconce_model_ready"),
-            [],
+            Vec::<f64>::new(),
             "the series vanish with the last load"
         );
         assert!(table.lock().is_empty());
