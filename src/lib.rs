@@ -6,6 +6,7 @@ pub mod config;
 pub mod shutdown;
 pub mod tensor;
 pub mod inference;
+pub mod repository;
 pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
