@@ -5,6 +5,8 @@
 pub mod fake;
 pub mod probe;
 pub mod remote;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 mod error;
 

@@ -2,21 +2,11 @@
 
 use super::error::InferError;
 use super::spec::{ModelSpec, TensorSpec};
+use super::trace::TraceParent;
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// The ids of a W3C `traceparent` header (Trace Context, level 1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceParent {
-    /// 32 lowercase hexadecimal digits.
-    pub trace_id: String,
-    /// 16 lowercase hexadecimal digits.
-    pub parent_id: String,
-    /// Whether the caller records this trace.
-    pub sampled: bool,
-}
 
 /// What accompanies a request from the edge to the engine and back.
 #[derive(Debug, Clone)]
@@ -68,7 +58,7 @@ impl ValidRequest {
         for NamedTensor { name, tensor } in request.inputs {
             let position = spec.inputs.iter().position(|input| input.name == name);
             let Some(position) = position else {
-                return Err(unknown_input(spec, &name));
+                return Err(spec.unknown_input(&name));
             };
             if inputs[position].is_some() {
                 return Err(InferError::invalid_input(
@@ -106,16 +96,6 @@ impl ValidRequest {
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
-}
-
-fn unknown_input(spec: &ModelSpec, name: &str) -> InferError {
-    let known: Vec<_> = spec.inputs.iter().map(|input| &*input.name).collect();
-    let known = known.join(", ");
-    InferError::invalid_input(
-        name,
-        format!("the model has no input {name:?}, its inputs are {known}"),
-    )
-    .with_mismatch(known, name)
 }
 
 fn check(spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {

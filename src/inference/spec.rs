@@ -1,5 +1,6 @@
 //! What a loaded model takes and gives, as far as it is known.
 
+use super::error::InferError;
 use crate::tensor::DataType;
 use crate::tensor::ShapePattern;
 use std::fmt;
@@ -119,6 +120,15 @@ impl ModelSpec {
     #[must_use]
     pub fn input(&self, name: &str) -> Option<&TensorSpec> {
         self.inputs.iter().find(|input| &*input.name == name)
+    }
+
+    /// The report of a tensor that the model does not take.
+    #[must_use]
+    pub fn unknown_input(&self, name: &str) -> InferError {
+        let known: Vec<_> = self.inputs.iter().map(|input| &*input.name).collect();
+        let known = known.join(", ");
+        let message = format!("the model has no input {name:?}, its inputs are {known}");
+        InferError::invalid_input(name, message).with_mismatch(known, name)
     }
 
     /// The only input that a request must give, when there is just one: what `features` and

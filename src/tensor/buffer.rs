@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// A cache line, and the widest vector register: what compute libraries like their rows to start at.
-const ALIGNMENT: usize = 64;
+pub(super) const ALIGNMENT: usize = 64;
 
 /// Memory that a [`BufferMut`] can stand on: the heap, or page-locked memory of an engine.
 pub trait Memory: AsRef<[u8]> + AsMut<[u8]> + Send + Sync + 'static {}

@@ -6,10 +6,12 @@
 
 mod buffer;
 mod datatype;
+mod growing;
 mod shape;
 
 pub use buffer::{Buffer, BufferMut, Memory};
 pub use datatype::{DataType, Element};
+pub use growing::BufferVec;
 pub use shape::{Dim, Shape, ShapePattern};
 
 use thiserror::Error;
