@@ -1,6 +1,7 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod shutdown;
 pub mod tensor;
@@ -9,5 +10,6 @@ pub mod repository;
 pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
+pub mod transform;
 pub mod protocol;
 pub mod http;

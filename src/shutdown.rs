@@ -38,10 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            lame_duck: Duration::from_secs(5),
-            drain: Duration::from_secs(20),
-        }
+        Self { lame_duck: Duration::from_secs(5), drain: Duration::from_secs(20) }
     }
 }
 
@@ -195,56 +192,26 @@ mod tests {
         let running = Arc::clone(&shutdown);
         let ending = tokio::spawn(async move {
             let drained = async { drained_rx.await.expect("the test holds the sender") };
-            running
-                .run(&mut receiver, Options::default(), drained)
-                .await
+            running.run(&mut receiver, Options::default(), drained).await
         });
-        Rig {
-            shutdown,
-            signals,
-            drained,
-            ending,
-            phases,
-        }
+        Rig { shutdown, signals, drained, ending, phases }
     }
 
     #[tokio::test(start_paused = true)]
     async fn sigterm_goes_through_the_lame_duck() {
         let mut rig = start();
-        assert!(
-            !rig.shutdown.is_draining(),
-            "must be ready before any signal"
-        );
+        assert!(!rig.shutdown.is_draining(), "must be ready before any signal");
         let begun = Instant::now();
-        rig.signals
-            .send(Signal::Terminate)
-            .await
-            .expect("the runner listens");
-        rig.phases
-            .wait_for(|phase| *phase == Phase::LameDuck)
-            .await
-            .expect("alive");
-        assert!(
-            rig.shutdown.is_draining(),
-            "must not be ready in the lame duck"
-        );
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.phases.wait_for(|phase| *phase == Phase::LameDuck).await.expect("alive");
+        assert!(rig.shutdown.is_draining(), "must not be ready in the lame duck");
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        rig.phases
-            .wait_for(|phase| *phase == Phase::Closing)
-            .await
-            .expect("alive");
+        rig.phases.wait_for(|phase| *phase == Phase::Closing).await.expect("alive");
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         rig.drained.send("report").expect("the runner waits for it");
         let ending = rig.ending.await.expect("no panic");
-        assert_eq!(
-            (ending.outcome, ending.drained),
-            (Outcome::Drained, Some("report"))
-        );
-        assert_eq!(
-            begun.elapsed(),
-            Duration::from_secs(5),
-            "must not wait out the drain"
-        );
+        assert_eq!((ending.outcome, ending.drained), (Outcome::Drained, Some("report")));
+        assert_eq!(begun.elapsed(), Duration::from_secs(5), "must not wait out the drain");
         assert_eq!(rig.shutdown.phase(), Phase::Closing);
     }
 
@@ -252,47 +219,27 @@ mod tests {
     async fn sigint_skips_the_lame_duck_and_the_drain_has_a_deadline() {
         let mut rig = start();
         let begun = Instant::now();
-        rig.signals
-            .send(Signal::Interrupt)
-            .await
-            .expect("the runner listens");
+        rig.signals.send(Signal::Interrupt).await.expect("the runner listens");
         rig.phases.changed().await.expect("alive");
         assert_eq!(*rig.phases.borrow_and_update(), Phase::Closing);
         rig.phases.changed().await.expect("alive");
         assert_eq!(*rig.phases.borrow_and_update(), Phase::Aborting);
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
         let ending = rig.ending.await.expect("no panic");
-        assert_eq!(
-            (ending.outcome, ending.drained),
-            (Outcome::DeadlinePassed, None)
-        );
+        assert_eq!((ending.outcome, ending.drained), (Outcome::DeadlinePassed, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_signal_ends_at_once() {
         let mut rig = start();
         let begun = Instant::now();
-        rig.signals
-            .send(Signal::Terminate)
-            .await
-            .expect("the runner listens");
-        rig.signals
-            .send(Signal::Terminate)
-            .await
-            .expect("the runner listens");
-        rig.phases
-            .wait_for(|phase| *phase == Phase::Aborting)
-            .await
-            .expect("alive");
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.phases.wait_for(|phase| *phase == Phase::Aborting).await.expect("alive");
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        rig.drained
-            .send("report")
-            .expect("aborted listeners still report");
+        rig.drained.send("report").expect("aborted listeners still report");
         let ending = rig.ending.await.expect("no panic");
-        assert_eq!(
-            (ending.outcome, ending.drained),
-            (Outcome::Forced, Some("report"))
-        );
+        assert_eq!((ending.outcome, ending.drained), (Outcome::Forced, Some("report")));
     }
 
     #[tokio::test(start_paused = true)]
@@ -300,9 +247,6 @@ mod tests {
         let rig = start();
         drop(rig.signals);
         let outcome = timeout(Duration::from_secs(3600), rig.ending).await;
-        assert!(
-            outcome.is_err(),
-            "a closed signal channel must not end the program"
-        );
+        assert!(outcome.is_err(), "a closed signal channel must not end the program");
     }
 }

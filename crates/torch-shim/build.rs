@@ -3,17 +3,10 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 6] = [
-    "errors", "values", "module", "inspect", "tensors", "devices",
-];
+const SOURCES: [&str; 6] = ["errors", "values", "module", "inspect", "tensors", "devices"];
 
 fn main() {
-    for name in [
-        "LIBTORCH",
-        "LIBTORCH_INCLUDE",
-        "LIBTORCH_LIB",
-        "LIBTORCH_CXX11_ABI",
-    ] {
+    for name in ["LIBTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_LIB", "LIBTORCH_CXX11_ABI"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     println!("cargo:rerun-if-changed=cpp");

@@ -106,7 +106,7 @@ section! {
     /// What all requests together may take.
     pub struct LimitsConfig("limits.", host) {
         /// Bytes of all bodies, tensors and answers at once; auto: a quarter of the memory limit.
-        inflight_bytes: ByteSize = "auto" => ByteSize((host.memory / 4).max(MIB.0)), range MIB..=TIB;
+        inflight_bytes: ByteSize = "auto" => ByteSize(host.memory / 4), range MIB..=TIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
         stuck_grace: Duration = "5s", range ANY_TIME;
         /// Stuck runs of one model before it counts as failed.
@@ -120,7 +120,7 @@ section! {
         /// Time for the trial of one model.
         timeout: Duration = "60s", range SOME_TIME;
         /// Memory of the trial; auto: half of the memory limit.
-        memory_bytes: ByteSize = "auto" => ByteSize((host.memory / 2).max(MIB.0)), range MIB..=TIB;
+        memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 2), range MIB..=TIB;
     }
 }
 

@@ -97,7 +97,20 @@ impl Reader<'_> {
         let (read, origin) = taken;
         let read = read.expect("a test reads every default");
         self.sources.insert(key.path, Source { origin, is_auto: read.is_none() });
-        read.or_else(|| auto.map(|choose| choose())).expect("only `auto` leaves the value open")
+        read.or_else(|| auto.map(|choose| clamp(choose(), range)))
+            .expect("only `auto` leaves the value open")
+    }
+}
+
+/// Keeps what was found from the machine within what can be written.
+fn clamp<T: PartialOrd>(value: T, range: Option<RangeInclusive<T>>) -> T {
+    let Some((start, end)) = range.map(RangeInclusive::into_inner) else { return value };
+    if value < start {
+        start
+    } else if value > end {
+        end
+    } else {
+        value
     }
 }
 

@@ -175,6 +175,14 @@ fn contradictions_are_found() {
 }
 
 #[test]
+fn what_a_huge_machine_gives_can_be_written() {
+    let huge = Host { cpus: 4096, memory: 1 << 50, ..host() };
+    let loaded = Loaded::resolve(None, &Inputs { host: huge, ..inputs() }).unwrap();
+    assert_eq!(loaded.config.threads.instances, 1024);
+    assert_eq!(resolve(&loaded.to_toml(), &inputs()).unwrap().config, loaded.config);
+}
+
+#[test]
 fn a_small_machine_runs_with_the_defaults() {
     let small = Inputs { host: Host { memory: 32 << 20, ..host() }, ..inputs() };
     assert!(Loaded::resolve(None, &small).is_ok());

@@ -4,6 +4,8 @@
 
 pub mod fake;
 pub mod remote;
+#[cfg(feature = "torch")]
+pub mod torch;
 
 mod error;
 

@@ -3,6 +3,9 @@
 //! Nothing of the service is known here. Labels and codes come in as text from closed lists, so no
 //! text that a client wrote can become a series; whoever measures calls in, nothing here calls out.
 
+pub mod logging;
+pub mod request_id;
+
 mod exposition;
 mod families;
 mod histogram;

@@ -1,10 +1,7 @@
 //! Nothing may be left behind by calls that fail, nor by those that do not. A process of its own with one test: the
 //! memory of others must not count.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops at what it does not expect"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use tch::{Kind, Tensor};
 use torch_shim::{Module, Slot, TensorBytes, Value, tensor_from_owner};
@@ -44,11 +41,7 @@ fn check(what: &str, body: impl Fn()) {
     let before = resident();
     (0..CALLS).for_each(|_| body());
     let grown = resident().saturating_sub(before);
-    assert!(
-        grown < SLACK,
-        "{CALLS} {what} must not grow memory, grew it by {} KiB",
-        grown / 1024
-    );
+    assert!(grown < SLACK, "{CALLS} {what} must not grow memory, grew it by {} KiB", grown / 1024);
 }
 
 #[test]
@@ -61,35 +54,21 @@ fn calls_leave_nothing_behind() {
     let module = Module::define_with("", source, slots).unwrap();
     let fails = |method: &str, argument: Value| assert!(module.run(method, &[argument]).is_err());
 
-    check("raises with inputs of 2 MiB", || {
-        fails("forward", ones(2 * MIB / 4).into())
-    });
+    check("raises with inputs of 2 MiB", || fails("forward", ones(2 * MIB / 4).into()));
     check("failing operators", || fails("inner", ones(1024).into()));
-    check("wrong arguments", || {
-        fails("inner", Value::List(vec![ones(1024).into()]))
-    });
-    check("answers without a form", || {
-        fails("foreign", ones(1024).into())
-    });
-    check("good answers", || {
-        drop(module.run("good", &[ones(1024).into()]).unwrap())
-    });
-    check("answers read as bytes", || {
-        match module.run("good", &[ones(1024).into()]) {
-            Ok(Value::Dict(pairs)) => {
-                for (_, value) in pairs {
-                    let Value::List(tensors) = value else {
-                        panic!("must be a list")
-                    };
-                    for tensor in tensors {
-                        let Value::Tensor(tensor) = tensor else {
-                            panic!("must be a tensor")
-                        };
-                        assert_eq!(TensorBytes::new(tensor).unwrap().as_ref().len(), 4096);
-                    }
+    check("wrong arguments", || fails("inner", Value::List(vec![ones(1024).into()])));
+    check("answers without a form", || fails("foreign", ones(1024).into()));
+    check("good answers", || drop(module.run("good", &[ones(1024).into()]).unwrap()));
+    check("answers read as bytes", || match module.run("good", &[ones(1024).into()]) {
+        Ok(Value::Dict(pairs)) => {
+            for (_, value) in pairs {
+                let Value::List(tensors) = value else { panic!("must be a list") };
+                for tensor in tensors {
+                    let Value::Tensor(tensor) = tensor else { panic!("must be a tensor") };
+                    assert_eq!(TensorBytes::new(tensor).unwrap().as_ref().len(), 4096);
                 }
             }
-            other => panic!("must be a dictionary: {other:?}"),
         }
+        other => panic!("must be a dictionary: {other:?}"),
     });
 }

@@ -60,11 +60,7 @@ impl<S: HttpService> Acceptor<S> {
             back_off: FIRST_BACK_OFF,
             connections: Connections {
                 service,
-                shared: Arc::new(Shared {
-                    options,
-                    stats,
-                    aborted: AtomicU64::new(0),
-                }),
+                shared: Arc::new(Shared { options, stats, aborted: AtomicU64::new(0) }),
                 phases,
                 tasks: JoinSet::new(),
             },
@@ -78,11 +74,7 @@ impl<S: HttpService> Acceptor<S> {
             () = reached(&mut phases, Phase::Closing) => {}
             () = self.accept_forever() => {}
         }
-        let Self {
-            socket,
-            mut connections,
-            ..
-        } = self;
+        let Self { socket, mut connections, .. } = self;
         tokio::select! {
             biased;
             () = reached(&mut phases, Phase::Aborting) => {}
@@ -93,9 +85,7 @@ impl<S: HttpService> Acceptor<S> {
         while let Some(ended) = connections.tasks.join_next().await {
             connections.note_end(ended);
         }
-        DrainReport {
-            aborted: connections.shared.aborted.load(Ordering::Relaxed),
-        }
+        DrainReport { aborted: connections.shared.aborted.load(Ordering::Relaxed) }
     }
 
     async fn accept_forever(&mut self) {
@@ -219,8 +209,5 @@ async fn reached(phases: &mut DrainSignal, wanted: Phase) {
 /// this does not spin.
 fn is_about_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

@@ -156,10 +156,7 @@ impl Activity {
 
     pub(super) fn chunk_queued(&self, request: u64) {
         let mut state = self.lock();
-        let fresh = || Unsent {
-            n_chunks: 0,
-            progress_at: Instant::now(),
-        };
+        let fresh = || Unsent { n_chunks: 0, progress_at: Instant::now() };
         state.unsent.entry(request).or_insert_with(fresh).n_chunks += 1;
     }
 
@@ -240,28 +237,18 @@ impl Activity {
         let quiet_since = state.quiet_since;
         if state.http2 {
             return Some(match state.closing_since {
-                Some(since) => (
-                    since.max(quiet_since) + self.timeouts.linger,
-                    Expiry::Linger,
-                ),
+                Some(since) => (since.max(quiet_since) + self.timeouts.linger, Expiry::Linger),
                 None => (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive),
             });
         }
         if let Some(since) = state.head_since {
             // The client of the connection's first head is on the clock since the accept. Later
             // heads may have come while an answer was being made; that time is ours.
-            let since = if state.begun == 0 {
-                quiet_since
-            } else {
-                since.max(quiet_since)
-            };
+            let since = if state.begun == 0 { quiet_since } else { since.max(quiet_since) };
             return Some((since + self.timeouts.header, Expiry::Header));
         }
         Some(match state.closing_since {
-            Some(since) => (
-                since.max(quiet_since) + self.timeouts.header,
-                Expiry::Header,
-            ),
+            Some(since) => (since.max(quiet_since) + self.timeouts.header, Expiry::Header),
             None if state.begun == 0 => (quiet_since + self.timeouts.header, Expiry::Header),
             None => (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive),
         })

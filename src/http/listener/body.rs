@@ -96,11 +96,7 @@ impl Chunked {
             (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => State::Extension,
             (State::SizeLf, b'\n') => {
                 self.digits = 0;
-                if self.left == 0 {
-                    State::TrailerStart
-                } else {
-                    State::Data
-                }
+                if self.left == 0 { State::TrailerStart } else { State::Data }
             }
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size,
@@ -147,11 +143,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(
-            outcome.map(|()| n_bytes),
-            expected,
-            "byte by byte: {text:?}"
-        );
+        assert_eq!(outcome.map(|()| n_bytes), expected, "byte by byte: {text:?}");
         assert_eq!(whole, single, "both walks must end in the same state");
     }
 
@@ -160,10 +152,7 @@ mod tests {
         check("0\r\n\r\n", Ok(5));
         check("0\r\n\r\nGET / HTTP/1.1\r\n", Ok(5));
         check("5\r\nhello\r\n0\r\n\r\nrest", Ok(15));
-        check(
-            "5;name=value\r\nhello\r\n000\r\nTrailer: x\r\n\r\nrest",
-            Ok(40),
-        );
+        check("5;name=value\r\nhello\r\n000\r\nTrailer: x\r\n\r\nrest", Ok(40));
         check("A\r\n0123456789\r\n", Ok(15));
     }
 

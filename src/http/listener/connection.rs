@@ -60,9 +60,7 @@ pub(super) async fn serve<T, S>(
         shared: &shared,
         activity: &activity,
         phases: phases.clone(),
-        sleep: Box::pin(tokio::time::sleep_until(
-            Instant::now() + options.header_timeout,
-        )),
+        sleep: Box::pin(tokio::time::sleep_until(Instant::now() + options.header_timeout)),
     };
     let sniffed = driver.drive(Sniff(&mut guard)).await;
     let adapter = Adapter {
@@ -281,9 +279,7 @@ impl Driver<'_> {
         }
         let next = self.activity.deadline();
         let fallback = now + self.activity.look_again();
-        self.sleep
-            .as_mut()
-            .reset(next.map_or(fallback, |(at, _)| at));
+        self.sleep.as_mut().reset(next.map_or(fallback, |(at, _)| at));
         true
     }
 }

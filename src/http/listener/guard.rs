@@ -245,11 +245,7 @@ impl<T: Socket> Guard<T> {
 
 impl State {
     fn after_head(body: BodyFraming) -> Self {
-        if body.is_done() {
-            Self::Head { scanned: 0 }
-        } else {
-            Self::Body(body)
-        }
+        if body.is_done() { Self::Head { scanned: 0 } } else { Self::Body(body) }
     }
 }
 

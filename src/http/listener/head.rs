@@ -114,9 +114,7 @@ pub(super) fn scan(bytes: &[u8], scanned: usize) -> Result<Scan, Refusal> {
             None => break,
         }
     }
-    Ok(Scan::Partial {
-        scanned: bytes.len(),
-    })
+    Ok(Scan::Partial { scanned: bytes.len() })
 }
 
 /// Checks a complete head, empty line included, and tells how its body is framed.
@@ -159,10 +157,7 @@ impl Headers {
             return Err(Refusal::HeaderName);
         }
         let value = &value[1..];
-        if !value
-            .iter()
-            .all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
-        {
+        if !value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f)) {
             return Err(Refusal::HeaderValue);
         }
         // Only spaces and tabs are left to trim.
@@ -249,8 +244,7 @@ fn check_request_line(line: &[u8]) -> Result<Version, Refusal> {
 
 /// `scan` has seen to it that every line feed follows a carriage return and the reverse.
 fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&b| b == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    text.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 fn is_token(byte: u8) -> bool {
@@ -285,62 +279,32 @@ mod tests {
         let chunked = BodyFraming::Chunked(Chunked::default());
         accepted("GET / HTTP/1.1\r\nHost: a\r\n\r\n", none.clone());
         accepted("GET / HTTP/1.1\r\nHost:\r\n\r\n", none.clone());
-        accepted(
-            "GET / HTTP/1.1\r\nhost: [::1]:80 \r\nA:\tb \r\n\r\n",
-            none.clone(),
-        );
+        accepted("GET / HTTP/1.1\r\nhost: [::1]:80 \r\nA:\tb \r\n\r\n", none.clone());
         accepted("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n", none.clone());
         accepted("GET / HTTP/1.0\r\n\r\n", none.clone());
         accepted("GET / HTTP/1.1\r\nHost: a\r\nX: caf\u{e9}\r\n\r\n", none);
         let five = BodyFraming::Length(5);
-        accepted(
-            "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 005\r\n\r\n",
-            five,
-        );
-        accepted(
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n",
-            chunked,
-        );
+        accepted("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 005\r\n\r\n", five);
+        accepted("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n", chunked);
     }
 
     #[test]
     fn ambiguous_heads_are_refused() {
         let with = |lines: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n");
         for (lines, expected) in [
-            (
-                "Content-Length: 5\r\nTransfer-Encoding: chunked",
-                Refusal::LengthAndTransferEncoding,
-            ),
-            (
-                "Transfer-Encoding: chunked\r\nContent-Length: 5",
-                Refusal::LengthAndTransferEncoding,
-            ),
-            (
-                "Content-Length: 5\r\nContent-Length: 6",
-                Refusal::RepeatedContentLength,
-            ),
-            (
-                "Content-Length: 5\r\nContent-Length: 5",
-                Refusal::RepeatedContentLength,
-            ),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked", Refusal::LengthAndTransferEncoding),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5", Refusal::LengthAndTransferEncoding),
+            ("Content-Length: 5\r\nContent-Length: 6", Refusal::RepeatedContentLength),
+            ("Content-Length: 5\r\nContent-Length: 5", Refusal::RepeatedContentLength),
             ("Content-Length: 5, 5", Refusal::InvalidContentLength),
             ("Content-Length: +5", Refusal::InvalidContentLength),
             ("Content-Length: -5", Refusal::InvalidContentLength),
             ("Content-Length: 0x5", Refusal::InvalidContentLength),
             ("Content-Length:", Refusal::InvalidContentLength),
-            (
-                "Content-Length: 18446744073709551615",
-                Refusal::InvalidContentLength,
-            ),
-            (
-                "Transfer-Encoding: gzip, chunked",
-                Refusal::TransferEncoding,
-            ),
+            ("Content-Length: 18446744073709551615", Refusal::InvalidContentLength),
+            ("Transfer-Encoding: gzip, chunked", Refusal::TransferEncoding),
             ("Transfer-Encoding: identity", Refusal::TransferEncoding),
-            (
-                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-                Refusal::TransferEncoding,
-            ),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Refusal::TransferEncoding),
             ("Transfer-Encoding: \u{b}chunked", Refusal::HeaderValue),
             ("Transfer-Encoding: \u{c}chunked", Refusal::HeaderValue),
             ("Transfer-Encoding : chunked", Refusal::HeaderName),
@@ -354,10 +318,7 @@ mod tests {
             ("no colon", Refusal::HeaderName),
             (": empty", Refusal::HeaderName),
             ("A\u{e9}: b", Refusal::HeaderName),
-            (
-                "A: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1",
-                Refusal::TooManyHeaders,
-            ),
+            ("A: 1\r\nB: 1\r\nC: 1\r\nD: 1\r\nE: 1", Refusal::TooManyHeaders),
         ] {
             refused(&with(lines), expected);
         }
@@ -369,10 +330,7 @@ mod tests {
         refused("GET / HTTP/1.1\nHost: a\n\n", Refusal::BareLineFeed);
         refused("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Refusal::InvalidHost);
         refused("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", Refusal::InvalidHost);
-        refused(
-            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-            Refusal::TransferEncoding,
-        );
+        refused("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::TransferEncoding);
         for line in [
             "GET /",
             "GET  / HTTP/1.1",

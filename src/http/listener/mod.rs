@@ -63,11 +63,7 @@ impl Listener {
     /// Binds the address, port 0 included. Must be called on a tokio runtime.
     pub fn bind(addr: SocketAddr, options: Options) -> Result<Self, BindError> {
         let named = |source| BindError { addr, source };
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        };
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(named)?;
         // A restarted program gets its port back while old connections are still in TIME_WAIT.
         socket.set_reuseaddr(true).map_err(named)?;

@@ -81,10 +81,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (number, refusal) = self.activity.called();
-        let exchange = Arc::new(Exchange {
-            activity: Arc::clone(&self.activity),
-            number,
-        });
+        let exchange = Arc::new(Exchange { activity: Arc::clone(&self.activity), number });
         if let Some(refusal) = refusal {
             count(&self.stats.closed_framing);
             let response = refuse(refusal, (self.refusal_body)(refusal));
@@ -195,18 +192,12 @@ impl Chunk {
         if is_watched {
             exchange.activity.chunk_queued(exchange.number);
         }
-        Self {
-            bytes,
-            exchange: Arc::clone(exchange),
-            is_watched,
-        }
+        Self { bytes, exchange: Arc::clone(exchange), is_watched }
     }
 
     fn progressed(&self) {
         if self.is_watched {
-            self.exchange
-                .activity
-                .chunk_progressed(self.exchange.number);
+            self.exchange.activity.chunk_progressed(self.exchange.number);
         }
     }
 }

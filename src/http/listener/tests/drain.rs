@@ -40,9 +40,7 @@ async fn closing_ends_idle_connections_and_answers_the_others() {
     let mut half_head = rig.connect().await;
     half_head.send("GET / HTTP/1.1\r\nHo").await;
     let mut half_body = rig.connect().await;
-    half_body
-        .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-        .await;
+    half_body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab").await;
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 5).await;
 
@@ -59,10 +57,7 @@ async fn closing_ends_idle_connections_and_answers_the_others() {
     }
     let addr = rig.addr;
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
-    assert!(
-        TcpStream::connect(addr).await.is_err(),
-        "the listening socket must be closed"
-    );
+    assert!(TcpStream::connect(addr).await.is_err(), "the listening socket must be closed");
 }
 
 /// On one thread the accept loop has not run when the phase changes: everything is in the kernel.
@@ -106,17 +101,11 @@ async fn stalled_clients_are_dropped_at_the_deadline() {
     let mut half_head = rig.connect().await;
     half_head.send("GET / HTTP/1.1\r\nHo").await;
     let mut half_body = rig.connect().await;
-    half_body
-        .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-        .await;
+    half_body.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab").await;
     let mut never_reads = rig.connect().await;
-    never_reads
-        .send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await;
+    never_reads.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let mut slow_service = rig.connect().await;
-    slow_service
-        .send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await;
+    slow_service.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 4).await;
     rig.enter(Phase::Closing);
@@ -146,9 +135,7 @@ async fn pipelined_requests_are_answered_before_the_close() {
     let mut rig = Rig::start(Options::default());
     let mut client = rig.connect().await;
     let hold = "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n";
-    client
-        .send(format!("{hold}GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
-        .await;
+    client.send(format!("{hold}GET / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     rig.until_held(1).await;
     rig.enter(Phase::Closing);
     while TcpStream::connect(rig.addr).await.is_ok() {}

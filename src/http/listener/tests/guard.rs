@@ -69,12 +69,7 @@ fn pass(pieces: &[Vec<u8>], space: usize) -> Passed {
     let limits = (1024, 20);
     let mut guard = Guard::new(Script(pieces.collect()), Arc::clone(&activity), limits);
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let mut passed = Passed {
-        bytes: Vec::new(),
-        ends: Vec::new(),
-        n_heads: 0,
-        has_failed: false,
-    };
+    let mut passed = Passed { bytes: Vec::new(), ends: Vec::new(), n_heads: 0, has_failed: false };
     loop {
         let mut space = vec![0; space];
         let mut out = ReadBuf::new(&mut space);

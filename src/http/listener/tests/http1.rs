@@ -8,10 +8,7 @@ async fn a_connection_is_kept_alive() {
     let mut client = rig.connect().await;
     for _ in 0..3 {
         let answer = client.get("/").await;
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
         assert!(!says_close(&answer), "must be kept alive: {answer}");
     }
     assert_eq!(rig.stats.accepted.load(Ordering::Relaxed), 1);
@@ -23,10 +20,7 @@ async fn http_1_0_is_served_and_closed() {
     let mut client = rig.connect().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     let text = client.rest().await.expect("a clean close");
-    assert!(
-        text.starts_with("HTTP/1.0 200 OK") && text.ends_with("hello"),
-        "{text}"
-    );
+    assert!(text.starts_with("HTTP/1.0 200 OK") && text.ends_with("hello"), "{text}");
 }
 
 #[tokio::test]
@@ -48,13 +42,7 @@ async fn pipelined_requests_are_answered_in_order() {
     client.send(requests).await;
     assert!(client.answer().await.ends_with("first"));
     assert!(client.answer().await.ends_with("second"));
-    assert!(
-        client
-            .rest()
-            .await
-            .expect("a clean close")
-            .ends_with("hello")
-    );
+    assert!(client.rest().await.expect("a clean close").ends_with("hello"));
 }
 
 #[tokio::test]
@@ -93,18 +81,9 @@ async fn ambiguous_heads_are_answered_and_the_connection_is_closed() {
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
             400,
         ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
-            400,
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: four\r\n\r\n",
-            400,
-        ),
-        (
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
-            400,
-        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: four\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 400),
         ("GET / HTTP/1.1\nHost: a\n\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\n\r\n", 400),
@@ -120,23 +99,11 @@ async fn ambiguous_heads_are_answered_and_the_connection_is_closed() {
         client.send(head).await;
         // A second, legal request behind it: it must never be answered.
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        let text = client
-            .rest()
-            .await
-            .unwrap_or_else(|error| panic!("{head:?}: {error}"));
-        assert!(
-            text.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{head:?}: {text}"
-        );
+        let text = client.rest().await.unwrap_or_else(|error| panic!("{head:?}: {error}"));
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{head:?}: {text}");
         assert!(says_close(&text), "{head:?}: {text}");
-        assert!(
-            text.contains("\r\ncontent-type: application/json\r\n"),
-            "{head:?}: {text}"
-        );
-        assert_eq!(
-            text.matches("HTTP/1.1").count(),
-            1 + text.matches("and HTTP/1.1 or").count()
-        );
+        assert!(text.contains("\r\ncontent-type: application/json\r\n"), "{head:?}: {text}");
+        assert_eq!(text.matches("HTTP/1.1").count(), 1 + text.matches("and HTTP/1.1 or").count());
         let body = text.split_once("\r\n\r\n").expect("a head").1;
         let body: serde_json::Value = serde_json::from_str(body).expect("the body is JSON");
         assert_eq!(body["code"], "invalid_request");
@@ -147,11 +114,7 @@ async fn ambiguous_heads_are_answered_and_the_connection_is_closed() {
 
 #[tokio::test]
 async fn a_large_head_is_431() {
-    let options = Options {
-        max_header_bytes: 1000,
-        max_headers: 10,
-        ..Options::default()
-    };
+    let options = Options { max_header_bytes: 1000, max_headers: 10, ..Options::default() };
     let rig = Rig::start(options);
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", "x".repeat(3000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(10));
@@ -166,17 +129,9 @@ async fn a_large_head_is_431() {
 /// Hyper's own limit of 100 must not be the lower one.
 #[tokio::test]
 async fn more_than_100_headers_can_be_allowed() {
-    let rig = Rig::start(Options {
-        max_headers: 200,
-        ..Options::default()
-    });
+    let rig = Rig::start(Options { max_headers: 200, ..Options::default() });
     let mut client = rig.connect().await;
-    client
-        .send(format!(
-            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            "A: b\r\n".repeat(150)
-        ))
-        .await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(150))).await;
     assert!(client.answer().await.ends_with("hello"));
 }
 
@@ -202,10 +157,7 @@ async fn a_broken_chunk_fails_the_body_and_nothing_after_it_is_served() {
         .await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let text = client.rest().await.expect("a clean close");
-    assert!(
-        text.starts_with("HTTP/1.1 400 ") && text.ends_with("broken body"),
-        "{text}"
-    );
+    assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("broken body"), "{text}");
 }
 
 /// The answer must arrive although the client is still sending: no reset may overtake it.
@@ -213,15 +165,10 @@ async fn a_broken_chunk_fails_the_body_and_nothing_after_it_is_served() {
 async fn an_early_answer_survives_an_unread_body() {
     let rig = Rig::start(Options::default());
     let mut client = rig.connect().await;
-    client
-        .send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n")
-        .await;
+    client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n").await;
     client.send(vec![b'x'; 4_000_000]).await;
     let text = client.rest().await.expect("a clean close");
-    assert!(
-        text.starts_with("HTTP/1.1 413 ") && text.ends_with("too large"),
-        "{text}"
-    );
+    assert!(text.starts_with("HTTP/1.1 413 ") && text.ends_with("too large"), "{text}");
 }
 
 #[tokio::test]

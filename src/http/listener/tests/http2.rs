@@ -16,9 +16,7 @@ async fn connect(rig: &Rig, builder: &client::Builder) -> (SendRequest<Bytes>, J
 }
 
 fn request(path: &str) -> Request<()> {
-    Request::get(format!("http://a{path}"))
-        .body(())
-        .expect("a request")
+    Request::get(format!("http://a{path}")).body(()).expect("a request")
 }
 
 async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> Result<String, h2::Error> {
@@ -53,17 +51,11 @@ async fn in_the_lame_duck_connections_are_sent_away_after_an_answer() {
     get(&mut old, "/").await.expect("an answer");
     rig.enter(Phase::LameDuck);
     // An idle one hears it at once, and nothing is lost by that.
-    timeout(PATIENCE, old_driver)
-        .await
-        .expect("must be sent away")
-        .expect("no panic");
+    timeout(PATIENCE, old_driver).await.expect("must be sent away").expect("no panic");
     // A new one is served first.
     let (mut new, new_driver) = connect(&rig, &client::Builder::new()).await;
     assert_eq!(get(&mut new, "/").await.expect("an answer"), "hello");
-    timeout(PATIENCE, new_driver)
-        .await
-        .expect("must be sent away")
-        .expect("no panic");
+    timeout(PATIENCE, new_driver).await.expect("must be sent away").expect("no panic");
 }
 
 #[tokio::test]
@@ -76,16 +68,10 @@ async fn closing_answers_the_streams_in_progress() {
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 2).await;
     rig.enter(Phase::Closing);
-    timeout(PATIENCE, idle_driver)
-        .await
-        .expect("idle must be closed")
-        .expect("no panic");
+    timeout(PATIENCE, idle_driver).await.expect("idle must be closed").expect("no panic");
     rig.gate.add_permits(1);
     assert_eq!(answer.await.expect("no panic").expect("an answer"), "held");
-    timeout(PATIENCE, driver)
-        .await
-        .expect("must be closed")
-        .expect("no panic");
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
 }
 
@@ -106,9 +92,7 @@ async fn a_stream_in_progress_is_dropped_at_the_deadline() {
 async fn a_dead_client_does_not_hold_up_the_drain() {
     let rig = Rig::start(short());
     let mut client = rig.connect().await;
-    client
-        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await;
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     client.0.read_u8().await.expect("the server's settings");
     rig.enter(Phase::Closing);
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
@@ -119,14 +103,8 @@ async fn an_idle_connection_is_closed() {
     let rig = Rig::start(short());
     let (mut sender, driver) = connect(&rig, &client::Builder::new()).await;
     get(&mut sender, "/").await.expect("an answer");
-    timeout(PATIENCE, driver)
-        .await
-        .expect("must be closed")
-        .expect("no panic");
-    assert_eq!(
-        rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed),
-        1
-    );
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
+    assert_eq!(rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed), 1);
 }
 
 /// The socket takes bytes and pings are answered: only the stream's window stays shut.
@@ -137,10 +115,7 @@ async fn a_stream_that_is_never_read_ends_its_connection() {
     let mut ready = sender.ready().await.expect("open");
     let (response, _) = ready.send_request(request("/big"), true).expect("open");
     let response = response.await.expect("the head must come");
-    timeout(PATIENCE, driver)
-        .await
-        .expect("must be closed")
-        .expect("no panic");
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
     assert_eq!(rig.stats.closed_write_timeout.load(Ordering::Relaxed), 1);
     drop(response);
 }

@@ -36,9 +36,7 @@ async fn a_dripping_head_is_closed() {
             }
         }
     };
-    timeout(PATIENCE, dripped)
-        .await
-        .expect("the server must close the connection");
+    timeout(PATIENCE, dripped).await.expect("the server must close the connection");
     assert_eq!(rig.stats.closed_header_timeout.load(Ordering::Relaxed), 1);
 }
 
@@ -50,10 +48,7 @@ async fn an_idle_connection_is_closed() {
     // Empty lines are no request.
     client.send("\r\n\r\n").await;
     client.closes().await;
-    assert_eq!(
-        rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed),
-        1
-    );
+    assert_eq!(rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed), 1);
     assert_eq!(rig.stats.closed_header_timeout.load(Ordering::Relaxed), 0);
 }
 
@@ -65,9 +60,7 @@ async fn a_slow_service_is_waited_for() {
     options.keep_alive_timeout = Duration::from_millis(20);
     let mut rig = Rig::start(options);
     let mut client = rig.connect().await;
-    client
-        .send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /")
-        .await;
+    client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\nGET /").await;
     rig.until_held(1).await;
     // Another connection runs through both deadlines meanwhile, several times.
     for _ in 0..4 {
@@ -92,20 +85,13 @@ async fn a_client_that_never_reads_is_closed() {
 async fn a_client_that_reads_slowly_is_served() {
     let rig = Rig::start(short());
     let mut client = rig.connect().await;
-    client
-        .send("GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .await;
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     let mut n_bytes = 0;
     let mut space = vec![0; 2 * 1024 * 1024];
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     loop {
         ticks.tick().await;
-        match client
-            .0
-            .read(&mut space)
-            .await
-            .expect("the answer must come whole")
-        {
+        match client.0.read(&mut space).await.expect("the answer must come whole") {
             0 => break,
             n => n_bytes += n,
         }
@@ -116,40 +102,25 @@ async fn a_client_that_reads_slowly_is_served() {
 
 #[tokio::test]
 async fn at_the_cap_connections_wait() {
-    let mut rig = Rig::start(Options {
-        max_connections: 2,
-        ..Options::default()
-    });
+    let mut rig = Rig::start(Options { max_connections: 2, ..Options::default() });
     let (mut first, mut second) = (rig.connect().await, rig.connect().await);
     for client in [&mut first, &mut second] {
-        client
-            .send("GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            .await;
+        client.send("GET /hold HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     }
     rig.until_held(2).await;
     let mut third = rig.connect().await;
     third.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until(|stats| &stats.capacity_waits, 1).await;
-    assert_eq!(
-        rig.stats.accepted.load(Ordering::Relaxed),
-        2,
-        "must not accept at the cap"
-    );
+    assert_eq!(rig.stats.accepted.load(Ordering::Relaxed), 2, "must not accept at the cap");
     rig.gate.add_permits(1);
-    assert!(
-        third.answer().await.ends_with("hello"),
-        "must be served when there is room"
-    );
+    assert!(third.answer().await.ends_with("hello"), "must be served when there is room");
     assert_eq!(rig.stats.accepted.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
 async fn the_cap_stays_below_the_descriptor_limit() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options {
-        max_connections: usize::MAX,
-        ..Options::default()
-    };
+    let options = Options { max_connections: usize::MAX, ..Options::default() };
     let listener = Listener::bind(any, options).expect("port 0 is always free");
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if let Some(limit) = limit {
@@ -162,9 +133,6 @@ async fn a_port_in_use_is_named() {
     let rig = Rig::start(Options::default());
     let error = Listener::bind(rig.addr, Options::default()).expect_err("the port is in use");
     let text = error.to_string();
-    assert!(
-        text.starts_with(&format!("cannot listen on {}: ", rig.addr)),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("cannot listen on {}: ", rig.addr)), "{text}");
     assert!(!text.contains('\n'), "{text}");
 }

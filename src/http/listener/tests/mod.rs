@@ -63,22 +63,11 @@ impl Rig {
             answer(request, Arc::clone(&service_gate), Arc::clone(&held_tx))
         });
         let report = tokio::spawn(listener.serve(service, signal));
-        Self {
-            addr,
-            phases,
-            stats,
-            gate,
-            held,
-            report,
-        }
+        Self { addr, phases, stats, gate, held, report }
     }
 
     async fn connect(&self) -> Client {
-        Client(
-            TcpStream::connect(self.addr)
-                .await
-                .expect("the listener is bound"),
-        )
+        Client(TcpStream::connect(self.addr).await.expect("the listener is bound"))
     }
 
     fn enter(&self, phase: Phase) {
@@ -87,10 +76,7 @@ impl Rig {
 
     async fn until_held(&mut self, n_requests: usize) {
         let reached = self.held.wait_for(|held| *held >= n_requests);
-        timeout(PATIENCE, reached)
-            .await
-            .expect("request must reach the service")
-            .expect("alive");
+        timeout(PATIENCE, reached).await.expect("request must reach the service").expect("alive");
     }
 
     async fn until(&self, counter: impl Fn(&ConnectionStats) -> &AtomicU64, wanted: u64) {
@@ -99,16 +85,11 @@ impl Rig {
                 tokio::task::yield_now().await;
             }
         };
-        timeout(PATIENCE, reached)
-            .await
-            .expect("counter must reach its value");
+        timeout(PATIENCE, reached).await.expect("counter must reach its value");
     }
 
     async fn report(self) -> DrainReport {
-        timeout(PATIENCE, self.report)
-            .await
-            .expect("the drain must end")
-            .expect("no panic")
+        timeout(PATIENCE, self.report).await.expect("the drain must end").expect("no panic")
     }
 }
 
@@ -152,15 +133,11 @@ struct Client(TcpStream);
 
 impl Client {
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0
-            .write_all(bytes.as_ref())
-            .await
-            .expect("the connection is open");
+        self.0.write_all(bytes.as_ref()).await.expect("the connection is open");
     }
 
     async fn get(&mut self, path: &str) -> String {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
-            .await;
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         self.answer().await
     }
 
@@ -171,9 +148,8 @@ impl Client {
             loop {
                 let text_so_far = String::from_utf8_lossy(&text);
                 if let Some((head, body)) = text_so_far.split_once("\r\n\r\n") {
-                    let length = head
-                        .lines()
-                        .find_map(|line| line.strip_prefix("content-length: "));
+                    let length =
+                        head.lines().find_map(|line| line.strip_prefix("content-length: "));
                     let length: usize = length.map_or(0, |n| n.parse().expect("a number"));
                     if body.len() == length {
                         return text_so_far.into_owned();
@@ -203,7 +179,5 @@ impl Client {
 }
 
 fn says_close(answer: &str) -> bool {
-    answer
-        .to_ascii_lowercase()
-        .contains("\r\nconnection: close\r\n")
+    answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
 }
