@@ -127,7 +127,7 @@ fn labels_stay_in_the_folder_and_come_from_one_place() {
         ],
     );
     refused(
-        "labels = [\"a\"]\nlabels_file = \"l.txt\"",
+        "labels = [\"a\", \"b\"]\nlabels_file = \"l.txt\"",
         &["m/model.toml:2: labels_file: labels are listed already, expected one of both"],
     );
 }
