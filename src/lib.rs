@@ -1,8 +1,15 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
-pub mod engine;
-pub mod inference;
-pub mod protocol;
+pub mod cli;
+pub mod config;
+pub mod shutdown;
 pub mod tensor;
+pub mod inference;
+pub mod repository;
+pub mod telemetry;
+pub mod engine;
+pub mod scheduler;
 pub mod transform;
+pub mod protocol;
+pub mod http;

@@ -2,21 +2,11 @@
 
 use super::error::InferError;
 use super::spec::{ModelSpec, TensorSpec};
+use super::trace::TraceParent;
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// The ids of a W3C `traceparent` header (Trace Context, level 1).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceParent {
-    /// 32 lowercase hexadecimal digits.
-    pub trace_id: String,
-    /// 16 lowercase hexadecimal digits.
-    pub parent_id: String,
-    /// Whether the caller records this trace.
-    pub sampled: bool,
-}
 
 /// What accompanies a request from the edge to the engine and back.
 #[derive(Debug, Clone)]

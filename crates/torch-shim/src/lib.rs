@@ -1,1 +1,33 @@
-//! The parts of libtorch that tch does not bind.
+//! The parts of libtorch that tch does not bind: modules that do not leak, their schema, freezing and optimizing,
+//! tensors over foreign memory, streams and devices.
+//!
+//! The C++ half lies in `cpp/` behind a C interface (`cpp/shim.h`, `ffi`), the Rust half makes it safe. tch lends its
+//! `Tensor` and `Kind`, nothing else. This crate is the only one of the program that has `unsafe` code; what a model
+//! means, how requests are batched, and which error a client sees are not its concern.
+//!
+//! Both halves own what they make: C++ by RAII, Rust by `Drop`. No exception leaves C++, no panic enters it.
+
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
+
+mod device;
+mod error;
+mod ffi;
+mod module;
+mod schema;
+mod tensor;
+mod value;
+
+pub use device::{
+    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, device_count, device_name,
+    libtorch_version, load_cuda_library, memory_stats, set_fusion_strategy, set_inter_op_threads,
+    set_intra_op_threads, synchronize,
+};
+pub use error::{Error, ErrorClass};
+pub use module::{Module, ParameterInfo, Slot};
+pub use schema::{Argument, ArgumentType, Method, Type};
+pub use tensor::{
+    PinnedBuffer, TensorBytes, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,
+    to_device,
+};
+pub use value::Value;

@@ -1,0 +1,439 @@
+// Looking at modules: schema, operators, state, weights. Nothing here runs a model.
+#include <set>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/api/function_impl.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/inliner.h>
+
+#include "errors.h"
+#include "values.h"
+
+namespace sconce {
+namespace {
+
+using c10::IValue;
+using c10::TypeKind;
+using c10::TypePtr;
+using torch::jit::Block;
+using torch::jit::Function;
+using torch::jit::Graph;
+using torch::jit::Module;
+using torch::jit::Node;
+
+Module& module_of(void* module) { return *static_cast<Module*>(module); }
+
+IValue tuple_of(std::vector<IValue> parts) { return IValue(c10::ivalue::Tuple::create(std::move(parts))); }
+
+IValue list_of(std::vector<IValue> parts) {
+  c10::impl::GenericList list(c10::AnyType::get());
+  for (auto& part : parts) {
+    list.push_back(std::move(part));
+  }
+  return IValue(std::move(list));
+}
+
+// A type as (word, text, children, field names); `src/schema.rs` reads it. The words are TorchScript's.
+IValue describe_type(const TypePtr& type, int depth = 0) {
+  std::string word = "other";
+  std::vector<IValue> children;
+  std::vector<IValue> fields;
+  auto add = [&](const TypePtr& child) { children.push_back(describe_type(child, depth + 1)); };
+  constexpr int kDeepest = 16;
+  switch (depth < kDeepest ? type->kind() : TypeKind::AnyType) {
+    case TypeKind::TensorType:
+      word = "Tensor";
+      break;
+    case TypeKind::IntType:
+      word = "int";
+      break;
+    case TypeKind::FloatType:
+      word = "float";
+      break;
+    case TypeKind::BoolType:
+      word = "bool";
+      break;
+    case TypeKind::StringType:
+      word = "str";
+      break;
+    case TypeKind::NoneType:
+      word = "None";
+      break;
+    case TypeKind::ListType:
+      word = "List";
+      add(type->expectRef<c10::ListType>().getElementType());
+      break;
+    case TypeKind::OptionalType:
+      word = "Optional";
+      add(type->expectRef<c10::OptionalType>().getElementType());
+      break;
+    case TypeKind::DictType:
+      word = "Dict";
+      add(type->expectRef<c10::DictType>().getKeyType());
+      add(type->expectRef<c10::DictType>().getValueType());
+      break;
+    case TypeKind::TupleType: {
+      word = "Tuple";
+      const auto& tuple = type->expectRef<c10::TupleType>();
+      for (const auto& element : tuple.elements()) {
+        add(element);
+      }
+      if (tuple.schema()) {
+        for (const auto& field : tuple.schema()->arguments()) {
+          fields.push_back(IValue(field.name()));
+        }
+      }
+      break;
+    }
+    default:
+      break;
+  }
+  return tuple_of({IValue(word), IValue(type->repr_str()), list_of(std::move(children)), list_of(std::move(fields))});
+}
+
+IValue describe_argument(const c10::Argument& argument) {
+  const auto& value = argument.default_value();
+  // A default that cannot be shown is still a default: the argument may be left out.
+  const bool shown = value.has_value() && has_flat_form(*value);
+  return tuple_of(
+      {IValue(argument.name()), describe_type(argument.type()), IValue(value.has_value()), IValue(shown),
+       shown ? *value : IValue()});
+}
+
+IValue describe_method(Function& function) {
+  const auto& schema = function.getSchema();
+  std::vector<IValue> arguments;
+  for (size_t i = 1; i < schema.arguments().size(); ++i) {
+    arguments.push_back(describe_argument(schema.arguments()[i]));
+  }
+  std::vector<IValue> returns;
+  for (const auto& returned : schema.returns()) {
+    returns.push_back(describe_type(returned.type()));
+  }
+  return tuple_of({IValue(function.name()), list_of(std::move(arguments)), list_of(std::move(returns))});
+}
+
+// Visits every graph that is reachable from where it is started: calls of functions, of methods, of hooks, blocks and
+// subgraphs. What a call of an interface reaches is known only while it runs, so every method of that name in the
+// compilation unit counts.
+class Walker {
+ public:
+  explicit Walker(std::shared_ptr<const torch::jit::CompilationUnit> unit) : unit_(std::move(unit)) {}
+  virtual ~Walker() = default;
+  Walker(const Walker&) = delete;
+  Walker& operator=(const Walker&) = delete;
+
+  void walk(Function* function) {
+    if (function == nullptr || !seen_.insert(function).second) {
+      return;
+    }
+    if (!function->isGraphFunction()) {
+      foreign(*function);
+      return;
+    }
+    function->ensure_defined();
+    pending_.push_back(torch::jit::toGraphFunction(*function).graph());
+  }
+
+  // Drains the work list: no recursion from one function into the next, however long the chain of calls.
+  void finish() {
+    while (!pending_.empty()) {
+      const std::shared_ptr<Graph> graph = std::move(pending_.back());
+      pending_.pop_back();
+      block(graph->block());
+    }
+  }
+
+ protected:
+  virtual void visit(const Node& node) = 0;
+  // A method that is C++ and has no graph (a custom class that was bound to torch).
+  virtual void foreign(Function&) {}
+  virtual bool follows(const std::string& method) const {
+    (void)method;
+    return true;
+  }
+
+ private:
+  void block(const Block* body) {
+    for (const Node* node : body->nodes()) {
+      visit(*node);
+      calls(*node);
+      for (const Block* inner : node->blocks()) {
+        block(inner);
+      }
+      for (const auto& name : node->attributeNames()) {
+        if (node->kindOf(name) == torch::jit::AttributeKind::g) {
+          pending_.push_back(node->g(name));
+        } else if (node->kindOf(name) == torch::jit::AttributeKind::gs) {
+          const auto& graphs = node->gs(name);
+          pending_.insert(pending_.end(), graphs.begin(), graphs.end());
+        }
+      }
+    }
+  }
+
+  void calls(const Node& node) {
+    if (node.kind() == torch::jit::prim::CallFunction) {
+      if (auto type = node.input(0)->type()->cast<c10::FunctionType>()) {
+        walk(type->function());
+      }
+      return;
+    }
+    if (node.kind() != torch::jit::prim::CallMethod) {
+      return;
+    }
+    const std::string& name = node.s(torch::jit::attr::name);
+    if (!follows(name)) {
+      return;
+    }
+    const auto& type = node.input(0)->type();
+    if (auto cls = type->cast<c10::ClassType>()) {
+      walk(cls->findMethod(name));
+      for (auto* hook : cls->getForwardHooks()) {
+        walk(hook);
+      }
+      for (auto* hook : cls->getForwardPreHooks()) {
+        walk(hook);
+      }
+      return;
+    }
+    for (auto* function : unit_->get_functions()) {
+      if (function != nullptr && function->name() == name) {
+        walk(function);
+      }
+    }
+  }
+
+  std::shared_ptr<const torch::jit::CompilationUnit> unit_;
+  std::unordered_set<Function*> seen_;
+  std::vector<std::shared_ptr<Graph>> pending_;
+};
+
+class OperatorWalker : public Walker {
+ public:
+  using Walker::Walker;
+  std::set<std::string> operators;
+
+ protected:
+  void visit(const Node& node) override { operators.insert(node.kind().toQualString()); }
+  void foreign(Function& function) override { operators.insert("foreign::" + function.qualname().qualifiedName()); }
+};
+
+// Methods that run before the first request, when a model is made or read from its file.
+bool prepares(const std::string& method) {
+  return method == "__init__" || method == "__setstate__" || method == "__getstate__";
+}
+
+class StateWalker : public Walker {
+ public:
+  using Walker::Walker;
+  bool writes = false;
+
+ protected:
+  void visit(const Node& node) override { writes = writes || node.kind() == torch::jit::prim::SetAttr; }
+  bool follows(const std::string& method) const override { return !prepares(method); }
+};
+
+// Adds up tensors, each storage once: weights that several modules share take their memory once.
+class ByteCounter {
+ public:
+  void add(const at::Tensor& tensor) {
+    if (!tensor.defined()) {
+      return;
+    }
+    if (tensor.has_storage()) {
+      const auto& storage = tensor.storage();
+      if (storages_.insert(storage.unsafeGetStorageImpl()).second) {
+        bytes_ += storage.nbytes();
+      }
+      return;
+    }
+    // Layouts of oneDNN have no storage of torch's: the elements are the best estimate.
+    if (opaque_.insert(tensor.unsafeGetTensorImpl()).second) {
+      bytes_ += static_cast<uint64_t>(tensor.numel()) * tensor.element_size();
+    }
+  }
+
+  void add(const IValue& value) {
+    if (value.isTensor()) {
+      add(value.toTensor());
+    } else if (value.isList()) {
+      for (const auto& element : value.toListRef()) {
+        add(element);
+      }
+    } else if (value.isTuple()) {
+      for (const auto& element : value.toTupleRef().elements()) {
+        add(element);
+      }
+    } else if (value.isGenericDict()) {
+      for (const auto& entry : value.toGenericDict()) {
+        add(entry.value());
+      }
+    }
+  }
+
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::unordered_set<const void*> storages_;
+  std::unordered_set<const void*> opaque_;
+  uint64_t bytes_ = 0;
+};
+
+// Frozen modules keep their weights as constants of their graphs.
+class ConstantWalker : public Walker {
+ public:
+  ConstantWalker(std::shared_ptr<const torch::jit::CompilationUnit> unit, ByteCounter& counter)
+      : Walker(std::move(unit)), counter_(counter) {}
+
+ protected:
+  void visit(const Node& node) override {
+    for (const auto& name : node.attributeNames()) {
+      switch (node.kindOf(name)) {
+        case torch::jit::AttributeKind::t:
+          counter_.add(node.t(name));
+          break;
+        case torch::jit::AttributeKind::ts:
+          for (const auto& tensor : node.ts(name)) {
+            counter_.add(tensor);
+          }
+          break;
+        case torch::jit::AttributeKind::ival:
+          counter_.add(node.ival(name));
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+ private:
+  ByteCounter& counter_;
+};
+
+// All that a caller can start: the methods and hooks of the module itself.
+void walk_entries(const Module& module, Walker& walker, bool with_preparation) {
+  const auto type = module.type();
+  for (auto* method : type->methods()) {
+    if (with_preparation || !prepares(method->name())) {
+      walker.walk(method);
+    }
+  }
+  for (auto* hook : type->getForwardHooks()) {
+    walker.walk(hook);
+  }
+  for (auto* hook : type->getForwardPreHooks()) {
+    walker.walk(hook);
+  }
+  walker.finish();
+}
+
+// Everything the file defines, whether or not a method of the root leads there.
+void walk_all(const Module& module, Walker& walker) {
+  for (const auto& inner : module.modules()) {
+    walk_entries(inner, walker, /*with_preparation=*/true);
+  }
+  for (auto* function : module._ivalue()->compilation_unit()->get_functions()) {
+    walker.walk(function);
+  }
+  walker.finish();
+}
+
+IValue describe_tensor(const std::string& name, const at::Tensor& tensor, bool is_buffer) {
+  std::vector<IValue> shape;
+  for (const int64_t dimension : tensor.sizes()) {
+    shape.push_back(IValue(dimension));
+  }
+  const auto bytes = static_cast<int64_t>(static_cast<uint64_t>(tensor.numel()) * tensor.element_size());
+  return tuple_of(
+      {IValue(name), list_of(std::move(shape)), IValue(static_cast<int64_t>(tensor.scalar_type())), IValue(bytes),
+       IValue(is_buffer)});
+}
+
+}  // namespace
+}  // namespace sconce
+
+using namespace sconce;
+
+int sconce_module_methods(void* module, SconceOutput* output, SconceError* error) {
+  return guarded(error, [&] {
+    std::vector<IValue> methods;
+    for (auto* method : module_of(module).type()->methods()) {
+      methods.push_back(describe_method(*method));
+    }
+    write_output(list_of(std::move(methods)), output);
+  });
+}
+
+int sconce_module_operators(void* module, SconceOutput* output, SconceError* error) {
+  return guarded(error, [&] {
+    OperatorWalker walker(module_of(module)._ivalue()->compilation_unit());
+    walk_all(module_of(module), walker);
+    std::vector<IValue> names;
+    for (const auto& name : walker.operators) {
+      names.push_back(IValue(name));
+    }
+    write_output(list_of(std::move(names)), output);
+  });
+}
+
+int sconce_module_mutates_state(void* module, int32_t* answer, SconceError* error) {
+  return guarded(error, [&] {
+    StateWalker walker(module_of(module)._ivalue()->compilation_unit());
+    walk_entries(module_of(module), walker, /*with_preparation=*/false);
+    *answer = walker.writes ? 1 : 0;
+  });
+}
+
+int sconce_module_mutates_inputs(void* module, SconceText method, int32_t* answer, SconceError* error) {
+  return guarded(error, [&] {
+    const std::string name = string_of(method);
+    auto* function = module_of(module).type()->findMethod(name);
+    if (function == nullptr) {
+      throw ShimError(SCONCE_ERROR_INVALID_ARGUMENT, "the model has no method \"" + name + "\"");
+    }
+    function->ensure_defined();
+    auto graph = torch::jit::toGraphFunction(*function).graph()->copy();
+    torch::jit::Inline(*graph);
+    const torch::jit::AliasDb aliases(graph);
+    *answer = 0;
+    for (size_t i = 1; i < graph->inputs().size(); ++i) {
+      if (aliases.hasWriters(graph->inputs()[i])) {
+        *answer = 1;
+      }
+    }
+  });
+}
+
+int sconce_module_parameters(void* module, SconceOutput* output, SconceError* error) {
+  return guarded(error, [&] {
+    std::vector<IValue> tensors;
+    for (const auto& parameter : module_of(module).named_parameters(/*recurse=*/true)) {
+      if (parameter.value.defined()) {
+        tensors.push_back(describe_tensor(parameter.name, parameter.value, false));
+      }
+    }
+    for (const auto& buffer : module_of(module).named_buffers(/*recurse=*/true)) {
+      if (buffer.value.defined()) {
+        tensors.push_back(describe_tensor(buffer.name, buffer.value, true));
+      }
+    }
+    write_output(list_of(std::move(tensors)), output);
+  });
+}
+
+int sconce_module_byte_size(void* module, uint64_t* bytes, SconceError* error) {
+  return guarded(error, [&] {
+    ByteCounter counter;
+    for (const auto& attribute : module_of(module).attributes(/*recurse=*/true)) {
+      counter.add(attribute);
+    }
+    ConstantWalker walker(module_of(module)._ivalue()->compilation_unit(), counter);
+    walk_all(module_of(module), walker);
+    *bytes = counter.bytes();
+  });
+}

@@ -1,0 +1,197 @@
+//! Schema, operators, state, weights.
+
+use tch::Kind;
+use torch_shim::{Module, Slot, Type, Value};
+
+use crate::{floats, floats_of};
+
+#[test]
+fn methods_tell_names_types_and_defaults() {
+    let module = Module::define(
+        "def forward(self, image, scale: float = 2.5, tags: Optional[List[str]] = None, \
+         d: Dict[str, Tuple[int, bool]] = {}):\n    return (image, {\"a\": image})\n\
+         def other(self, n: int) -> List[float]:\n    return [1.0]\n",
+    );
+    // A dictionary has no literal that may stand as a default.
+    assert!(module.is_err());
+    let module = Module::define(
+        "def forward(self, image, d: Dict[str, Tuple[int, bool]], scale: float = 2.5, \
+         tags: Optional[List[str]] = None):\n    return (image, {\"a\": image})\n\
+         def other(self, n: int) -> List[float]:\n    return [1.0]\n",
+    )
+    .unwrap();
+    let methods = module.methods().unwrap();
+    assert_eq!(
+        methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>(),
+        ["forward", "other"]
+    );
+    let forward = &methods[0].arguments;
+    let names: Vec<_> =
+        forward.iter().map(|argument| (argument.name.as_str(), argument.optional)).collect();
+    assert_eq!(names, [("image", false), ("d", false), ("scale", true), ("tags", true)]);
+    assert_eq!(forward[0].ty, Type::Tensor);
+    let pair = Type::Tuple(vec![Type::Int, Type::Bool]);
+    assert_eq!(forward[1].ty, Type::Dict(Box::new(Type::Str), Box::new(pair)));
+    assert!(matches!(forward[2].default, Some(Value::Float(scale)) if scale == 2.5));
+    assert_eq!(forward[3].ty, Type::Optional(Box::new(Type::List(Box::new(Type::Str)))));
+    assert!(matches!(forward[3].default, Some(Value::None)));
+    let named = Type::Dict(Box::new(Type::Str), Box::new(Type::Tensor));
+    assert_eq!(methods[0].returns, [Type::Tuple(vec![Type::Tensor, named])]);
+    assert_eq!(methods[1].returns, [Type::List(Box::new(Type::Float))]);
+}
+
+#[test]
+fn operators_are_found_in_functions_branches_and_forks() {
+    let module = Module::define_with(
+        "def reads(name: str):\n    return torch.from_file(name, False, 4)\n",
+        "def forward(self, x):\n    if bool(x.sum() > 0):\n        x = torch.relu(x)\n    return x\n\
+         def hidden(self, name: str):\n    return reads(name)\n",
+        vec![],
+    )
+    .unwrap();
+    let operators = module.operators().unwrap();
+    for expected in ["aten::from_file", "aten::relu", "prim::If", "aten::sum"] {
+        assert!(
+            operators.iter().any(|name| name == expected),
+            "{expected} must be among {operators:?}"
+        );
+    }
+    assert!(
+        operators.is_sorted() && operators.windows(2).all(|pair| pair[0] != pair[1]),
+        "sorted, each once"
+    );
+}
+
+#[test]
+fn state_that_is_set_is_seen() {
+    let weight = || floats(&[1.], &[1]);
+    let pure = Module::define_with(
+        "",
+        "def forward(self, x):\n    return x * self.w\n",
+        vec![("w", Slot::Parameter(weight()))],
+    );
+    assert!(!pure.unwrap().mutates_state().unwrap());
+    let direct = "def forward(self, x):\n    self.w = self.w + x\n    return self.w\n";
+    let direct = Module::define_with("", direct, vec![("w", Slot::Buffer(weight()))]).unwrap();
+    assert!(direct.mutates_state().unwrap());
+    let called = "def forward(self, x):\n    return self.step(x)\ndef step(self, x):\n    self.n = self.n + 1\n    return x * self.n\n";
+    let called =
+        Module::define_with("", called, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+    assert!(called.mutates_state().unwrap());
+    let answers: Vec<_> =
+        (0..2).map(|_| floats_of(called.run("forward", &[weight().into()]).unwrap())).collect();
+    assert_eq!(answers, [[1.], [2.]], "state must live from call to call");
+    let restored = "def forward(self, x):\n    return x\ndef __setstate__(self, n: int):\n    self.n = n\n    return None\n";
+    let restored =
+        Module::define_with("", restored, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+    assert!(!restored.mutates_state().unwrap(), "what restores a module is no state of its runs");
+}
+
+#[test]
+fn writes_into_inputs_are_seen() {
+    let module = Module::define(
+        "def forward(self, x):\n    return torch.relu(x)\ndef direct(self, x):\n    return torch.relu_(x)\n\
+         def view(self, x):\n    y = x[0]\n    y.add_(1)\n    return y\n",
+    )
+    .unwrap();
+    assert!(!module.mutates_inputs("forward").unwrap());
+    assert!(module.mutates_inputs("direct").unwrap());
+    assert!(module.mutates_inputs("view").unwrap());
+}
+
+fn linear() -> Module {
+    Module::define_with(
+        "",
+        "def forward(self, x):\n    return torch.linear(x, self.weight, self.bias) + self.offset\n\
+         def extra(self, x):\n    return x * self.offset\n",
+        vec![
+            ("weight", Slot::Parameter(floats(&[1., 2., 3., 4.], &[2, 2]))),
+            ("bias", Slot::Parameter(floats(&[0.5, 0.25], &[2]))),
+            ("offset", Slot::Buffer(floats(&[1.], &[1]))),
+            ("positions", Slot::Buffer(floats(&[1., 2.], &[2]).f_to_kind(Kind::Int64).unwrap())),
+        ],
+    )
+    .unwrap()
+}
+
+#[test]
+fn parameters_tell_name_shape_and_size() {
+    let module = linear();
+    let parameters = module.parameters().unwrap();
+    let told: Vec<_> = parameters
+        .iter()
+        .map(|p| (p.name.as_str(), p.shape.clone(), p.datatype, p.bytes, p.is_buffer))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("weight", vec![2, 2], Some(Kind::Float), 16, false),
+            ("bias", vec![2], Some(Kind::Float), 8, false),
+            ("offset", vec![1], Some(Kind::Float), 4, true),
+            ("positions", vec![2], Some(Kind::Int64), 16, true),
+        ]
+    );
+    assert_eq!(module.byte_size().unwrap(), 44);
+}
+
+#[test]
+fn other_forms_keep_the_answers() {
+    let module = linear();
+    let x = || Value::Tensor(floats(&[1., 1.], &[1, 2]));
+    let run = |module: &Module| floats_of(module.run("forward", &[x()]).unwrap());
+    assert_eq!(run(&module), [4.5, 8.25]);
+    let frozen = module.freeze(&["extra"]).unwrap();
+    assert_eq!(run(&frozen), [4.5, 8.25]);
+    assert_eq!(floats_of(frozen.run("extra", &[x()]).unwrap()), [1., 1.]);
+    assert!(
+        frozen.byte_size().unwrap() >= 28,
+        "frozen weights must still count: {}",
+        frozen.byte_size().unwrap()
+    );
+    assert!(
+        module.freeze(&[]).unwrap().run("extra", &[x()]).is_err(),
+        "what is not preserved is gone"
+    );
+    for names in [&["extra"][..], &[]] {
+        let optimized = module.optimize_for_inference(names).unwrap();
+        for _ in 0..3 {
+            assert_eq!(run(&optimized), [4.5, 8.25]);
+        }
+    }
+    assert_eq!(run(&module.deep_copy().unwrap()), [4.5, 8.25]);
+    assert_eq!(run(&module), [4.5, 8.25], "the first module must be as it was");
+    assert!(module.freeze(&["missing"]).unwrap_err().message.contains("missing"));
+}
+
+#[test]
+fn a_copy_has_state_of_its_own() {
+    let source = "def forward(self, x):\n    self.n += 1\n    return x * self.n\n";
+    let first =
+        Module::define_with("", source, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+    let second = first.deep_copy().unwrap();
+    let run =
+        |module: &Module| floats_of(module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap());
+    assert_eq!((run(&first), run(&first), run(&second)), (vec![1.], vec![2.], vec![1.]));
+}
+
+#[test]
+fn reduced_precision_leaves_integers_alone() {
+    let module = linear();
+    let half = module.to_kind(Kind::BFloat16).unwrap();
+    let kinds: Vec<_> =
+        half.parameters().unwrap().into_iter().map(|parameter| parameter.datatype).collect();
+    assert_eq!(
+        kinds,
+        [Some(Kind::BFloat16), Some(Kind::BFloat16), Some(Kind::BFloat16), Some(Kind::Int64)]
+    );
+    assert_eq!(
+        module.parameters().unwrap()[0].datatype,
+        Some(Kind::Float),
+        "the first module must be as it was"
+    );
+    let x = floats(&[1., 1.], &[1, 2]).f_to_kind(Kind::BFloat16).unwrap();
+    let Value::Tensor(answer) = half.run("forward", &[x.into()]).unwrap() else {
+        panic!("must be a tensor")
+    };
+    assert_eq!(floats_of(answer.f_to_kind(Kind::Float).unwrap().into()), [4.5, 8.25]);
+}
