@@ -3,6 +3,7 @@
 //! Blocking code on its own threads; no async, no queue, no wire format. Only `torch` names tch.
 
 pub mod fake;
+pub mod probe;
 pub mod remote;
 #[cfg(feature = "torch")]
 pub mod torch;

@@ -23,6 +23,12 @@ pub(crate) struct Number<'a> {
     exponent: i64,
 }
 
+/// A value that may have been rounded twice.
+struct Estimate {
+    value: f64,
+    is_exact: bool,
+}
+
 /// Why a number has no value in a datatype.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NumberFault {
@@ -32,7 +38,7 @@ pub(crate) enum NumberFault {
 
 impl<'a> Number<'a> {
     /// Reads the number that `bytes` start with, and how long it is; otherwise what is wrong where.
-    #[inline]
+    #[inline(always)]
     pub(super) fn scan(bytes: &'a [u8]) -> Result<(Self, usize), (&'static str, usize)> {
         let is_negative = bytes.first() == Some(&b'-');
         let start = usize::from(is_negative);
@@ -47,7 +53,7 @@ impl<'a> Number<'a> {
         }
         let mut exponent = 0;
         if bytes.get(at) == Some(&b'.') {
-            let end = digits(bytes, at + 1, &mut value);
+            let end = fraction_digits(bytes, at + 1, &mut value);
             let n_fraction = end - (at + 1);
             if n_fraction == 0 {
                 return Err(("expected a digit", end));
@@ -70,33 +76,45 @@ impl<'a> Number<'a> {
         std::str::from_utf8(self.text).expect("a JSON number consists of ASCII characters")
     }
 
-    /// The nearest `f64`, when one correctly rounded operation on exact operands gives it.
+    /// The value by one operation on `f64`: exact operands, so correctly rounded, when `is_exact`;
+    /// otherwise the digits have been rounded before. `None` for many digits and large exponents.
     #[inline]
-    fn fast_f64(&self) -> Option<f64> {
-        let mantissa = self.mantissa.filter(|&mantissa| mantissa <= 1 << f64::MANTISSA_DIGITS)?;
+    fn estimate(&self) -> Option<Estimate> {
+        let mantissa = self.mantissa?;
         let power = *POWERS_OF_TEN.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
         let magnitude = mantissa as f64;
         let value = if self.exponent < 0 { magnitude / power } else { magnitude * power };
-        Some(if self.is_negative { -value } else { value })
+        let value = if self.is_negative { -value } else { value };
+        Some(Estimate { value, is_exact: mantissa <= 1 << f64::MANTISSA_DIGITS })
     }
 
     #[inline]
     fn to_f64(self) -> f64 {
-        self.fast_f64().unwrap_or_else(|| self.parse())
-    }
-
-    #[inline]
-    fn to_f32(self) -> f32 {
-        // Bits that an f32 drops, and their pattern half-way between two f32 values. Rounding to
-        // f64 keeps the side of every half-way point unless it ends on one: only then is the value
-        // in doubt. No result is subnormal: the smallest is 1e-22.
-        const DROPPED: u64 = (1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS)) - 1;
-        const HALF_WAY: u64 = (DROPPED >> 1) + 1;
-        match self.fast_f64() {
-            Some(value) if value.to_bits() & DROPPED != HALF_WAY => value as f32,
+        match self.estimate() {
+            Some(Estimate { value, is_exact: true }) => value,
             _ => self.parse(),
         }
     }
+
+    /// The nearest `f32`. Two roundings to `f64` move a value by less than [`Self::DOUBT`] units in
+    /// its last place, so only a result that close to half-way between two `f32` values could be
+    /// rounded to the wrong side. No result is subnormal: the smallest is 1e-22.
+    #[inline]
+    fn to_f32(self) -> f32 {
+        const DROPPED: u64 = (1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS)) - 1;
+        const HALF_WAY: u64 = (DROPPED >> 1) + 1;
+        match self.estimate() {
+            Some(Estimate { value, .. })
+                if (value.to_bits() & DROPPED).abs_diff(HALF_WAY) > Self::DOUBT =>
+            {
+                value as f32
+            }
+            _ => self.parse(),
+        }
+    }
+
+    /// See [`Self::to_f32`].
+    const DOUBT: u64 = 4;
 
     #[cold]
     fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(self) -> T {
@@ -138,6 +156,34 @@ impl<'a> Number<'a> {
         let power = 10u128.checked_pow(scale).ok_or(NumberFault::OutOfRange)?;
         value.checked_mul(power).ok_or(NumberFault::OutOfRange)
     }
+}
+
+/// The same for a fraction, where digits are many: eight of them at a time while there are as many.
+#[inline]
+fn fraction_digits(bytes: &[u8], mut at: usize, value: &mut u64) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let Some(digits) = eight_digits(u64::from_le_bytes(*chunk)) else { break };
+        *value = value.wrapping_mul(100_000_000).wrapping_add(digits);
+        at += 8;
+    }
+    digits(bytes, at, value)
+}
+
+/// The number that eight ASCII digits write, the first one in the lowest byte; `None` when one of
+/// them is no digit. Neighbors are joined to pairs, pairs to fours, fours to eight.
+#[inline]
+fn eight_digits(ascii: u64) -> Option<u64> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    const HIGH_NIBBLES: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    // A digit is 0x30 to 0x39: its high nibble is 3, and still is when 6 is added.
+    let above_nine = ascii.wrapping_add(0x0606_0606_0606_0606);
+    if (ascii & HIGH_NIBBLES) != ZEROS || (above_nine & HIGH_NIBBLES) != ZEROS {
+        return None;
+    }
+    let ones = ascii - ZEROS;
+    let pairs = (ones * 10 + (ones >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
 }
 
 /// Adds the digits from `at` on to `value`, which wraps; returns where they end.
@@ -274,7 +320,33 @@ mod tests {
         assert_eq!(read::<f32>("1e-400"), Ok(0.0));
     }
 
+    #[test]
+    fn eight_digits_are_read_at_once() {
+        let read = |text: &[u8; 8]| eight_digits(u64::from_le_bytes(*text));
+        assert_eq!(read(b"12345678"), Some(12_345_678));
+        assert_eq!(read(b"99999999"), Some(99_999_999));
+        assert_eq!(read(b"00000000"), Some(0));
+        for position in 0..8 {
+            for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
+                let mut text = *b"12345678";
+                text[position] = byte;
+                assert_eq!(read(&text), None, "{byte:#x} is no digit");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_lies_near_half_way_between_floats_goes_to_the_nearer(bits: u32, step in -3i64..4) {
+            let value = f32::from_bits(bits & 0x7fff_ffff);
+            prop_assume!(value.is_finite() && value.next_up().is_finite());
+            let middle = (f64::from(value) + f64::from(value.next_up())) / 2.0;
+            let middle = f64::from_bits(middle.to_bits().wrapping_add_signed(step));
+            for text in [format!("{middle}"), format!("{middle:e}"), format!("{middle:.18e}")] {
+                prop_assert_eq!(read::<f32>(&text), Ok(text.parse().unwrap()), "{}", text);
+            }
+        }
+
         #[test]
         fn floats_equal_the_standard_library(text in r"-?(0|[1-9][0-9]{0,22})(\.[0-9]{1,22})?(e[+-]?[0-9]{1,2})?") {
             let expected: f32 = text.parse().unwrap();

@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number; `None` when the next value is of another kind.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<Option<Number<'a>>, SyntaxError> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Ok(None);
