@@ -7,10 +7,11 @@ use super::layout::{ModelFolder, SAMPLE_FILE, VersionFolder};
 use super::options::{Options, Settings};
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::{Fingerprint, Source};
-use super::store::{Findings, Key, Store};
+use super::store::{Key, Store};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Inputs};
-use crate::engine::{Artifact, Device, LoadOptions, Loader, Model};
+use crate::engine::probe::{Findings, RunTimes};
+use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
 use crate::inference::{
     Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor, ValidRequest,
 };
@@ -102,6 +103,7 @@ impl Workshop {
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let subject = Subject {
+            name: candidate.name,
             artifact: candidate.artifact(),
             options: candidate.load_options(),
             digest,
@@ -139,7 +141,7 @@ impl Workshop {
         let spec = Arc::new(ModelSpec {
             inputs: findings.inputs,
             outputs: findings.outputs,
-            batching: if settings.batching { findings.batching } else { Batching::Off },
+            batching: findings.batching,
             max_rows: settings.max_rows,
         });
         let postprocess = postprocess(candidate, &spec)?;
@@ -156,20 +158,19 @@ impl Workshop {
             file_bytes: fingerprint.size,
             labels: source.labels.clone().unwrap_or_default(),
             max_batch_size,
+            shape_source: findings.shape_source,
+            times: findings.times,
             notes: findings.notes,
             load_duration: std::time::Duration::ZERO,
         };
-        let options = self.scheduler_options(candidate, &spec, max_batch_size);
-        let warmup = self.warmup(candidate, &spec, max_batch_size)?;
         let job = Job {
             model: Arc::from(model),
             spec: Arc::clone(&spec),
             permits: (settings.device == Device::Cpu).then(|| self.permits.source()),
             metrics: Arc::clone(&metrics),
-            warmup,
+            warmup: Vec::new(),
         };
-        let scheduler = Scheduler::start(options, job)
-            .map_err(|error| format!("the model could not be warmed up: {error}"))?;
+        let scheduler = self.schedule(candidate, job, (max_batch_size, findings.times))?;
         Ok(Served {
             name: (*name).clone(),
             version: file.version,
@@ -184,6 +185,39 @@ impl Workshop {
             facts,
             scheduler: Unloading::new(scheduler, &self.loaded),
         })
+    }
+
+    /// Starts the instances and warms them up, by the sample or by made-up values. A model that
+    /// refuses made-up values is none the worse for it and starts cold.
+    fn schedule(
+        &self,
+        candidate: &Candidate<'_>,
+        job: Job,
+        (max_batch_size, times): (usize, Option<RunTimes>),
+    ) -> Result<Scheduler, String> {
+        let failed = |error| format!("the model could not be started: {error}");
+        let spec = Arc::clone(&job.spec);
+        let options = self.scheduler_options(candidate, &spec, max_batch_size);
+        let most = warmup::most_rows(max_batch_size, times);
+        // A run would change the state that the first request is to find.
+        if spec.batching == Batching::Stateful {
+            return Scheduler::start(options, job).map_err(failed);
+        }
+        if let Some(text) = &candidate.source.sample {
+            let sample = self.sample(candidate, text, &spec)?;
+            let warmup = warmup::batches(&spec, &sample, most);
+            return Scheduler::start(options, Job { warmup, ..job }).map_err(failed);
+        }
+        let warmup = match warmup::made_up(&spec) {
+            Some(inputs) => warmup::batches(&spec, &inputs, most),
+            None => Vec::new(),
+        };
+        match Scheduler::start(options.clone(), Job { warmup, ..job.clone() }) {
+            Err(error) if error.fault == Fault::Raised => {
+                Scheduler::start(options, job).map_err(failed)
+            }
+            started => started.map_err(failed),
+        }
     }
 
     fn scheduler_options(
@@ -208,25 +242,22 @@ impl Workshop {
         }
     }
 
-    fn warmup(
+    /// The sample, checked as a request is.
+    fn sample(
         &self,
         candidate: &Candidate<'_>,
+        text: &str,
         spec: &ModelSpec,
-        max_batch_size: usize,
-    ) -> Result<Vec<Inputs>, String> {
-        let Some(sample) = &candidate.source.sample else {
-            return Ok(Vec::new());
-        };
+    ) -> Result<Inputs, String> {
         let refused = |error: InferError| format!("{}/{SAMPLE_FILE}: {error}", candidate.name);
-        let inputs = (self.decode_sample)(sample.as_bytes(), spec).map_err(refused)?;
+        let inputs = (self.decode_sample)(text.as_bytes(), spec).map_err(refused)?;
         let context = Context {
             request_id: "sample".into(),
             deadline: Instant::now() + candidate.settings.timeout,
             trace: None,
         };
-        let request = InferRequest { context, inputs };
-        let request = ValidRequest::new(spec, request).map_err(refused)?;
-        Ok(warmup::batches(spec, &request.inputs().to_vec(), max_batch_size))
+        let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
+        Ok(request.inputs().to_vec())
     }
 }
 

@@ -5,6 +5,7 @@
 //! and the last handle unloads it.
 
 use crate::engine::Device;
+use crate::engine::probe::{RunTimes, ShapeSource};
 use crate::inference::{ModelName, ModelSpec, Version};
 use crate::scheduler::Scheduler;
 use crate::telemetry::ModelMetrics;
@@ -38,6 +39,10 @@ pub struct Facts {
     pub labels: Vec<Arc<str>>,
     /// Most rows of a run; 1 where requests are kept apart.
     pub max_batch_size: usize,
+    /// Where the shapes of its inputs come from.
+    pub shape_source: ShapeSource,
+    /// How fast it ran in its trial; `None` when nothing was known to run it with.
+    pub times: Option<RunTimes>,
     /// What else the trial found, in sentences.
     pub notes: Vec<String>,
     /// From the start of its load to ready.

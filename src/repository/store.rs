@@ -7,6 +7,7 @@
 //! absent; a folder that cannot be written costs a trial at each start, and one warning.
 
 use super::source::hex;
+use crate::engine::probe::{Findings, RunTimes, ShapeSource};
 use crate::inference::{Batching, TensorSpec};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
@@ -15,26 +16,16 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Changes when verdicts of an earlier program must not be believed.
 const FORMAT: &str = "1";
 /// Most verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
+const SHAPE_SOURCES: [ShapeSource; 4] =
+    [ShapeSource::Declared, ShapeSource::Sample, ShapeSource::Guessed, ShapeSource::None];
 /// Longest verdict that is read, in bytes.
 const MAX_VERDICT_BYTES: u64 = 1 << 20;
-
-/// What a trial found out about a model that may be served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Findings {
-    /// Inputs in the order of the model's arguments.
-    pub(super) inputs: Vec<TensorSpec>,
-    /// Outputs in the order in which the model returns them.
-    pub(super) outputs: Vec<TensorSpec>,
-    /// Whether requests may share a run.
-    pub(super) batching: Batching,
-    /// Sentences for people.
-    pub(super) notes: Vec<String>,
-}
 
 /// What a trial came to, as far as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +152,10 @@ enum Record {
         inputs: Vec<TensorRecord>,
         outputs: Vec<TensorRecord>,
         batching: String,
+        shape_source: String,
         notes: Vec<String>,
+        /// Rows and nanoseconds of the least and of the most that were timed.
+        times: Option<[(usize, u64); 2]>,
     },
     Failed {
         reason: String,
@@ -185,7 +179,13 @@ impl From<&Verdict> for Record {
                 inputs: tensors(&findings.inputs),
                 outputs: tensors(&findings.outputs),
                 batching: findings.batching.as_str().into(),
+                shape_source: findings.shape_source.as_str().into(),
                 notes: findings.notes.clone(),
+                times: findings.times.map(|times| {
+                    [times.least, times.most].map(|(n_rows, time)| {
+                        (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+                    })
+                }),
             },
             Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
         }
@@ -207,21 +207,27 @@ impl TryFrom<Record> for Verdict {
     type Error = String;
 
     fn try_from(record: Record) -> Result<Self, String> {
-        let (inputs, outputs, batching, notes) = match record {
+        let (inputs, outputs, batching, shape_source, notes, times) = match record {
             Record::Failed { reason } => return Ok(Self::Failed(reason)),
-            Record::Passed { inputs, outputs, batching, notes } => {
-                (inputs, outputs, batching, notes)
+            Record::Passed { inputs, outputs, batching, shape_source, notes, times } => {
+                (inputs, outputs, batching, shape_source, notes, times)
             }
         };
-        let mut known = Batching::ALL.iter().copied();
-        let batching = known
-            .find(|known| known.as_str() == batching)
-            .ok_or_else(|| format!("unknown batching {batching:?}"))?;
+        let batching = Batching::ALL.iter().find(|known| known.as_str() == batching);
+        let mut sources = SHAPE_SOURCES.into_iter();
+        let shape_source = sources.find(|known| known.as_str() == shape_source);
         let tensors = |records: Vec<TensorRecord>| {
             records.into_iter().map(TensorSpec::try_from).collect::<Result<Vec<_>, _>>()
         };
-        let (inputs, outputs) = (tensors(inputs)?, tensors(outputs)?);
-        Ok(Self::Passed(Findings { inputs, outputs, batching, notes }))
+        let time = |(n_rows, nanos)| (n_rows, Duration::from_nanos(nanos));
+        Ok(Self::Passed(Findings {
+            inputs: tensors(inputs)?,
+            outputs: tensors(outputs)?,
+            batching: *batching.ok_or("unknown batching")?,
+            shape_source: shape_source.ok_or("unknown source of shapes")?,
+            notes,
+            times: times.map(|[least, most]| RunTimes { least: time(least), most: time(most) }),
+        }))
     }
 }
 
@@ -266,7 +272,12 @@ mod tests {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
             batching: Batching::Coupled,
+            shape_source: ShapeSource::Guessed,
             notes: vec!["a note".into()],
+            times: Some(RunTimes {
+                least: (1, Duration::from_nanos(123)),
+                most: (64, Duration::from_millis(4)),
+            }),
         })
     }
 
