@@ -1,6 +1,7 @@
 //! sconce serves TorchScript models over HTTP.
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod shutdown;
@@ -11,5 +12,6 @@ pub mod engine;
 pub mod scheduler;
 pub mod transform;
 pub mod repository;
+pub mod pipeline;
 pub mod protocol;
 pub mod http;

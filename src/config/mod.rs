@@ -12,6 +12,7 @@ mod host;
 mod keys;
 mod print;
 mod raw;
+mod rooms;
 mod section;
 mod types;
 mod value;

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread;
 
 /// How much the child steps back behind the server.
@@ -28,7 +29,7 @@ const NICENESS: i32 = 5;
 /// # Errors
 ///
 /// The socket failed, or the loader cannot be made.
-pub fn run_child(loader: impl FnOnce() -> Result<Box<dyn Loader>, EngineError>) -> io::Result<()> {
+pub fn run_child(loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>) -> io::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     // Neither is a condition: without them the child runs as the parent does.

@@ -82,7 +82,8 @@ impl RequestLine<'_> {
         }
     }
 
-    fn write(&self) {
+    /// Writes it, wanted or not: see [`RequestLog::wants`].
+    pub fn write(&self) {
         // The level is part of an event's static description, so there is one event a level.
         macro_rules! event {
             ($level:expr) => {
