@@ -1,7 +1,11 @@
 //! `sconce check`: would `serve` start, and would every model be served?
 
 use super::{Failure, Settings, print};
+use crate::app::{self, Engines};
+use crate::repository::{ModelStatus, VersionStatus};
+use crate::telemetry::logging;
 use clap::Args;
+use std::fmt::Write as _;
 
 /// Check the configuration and every model, without serving
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
@@ -12,17 +16,71 @@ pub struct Check {
 }
 
 impl Check {
-    /// Reads the configuration and says that it is good.
+    /// Reads the configuration, tries and loads every model, and says what came of each.
     ///
     /// # Errors
     ///
-    /// The configuration is faulty.
+    /// The configuration is faulty, or a model would not be served.
     pub fn run(&self) -> Result<(), Failure> {
         let loaded = self.settings.load()?;
         if self.settings.print_config {
             return print(&loaded.to_toml());
         }
         loaded.check_folders()?;
-        print("configuration: ok\n")
+        print("configuration: ok\n")?;
+        let config = &loaded.config;
+        let failure = |error: app::AppError| Failure::Runtime(error.to_string());
+        let _log =
+            logging::install(&config.log_options()).map_err(|error| failure(error.into()))?;
+        let engines = Engines::new(config).map_err(failure)?;
+        let metrics = app::metrics(&engines.libtorch);
+        let repository = engines.open(config, metrics).map_err(failure)?;
+        let models = repository.check();
+        print(&report(&models))?;
+        match models.iter().filter(|model| !is_served(model)).count() {
+            0 => Ok(()),
+            failed => Err(Failure::Runtime(format!(
+                "{failed} of {} models would not be served",
+                models.len()
+            ))),
+        }
+    }
+}
+
+fn is_served(model: &ModelStatus) -> bool {
+    model.problem.is_none()
+        && model.serving.is_some()
+        && model.versions.iter().all(|version| version.loaded.is_some())
+}
+
+/// A line a version, and one for what is wrong with a model as a whole.
+fn report(models: &[ModelStatus]) -> String {
+    let mut text = String::new();
+    for model in models {
+        if let Some(problem) = &model.problem {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}: {problem}", model.name);
+        }
+        for version in &model.versions {
+            let _ = writeln!(text, "{}/{}: {}", model.name, version.version, line(version));
+        }
+    }
+    text
+}
+
+fn line(version: &VersionStatus) -> String {
+    let state = version.state.as_str();
+    match (&version.loaded, &version.reason) {
+        (_, Some(reason)) => format!("{state}: {reason}"),
+        (Some(loaded), None) => {
+            let batching = loaded.spec.batching;
+            format!(
+                "{state} on {}, {} bytes of weights, batching {batching}: {}",
+                loaded.facts.device,
+                loaded.facts.memory,
+                batching.reason()
+            )
+        }
+        (None, None) => state.to_owned(),
     }
 }

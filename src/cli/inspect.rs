@@ -1,8 +1,20 @@
 //! `sconce inspect FILE`: what is in a model file.
 
-use super::Failure;
+use super::{Failure, print};
+use crate::app;
+use crate::engine::probe::{concern, concerns};
+use crate::engine::remote::{RemoteLoader, RemoteOptions};
+use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
 use clap::Args;
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest that loading the file may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Parameters that are listed; the rest is only counted.
+const MAX_PARAMETERS: usize = 40;
 
 /// Show what is in a model file: methods, inputs, parameters, size, operators of concern
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -13,15 +25,70 @@ pub struct Inspect {
 }
 
 impl Inspect {
-    /// Checks that there is a file to inspect.
+    /// Loads the file in a child process and prints what it declares.
     ///
     /// # Errors
     ///
-    /// The file cannot be read.
+    /// The file cannot be read or loaded.
     pub fn run(&self) -> Result<(), Failure> {
         let unreadable =
             |error| Failure::Runtime(format!("{:?} cannot be read: {error}", self.file));
-        std::fs::File::open(&self.file).map_err(unreadable)?;
-        Err(Failure::Runtime("this build cannot read model files".into()))
+        let file = std::fs::File::open(&self.file).map_err(unreadable)?;
+        let file_bytes = file.metadata().map_err(unreadable)?.len();
+        // Asked first, so that a build without an engine says so itself and not through its child.
+        app::loader().map_err(|error| Failure::Runtime(error.to_string()))?;
+        let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
+        let artifact = Artifact { path: self.file.clone() };
+        let options_of_load = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
+        let model = RemoteLoader::new(options)
+            .load(&artifact, &options_of_load)
+            .map_err(|error| Failure::Runtime(format!("{:?}: {error}", self.file)))?;
+        print(&report(&*model, file_bytes))
     }
+}
+
+fn report(model: &dyn Model, file_bytes: u64) -> String {
+    let signature = model.signature();
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    line("file", format!("{file_bytes} bytes"));
+    line("weights", format!("{} bytes", model.memory()));
+    line("forward", format!("({}) -> {}", arguments(signature), signature.returns));
+    line("methods", signature.methods.join(", "));
+    line(
+        "state",
+        if signature.mutates_state { "kept between calls" } else { "none written" }.to_owned(),
+    );
+    line("operators", signature.operators.len().to_string());
+    let found = concerns(signature);
+    line("concerns", if found.is_empty() { "none".to_owned() } else { found.len().to_string() });
+    for operator in found {
+        line("", format!("{operator}: {}", concern(operator).unwrap_or_default()));
+    }
+    line("parameters", signature.parameters.len().to_string());
+    for parameter in signature.parameters.iter().take(MAX_PARAMETERS) {
+        let datatype = parameter.datatype.map_or("other", |datatype| datatype.name());
+        line("", format!("{} {datatype} {:?}", parameter.name, parameter.shape));
+    }
+    if let Some(more) =
+        signature.parameters.len().checked_sub(MAX_PARAMETERS).filter(|more| *more > 0)
+    {
+        line("", format!("and {more} more"));
+    }
+    text
+}
+
+fn arguments(signature: &Signature) -> String {
+    let argument = |argument: &crate::engine::Argument| {
+        let kind = match argument.kind {
+            ArgumentKind::Tensor => "Tensor",
+            ArgumentKind::Scalar(datatype) => datatype.name(),
+        };
+        let optional = if argument.optional { " (optional)" } else { "" };
+        format!("{}: {kind}{optional}", argument.name)
+    };
+    signature.arguments.iter().map(argument).collect::<Vec<_>>().join(", ")
 }

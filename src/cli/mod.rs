@@ -13,6 +13,7 @@ pub use inspect::Inspect;
 pub use serve::Serve;
 pub use settings::Settings;
 
+use crate::app;
 use crate::config::ConfigErrors;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
@@ -119,9 +120,9 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 /// The version and the facts of the build, a line each.
 fn version() -> String {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let torch = if cfg!(feature = "torch") { "yes" } else { "no" };
+    let libtorch = app::loader().map_or_else(|_| "none".to_owned(), |(_, version)| version);
     format!(
-        "sconce {}\ntarget: {}-{}\nprofile: {profile}\ntorch: {torch}\n",
+        "sconce {}\ntarget: {}-{}\nprofile: {profile}\nlibtorch: {libtorch}\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         std::env::consts::OS,

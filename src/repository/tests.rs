@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
-use crate::engine::{Artifact, Device, EngineError, Fault, LoadOptions, Model};
+use crate::engine::{Artifact, Device, EngineError, Fault, LoadOptions, Model, Signature};
 use crate::inference::{ErrorCode, Version};
 use crate::telemetry::MetricsOptions;
 use crate::tensor::{Shape, Tensor};
@@ -46,7 +46,11 @@ impl Loader for Scripted {
                     reached.send(()).unwrap();
                     proceed.recv().unwrap();
                 }
-                let model = FakeModel::echo();
+                let model = match &*script {
+                    "saves" => with_signature(|it| it.operators = vec!["aten::save".into()]),
+                    "stateful" => with_signature(|it| it.mutates_state = true),
+                    _ => FakeModel::echo(),
+                };
                 self.seen.lock().unwrap().push(model.seen());
                 return Ok(Box::new(model));
             }
@@ -58,6 +62,13 @@ impl Loader for Scripted {
     fn devices(&self) -> Vec<Device> {
         vec![Device::Cpu]
     }
+}
+
+fn with_signature(change: impl FnOnce(&mut Signature)) -> FakeModel {
+    let model = FakeModel::echo();
+    let mut signature = model.signature().clone();
+    change(&mut signature);
+    model.with_signature(signature)
 }
 
 const MANIFEST: &str = "[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n\
@@ -311,6 +322,48 @@ fn a_sample_warms_up_and_a_wrong_one_is_told() {
     let seen = Arc::clone(&house.serving.seen.lock().unwrap()[0]);
     assert_eq!(seen.rows().iter().max(), Some(&64), "the largest batch must be warmed up");
     assert_eq!(reason(&repository, "n"), "version 1: n/sample.json: no number");
+}
+
+#[test]
+fn operators_of_concern_need_the_servers_trust() {
+    let house = House::new(&[("m", "saves")]);
+    let refused = reason(&house.loaded(), "m");
+    let (_, advice) = refused.split_once("add \"").unwrap();
+    let (trusted, _) = advice.split_once('"').unwrap();
+    assert!(refused.starts_with("version 1: the file uses aten::save, which can"), "{refused}");
+    assert_eq!(house.serving.loads(), 0, "a refused file must not be loaded here");
+    let mut parts = house.parts();
+    parts.options.trusted = vec![trusted.parse().unwrap()];
+    let repository = Repository::open(parts).unwrap();
+    let _ = repository.check();
+    assert_eq!(resolve(&repository, "m"), Ok(1), "the advice must help");
+    let mut parts = house.parts();
+    parts.options.trusted = vec![trusted.replace("m@", "other@").parse().unwrap()];
+    let repository = Repository::open(parts).unwrap();
+    let _ = repository.check();
+    assert!(reason(&repository, "m").contains("aten::save"), "trust in another model is none");
+}
+
+#[test]
+fn a_stateful_model_is_fresh_for_its_first_request() {
+    let house = House::new(&[("m", "stateful")]);
+    house.write("m/sample.json", "1");
+    let repository = house.loaded();
+    let handle = repository.resolve(&latest("m")).unwrap();
+    assert_eq!(handle.spec().batching, crate::inference::Batching::Stateful);
+    assert_eq!(handle.scheduler().status().instances, 1);
+    assert_eq!(house.serving.seen.lock().unwrap()[0].rows(), [0; 0], "no run may come before");
+}
+
+#[test]
+fn labels_must_fit_the_output() {
+    let house = House::new(&[("m", "ok"), ("n", "ok")]);
+    house.write("m/model.toml", &format!("labels = [\"a\", \"b\"]\n{MANIFEST}"));
+    house.write("n/model.toml", &format!("labels = [\"a\", \"b\", \"c\"]\n{MANIFEST}"));
+    let repository = house.loaded();
+    assert!(repository.resolve(&latest("m")).unwrap().postprocess().is_some());
+    let reason = reason(&repository, "n");
+    assert!(reason.contains("labels need [-1, 3] for 3 labels"), "{reason}");
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@ use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::tensor::{Shape, Tensor};
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 
 const CPU: LoadOptions = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
@@ -56,7 +57,7 @@ fn obedient() -> FakeModel {
 #[ignore = "the child of the other tests"]
 fn child() {
     if std::env::args().any(|argument| argument == RemoteOptions::ARGUMENT) {
-        run_child(|| Ok(Box::new(FakeLoader(obedient())))).unwrap();
+        run_child(|| Ok(Arc::new(FakeLoader(obedient())))).unwrap();
     }
 }
 

@@ -144,3 +144,12 @@ fn broken_toml_is_told_with_its_line() {
         &["m/model.toml:1: outputs: expected [[outputs]] tables, got a table"],
     );
 }
+
+#[test]
+fn the_page_has_every_key_and_no_other() {
+    let page = include_str!("../../../docs/models.md");
+    let table = page.split("| key | default | meaning |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let keys: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(keys, KEYS);
+}
