@@ -3,10 +3,6 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 6] = [
-    "errors", "values", "module", "inspect", "tensors", "devices",
-];
-
 fn main() {
     for name in [
         "LIBTORCH",
@@ -44,7 +40,9 @@ fn main() {
         .warnings(true)
         .extra_warnings(true)
         .flag("-fvisibility=hidden")
-        .files(SOURCES.map(|name| format!("cpp/{name}.cpp")))
+        // Debug information for torch's templates takes longer to write than all the rest.
+        .debug(false)
+        .file("cpp/all.cpp")
         .compile("sconce_torch_shim");
 
     println!("cargo:rustc-link-search=native={}", lib.display());

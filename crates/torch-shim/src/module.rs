@@ -30,6 +30,9 @@ unsafe impl Send for Module {}
 // reference counts; and nothing in this crate changes a module after it was made.
 unsafe impl Sync for Module {}
 
+/// Files that travel inside a model file, by name.
+pub type ExtraFiles = Vec<(String, Vec<u8>)>;
+
 /// A parameter or buffer of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterInfo {
@@ -58,7 +61,7 @@ impl Module {
         path: impl AsRef<Path>,
         device: Device,
         names: &[&str],
-    ) -> Result<(Self, Vec<(String, Vec<u8>)>), Error> {
+    ) -> Result<(Self, ExtraFiles), Error> {
         let path = path.as_ref();
         // libtorch says so too, but only after words about its reader; and it would try to read a folder.
         if !path.is_file() {
