@@ -4,12 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 fn main() {
-    for name in [
-        "LIBTORCH",
-        "LIBTORCH_INCLUDE",
-        "LIBTORCH_LIB",
-        "LIBTORCH_CXX11_ABI",
-    ] {
+    for name in ["LIBTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_LIB", "LIBTORCH_CXX11_ABI"] {
         println!("cargo:rerun-if-env-changed={name}");
     }
     println!("cargo:rerun-if-changed=cpp");

@@ -22,9 +22,7 @@ impl Device {
         match self {
             Self::Cpu => RawDevice { index: -1 },
             // An index beyond i32 is refused as one that is not there.
-            Self::Cuda(index) => RawDevice {
-                index: i32::try_from(index).unwrap_or(i32::MAX),
-            },
+            Self::Cuda(index) => RawDevice { index: i32::try_from(index).unwrap_or(i32::MAX) },
         }
     }
 }
@@ -75,10 +73,8 @@ pub struct BuildFacts {
 /// is the loader's own reason, usually that the library is not there.
 pub fn load_cuda_library() -> Result<(), String> {
     // SAFETY: takes nothing but the place for the error.
-    call(Stage::Other, |error| unsafe {
-        ffi::sconce_load_cuda_library(error)
-    })
-    .map_err(|error| error.message)
+    call(Stage::Other, |error| unsafe { ffi::sconce_load_cuda_library(error) })
+        .map_err(|error| error.message)
 }
 
 /// How many CUDA devices this process sees; 0 on a machine without.
@@ -109,18 +105,8 @@ pub fn memory_stats(index: usize) -> Option<MemoryStats> {
         ffi::sconce_device_memory(index as u64, &raw mut memory, error)
     })
     .ok()?;
-    let RawMemory {
-        allocated,
-        reserved,
-        free,
-        total,
-    } = memory;
-    Some(MemoryStats {
-        allocated,
-        reserved,
-        free,
-        total,
-    })
+    let RawMemory { allocated, reserved, free, total } = memory;
+    Some(MemoryStats { allocated, reserved, free, total })
 }
 
 /// Waits for all that was started on a device. The CPU has nothing to wait for.
@@ -128,9 +114,9 @@ pub fn synchronize(device: Device) -> Result<(), Error> {
     match device {
         Device::Cpu => Ok(()),
         // SAFETY: takes nothing but the place for the error.
-        Device::Cuda(index) => call(Stage::Run, |error| unsafe {
-            ffi::sconce_device_synchronize(index as u64, error)
-        }),
+        Device::Cuda(index) => {
+            call(Stage::Run, |error| unsafe { ffi::sconce_device_synchronize(index as u64, error) })
+        }
     }
 }
 
@@ -138,30 +124,20 @@ pub fn synchronize(device: Device) -> Result<(), Error> {
 pub fn set_intra_op_threads(count: usize) -> Result<(), Error> {
     let count = thread_count(count)?;
     // SAFETY: takes nothing but the place for the error.
-    call(Stage::Other, |error| unsafe {
-        ffi::sconce_set_intra_op_threads(count, error)
-    })
+    call(Stage::Other, |error| unsafe { ffi::sconce_set_intra_op_threads(count, error) })
 }
 
 /// How many threads run operators beside each other (`torch.jit.fork`). For the whole process, once, before the first.
 pub fn set_inter_op_threads(count: usize) -> Result<(), Error> {
     let count = thread_count(count)?;
     // SAFETY: takes nothing but the place for the error.
-    call(Stage::Other, |error| unsafe {
-        ffi::sconce_set_inter_op_threads(count, error)
-    })
+    call(Stage::Other, |error| unsafe { ffi::sconce_set_inter_op_threads(count, error) })
 }
 
 fn thread_count(count: usize) -> Result<i32, Error> {
-    i32::try_from(count)
-        .ok()
-        .filter(|count| *count > 0)
-        .ok_or_else(|| {
-            Error::new(
-                ErrorClass::InvalidArgument,
-                format!("{count} is not a number of threads"),
-            )
-        })
+    i32::try_from(count).ok().filter(|count| *count > 0).ok_or_else(|| {
+        Error::new(ErrorClass::InvalidArgument, format!("{count} is not a number of threads"))
+    })
 }
 
 /// How many specialisations of a fused operator libtorch may compile, first for fixed shapes, then for variable ones;
@@ -182,9 +158,7 @@ pub fn libtorch_version() -> Result<String, Error> {
 pub fn build_facts() -> Result<BuildFacts, Error> {
     let mut output = Output::new();
     // SAFETY: the answer and the error are places of our own.
-    call(Stage::Other, |error| unsafe {
-        ffi::sconce_build_facts(output.slot(), error)
-    })?;
+    call(Stage::Other, |error| unsafe { ffi::sconce_build_facts(output.slot(), error) })?;
     let mut reader = output.reader();
     reader.enter()?;
     let version = reader.text()?;
@@ -196,11 +170,7 @@ pub fn build_facts() -> Result<BuildFacts, Error> {
         .filter(|line| !line.is_empty())
         .map(str::to_owned)
         .collect();
-    Ok(BuildFacts {
-        version,
-        cpu_capability,
-        parallel,
-    })
+    Ok(BuildFacts { version, cpu_capability, parallel })
 }
 
 /// While it lives, the calling thread works on a stream of its own of a device, so that instances on one device run
@@ -217,9 +187,7 @@ pub struct StreamGuard {
 
 impl fmt::Debug for StreamGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamGuard")
-            .field("on_device", &!self.pointer.is_null())
-            .finish()
+        f.debug_struct("StreamGuard").field("on_device", &!self.pointer.is_null()).finish()
     }
 }
 
@@ -230,18 +198,13 @@ impl StreamGuard {
         let pointer = call_for_pointer(Stage::Run, |guard, error| unsafe {
             ffi::sconce_stream_enter(device.raw(), guard, error)
         })?;
-        Ok(Self {
-            pointer,
-            _of_this_thread: PhantomData,
-        })
+        Ok(Self { pointer, _of_this_thread: PhantomData })
     }
 
     /// Waits for what was started on this stream.
     pub fn synchronize(&self) -> Result<(), Error> {
         // SAFETY: the pointer is ours and lives, or is null, which the other side knows.
-        call(Stage::Run, |error| unsafe {
-            ffi::sconce_stream_synchronize(self.pointer, error)
-        })
+        call(Stage::Run, |error| unsafe { ffi::sconce_stream_synchronize(self.pointer, error) })
     }
 }
 

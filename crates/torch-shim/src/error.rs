@@ -59,10 +59,7 @@ pub(crate) enum Stage {
 
 impl Error {
     pub(crate) fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: bounded(message.into()),
-        }
+        Self { class, message: bounded(message.into()) }
     }
 
     /// Reads what the C++ side caught. `kind` is a `SconceErrorKind`.
@@ -70,11 +67,8 @@ impl Error {
         let text = String::from_utf8_lossy(text);
         let message = reason(&text);
         let class = classify(stage, kind, &message, device_is_poisoned);
-        let message = if class == ErrorClass::InvalidFile {
-            explain_file(message)
-        } else {
-            message
-        };
+        let message =
+            if class == ErrorClass::InvalidFile { explain_file(message) } else { message };
         Self::new(class, without_paths(&message))
     }
 }
@@ -113,9 +107,7 @@ fn classify(stage: Stage, kind: u32, message: &str, poisoned: impl FnOnce() -> b
         return ErrorClass::OutOfMemory;
     }
     let from_device = kind == 5
-        || ["CUDA error", "cuDNN error", "CUDA driver error"]
-            .iter()
-            .any(|s| text.starts_with(s));
+        || ["CUDA error", "cuDNN error", "CUDA driver error"].iter().any(|s| text.starts_with(s));
     // Some device errors pass (a bad launch configuration), some stay (an illegal access). Asking the device tells.
     if from_device && poisoned() {
         return ErrorClass::Device;
@@ -149,15 +141,9 @@ fn reason(text: &str) -> String {
         }
     }
     let text = text.trim();
-    let cleaned: String = text
-        .chars()
-        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
-        .collect();
-    if cleaned.is_empty() {
-        "no reason was given".to_owned()
-    } else {
-        cleaned
-    }
+    let cleaned: String =
+        text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect();
+    if cleaned.is_empty() { "no reason was given".to_owned() } else { cleaned }
 }
 
 /// Says what a file is when libtorch only says what it lacks.
@@ -177,11 +163,7 @@ fn explain_file(message: String) -> String {
 /// Replaces absolute paths and the places of libtorch's own sources: they say how a host is laid out.
 fn without_paths(message: &str) -> String {
     let is_edge = |c: char| {
-        c.is_whitespace()
-            || matches!(
-                c,
-                '"' | '\'' | '(' | ')' | '[' | ']' | '<' | '>' | ',' | '='
-            )
+        c.is_whitespace() || matches!(c, '"' | '\'' | '(' | ')' | '[' | ']' | '<' | '>' | ',' | '=')
     };
     let mut cleaned = String::with_capacity(message.len());
     let mut rest = message;
@@ -202,11 +184,7 @@ fn is_path(word: &str) -> bool {
         && word[1..].starts_with(|c: char| c.is_alphanumeric() || c == '.');
     let source = [".cpp", ".cc", ".cu", ".cuh", ".h", ".hpp"]
         .iter()
-        .any(|extension| {
-            word.split(':')
-                .next()
-                .is_some_and(|name| name.ends_with(extension))
-        });
+        .any(|extension| word.split(':').next().is_some_and(|name| name.ends_with(extension)));
     absolute || source
 }
 
@@ -229,11 +207,7 @@ mod tests {
     #[track_caller]
     fn check(stage: Stage, kind: u32, text: &str, poisoned: bool, expected: ErrorClass) {
         let message = reason(text);
-        assert_eq!(
-            classify(stage, kind, &message, || poisoned),
-            expected,
-            "message: {message}"
-        );
+        assert_eq!(classify(stage, kind, &message, || poisoned), expected, "message: {message}");
     }
 
     #[test]
@@ -252,18 +226,9 @@ mod tests {
         let text = "stride != 0 INTERNAL ASSERT FAILED at \"/pytorch/aten/src/ATen/native/Foo.cpp\":123, please report\n\
                     Exception raised from foo at /pytorch/aten/src/ATen/Foo.cpp:12 (most recent call first):\nframe #0: x";
         let message = without_paths(&reason(text));
-        assert_eq!(
-            message,
-            "stride != 0 INTERNAL ASSERT FAILED at \"…\":123, please report"
-        );
-        assert_eq!(
-            without_paths("and/or 3 / 4 http://host/path"),
-            "and/or 3 / 4 http://host/path"
-        );
-        assert_eq!(
-            without_paths("file path: /srv/models/a.pt, errno 2"),
-            "file path: …, errno 2"
-        );
+        assert_eq!(message, "stride != 0 INTERNAL ASSERT FAILED at \"…\":123, please report");
+        assert_eq!(without_paths("and/or 3 / 4 http://host/path"), "and/or 3 / 4 http://host/path");
+        assert_eq!(without_paths("file path: /srv/models/a.pt, errno 2"), "file path: …, errno 2");
     }
 
     #[test]
@@ -299,20 +264,8 @@ mod tests {
             false,
             ErrorClass::Raised,
         );
-        check(
-            Stage::Run,
-            5,
-            "an accelerator failed",
-            true,
-            ErrorClass::Device,
-        );
-        check(
-            Stage::Run,
-            1,
-            "RuntimeError: CUDA error: said the client",
-            true,
-            ErrorClass::Raised,
-        );
+        check(Stage::Run, 5, "an accelerator failed", true, ErrorClass::Device);
+        check(Stage::Run, 1, "RuntimeError: CUDA error: said the client", true, ErrorClass::Raised);
         check(
             Stage::Run,
             0,
@@ -320,13 +273,7 @@ mod tests {
             true,
             ErrorClass::Raised,
         );
-        check(
-            Stage::Load,
-            0,
-            "PytorchStreamReader failed",
-            false,
-            ErrorClass::InvalidFile,
-        );
+        check(Stage::Load, 0, "PytorchStreamReader failed", false, ErrorClass::InvalidFile);
         check(Stage::Other, 0, "whatever", false, ErrorClass::Internal);
         check(Stage::Other, 4, "sparse", false, ErrorClass::Unsupported);
     }

@@ -52,17 +52,8 @@ pub(crate) struct RawOutput {
 
 impl RawOutput {
     pub(crate) fn empty() -> Self {
-        let first = Node {
-            tag: tag::NONE,
-            length: 0,
-            payload: Payload { integer: 0 },
-        };
-        Self {
-            first,
-            nodes: ptr::null_mut(),
-            count: 0,
-            owner: ptr::null_mut(),
-        }
+        let first = Node { tag: tag::NONE, length: 0, payload: Payload { integer: 0 } };
+        Self { first, nodes: ptr::null_mut(), count: 0, owner: ptr::null_mut() }
     }
 }
 
@@ -76,10 +67,7 @@ pub(crate) struct Text {
 impl Text {
     /// Borrows `text`; the caller keeps it alive for the call.
     pub(crate) fn new(text: &[u8]) -> Self {
-        Self {
-            text: text.as_ptr(),
-            length: text.len() as u64,
-        }
+        Self { text: text.as_ptr(), length: text.len() as u64 }
     }
 }
 
@@ -273,11 +261,7 @@ unsafe extern "C" {
 
 /// Makes one call and turns a failure into an [`Error`]. `body` gets the place for the error and returns the status.
 pub(crate) fn call(stage: Stage, body: impl FnOnce(*mut RawError) -> c_int) -> Result<(), Error> {
-    let mut raw = RawError {
-        kind: 0,
-        text: ptr::null_mut(),
-        length: 0,
-    };
+    let mut raw = RawError { kind: 0, text: ptr::null_mut(), length: 0 };
     if body(&raw mut raw) == 0 {
         return Ok(());
     }

@@ -92,13 +92,7 @@ impl Module {
             reader.enter()?;
             Ok((reader.text()?, reader.bytes()?.to_vec()))
         })?;
-        Ok((
-            module,
-            files
-                .into_iter()
-                .filter(|(_, bytes)| !bytes.is_empty())
-                .collect(),
-        ))
+        Ok((module, files.into_iter().filter(|(_, bytes)| !bytes.is_empty()).collect()))
     }
 
     fn from_pointer(pointer: *mut c_void) -> Result<Self, Error> {
@@ -186,9 +180,7 @@ impl Module {
             Ok(ParameterInfo {
                 name: reader.text()?,
                 shape: reader.each(|reader| reader.integer())?,
-                datatype: i32::try_from(reader.integer()?)
-                    .ok()
-                    .and_then(kind_from_code),
+                datatype: i32::try_from(reader.integer()?).ok().and_then(kind_from_code),
                 bytes: u64::try_from(reader.integer()?).unwrap_or(0),
                 is_buffer: reader.truth()?,
             })
@@ -302,10 +294,8 @@ impl Module {
         Self::from_pointer(call_for_pointer(Stage::Other, |module, error| {
             // SAFETY: the sources, and what the nodes point to, outlive the call.
             unsafe {
-                let (functions, methods) = (
-                    Text::new(functions.as_bytes()),
-                    Text::new(methods.as_bytes()),
-                );
+                let (functions, methods) =
+                    (Text::new(functions.as_bytes()), Text::new(methods.as_bytes()));
                 ffi::sconce_module_define(
                     functions,
                     methods,
@@ -336,8 +326,5 @@ impl Drop for Module {
 }
 
 fn texts(names: &[&str]) -> Vec<Text> {
-    names
-        .iter()
-        .map(|name| Text::new(name.as_bytes()))
-        .collect()
+    names.iter().map(|name| Text::new(name.as_bytes())).collect()
 }

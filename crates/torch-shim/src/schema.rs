@@ -64,11 +64,7 @@ pub(crate) fn read_method(reader: &mut Reader<'_>) -> Result<Method, Error> {
     let name = reader.text()?;
     let arguments = reader.each(read_argument)?;
     let returns = reader.each(read_type)?;
-    Ok(Method {
-        name,
-        arguments,
-        returns,
-    })
+    Ok(Method { name, arguments, returns })
 }
 
 fn read_argument(reader: &mut Reader<'_>) -> Result<Argument, Error> {
@@ -78,12 +74,7 @@ fn read_argument(reader: &mut Reader<'_>) -> Result<Argument, Error> {
     let optional = reader.truth()?;
     let shown = reader.truth()?;
     let default = reader.value(0)?;
-    Ok(Argument {
-        name,
-        ty,
-        default: shown.then_some(default),
-        optional,
-    })
+    Ok(Argument { name, ty, default: shown.then_some(default), optional })
 }
 
 fn read_type(reader: &mut Reader<'_>) -> Result<Type, Error> {

@@ -38,17 +38,11 @@ const KINDS: [(Kind, i32); 20] = [
 
 pub(crate) fn kind_to_code(kind: Kind) -> i32 {
     // Every kind is in the table; an unknown one would be refused by torch as "undefined".
-    KINDS
-        .iter()
-        .find(|(known, _)| *known == kind)
-        .map_or(-1, |(_, code)| *code)
+    KINDS.iter().find(|(known, _)| *known == kind).map_or(-1, |(_, code)| *code)
 }
 
 pub(crate) fn kind_from_code(code: i32) -> Option<Kind> {
-    KINDS
-        .iter()
-        .find(|(_, known)| *known == code)
-        .map(|(kind, _)| *kind)
+    KINDS.iter().find(|(_, known)| *known == code).map(|(kind, _)| *kind)
 }
 
 /// What a tensor's deleter gets back. The box keeps an owner that holds its bytes inline in one place.
@@ -104,14 +98,12 @@ where
 fn check_layout(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::new(ErrorClass::InvalidArgument, message));
     if matches!(kind, Kind::QInt8 | Kind::QUInt8 | Kind::QInt32) {
-        return invalid(format!(
-            "a tensor of kind {kind:?} cannot be made from bytes alone"
-        ));
+        return invalid(format!("a tensor of kind {kind:?} cannot be made from bytes alone"));
     }
     let size = kind.elt_size_in_bytes();
-    let expected = shape.iter().try_fold(size, |bytes, dimension| {
-        bytes.checked_mul(usize::try_from(*dimension).ok()?)
-    });
+    let expected = shape
+        .iter()
+        .try_fold(size, |bytes, dimension| bytes.checked_mul(usize::try_from(*dimension).ok()?));
     match expected {
         Some(expected) if expected == bytes.len() => {}
         Some(expected) => {
@@ -123,10 +115,8 @@ fn check_layout(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<(), Error> {
         None => return invalid(format!("{shape:?} is not the shape of a tensor")),
     }
     // A complex number is aligned as its halves are.
-    let alignment = if matches!(
-        kind,
-        Kind::ComplexHalf | Kind::ComplexFloat | Kind::ComplexDouble
-    ) {
+    let alignment = if matches!(kind, Kind::ComplexHalf | Kind::ComplexFloat | Kind::ComplexDouble)
+    {
         size / 2
     } else {
         size
@@ -177,16 +167,8 @@ impl TensorBytes {
         let tensor = ptr::NonNull::new(pointer)
             .ok_or_else(|| Error::new(ErrorClass::Internal, "the shim returned no tensor"))?;
         // A length that does not fit could not have been allocated.
-        let length = if data.is_null() {
-            0
-        } else {
-            usize::try_from(length).unwrap_or(0)
-        };
-        Ok(Self {
-            tensor,
-            data,
-            length,
-        })
+        let length = if data.is_null() { 0 } else { usize::try_from(length).unwrap_or(0) };
+        Ok(Self { tensor, data, length })
     }
 }
 
@@ -233,12 +215,7 @@ pub fn tensor_shape(tensor: &Tensor) -> Result<Vec<i64>, Error> {
     let mut dimensions = 0;
     // SAFETY: the tensor lives for the call; the rest are places of our own.
     call(Stage::Other, |error| unsafe {
-        ffi::sconce_tensor_shape(
-            tensor.as_ptr().cast(),
-            &raw mut shape,
-            &raw mut dimensions,
-            error,
-        )
+        ffi::sconce_tensor_shape(tensor.as_ptr().cast(), &raw mut shape, &raw mut dimensions, error)
     })?;
     let dimensions = usize::try_from(dimensions).unwrap_or(0);
     if dimensions == 0 {
@@ -256,10 +233,7 @@ pub fn tensor_kind(tensor: &Tensor) -> Result<Kind, Error> {
         ffi::sconce_tensor_kind(tensor.as_ptr().cast(), &raw mut code, error)
     })?;
     kind_from_code(code).ok_or_else(|| {
-        Error::new(
-            ErrorClass::Unsupported,
-            format!("a tensor has torch's datatype number {code}"),
-        )
+        Error::new(ErrorClass::Unsupported, format!("a tensor has torch's datatype number {code}"))
     })
 }
 
@@ -296,11 +270,7 @@ impl PinnedBuffer {
         })?;
         let tensor = ptr::NonNull::new(pointer)
             .ok_or_else(|| Error::new(ErrorClass::Internal, "the shim returned no buffer"))?;
-        Ok(Self {
-            tensor,
-            data,
-            length,
-        })
+        Ok(Self { tensor, data, length })
     }
 }
 

@@ -44,45 +44,20 @@ fn encode_one(value: &Value, nodes: &mut Vec<Node>, depth: usize) -> Result<(), 
     if depth > MAX_DEPTH {
         return Err(too_deep());
     }
-    let mut push = |tag, length: usize, payload| {
-        nodes.push(Node {
-            tag,
-            length: length as u64,
-            payload,
-        })
-    };
+    let mut push =
+        |tag, length: usize, payload| nodes.push(Node { tag, length: length as u64, payload });
     match value {
         // The other side only copies the handle it finds there, hence the cast to mutable is never used as such.
-        Value::Tensor(tensor) => push(
-            tag::TENSOR,
-            0,
-            Payload {
-                tensor: tensor.as_ptr().cast_mut().cast(),
-            },
-        ),
+        Value::Tensor(tensor) => {
+            push(tag::TENSOR, 0, Payload { tensor: tensor.as_ptr().cast_mut().cast() })
+        }
         Value::Int(integer) => push(tag::INT, 0, Payload { integer: *integer }),
         Value::Float(real) => push(tag::FLOAT, 0, Payload { real: *real }),
-        Value::Bool(truth) => push(
-            tag::BOOL,
-            0,
-            Payload {
-                integer: i64::from(*truth),
-            },
-        ),
-        Value::Str(text) => push(
-            tag::STRING,
-            text.len(),
-            Payload {
-                text: text.as_ptr(),
-            },
-        ),
+        Value::Bool(truth) => push(tag::BOOL, 0, Payload { integer: i64::from(*truth) }),
+        Value::Str(text) => push(tag::STRING, text.len(), Payload { text: text.as_ptr() }),
         Value::None => push(tag::NONE, 0, Payload { integer: 0 }),
         Value::List(elements) | Value::Tuple(elements) => {
-            let tag = if matches!(value, Value::List(_)) {
-                tag::LIST
-            } else {
-                tag::TUPLE
-            };
+            let tag = if matches!(value, Value::List(_)) { tag::LIST } else { tag::TUPLE };
             push(tag, elements.len(), Payload { integer: 0 });
             for element in elements {
                 encode_one(element, nodes, depth + 1)?;
@@ -100,10 +75,7 @@ fn encode_one(value: &Value, nodes: &mut Vec<Node>, depth: usize) -> Result<(), 
 }
 
 fn too_deep() -> Error {
-    Error::new(
-        ErrorClass::Unsupported,
-        format!("a value is nested deeper than {MAX_DEPTH} levels"),
-    )
+    Error::new(ErrorClass::Unsupported, format!("a value is nested deeper than {MAX_DEPTH} levels"))
 }
 
 /// An answer of the C++ side; frees what is not taken out of it.
@@ -113,9 +85,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self {
-            raw: RawOutput::empty(),
-        }
+        Self { raw: RawOutput::empty() }
     }
 
     /// Where a call writes its answer; used for one call only.
@@ -131,10 +101,7 @@ impl Output {
     /// Reads the value piece by piece.
     pub(crate) fn reader(&mut self) -> Reader<'_> {
         if self.raw.nodes.is_null() {
-            return Reader {
-                nodes: std::slice::from_mut(&mut self.raw.first),
-                next: 0,
-            };
+            return Reader { nodes: std::slice::from_mut(&mut self.raw.first), next: 0 };
         }
         let count = usize::try_from(self.raw.count).unwrap_or(0);
         // SAFETY: `nodes` points to `count` nodes that `owner` keeps in place until `drop`, and `self` is borrowed
@@ -231,11 +198,7 @@ impl<'a> Reader<'a> {
     /// The bytes of a string.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Error> {
         let node = *self.take()?;
-        if node.tag != tag::STRING {
-            Err(malformed())
-        } else {
-            Ok(self.bytes_of(&node))
-        }
+        if node.tag != tag::STRING { Err(malformed()) } else { Ok(self.bytes_of(&node)) }
     }
 
     pub(crate) fn text(&mut self) -> Result<String, Error> {
@@ -282,10 +245,7 @@ impl<'a> Reader<'a> {
 }
 
 fn malformed() -> Error {
-    Error::new(
-        ErrorClass::Internal,
-        "the two halves of the shim disagree on the form of an answer",
-    )
+    Error::new(ErrorClass::Internal, "the two halves of the shim disagree on the form of an answer")
 }
 
 /// Takes over a tensor pointer that the C++ side made.

@@ -1,10 +1,7 @@
 //! Nothing may be left behind by calls that fail, nor by those that do not. A process of its own with one test: the
 //! memory of others must not count.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops at what it does not expect"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use tch::{Kind, Tensor};
 use torch_shim::{Module, Slot, TensorBytes, Value, tensor_from_owner};
@@ -44,11 +41,7 @@ fn check(what: &str, body: impl Fn()) {
     let before = resident();
     (0..CALLS).for_each(|_| body());
     let grown = resident().saturating_sub(before);
-    assert!(
-        grown < SLACK,
-        "{CALLS} {what} must not grow memory, grew it by {} KiB",
-        grown / 1024
-    );
+    assert!(grown < SLACK, "{CALLS} {what} must not grow memory, grew it by {} KiB", grown / 1024);
 }
 
 #[test]
@@ -89,7 +82,7 @@ fn calls_leave_nothing_behind() {
                     }
                 }
             }
-            other => panic!("must be a dictionary: {other:?}"),
         }
+        other => panic!("must be a dictionary: {other:?}"),
     });
 }

@@ -8,12 +8,9 @@ use crate::{ScratchFile, floats, floats_of};
 
 fn saved() -> ScratchFile {
     let source = "def forward(self, x):\n    return x * self.w\n";
-    let module = Module::define_with(
-        "",
-        source,
-        vec![("w", Slot::Parameter(floats(&[3.; 4096], &[4096])))],
-    )
-    .unwrap();
+    let module =
+        Module::define_with("", source, vec![("w", Slot::Parameter(floats(&[3.; 4096], &[4096])))])
+            .unwrap();
     let file = ScratchFile::new("model.pt");
     module.save(&file.0).unwrap();
     file
@@ -23,16 +20,9 @@ fn saved() -> ScratchFile {
 fn a_saved_module_loads_and_answers() {
     let file = saved();
     let (module, extra) = Module::load_with_extra(&file.0, Device::Cpu, &["absent.json"]).unwrap();
-    assert!(
-        extra.is_empty(),
-        "what is not there must be left out: {extra:?}"
-    );
+    assert!(extra.is_empty(), "what is not there must be left out: {extra:?}");
     assert_eq!(
-        floats_of(
-            module
-                .run("forward", &[floats(&[2.; 4096], &[4096]).into()])
-                .unwrap()
-        ),
+        floats_of(module.run("forward", &[floats(&[2.; 4096], &[4096]).into()]).unwrap()),
         [6.; 4096]
     );
 }
@@ -44,16 +34,8 @@ fn check_refused(bytes: &[u8], what: &str) {
     let error = Module::load(&file.0, Device::Cpu).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidFile, "{what}: {error}");
     let folder = std::env::temp_dir();
-    for forbidden in [
-        "frame #",
-        "Exception raised from",
-        ".cpp",
-        folder.to_str().unwrap(),
-    ] {
-        assert!(
-            !error.message.contains(forbidden),
-            "{what}: must not tell {forbidden:?}: {error}"
-        );
+    for forbidden in ["frame #", "Exception raised from", ".cpp", folder.to_str().unwrap()] {
+        assert!(!error.message.contains(forbidden), "{what}: must not tell {forbidden:?}: {error}");
     }
 }
 
@@ -64,18 +46,8 @@ fn damaged_files_are_refused() {
     check_refused(&[0x80; 100_000], "large garbage");
     let file = saved();
     let whole = fs::read(&file.0).unwrap();
-    for part in [
-        1,
-        4,
-        whole.len() / 4,
-        whole.len() / 2,
-        whole.len() - 100,
-        whole.len() - 1,
-    ] {
-        check_refused(
-            &whole[..part],
-            &format!("the first {part} bytes of {}", whole.len()),
-        );
+    for part in [1, 4, whole.len() / 4, whole.len() / 2, whole.len() - 100, whole.len() - 1] {
+        check_refused(&whole[..part], &format!("the first {part} bytes of {}", whole.len()));
     }
 }
 
@@ -84,9 +56,7 @@ fn what_is_not_there_is_refused() {
     let error = Module::load("no/such/model.pt", Device::Cpu).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidFile);
     assert_eq!(
-        Module::load(std::env::temp_dir(), Device::Cpu)
-            .unwrap_err()
-            .class,
+        Module::load(std::env::temp_dir(), Device::Cpu).unwrap_err().class,
         ErrorClass::InvalidFile
     );
 }

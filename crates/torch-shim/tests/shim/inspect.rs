@@ -22,37 +22,18 @@ fn methods_tell_names_types_and_defaults() {
     .unwrap();
     let methods = module.methods().unwrap();
     assert_eq!(
-        methods
-            .iter()
-            .map(|method| method.name.as_str())
-            .collect::<Vec<_>>(),
+        methods.iter().map(|method| method.name.as_str()).collect::<Vec<_>>(),
         ["forward", "other"]
     );
     let forward = &methods[0].arguments;
-    let names: Vec<_> = forward
-        .iter()
-        .map(|argument| (argument.name.as_str(), argument.optional))
-        .collect();
-    assert_eq!(
-        names,
-        [
-            ("image", false),
-            ("d", false),
-            ("scale", true),
-            ("tags", true)
-        ]
-    );
+    let names: Vec<_> =
+        forward.iter().map(|argument| (argument.name.as_str(), argument.optional)).collect();
+    assert_eq!(names, [("image", false), ("d", false), ("scale", true), ("tags", true)]);
     assert_eq!(forward[0].ty, Type::Tensor);
     let pair = Type::Tuple(vec![Type::Int, Type::Bool]);
-    assert_eq!(
-        forward[1].ty,
-        Type::Dict(Box::new(Type::Str), Box::new(pair))
-    );
+    assert_eq!(forward[1].ty, Type::Dict(Box::new(Type::Str), Box::new(pair)));
     assert!(matches!(forward[2].default, Some(Value::Float(scale)) if scale == 2.5));
-    assert_eq!(
-        forward[3].ty,
-        Type::Optional(Box::new(Type::List(Box::new(Type::Str))))
-    );
+    assert_eq!(forward[3].ty, Type::Optional(Box::new(Type::List(Box::new(Type::Str)))));
     assert!(matches!(forward[3].default, Some(Value::None)));
     let named = Type::Dict(Box::new(Type::Str), Box::new(Type::Tensor));
     assert_eq!(methods[0].returns, [Type::Tuple(vec![Type::Tensor, named])]);
@@ -97,17 +78,13 @@ fn state_that_is_set_is_seen() {
     let called =
         Module::define_with("", called, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
     assert!(called.mutates_state().unwrap());
-    let answers: Vec<_> = (0..2)
-        .map(|_| floats_of(called.run("forward", &[weight().into()]).unwrap()))
-        .collect();
+    let answers: Vec<_> =
+        (0..2).map(|_| floats_of(called.run("forward", &[weight().into()]).unwrap())).collect();
     assert_eq!(answers, [[1.], [2.]], "state must live from call to call");
     let restored = "def forward(self, x):\n    return x\ndef __setstate__(self, n: int):\n    self.n = n\n    return None\n";
     let restored =
         Module::define_with("", restored, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
-    assert!(
-        !restored.mutates_state().unwrap(),
-        "what restores a module is no state of its runs"
-    );
+    assert!(!restored.mutates_state().unwrap(), "what restores a module is no state of its runs");
 }
 
 #[test]
@@ -128,16 +105,10 @@ fn linear() -> Module {
         "def forward(self, x):\n    return torch.linear(x, self.weight, self.bias) + self.offset\n\
          def extra(self, x):\n    return x * self.offset\n",
         vec![
-            (
-                "weight",
-                Slot::Parameter(floats(&[1., 2., 3., 4.], &[2, 2])),
-            ),
+            ("weight", Slot::Parameter(floats(&[1., 2., 3., 4.], &[2, 2]))),
             ("bias", Slot::Parameter(floats(&[0.5, 0.25], &[2]))),
             ("offset", Slot::Buffer(floats(&[1.], &[1]))),
-            (
-                "positions",
-                Slot::Buffer(floats(&[1., 2.], &[2]).f_to_kind(Kind::Int64).unwrap()),
-            ),
+            ("positions", Slot::Buffer(floats(&[1., 2.], &[2]).f_to_kind(Kind::Int64).unwrap())),
         ],
     )
     .unwrap()
@@ -149,15 +120,7 @@ fn parameters_tell_name_shape_and_size() {
     let parameters = module.parameters().unwrap();
     let told: Vec<_> = parameters
         .iter()
-        .map(|p| {
-            (
-                p.name.as_str(),
-                p.shape.clone(),
-                p.datatype,
-                p.bytes,
-                p.is_buffer,
-            )
-        })
+        .map(|p| (p.name.as_str(), p.shape.clone(), p.datatype, p.bytes, p.is_buffer))
         .collect();
     assert_eq!(
         told,
@@ -196,18 +159,8 @@ fn other_forms_keep_the_answers() {
         }
     }
     assert_eq!(run(&module.deep_copy().unwrap()), [4.5, 8.25]);
-    assert_eq!(
-        run(&module),
-        [4.5, 8.25],
-        "the first module must be as it was"
-    );
-    assert!(
-        module
-            .freeze(&["missing"])
-            .unwrap_err()
-            .message
-            .contains("missing")
-    );
+    assert_eq!(run(&module), [4.5, 8.25], "the first module must be as it was");
+    assert!(module.freeze(&["missing"]).unwrap_err().message.contains("missing"));
 }
 
 #[test]
@@ -216,51 +169,29 @@ fn a_copy_has_state_of_its_own() {
     let first =
         Module::define_with("", source, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
     let second = first.deep_copy().unwrap();
-    let run = |module: &Module| {
-        floats_of(
-            module
-                .run("forward", &[floats(&[1.], &[1]).into()])
-                .unwrap(),
-        )
-    };
-    assert_eq!(
-        (run(&first), run(&first), run(&second)),
-        (vec![1.], vec![2.], vec![1.])
-    );
+    let run =
+        |module: &Module| floats_of(module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap());
+    assert_eq!((run(&first), run(&first), run(&second)), (vec![1.], vec![2.], vec![1.]));
 }
 
 #[test]
 fn reduced_precision_leaves_integers_alone() {
     let module = linear();
     let half = module.to_kind(Kind::BFloat16).unwrap();
-    let kinds: Vec<_> = half
-        .parameters()
-        .unwrap()
-        .into_iter()
-        .map(|parameter| parameter.datatype)
-        .collect();
+    let kinds: Vec<_> =
+        half.parameters().unwrap().into_iter().map(|parameter| parameter.datatype).collect();
     assert_eq!(
         kinds,
-        [
-            Some(Kind::BFloat16),
-            Some(Kind::BFloat16),
-            Some(Kind::BFloat16),
-            Some(Kind::Int64)
-        ]
+        [Some(Kind::BFloat16), Some(Kind::BFloat16), Some(Kind::BFloat16), Some(Kind::Int64)]
     );
     assert_eq!(
         module.parameters().unwrap()[0].datatype,
         Some(Kind::Float),
         "the first module must be as it was"
     );
-    let x = floats(&[1., 1.], &[1, 2])
-        .f_to_kind(Kind::BFloat16)
-        .unwrap();
+    let x = floats(&[1., 1.], &[1, 2]).f_to_kind(Kind::BFloat16).unwrap();
     let Value::Tensor(answer) = half.run("forward", &[x.into()]).unwrap() else {
         panic!("must be a tensor")
     };
-    assert_eq!(
-        floats_of(answer.f_to_kind(Kind::Float).unwrap().into()),
-        [4.5, 8.25]
-    );
+    assert_eq!(floats_of(answer.f_to_kind(Kind::Float).unwrap().into()), [4.5, 8.25]);
 }

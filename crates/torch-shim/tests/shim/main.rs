@@ -1,9 +1,6 @@
 //! The shim against the real libtorch. Models are compiled from source here, so that no Python is needed.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test stops at what it does not expect"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod files;
 mod inspect;
@@ -19,10 +16,7 @@ use torch_shim::{TensorBytes, Value, tensor_from_owner};
 
 /// A tensor of floats.
 fn floats(values: &[f32], shape: &[i64]) -> Tensor {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_ne_bytes())
-        .collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
     tensor_from_owner(Aligned::new(&bytes), shape, Kind::Float)
         .expect("the test's shape fits its values")
 }
@@ -30,9 +24,7 @@ fn floats(values: &[f32], shape: &[i64]) -> Tensor {
 /// The floats of a tensor value.
 #[track_caller]
 fn floats_of(value: Value) -> Vec<f32> {
-    let Value::Tensor(tensor) = value else {
-        panic!("expected a tensor, got {value:?}")
-    };
+    let Value::Tensor(tensor) = value else { panic!("expected a tensor, got {value:?}") };
     let bytes = TensorBytes::new(tensor).expect("the bytes of a dense tensor");
     bytes
         .as_ref()
@@ -55,10 +47,7 @@ impl Aligned {
             whole[..chunk.len()].copy_from_slice(chunk);
             *word = u64::from_ne_bytes(whole);
         }
-        Self {
-            words,
-            length: bytes.len(),
-        }
+        Self { words, length: bytes.len() }
     }
 }
 

@@ -17,13 +17,7 @@ fn text(value: &str) -> Value {
 fn a_tensor_goes_in_and_a_tensor_comes_out() {
     let module = define("def forward(self, x, y):\n    return x * 2 + y\n");
     let answer = module
-        .run(
-            "forward",
-            &[
-                floats(&[1., 2.], &[2]).into(),
-                floats(&[10., 20.], &[2]).into(),
-            ],
-        )
+        .run("forward", &[floats(&[1., 2.], &[2]).into(), floats(&[10., 20.], &[2]).into()])
         .unwrap();
     assert_eq!(floats_of(answer), [12., 24.]);
 }
@@ -34,24 +28,15 @@ fn tuples_lists_and_dictionaries_come_out_whole() {
         "def forward(self, x):\n    d = {\"sum\": x.sum(), \"twice\": x * 2}\n    \
          return (x, [x + 1, x + 2], d, 3, 2.5, True, \"text\", None)\n",
     );
-    let Value::Tuple(parts) = module
-        .run("forward", &[floats(&[1., 2.], &[2]).into()])
-        .unwrap()
+    let Value::Tuple(parts) = module.run("forward", &[floats(&[1., 2.], &[2]).into()]).unwrap()
     else {
         panic!("must be a tuple")
     };
     let mut parts = parts.into_iter();
     assert_eq!(floats_of(parts.next().unwrap()), [1., 2.]);
-    let Some(Value::List(list)) = parts.next() else {
-        panic!("must be a list")
-    };
-    assert_eq!(
-        list.into_iter().map(floats_of).collect::<Vec<_>>(),
-        [[2., 3.], [3., 4.]]
-    );
-    let Some(Value::Dict(pairs)) = parts.next() else {
-        panic!("must be a dictionary")
-    };
+    let Some(Value::List(list)) = parts.next() else { panic!("must be a list") };
+    assert_eq!(list.into_iter().map(floats_of).collect::<Vec<_>>(), [[2., 3.], [3., 4.]]);
+    let Some(Value::Dict(pairs)) = parts.next() else { panic!("must be a dictionary") };
     let named: Vec<_> = pairs
         .into_iter()
         .map(|(key, value)| match key {
@@ -59,13 +44,7 @@ fn tuples_lists_and_dictionaries_come_out_whole() {
             other => panic!("a key must be a text, is {other:?}"),
         })
         .collect();
-    assert_eq!(
-        named,
-        [
-            ("sum".to_owned(), vec![3.]),
-            ("twice".to_owned(), vec![2., 4.])
-        ]
-    );
+    assert_eq!(named, [("sum".to_owned(), vec![3.]), ("twice".to_owned(), vec![2., 4.])]);
     assert!(matches!(parts.next(), Some(Value::Int(3))));
     assert!(matches!(parts.next(), Some(Value::Float(real)) if real == 2.5));
     assert!(matches!(parts.next(), Some(Value::Bool(true))));
@@ -83,11 +62,7 @@ fn scalars_have_defaults_and_optionals_may_be_none() {
     );
     let x = || Value::Tensor(floats(&[1., 2.], &[2]));
     let run = |arguments: &[Value]| floats_of(module.run("forward", arguments).unwrap());
-    assert_eq!(
-        run(&[x()]),
-        [3., 5.],
-        "left-out arguments must take their defaults"
-    );
+    assert_eq!(run(&[x()]), [3., 5.], "left-out arguments must take their defaults");
     assert_eq!(run(&[x(), Value::Float(0.5)]), [1.5, 2.]);
     assert_eq!(
         run(&[x(), Value::Int(3), Value::Int(0)]),
@@ -96,20 +71,10 @@ fn scalars_have_defaults_and_optionals_may_be_none() {
     );
     let mask = Value::Tensor(floats(&[0., 1.], &[2]));
     assert_eq!(
-        run(&[
-            x(),
-            Value::Int(1),
-            Value::Int(0),
-            mask,
-            text("b"),
-            Value::Bool(true)
-        ]),
+        run(&[x(), Value::Int(1), Value::Int(0), mask, text("b"), Value::Bool(true)]),
         [0., -2.]
     );
-    assert_eq!(
-        run(&[x(), Value::Int(1), Value::Int(0), Value::None]),
-        [1., 2.]
-    );
+    assert_eq!(run(&[x(), Value::Int(1), Value::Int(0), Value::None]), [1., 2.]);
 }
 
 #[test]
@@ -130,23 +95,12 @@ fn containers_go_in_with_the_declared_element_types() {
             Value::List(vec![Value::Int(7)]),
         ]
     };
-    let answer = module.run(
-        "forward",
-        &arguments(
-            vec![Value::Int(10), Value::Float(0.5)],
-            vec![Value::Int(20)],
-        ),
-    );
+    let answer = module
+        .run("forward", &arguments(vec![Value::Int(10), Value::Float(0.5)], vec![Value::Int(20)]));
     assert_eq!(floats_of(answer.unwrap()), [1140.5]);
     let answer = module.run("forward", &arguments(vec![], vec![]));
-    assert_eq!(
-        floats_of(answer.unwrap()),
-        [1110.],
-        "empty lists must take the declared type"
-    );
-    let error = module
-        .run("forward", &arguments(vec![], vec![Value::Float(1.)]))
-        .unwrap_err();
+    assert_eq!(floats_of(answer.unwrap()), [1110.], "empty lists must take the declared type");
+    let error = module.run("forward", &arguments(vec![], vec![Value::Float(1.)])).unwrap_err();
     assert_eq!(
         error.class,
         ErrorClass::InvalidArgument,
@@ -159,21 +113,12 @@ fn wrong_arguments_are_named_and_do_not_run() {
     let module = define("def forward(self, x, n: int):\n    return x + n\n");
     let check = |arguments: &[Value], expected: &str| {
         let error = module.run("forward", arguments).unwrap_err();
-        assert_eq!(
-            (error.class, error.message.as_str()),
-            (ErrorClass::InvalidArgument, expected)
-        );
+        assert_eq!((error.class, error.message.as_str()), (ErrorClass::InvalidArgument, expected));
     };
     let x = || Value::Tensor(floats(&[1.], &[1]));
     check(&[x()], "argument \"n\" of method \"forward\" is missing");
-    check(
-        &[x(), x()],
-        "argument \"n\" of method \"forward\" expects int, got Tensor",
-    );
-    check(
-        &[x(), Value::None],
-        "argument \"n\" of method \"forward\" expects int, got NoneType",
-    );
+    check(&[x(), x()], "argument \"n\" of method \"forward\" expects int, got Tensor");
+    check(&[x(), Value::None], "argument \"n\" of method \"forward\" expects int, got NoneType");
     check(
         &[x(), Value::Int(1), Value::Int(2)],
         "method \"forward\" takes at most 2 arguments, got 3",
@@ -181,10 +126,7 @@ fn wrong_arguments_are_named_and_do_not_run() {
     let error = module.run("predict", &[]).unwrap_err();
     assert_eq!(
         (error.class, error.message.as_str()),
-        (
-            ErrorClass::InvalidArgument,
-            "the model has no method \"predict\""
-        )
+        (ErrorClass::InvalidArgument, "the model has no method \"predict\"")
     );
 }
 
@@ -197,18 +139,11 @@ fn what_a_model_raises_is_told_in_one_line() {
          def inner(self, x):\n    return torch.mm(x, x)\n",
     );
     let raise = |method: &str| {
-        let error = module
-            .run(method, &[floats(&[-1., 0., 0.], &[1, 3]).into()])
-            .unwrap_err();
+        let error = module.run(method, &[floats(&[-1., 0., 0.], &[1, 3]).into()]).unwrap_err();
         assert_eq!(error.class, ErrorClass::Raised, "{method}: {error}");
-        for forbidden in [
-            "Traceback",
-            "Exception raised from",
-            "frame #",
-            ".cpp",
-            "File \"",
-            "code/__torch__",
-        ] {
+        for forbidden in
+            ["Traceback", "Exception raised from", "frame #", ".cpp", "File \"", "code/__torch__"]
+        {
             assert!(
                 !error.message.contains(forbidden),
                 "{method}: must not tell {forbidden:?}: {error}"
@@ -237,22 +172,14 @@ fn values_without_a_form_are_refused() {
         "def forward(self, x):\n    return x.device\n\
          def sparse(self, x):\n    return x.to_sparse()\n",
     );
-    let error = module
-        .run("forward", &[floats(&[1.], &[1]).into()])
-        .unwrap_err();
+    let error = module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap_err();
     assert_eq!(error.class, ErrorClass::Unsupported, "{error}");
     let Value::Tensor(sparse) = module.run("sparse", &[floats(&[1.], &[1]).into()]).unwrap() else {
         panic!()
     };
-    assert_eq!(
-        torch_shim::TensorBytes::new(sparse).unwrap_err().class,
-        ErrorClass::Unsupported
-    );
+    assert_eq!(torch_shim::TensorBytes::new(sparse).unwrap_err().class, ErrorClass::Unsupported);
     let deep = (0..100).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
-    assert_eq!(
-        module.run("forward", &[deep]).unwrap_err().class,
-        ErrorClass::Unsupported
-    );
+    assert_eq!(module.run("forward", &[deep]).unwrap_err().class, ErrorClass::Unsupported);
 }
 
 #[test]
@@ -265,19 +192,10 @@ fn an_allocation_that_cannot_be_had_is_told_from_a_raise() {
 #[test]
 fn undefined_tensors_do_not_panic() {
     let undefined = Tensor::new();
-    assert_eq!(
-        torch_shim::tensor_shape(&undefined).unwrap_err().class,
-        ErrorClass::Unsupported
-    );
-    assert_eq!(
-        torch_shim::tensor_kind(&undefined).unwrap_err().class,
-        ErrorClass::Unsupported
-    );
+    assert_eq!(torch_shim::tensor_shape(&undefined).unwrap_err().class, ErrorClass::Unsupported);
+    assert_eq!(torch_shim::tensor_kind(&undefined).unwrap_err().class, ErrorClass::Unsupported);
     let tensor = floats(&[1., 2.], &[1, 2]);
     assert_eq!(torch_shim::tensor_shape(&tensor).unwrap(), [1, 2]);
     assert_eq!(torch_shim::tensor_kind(&tensor).unwrap(), Kind::Float);
-    assert_eq!(
-        torch_shim::tensor_device(&tensor).unwrap(),
-        torch_shim::Device::Cpu
-    );
+    assert_eq!(torch_shim::tensor_device(&tensor).unwrap(), torch_shim::Device::Cpu);
 }

@@ -20,14 +20,7 @@ struct Counted {
 impl Counted {
     fn new(length: usize) -> (Self, Arc<AtomicUsize>) {
         let drops = Arc::new(AtomicUsize::new(0));
-        (
-            Self {
-                bytes: Aligned::new(&vec![1; length]),
-                drops: drops.clone(),
-                panics: false,
-            },
-            drops,
-        )
+        (Self { bytes: Aligned::new(&vec![1; length]), drops: drops.clone(), panics: false }, drops)
     }
 }
 
@@ -54,11 +47,7 @@ fn bytes_go_in_and_out_without_a_copy() {
     assert_eq!(bytes.as_ref(), [1; 64]);
     assert_eq!(drops.load(Ordering::SeqCst), 0);
     std::thread::spawn(move || drop(bytes)).join().unwrap();
-    assert_eq!(
-        drops.load(Ordering::SeqCst),
-        1,
-        "the owner must be dropped exactly once"
-    );
+    assert_eq!(drops.load(Ordering::SeqCst), 1, "the owner must be dropped exactly once");
 }
 
 #[test]
@@ -67,11 +56,7 @@ fn the_owner_lives_as_long_as_the_last_tensor() {
     let tensor = tensor_from_owner(owner, &[4, 4], Kind::Float).unwrap();
     let view = tensor.f_narrow(0, 1, 2).unwrap();
     drop(tensor);
-    assert_eq!(
-        drops.load(Ordering::SeqCst),
-        0,
-        "a view must keep the memory"
-    );
+    assert_eq!(drops.load(Ordering::SeqCst), 0, "a view must keep the memory");
     drop(view);
     assert_eq!(drops.load(Ordering::SeqCst), 1);
 }
@@ -102,11 +87,7 @@ fn shapes_that_do_not_fit_are_refused_and_the_owner_is_dropped() {
     for (shape, kind) in cases {
         let (owner, drops) = Counted::new(64);
         let error = tensor_from_owner(owner, shape, kind).unwrap_err();
-        assert_eq!(
-            error.class,
-            ErrorClass::InvalidArgument,
-            "{shape:?} {kind:?}"
-        );
+        assert_eq!(error.class, ErrorClass::InvalidArgument, "{shape:?} {kind:?}");
         assert_eq!(drops.load(Ordering::SeqCst), 1, "{shape:?} {kind:?}");
     }
     let (owner, _) = Counted::new(0);
@@ -123,10 +104,7 @@ fn misaligned_bytes_are_refused() {
         }
     }
     let error = tensor_from_owner(Shifted(Aligned::new(&[0; 9])), &[2], Kind::Float).unwrap_err();
-    assert_eq!(
-        error.message,
-        "a tensor of kind Float must start at a multiple of 4 bytes"
-    );
+    assert_eq!(error.message, "a tensor of kind Float must start at a multiple of 4 bytes");
     assert!(tensor_from_owner(Shifted(Aligned::new(&[0; 9])), &[8], Kind::Uint8).is_ok());
 }
 
@@ -141,18 +119,12 @@ fn a_panic_of_the_owner_stays_in_rust() {
 #[test]
 fn shared_and_strided_tensors_are_copied() {
     let tensor = floats(&[1., 2., 3., 4.], &[2, 2]);
-    assert_eq!(
-        floats_of(tensor.f_transpose(0, 1).unwrap().into()),
-        [1., 3., 2., 4.]
-    );
+    assert_eq!(floats_of(tensor.f_transpose(0, 1).unwrap().into()), [1., 3., 2., 4.]);
     let source = "def forward(self, x):\n    self.s.add_(x)\n    return self.s\n\
                   def halves(self, x):\n    return x.relu().chunk(2)\n";
     let module =
         Module::define_with("", source, vec![("s", Slot::Buffer(floats(&[0.], &[1])))]).unwrap();
-    let run = || match module
-        .run("forward", &[floats(&[1.], &[1]).into()])
-        .unwrap()
-    {
+    let run = || match module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap() {
         Value::Tensor(tensor) => TensorBytes::new(tensor).unwrap(),
         other => panic!("must be a tensor: {other:?}"),
     };
@@ -164,16 +136,11 @@ fn shared_and_strided_tensors_are_copied() {
         "the next call must not change an answer that is on its way"
     );
     assert_eq!(second.as_ref(), 2f32.to_ne_bytes());
-    let Value::List(halves) = module
-        .run("halves", &[floats(&[1., 2.], &[2]).into()])
-        .unwrap()
+    let Value::List(halves) = module.run("halves", &[floats(&[1., 2.], &[2]).into()]).unwrap()
     else {
         panic!()
     };
-    assert_eq!(
-        halves.into_iter().map(floats_of).collect::<Vec<_>>(),
-        [[1.], [2.]]
-    );
+    assert_eq!(halves.into_iter().map(floats_of).collect::<Vec<_>>(), [[1.], [2.]]);
 }
 
 #[test]
@@ -185,9 +152,7 @@ fn devices_on_a_machine_without_one_say_so() {
     let guard = torch_shim::StreamGuard::new(Device::Cpu).unwrap();
     guard.synchronize().unwrap();
     assert_eq!(
-        to_device(&tensor, Device::Cuda(99), false)
-            .unwrap_err()
-            .class,
+        to_device(&tensor, Device::Cuda(99), false).unwrap_err().class,
         ErrorClass::InvalidArgument
     );
     assert!(torch_shim::memory_stats(99).is_none() && torch_shim::device_name(99).is_none());
@@ -200,8 +165,5 @@ fn devices_on_a_machine_without_one_say_so() {
         );
     }
     let facts = torch_shim::build_facts().unwrap();
-    assert!(
-        facts.version.starts_with("2.") && !facts.cpu_capability.is_empty(),
-        "{facts:?}"
-    );
+    assert!(facts.version.starts_with("2.") && !facts.cpu_capability.is_empty(), "{facts:?}");
 }

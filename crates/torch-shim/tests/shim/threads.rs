@@ -20,9 +20,8 @@ fn threads_share_a_module_without_state() {
                 torch_shim::set_intra_op_threads(1).unwrap();
                 let x = f32::from(u8::try_from(number).unwrap());
                 for _ in 0..500 {
-                    let answer = module
-                        .run("forward", &[floats(&[x, -1.], &[1, 2]).into()])
-                        .unwrap();
+                    let answer =
+                        module.run("forward", &[floats(&[x, -1.], &[1, 2]).into()]).unwrap();
                     assert_eq!(floats_of(answer), [2. * x, 0.]);
                 }
             })

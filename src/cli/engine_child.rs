@@ -1,0 +1,23 @@
+//! `sconce engine-child`: the program as the child that tries models. Started by the server alone.
+
+use super::Failure;
+use crate::app;
+use crate::engine::remote::run_child;
+use crate::engine::{EngineError, Fault};
+use std::io::IsTerminal;
+
+/// Answers the parent on the socket that is the standard input, until the parent hangs up.
+///
+/// # Errors
+///
+/// It was not the server that started it.
+pub(super) fn run() -> Result<(), Failure> {
+    if std::io::stdin().is_terminal() {
+        return Err(Failure::Runtime("engine-child is started by the server itself".into()));
+    }
+    let loader = || match app::loader() {
+        Ok((loader, _)) => Ok(loader),
+        Err(error) => Err(EngineError::new(Fault::Unsupported, error.to_string())),
+    };
+    run_child(loader).map_err(|error| Failure::Runtime(error.to_string()))
+}

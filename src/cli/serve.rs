@@ -1,0 +1,29 @@
+//! `sconce serve`: serve the models until told to stop.
+
+use super::{Failure, Settings, print};
+use crate::app;
+use clap::Args;
+
+/// Serve the models of a folder over HTTP
+#[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
+pub struct Serve {
+    /// The configuration.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+impl Serve {
+    /// Reads the configuration and serves, or prints it if that is all that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// The configuration is faulty, or the server cannot start.
+    pub fn run(&self) -> Result<(), Failure> {
+        let loaded = self.settings.load()?;
+        if self.settings.print_config {
+            return print(&loaded.to_toml());
+        }
+        loaded.check_folders()?;
+        app::serve(&loaded.config).map_err(|error| Failure::Runtime(error.to_string()))
+    }
+}

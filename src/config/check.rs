@@ -1,0 +1,83 @@
+//! What no key can check alone: settings that contradict each other, and folders that must exist.
+
+use super::error::{ConfigError, ConfigErrors};
+use super::raw::Origin;
+use super::section::Sources;
+use super::{Config, Loaded};
+use std::net::SocketAddr;
+
+/// Adds every contradiction to the faults found so far.
+pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigError>) {
+    let (http, management) = (&config.http, &config.management);
+    let mut conflict = |keys: &[&'static str], message: String| {
+        // Blamed is the first of the two that somebody wrote. Where nobody wrote either, the
+        // defaults meet a very small machine: it runs, with less than usual.
+        let blamed = keys.iter().find_map(|key| {
+            let source = sources.get(key).filter(|source| source.origin != Origin::Default)?;
+            Some((key, source.origin.clone()))
+        });
+        if let Some((key, origin)) = blamed {
+            errors.push(ConfigError { origin, key: (*key).into(), message });
+        }
+    };
+    if overlap(http.listen, management.listen) {
+        let message = format!(
+            "both listeners would take {}, expected http.listen and management.listen to differ",
+            management.listen
+        );
+        conflict(&["management.listen", "http.listen"], message);
+    }
+    if http.body_idle_timeout > http.body_timeout {
+        let message = format!(
+            "expected at most http.body_timeout ({:?}), got {:?}",
+            http.body_timeout, http.body_idle_timeout
+        );
+        // Harmless where only the other one was shortened: then that one is the stricter.
+        conflict(&["http.body_idle_timeout"], message);
+    }
+    if config.batching.max_queue_delay >= config.requests.timeout {
+        let message = format!(
+            "requests would wait for others past their deadline: batching.max_queue_delay is {:?}, \
+             requests.timeout {:?}",
+            config.batching.max_queue_delay, config.requests.timeout
+        );
+        conflict(&["batching.max_queue_delay", "requests.timeout"], message);
+    }
+    if http.max_body_bytes > config.limits.inflight_bytes {
+        let message = format!(
+            "a body of http.max_body_bytes ({}) would never fit into limits.inflight_bytes ({})",
+            http.max_body_bytes, config.limits.inflight_bytes
+        );
+        conflict(&["http.max_body_bytes", "limits.inflight_bytes"], message);
+    }
+}
+
+/// Whether two listeners cannot both be bound.
+fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
+    // A wildcard takes every address; that of version six takes those of version four as well.
+    let takes = |wide: SocketAddr, other: SocketAddr| {
+        wide.ip().is_unspecified() && (wide.is_ipv6() || other.is_ipv4())
+    };
+    left.port() != 0
+        && left.port() == right.port()
+        && (left.ip() == right.ip() || takes(left, right) || takes(right, left))
+}
+
+impl Loaded {
+    /// Checks what lies on the disk: that there is a folder of models.
+    ///
+    /// # Errors
+    ///
+    /// The folder is missing or something else stands in its place.
+    pub fn check_folders(&self) -> Result<(), ConfigErrors> {
+        let path = &self.config.general.models;
+        let message = match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Ok(()),
+            Ok(_) => format!("expected a folder of models, {path:?} is a file"),
+            Err(error) => format!("expected a folder of models, {path:?} cannot be read: {error}"),
+        };
+        let source = self.sources.get("models");
+        let origin = source.map_or(Origin::Default, |source| source.origin.clone());
+        Err(ConfigError { origin, key: "models".into(), message }.into())
+    }
+}

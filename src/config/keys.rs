@@ -1,0 +1,149 @@
+//! Every key there is, section by section, with its type, default, range and meaning.
+
+use super::section::{Key, Reader, section};
+use super::types::{DeviceChoice, LogFormat, LogLevel, LogRequests, TrustedModel};
+use super::value::{ByteSize, Setting};
+use crate::inference::ModelName;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Nothing waits longer than a day, so that clock arithmetic cannot overflow.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MS: Duration = Duration::from_millis(1);
+const SOME_TIME: RangeInclusive<Duration> = MS..=DAY;
+const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const KIB: ByteSize = ByteSize(1 << 10);
+const MIB: ByteSize = ByteSize(1 << 20);
+const TIB: ByteSize = ByteSize(1 << 40);
+
+section! {
+    /// The keys outside any section.
+    pub struct GeneralConfig("", host) {
+        /// Folder of the models, one folder each; relative to the working folder.
+        models: PathBuf = "models", flag "--models";
+        /// Model that `/predict` without a name means; `""`: the only one, when there is just one.
+        default_model: Option<ModelName> = "", flag "--default-model";
+        /// Folder for verdicts and pins; auto: `$XDG_STATE_HOME/sconce`, `$HOME/.local/state/sconce` or `state`.
+        state_dir: PathBuf = "auto" => host.state_dir.clone();
+        /// Where models run that do not say it: `auto` (a GPU if there is one), `cpu` or `cuda:N`.
+        device: DeviceChoice = "auto";
+        /// Model files that may use operators which touch files, as `name@sha256:<64 hex digits>`.
+        trusted_models: Vec<TrustedModel> = [];
+    }
+}
+
+section! {
+    /// The listener for predictions. Its limits hold for the management listener too.
+    pub struct HttpConfig("http.", host) {
+        /// IP address and port; port 0 takes a free one and logs it.
+        listen: SocketAddr = "127.0.0.1:8080", flag "--listen";
+        /// Connections that are open at once; more of them wait to be accepted.
+        max_connections: usize = 4096, range 1..=1_000_000;
+        /// Time for the head of a request to arrive.
+        header_timeout: Duration = "10s", range SOME_TIME;
+        /// Time without a single byte of a body after which its request is given up.
+        body_idle_timeout: Duration = "10s", range SOME_TIME;
+        /// Time for a whole body to arrive.
+        body_timeout: Duration = "60s", range SOME_TIME;
+        /// Time that an idle connection is kept open for its next request.
+        keep_alive_timeout: Duration = "75s", range SOME_TIME;
+        /// Time without a single byte of an answer taken after which its connection is closed.
+        write_timeout: Duration = "30s", range SOME_TIME;
+        /// Largest body, as it comes and unpacked.
+        max_body_bytes: ByteSize = "16MiB", range KIB..=TIB;
+        /// Whether `/metrics` answers here too and not on the management listener only.
+        metrics: bool = true;
+    }
+}
+
+section! {
+    /// The listener that changes state.
+    pub struct ManagementConfig("management.", host) {
+        /// IP address and port of the listener that can change state; keep it off public networks.
+        listen: SocketAddr = "127.0.0.1:8081", flag "--manage-listen";
+    }
+}
+
+section! {
+    /// What a single request may ask for.
+    pub struct RequestsConfig("requests.", host) {
+        /// Time for an answer; `X-Request-Timeout-Ms` can shorten it and not lengthen it.
+        timeout: Duration = "30s", range SOME_TIME;
+        /// Most rows in one request.
+        max_rows: usize = 1024, range 1..=1_000_000;
+    }
+}
+
+section! {
+    /// How requests are put together, for models that do not say it in their model.toml.
+    pub struct BatchingConfig("batching.", host) {
+        /// Most rows that run together.
+        max_batch_size: usize = 64, range 1..=65_536;
+        /// Time that an idle instance waits for more rows; 0 takes at once what is there.
+        max_queue_delay: Duration = "0ms", range ANY_TIME;
+        /// Requests that wait for one model; more are refused with 429.
+        queue_capacity: usize = 512, range 1..=1_000_000;
+    }
+}
+
+section! {
+    /// Who computes where.
+    pub struct ThreadsConfig("threads.", host) {
+        /// Cores to use; auto: the container's quota, at most the cores that the process may run on.
+        cpu_quota: usize = "auto" => host.cpus, range 1..=1024;
+        /// Instances of each model, a thread each; auto: as many as `threads.cpu_quota`.
+        instances: usize = "auto" => cpu_quota, range 1..=1024;
+        /// Threads that one operator of one instance may use.
+        intra_op_threads: usize = 1, range 1..=1024;
+        /// Threads that serve connections; auto: as many as `threads.cpu_quota`.
+        http_threads: usize = "auto" => cpu_quota, range 1..=1024;
+    }
+}
+
+section! {
+    /// What all requests together may take.
+    pub struct LimitsConfig("limits.", host) {
+        /// Bytes of all bodies, tensors and answers at once; auto: a quarter of the memory limit.
+        inflight_bytes: ByteSize = "auto" => ByteSize(host.memory / 4), range MIB..=TIB;
+        /// Time past its deadline after which a run counts as stuck and its instance is replaced.
+        stuck_grace: Duration = "5s", range ANY_TIME;
+        /// Stuck runs of one model before it counts as failed.
+        max_stuck_runs: usize = 2, range 1..=1024;
+    }
+}
+
+section! {
+    /// The child process that tries a model before it is served.
+    pub struct TrialConfig("trial.", host) {
+        /// Time for the trial of one model.
+        timeout: Duration = "60s", range SOME_TIME;
+        /// Memory of the trial; auto: half of the memory limit.
+        memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 2), range MIB..=TIB;
+    }
+}
+
+section! {
+    /// What happens after SIGTERM.
+    pub struct ShutdownConfig("shutdown.", host) {
+        /// Time of serving on while readiness says no, for load balancers to notice.
+        lame_duck: Duration = "5s", range ANY_TIME;
+        /// Time for the requests that are under way once the listener is closed.
+        drain: Duration = "20s", range ANY_TIME;
+    }
+}
+
+section! {
+    /// What is logged, and how.
+    pub struct LogConfig("log.", host) {
+        /// `human` or `json`; auto: `human` on a terminal, otherwise `json`.
+        format: LogFormat = "auto" => host.log_format(), flag "--log-format";
+        /// Least level: `error`, `warn`, `info`, `debug`, `trace` or `off`; by target: `info,hyper=warn`.
+        level: LogLevel = "info", flag "--log-level";
+        /// Requests that leave a line: `errors` (and slow ones), `sampled` (at most 100 others a second too) or `all`.
+        requests: LogRequests = "sampled";
+        /// Time from which on an answered request counts as slow.
+        slow: Duration = "1s", range ANY_TIME;
+    }
+}

@@ -1,0 +1,166 @@
+//! From what was written to settings that are checked and complete.
+//!
+//! `raw` gathers what the file, the environment and the command line say; the tables in `keys`
+//! turn it into a [`Config`], and every fault is reported at once, with its place. Rooms do not know
+//! this one: the composition root hands each of them its own options.
+
+mod check;
+mod closest;
+mod environment;
+mod error;
+mod host;
+mod keys;
+mod print;
+mod raw;
+mod rooms;
+mod section;
+mod types;
+mod value;
+
+pub mod resources;
+
+#[cfg(test)]
+mod documents;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use host::Host;
+pub use keys::{
+    BatchingConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig, ManagementConfig,
+    RequestsConfig, ShutdownConfig, ThreadsConfig, TrialConfig,
+};
+pub use raw::{FlagValue, Origin};
+pub use section::{Key, Source, Sources};
+pub use types::{DeviceChoice, LogFormat, LogLevel, LogRequests, TrustedModel};
+pub use value::ByteSize;
+
+use raw::Raw;
+use section::Reader;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest configuration file that is read, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $field:ident: $Section:ident,)+) => {
+        /// Every setting, checked and complete. Durations and sizes are typed; the meaning of each
+        /// key stands with its field.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config { $($(#[doc = $doc])+ pub $field: $Section,)+ }
+
+        impl Config {
+            /// Every key, in the order of the documents.
+            pub fn keys() -> impl Iterator<Item = &'static Key> {
+                [$($Section::KEYS),+].into_iter().flatten()
+            }
+
+            /// Every value as TOML, in the order of the keys.
+            fn values(&self) -> impl Iterator<Item = String> {
+                [$(self.$field.values()),+].into_iter().flatten()
+            }
+
+            fn read(reader: &mut Reader<'_>) -> Self {
+                Self { $($field: $Section::read(reader)),+ }
+            }
+        }
+    };
+}
+
+config! {
+    /// The keys outside any section.
+    general: GeneralConfig,
+    /// The listener for predictions.
+    http: HttpConfig,
+    /// The listener that changes state.
+    management: ManagementConfig,
+    /// What a single request may ask for.
+    requests: RequestsConfig,
+    /// How requests are put together.
+    batching: BatchingConfig,
+    /// Who computes where.
+    threads: ThreadsConfig,
+    /// What all requests together may take.
+    limits: LimitsConfig,
+    /// The trial of a model.
+    trial: TrialConfig,
+    /// What happens after SIGTERM.
+    shutdown: ShutdownConfig,
+    /// What is logged.
+    log: LogConfig,
+}
+
+/// Where settings come from, the file apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// The file named on the command line.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub variables: Vec<(OsString, OsString)>,
+    /// The command line.
+    pub flags: Vec<FlagValue>,
+    /// What `auto` depends on.
+    pub host: Host,
+}
+
+/// A configuration, and where each of its values came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Their sources by key.
+    pub sources: Sources,
+}
+
+impl Loaded {
+    /// Reads the file, if one is named, and resolves all sources: flags over environment over file
+    /// over defaults. Without a named file none is read.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every source.
+    pub fn load(inputs: &Inputs) -> Result<Self, ConfigErrors> {
+        let variable = inputs.variables.iter().find(|(name, _)| name == environment::CONFIG_FILE);
+        let from_variable = variable.map(|(_, path)| Path::new(path));
+        let Some(path) = inputs.file.as_deref().or(from_variable) else {
+            return Self::resolve(None, inputs);
+        };
+        let text = read_file(path).map_err(|message| {
+            let origin = Origin::File { path: path.display().to_string().into(), line: 0 };
+            ConfigError { origin, key: String::new(), message }
+        })?;
+        Self::resolve(Some((path, &text)), inputs)
+    }
+
+    /// Resolves all sources, the file given as text.
+    fn resolve(file: Option<(&Path, &str)>, inputs: &Inputs) -> Result<Self, ConfigErrors> {
+        let mut raw = Raw::new(Config::keys().collect());
+        if let Some((path, text)) = file {
+            raw.add_file(path, text);
+        }
+        raw.add_environment(&inputs.variables);
+        raw.add_flags(&inputs.flags);
+        let mut reader = Reader { raw, host: &inputs.host, sources: Sources::new() };
+        let config = Config::read(&mut reader);
+        let (sources, mut errors) = (reader.sources, reader.raw.errors);
+        check::check(&config, &sources, &mut errors);
+        ConfigErrors::check(errors)?;
+        Ok(Self { config, sources })
+    }
+}
+
+/// The text of a configuration file, or one line that says why there is none.
+fn read_file(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("the configuration file cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("a configuration file has at most {MAX_FILE_BYTES} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "a configuration file is UTF-8 text".into())
+}
+
+#[cfg(test)]
+mod tests;

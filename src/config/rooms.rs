@@ -1,0 +1,129 @@
+//! The options of each room, from the settings.
+
+use super::types::{DeviceChoice, LogFormat, LogRequests};
+use super::{ByteSize, Config};
+use crate::engine::Device;
+use crate::engine::remote::RemoteOptions;
+use crate::http::listener;
+use crate::http::{BodyTimeouts, refusal_body};
+use crate::repository::manifest;
+use crate::repository::{Defaults, TrustedModel};
+use crate::telemetry::logging::{self, LogOptions, RequestLogMode, RequestLogOptions};
+use crate::{http, repository, shutdown};
+use std::io;
+
+impl Config {
+    /// For the log.
+    #[must_use]
+    pub fn log_options(&self) -> LogOptions {
+        let format = match self.log.format {
+            LogFormat::Human => logging::LogFormat::Human,
+            LogFormat::Json => logging::LogFormat::Json,
+        };
+        LogOptions { format, filter: self.log.level.as_str().to_owned() }
+    }
+
+    /// For the lines of requests.
+    #[must_use]
+    pub fn request_log_options(&self) -> RequestLogOptions {
+        let mode = match self.log.requests {
+            LogRequests::Errors => RequestLogMode::Errors,
+            LogRequests::All => RequestLogMode::All,
+            LogRequests::Sampled => RequestLogMode::Sampled,
+        };
+        RequestLogOptions { mode, slow: self.log.slow, ..RequestLogOptions::default() }
+    }
+
+    /// For handlers.
+    #[must_use]
+    pub fn http_options(&self) -> http::Options {
+        let body_timeouts =
+            BodyTimeouts { idle: self.http.body_idle_timeout, total: self.http.body_timeout };
+        http::Options { body_timeouts, public_metrics: self.http.metrics }
+    }
+
+    /// For each listener.
+    #[must_use]
+    pub fn listener_options(&self) -> listener::Options {
+        listener::Options {
+            max_connections: self.http.max_connections,
+            header_timeout: self.http.header_timeout,
+            keep_alive_timeout: self.http.keep_alive_timeout,
+            write_timeout: self.http.write_timeout,
+            refusal_body,
+            ..listener::Options::default()
+        }
+    }
+
+    /// For the way down.
+    #[must_use]
+    pub fn shutdown_options(&self) -> shutdown::Options {
+        shutdown::Options { lame_duck: self.shutdown.lame_duck, drain: self.shutdown.drain }
+    }
+
+    /// For the child that tries models on these devices.
+    ///
+    /// # Errors
+    ///
+    /// The path of the running program cannot be told.
+    pub fn remote_options(&self, devices: Vec<Device>) -> io::Result<RemoteOptions> {
+        let ByteSize(memory) = self.trial.memory_bytes;
+        let on_cpu = devices == [Device::Cpu];
+        Ok(RemoteOptions {
+            // CUDA's driver maps far more than it uses; a limit would end every trial.
+            memory_bytes: on_cpu.then_some(memory),
+            processor_time: Some(self.trial.timeout * self.threads_of_a_trial()),
+            devices,
+            ..RemoteOptions::of_this_program(self.trial.timeout)?
+        })
+    }
+
+    fn threads_of_a_trial(&self) -> u32 {
+        u32::try_from(self.threads.intra_op_threads.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The device that all models are to run on, if the configuration names one.
+    #[must_use]
+    pub fn fixed_device(&self) -> Option<Device> {
+        match self.general.device {
+            DeviceChoice::Auto => None,
+            DeviceChoice::Fixed(device) => Some(device),
+        }
+    }
+
+    /// For the repository.
+    #[must_use]
+    pub fn repository_options(&self, libtorch: String) -> repository::Options {
+        let trusted = self.general.trusted_models.iter().map(|model| TrustedModel {
+            name: model.name.clone(),
+            digest: model.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        });
+        repository::Options {
+            models: self.general.models.clone(),
+            state_dir: Some(self.general.state_dir.clone()),
+            default_model: self.general.default_model.clone(),
+            trusted: trusted.collect(),
+            libtorch,
+            defaults: self.defaults(),
+        }
+    }
+
+    fn defaults(&self) -> Defaults {
+        let device = self.fixed_device();
+        let device = device.map_or(manifest::DeviceChoice::Auto, manifest::DeviceChoice::Only);
+        Defaults {
+            device,
+            instances: self.threads.instances,
+            intra_op_threads: self.threads.intra_op_threads,
+            max_batch_size: self.batching.max_batch_size,
+            max_queue_delay: self.batching.max_queue_delay,
+            queue_capacity: self.batching.queue_capacity,
+            max_rows: self.requests.max_rows,
+            max_body_bytes: self.http.max_body_bytes.0,
+            timeout: self.requests.timeout,
+            stuck_grace: self.limits.stuck_grace,
+            max_stuck: self.limits.max_stuck_runs,
+            ..Defaults::default()
+        }
+    }
+}

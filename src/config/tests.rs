@@ -1,0 +1,235 @@
+//! The sources together: precedence, faults with their places, and printing.
+
+use super::*;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(super) fn host() -> Host {
+    Host { cpus: 2, memory: 8 << 30, state_dir: "/var/state".into(), is_terminal: false }
+}
+
+pub(super) fn inputs() -> Inputs {
+    Inputs { file: None, variables: Vec::new(), flags: Vec::new(), host: host() }
+}
+
+fn with(variables: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> Inputs {
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let flag = |(flag, key, value): &(&str, &str, &str)| FlagValue {
+        flag: (*flag).into(),
+        key: (*key).into(),
+        value: (*value).into(),
+    };
+    Inputs { variables, flags: flags.iter().map(flag).collect(), ..inputs() }
+}
+
+fn resolve(text: &str, inputs: &Inputs) -> Result<Loaded, ConfigErrors> {
+    Loaded::resolve(Some((Path::new("config/sconce.toml"), text)), inputs)
+}
+
+#[track_caller]
+fn check_errors(text: &str, inputs: &Inputs, expected: &[&str]) {
+    let errors = resolve(text, inputs).unwrap_err().to_string();
+    assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn defaults_are_complete_and_valid() {
+    let Loaded { config, sources } = Loaded::resolve(None, &inputs()).unwrap();
+    assert_eq!(config.http.listen, SocketAddr::from(([127, 0, 0, 1], 8080)));
+    assert_eq!(config.http.max_body_bytes, ByteSize(16 << 20));
+    assert_eq!(config.requests.timeout, Duration::from_secs(30));
+    assert_eq!(config.limits.inflight_bytes, ByteSize(2 << 30));
+    assert_eq!(config.threads.instances, 2);
+    assert_eq!(config.general.default_model, None);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(sources.len(), Config::keys().count());
+}
+
+#[test]
+fn auto_follows_the_quota_that_was_written() {
+    let loaded = resolve("threads.cpu_quota = 7", &inputs()).unwrap();
+    assert_eq!(loaded.config.threads.instances, 7);
+    assert_eq!(loaded.config.threads.http_threads, 7);
+}
+
+#[test]
+fn the_stronger_source_wins() {
+    let file = "[requests]\ntimeout = \"1s\"\nmax_rows = 1\n[batching]\nmax_batch_size = 1";
+    let variables = [("SCONCE_REQUESTS__MAX_ROWS", "2"), ("SCONCE_BATCHING__MAX_BATCH_SIZE", "2")];
+    let flags = [
+        ("--set batching.max_batch_size", "batching.max_batch_size", "3"),
+        ("--set batching.max_batch_size", "batching.max_batch_size", "4"),
+    ];
+    let Loaded { config, sources } = resolve(file, &with(&variables, &flags)).unwrap();
+    assert_eq!(config.requests.timeout, Duration::from_secs(1));
+    assert_eq!(config.requests.max_rows, 2);
+    assert_eq!(config.batching.max_batch_size, 4);
+    let origin = |key| sources[key].origin.to_string();
+    assert_eq!(origin("requests.timeout"), "config/sconce.toml:2");
+    assert_eq!(origin("requests.max_rows"), "SCONCE_REQUESTS__MAX_ROWS");
+    assert_eq!(origin("batching.max_batch_size"), "--set batching.max_batch_size");
+    assert_eq!(origin("log.level"), "default");
+}
+
+#[test]
+fn every_fault_is_reported_with_its_place() {
+    let file = "\
+modles = \"m\"
+http = { listen = \"localhost\" }
+
+[requests]
+max_rows = 0
+timeout = 30
+
+[htpp]
+listen = \"x\"
+metrics = 1
+";
+    let variables = [
+        ("SCONCE_HTTP_LISTEN", "127.0.0.1:1"),
+        ("SCONCE_LOG__FORMAT", "xml"),
+        ("SCONCE_WORKERS", "3"),
+        ("SCONCE_PORT", "tcp://10.0.0.1:80"),
+        ("PATH", "/bin"),
+    ];
+    let flags = [("--listen", "http.listen", ":80"), ("--set a.b", "a.b", "1")];
+    check_errors(
+        file,
+        &with(&variables, &flags),
+        &[
+            "config/sconce.toml:1: modles: unknown key, did you mean models?",
+            "config/sconce.toml:8: htpp: unknown key, did you mean http?",
+            "SCONCE_HTTP_LISTEN: unknown variable, did you mean SCONCE_HTTP__LISTEN?",
+            "SCONCE_WORKERS: unknown variable, docs/configuration.md lists every one",
+            "--set a.b: unknown key, docs/configuration.md lists every one",
+            "config/sconce.toml:2: http.listen: expected an IP address and port like \
+             \"127.0.0.1:8080\" or \"[::]:8080\", got \"localhost\"",
+            "--listen: http.listen: expected an IP address and port like \
+             \"127.0.0.1:8080\" or \"[::]:8080\", got \":80\"",
+            "config/sconce.toml:6: requests.timeout: expected a duration with its unit, like \
+             \"30s\" or \"250ms\", from \"1ms\" to \"24h\", got 30",
+            "config/sconce.toml:5: requests.max_rows: expected a whole number from 1 to 1000000, \
+             got 0",
+            "SCONCE_LOG__FORMAT: log.format: expected \"human\" or \"json\" or \"auto\", got \
+             \"xml\"",
+        ],
+    );
+}
+
+#[test]
+fn a_faulty_value_counts_even_when_it_is_overridden() {
+    let flags = [("--set http.metrics", "http.metrics", "true")];
+    check_errors(
+        "[http]\nmetrics = \"yes\"",
+        &with(&[], &flags),
+        &["config/sconce.toml:2: http.metrics: expected true or false, got \"yes\""],
+    );
+}
+
+#[test]
+fn syntax_errors_have_their_line() {
+    check_errors(
+        "models = \"m\"\n[http]\nlisten = \nmetrics = true\n",
+        &inputs(),
+        &[
+            "config/sconce.toml:3: not valid TOML: string values must be quoted, expected literal string",
+        ],
+    );
+    let double = resolve("models = \"a\"\nmodels = \"b\"", &inputs()).unwrap_err().to_string();
+    assert!(double.starts_with("config/sconce.toml:2: not valid TOML: duplicate key"), "{double}");
+}
+
+#[test]
+fn a_section_is_no_value_and_a_value_no_section() {
+    check_errors(
+        "http = 3\nmodels = { a = 1 }\n[[log]]\n",
+        &inputs(),
+        &[
+            "config/sconce.toml:1: http: expected a section, got 3",
+            "config/sconce.toml:3: log: expected a section, got a list of 1",
+            "config/sconce.toml:2: models: expected a path, got a table",
+        ],
+    );
+}
+
+#[test]
+fn contradictions_are_found() {
+    check_errors(
+        "[management]\nlisten = \"0.0.0.0:8080\"",
+        &inputs(),
+        &["config/sconce.toml:2: management.listen: both listeners would take 0.0.0.0:8080, \
+           expected http.listen and management.listen to differ"],
+    );
+    check_errors(
+        "[http]\nbody_idle_timeout = \"61s\"\nmax_body_bytes = \"4GiB\"",
+        &inputs(),
+        &[
+            "config/sconce.toml:2: http.body_idle_timeout: expected at most http.body_timeout \
+             (60s), got 61s",
+            "config/sconce.toml:3: http.max_body_bytes: a body of http.max_body_bytes (4GiB) \
+             would never fit into limits.inflight_bytes (2GiB)",
+        ],
+    );
+    let same_free_port = "http.listen = \"127.0.0.1:0\"\nmanagement.listen = \"127.0.0.1:0\"";
+    assert!(resolve(same_free_port, &inputs()).is_ok(), "port 0 is a different one each time");
+}
+
+#[test]
+fn what_a_huge_machine_gives_can_be_written() {
+    let huge = Host { cpus: 4096, memory: 1 << 50, ..host() };
+    let loaded = Loaded::resolve(None, &Inputs { host: huge, ..inputs() }).unwrap();
+    assert_eq!(loaded.config.threads.instances, 1024);
+    assert_eq!(resolve(&loaded.to_toml(), &inputs()).unwrap().config, loaded.config);
+}
+
+#[test]
+fn a_small_machine_runs_with_the_defaults() {
+    let small = Inputs { host: Host { memory: 32 << 20, ..host() }, ..inputs() };
+    assert!(Loaded::resolve(None, &small).is_ok());
+}
+
+#[test]
+fn what_is_printed_reads_back_as_the_same() {
+    let file = "\
+models = 'a \"b\"'
+default_model = \"digits\"
+trusted_models = [\"a@sha256:0000000000000000000000000000000000000000000000000000000000000001\"]
+http.max_body_bytes = 12345
+batching.max_queue_delay = \"1500us\"
+threads.cpu_quota = \"auto\"
+";
+    let loaded = resolve(file, &with(&[("SCONCE_LOG__LEVEL", "warn,hyper=off")], &[])).unwrap();
+    let printed = loaded.to_toml();
+    let again = resolve(&printed, &inputs()).unwrap();
+    assert_eq!(again.config, loaded.config, "{printed}");
+    assert!(printed.contains("default_model = \"digits\"  # config/sconce.toml:2\n"), "{printed}");
+    assert!(printed.contains("cpu_quota = 2  # config/sconce.toml:6, auto\n"), "{printed}");
+    assert!(printed.contains("level = \"warn,hyper=off\"  # SCONCE_LOG__LEVEL\n"), "{printed}");
+}
+
+#[test]
+fn a_file_is_read_only_when_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sconce.toml");
+    std::fs::write(&path, "models = \"elsewhere\"").unwrap();
+    let named = Inputs { file: Some(path.clone()), ..inputs() };
+    assert_eq!(Loaded::load(&named).unwrap().config.general.models, Path::new("elsewhere"));
+    let variables = vec![("SCONCE_CONFIG".into(), path.clone().into())];
+    let by_variable = Inputs { variables, ..inputs() };
+    assert_eq!(Loaded::load(&by_variable).unwrap().config.general.models, Path::new("elsewhere"));
+    let missing = Inputs { file: Some(folder.path().join("none.toml")), ..inputs() };
+    let error = Loaded::load(&missing).unwrap_err().to_string();
+    assert!(error.contains("none.toml: the configuration file cannot be read"), "{error}");
+    assert_eq!(error.lines().count(), 1);
+}
+
+#[test]
+fn a_missing_folder_of_models_is_one_clear_line() {
+    let flags = [("--models", "models", "no/such/folder")];
+    let loaded = Loaded::resolve(None, &with(&[], &flags)).unwrap();
+    let error = loaded.check_folders().unwrap_err().to_string();
+    assert!(
+        error.starts_with("--models: expected a folder of models, \"no/such/folder\""),
+        "{error}"
+    );
+}

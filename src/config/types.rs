@@ -1,0 +1,231 @@
+//! The types of keys that are words, names or lists of them.
+
+use super::value::{Setting, Value, quote};
+use crate::engine::Device;
+use crate::inference::ModelName;
+use std::fmt;
+
+macro_rules! words {
+    ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
+        $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+        pub enum $Name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Setting for $Name {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(value: &Value) -> Option<Self> {
+                match value.text()? { $($word => Some(Self::$variant),)+ _ => None }
+            }
+
+            fn to_toml(&self) -> String {
+                quote(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// How a line of the log is written.
+    pub enum LogFormat ("\"human\" or \"json\"") {
+        /// For people at a terminal.
+        Human = "human",
+        /// One JSON object a line, for collectors.
+        Json = "json",
+    }
+}
+
+words! {
+    /// Which requests leave a line in the log.
+    pub enum LogRequests ("\"errors\", \"all\" or \"sampled\"") {
+        /// Failed and slow ones.
+        Errors = "errors",
+        /// Every one.
+        All = "all",
+        /// Failed and slow ones, and a bounded number of the rest.
+        Sampled = "sampled",
+    }
+}
+
+/// Where models run that do not say it themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU, where there is one; otherwise the processor.
+    Auto,
+    /// This one; not finding it is an error at start.
+    Fixed(Device),
+}
+
+impl PartialOrd for DeviceChoice {
+    /// Devices have no order: no range is ever asked of them.
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        (self == other).then_some(std::cmp::Ordering::Equal)
+    }
+}
+
+impl Setting for DeviceChoice {
+    const EXPECTED: &'static str = "\"auto\", \"cpu\" or \"cuda:N\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "auto" => Some(Self::Auto),
+            text => text.parse().ok().map(Self::Fixed),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Auto => quote("auto"),
+            Self::Fixed(device) => quote(&device.to_string()),
+        }
+    }
+}
+
+impl Setting for Option<ModelName> {
+    const EXPECTED: &'static str =
+        "a model's name (letters, digits, '.', '_' and '-', at most 128) or \"\" for none";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quote(self.as_ref().map_or("", ModelName::as_str))
+    }
+}
+
+/// A model file that may use operators which are otherwise refused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
+pub struct TrustedModel {
+    /// The model that the file must belong to.
+    pub name: ModelName,
+    /// The digest of the file.
+    pub sha256: [u8; 32],
+}
+
+impl TrustedModel {
+    fn parse(text: &str) -> Option<Self> {
+        let (name, hex) = text.trim().split_once("@sha256:")?;
+        let mut sha256 = [0; 32];
+        if hex.len() != 2 * sha256.len() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, digits) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self { name: name.parse().ok()?, sha256 })
+    }
+}
+
+impl fmt::Display for TrustedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@sha256:", self.name)?;
+        self.sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Setting for Vec<TrustedModel> {
+    const EXPECTED: &'static str = "a list of \"name@sha256:<64 hexadecimal digits>\"";
+
+    /// Text from a variable or flag has commas between its items.
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::List(items) => {
+                items.iter().map(|item| item.text().and_then(TrustedModel::parse)).collect()
+            }
+            Value::Plain(text) if text.is_empty() => Some(Self::new()),
+            Value::Plain(text) => text.split(',').map(TrustedModel::parse).collect(),
+            _ => None,
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        let items: Vec<_> = self.iter().map(|model| quote(&model.to_string())).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+/// What the log holds: a level, or levels by target, as in `info,hyper=warn`.
+///
+/// Checked here because the library that reads it takes a misspelled level for the name of a
+/// target and then logs nothing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
+pub struct LogLevel(String);
+
+impl LogLevel {
+    /// The directives, as the log's filter reads them.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for LogLevel {
+    const EXPECTED: &'static str = "\"error\", \"warn\", \"info\", \"debug\", \"trace\" or \"off\", also by target: \"info,hyper=warn\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        let is_level =
+            |text: &str| matches!(text, "error" | "warn" | "info" | "debug" | "trace" | "off");
+        let is_target = |text: &str| {
+            let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':');
+            !text.is_empty() && text.bytes().all(allowed)
+        };
+        let is_directive = |text: &str| match text.split_once('=') {
+            None => is_level(text),
+            Some((target, level)) => is_target(target) && is_level(level),
+        };
+        let text = value.text()?;
+        text.split(',').all(is_directive).then(|| Self(text.into()))
+    }
+
+    fn to_toml(&self) -> String {
+        quote(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: Setting>(text: &str) -> Option<T> {
+        T::read(&Value::Plain(text.into()))
+    }
+
+    #[test]
+    fn a_misspelled_level_is_refused() {
+        for good in ["info", "off", "warn,sconce=debug", "info,hyper::proto=trace"] {
+            assert_eq!(read::<LogLevel>(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "infoo", "INFO", "info,", "sconce", "sconce=loud", "=info", "a b=info"] {
+            assert_eq!(read::<LogLevel>(bad), None, "{bad:?} must be refused");
+        }
+    }
+
+    #[test]
+    fn a_trusted_model_is_a_name_and_a_whole_digest() {
+        let digest = "0f".repeat(32);
+        let text = format!("digits@sha256:{digest}, audio@sha256:{}", digest.to_uppercase());
+        let trusted = read::<Vec<TrustedModel>>(&text).unwrap();
+        assert_eq!(trusted.len(), 2);
+        assert_eq!(trusted[1].name.as_str(), "audio");
+        assert_eq!(trusted[1].sha256, [0x0f; 32]);
+        assert_eq!(trusted[0].to_string(), format!("digits@sha256:{digest}"));
+        for bad in ["digits", "digits@sha256:0f", "@sha256:", &format!("a/b@sha256:{digest}")] {
+            assert_eq!(read::<Vec<TrustedModel>>(bad), None, "{bad:?} must be refused");
+        }
+        assert_eq!(read::<Vec<TrustedModel>>(&format!("a@sha256:{}é", "0".repeat(62))), None);
+        assert_eq!(read::<Vec<TrustedModel>>(""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_device_is_chosen_or_named() {
+        assert_eq!(read("auto"), Some(DeviceChoice::Auto));
+        assert_eq!(read("cuda:1"), Some(DeviceChoice::Fixed(Device::Cuda(1))));
+        assert_eq!(read::<DeviceChoice>("gpu"), None);
+    }
+}

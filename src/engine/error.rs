@@ -1,0 +1,57 @@
+//! What an engine reports, and which code a client sees for it.
+
+use crate::inference::ErrorCode;
+use thiserror::Error;
+
+/// Whose fault a failure of an engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The file cannot be loaded.
+    InvalidFile,
+    /// The model's own code raised on this input.
+    Raised,
+    /// The host or the device is out of memory.
+    OutOfMemory,
+    /// The device is in a state from which only a new process recovers.
+    Device,
+    /// The model needs something that is not supported.
+    Unsupported,
+    /// The process that ran the model died.
+    Died,
+    /// The process that ran the model did not answer in time and was ended.
+    TimedOut,
+    /// Our own fault.
+    Internal,
+}
+
+/// A failure of an engine. The message is for operators; [`EngineError::code`] is for clients.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct EngineError {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// One line, without backtraces or build paths.
+    pub message: String,
+}
+
+impl EngineError {
+    /// A failure of this kind.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self { fault, message: message.into() }
+    }
+
+    /// The code that a request in the failed batch is answered with.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self.fault {
+            Fault::Raised => ErrorCode::InferenceFailed,
+            Fault::OutOfMemory => ErrorCode::OutOfMemory,
+            Fault::Unsupported => ErrorCode::Unsupported,
+            Fault::InvalidFile
+            | Fault::Device
+            | Fault::Died
+            | Fault::TimedOut
+            | Fault::Internal => ErrorCode::Internal,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A scripted engine: proves what the rooms above do, and stands in where libtorch is not built in.
+
+use super::{
+    Argument, ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions,
+    Loader, Model, Outcome, Output, Phases, Signature,
+};
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What one run does.
+type Script = dyn Fn(Batch) -> Result<Vec<Tensor>, EngineError> + Send + Sync;
+
+/// What the engines of one fake model saw. Shared by the test and all engines.
+#[derive(Debug, Default)]
+pub struct Seen {
+    rows: Mutex<Vec<usize>>,
+    instances: AtomicUsize,
+    live: AtomicUsize,
+}
+
+impl Seen {
+    /// Rows of each run, in order.
+    #[must_use]
+    pub fn rows(&self) -> Vec<usize> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Engines made so far.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.instances.load(Ordering::SeqCst)
+    }
+
+    /// Engines that have not been dropped.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live.load(Ordering::SeqCst)
+    }
+}
+
+/// A model whose runs are a closure.
+#[derive(Clone)]
+pub struct FakeModel {
+    signature: Signature,
+    script: Arc<Script>,
+    seen: Arc<Seen>,
+}
+
+impl FakeModel {
+    /// A model with one tensor argument, `x`, that runs `script`.
+    pub fn new(
+        script: impl Fn(Batch) -> Result<Vec<Tensor>, EngineError> + Send + Sync + 'static,
+    ) -> Self {
+        let x = Argument { name: "x".into(), kind: ArgumentKind::Tensor, optional: false };
+        let signature = Signature {
+            arguments: vec![x],
+            returns: "Tensor".into(),
+            methods: vec!["forward".into()],
+            ..Signature::default()
+        };
+        Self { signature, script: Arc::new(script), seen: Arc::default() }
+    }
+
+    /// A model that returns its first input.
+    #[must_use]
+    pub fn echo() -> Self {
+        Self::new(|batch| {
+            let first = batch.inputs.into_iter().flatten().next();
+            first
+                .map(|tensor| vec![tensor])
+                .ok_or_else(|| EngineError::new(Fault::Raised, "no input"))
+        })
+    }
+
+    /// The same model with another signature.
+    #[must_use]
+    pub fn with_signature(self, signature: Signature) -> Self {
+        Self { signature, ..self }
+    }
+
+    /// What its engines see.
+    #[must_use]
+    pub fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
+    }
+}
+
+impl fmt::Debug for FakeModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeModel").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+impl Model for FakeModel {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn memory(&self) -> u64 {
+        0
+    }
+
+    fn instance(&self) -> Result<Box<dyn Engine>, EngineError> {
+        self.seen.instances.fetch_add(1, Ordering::SeqCst);
+        self.seen.live.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(FakeEngine { model: self.clone() }))
+    }
+}
+
+struct FakeEngine {
+    model: FakeModel,
+}
+
+impl Engine for FakeEngine {
+    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+        let rows = batch.inputs.iter().flatten().map(Tensor::n_rows).max().unwrap_or(0);
+        self.model.seen.rows.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        let tensors = (self.model.script)(batch)?;
+        let outputs = tensors.into_iter().map(|tensor| Output { name: None, tensor }).collect();
+        Ok(Outcome { outputs, phases: Phases::default() })
+    }
+}
+
+impl Drop for FakeEngine {
+    fn drop(&mut self) {
+        self.model.seen.live.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Loads every file as the same model, if the file is there.
+#[derive(Debug, Clone)]
+pub struct FakeLoader(pub FakeModel);
+
+impl Loader for FakeLoader {
+    fn load(&self, artifact: &Artifact, _: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
+        match std::fs::metadata(&artifact.path) {
+            Ok(_) => Ok(Box::new(self.0.clone())),
+            Err(error) => Err(EngineError::new(Fault::InvalidFile, error.to_string())),
+        }
+    }
+
+    fn devices(&self) -> Vec<Device> {
+        vec![Device::Cpu]
+    }
+}

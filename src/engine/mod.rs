@@ -1,0 +1,202 @@
+//! The seam to compute libraries: a loader a format, a model with shared weights, engines that run it.
+//!
+//! Blocking code on its own threads; no async, no queue, no wire format. Only `torch` names tch.
+
+pub mod fake;
+pub mod probe;
+pub mod remote;
+#[cfg(feature = "torch")]
+pub mod torch;
+
+mod error;
+
+pub use error::{EngineError, Fault};
+
+use crate::tensor::{BufferMut, DataType, Tensor};
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A model file. What it may do is not known before it has been loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Where it lies.
+    pub path: PathBuf,
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// The CUDA device of this index.
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let index = |text: &str| text.strip_prefix("cuda:")?.parse().ok();
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => index(text)
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("unknown device {text:?}, expected \"cpu\" or \"cuda:N\"")),
+        }
+    }
+}
+
+/// How a model is to be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Where it is to run.
+    pub device: Device,
+    /// Threads that one operator may use, for each instance.
+    pub intra_op_threads: usize,
+}
+
+/// What kind of value an argument of a model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArgumentKind {
+    /// A tensor, whose datatype and shape the file does not tell.
+    Tensor,
+    /// A plain number, flag or text of this datatype (`INT64`, `FP64`, `BOOL`, `BYTES`).
+    Scalar(DataType),
+}
+
+/// An argument of a model, as its file declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name in the model's source.
+    pub name: Arc<str>,
+    /// What it takes.
+    pub kind: ArgumentKind,
+    /// Whether the model has a default for it.
+    pub optional: bool,
+}
+
+/// A parameter or buffer that the file carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its qualified name.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its element type; `None` for types that the protocol has no word for.
+    pub datatype: Option<DataType>,
+}
+
+/// What can be read from a model file without running it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signature {
+    /// The arguments of `forward`.
+    pub arguments: Vec<Argument>,
+    /// The return type, in the words of the file's language.
+    pub returns: String,
+    /// Every method, `forward` among them.
+    pub methods: Vec<String>,
+    /// Every operator that any method can reach, sorted.
+    pub operators: Vec<String>,
+    /// Whether a method writes to an attribute of the model.
+    pub mutates_state: bool,
+    /// Parameters and buffers, in the order of definition.
+    pub parameters: Vec<Parameter>,
+}
+
+/// Rows of one or more requests, ready to run.
+#[derive(Debug)]
+pub struct Batch {
+    /// Tensors in the order of the model's arguments; `None` leaves one to its default.
+    pub inputs: Vec<Option<Tensor>>,
+}
+
+/// How long the parts of a run took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// Handing the inputs to the device.
+    pub input: Duration,
+    /// The model itself.
+    pub compute: Duration,
+    /// Getting the outputs back.
+    pub output: Duration,
+}
+
+/// One output of a run.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name, where the model gives one (a dictionary's key, a named tuple's field).
+    pub name: Option<Arc<str>>,
+    /// Its values, in host memory.
+    pub tensor: Tensor,
+}
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The outputs in the order in which the model returns them.
+    pub outputs: Vec<Output>,
+    /// Where the time went.
+    pub phases: Phases,
+}
+
+/// Loads files of one format.
+pub trait Loader: Send + Sync {
+    /// Reads a file. Risky with a file that has not been tried: see `remote`.
+    ///
+    /// # Errors
+    ///
+    /// The file is not of the format, cannot be read, or does not fit the device.
+    fn load(
+        &self,
+        artifact: &Artifact,
+        options: &LoadOptions,
+    ) -> Result<Box<dyn Model>, EngineError>;
+
+    /// The devices that can be asked for, the preferred one first; never empty.
+    fn devices(&self) -> Vec<Device>;
+}
+
+/// A loaded model; its weights are shared by its instances.
+pub trait Model: Send + Sync {
+    /// What the file declares.
+    fn signature(&self) -> &Signature;
+
+    /// Bytes that the weights take.
+    fn memory(&self) -> u64;
+
+    /// A new engine over the same weights, to be used by one thread. A model that keeps state
+    /// between calls gets a copy of its own.
+    ///
+    /// # Errors
+    ///
+    /// The device has no room, or the copy cannot be made.
+    fn instance(&self) -> Result<Box<dyn Engine>, EngineError>;
+}
+
+/// Runs a model, one batch at a time, on the thread that owns it.
+pub trait Engine: Send {
+    /// Runs a batch; blocks until the outputs are in host memory.
+    ///
+    /// # Errors
+    ///
+    /// The model raised, or the device failed.
+    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError>;
+
+    /// Memory to put a batch together in, of a kind that the device reads fast.
+    fn buffer(&mut self, bytes: usize) -> BufferMut {
+        BufferMut::zeroed(bytes)
+    }
+}

@@ -1,0 +1,141 @@
+//! What is declared about a model's inputs, laid over what its file says.
+
+use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Signature};
+use crate::inference::TensorSpec;
+use crate::tensor::{DataType, ShapePattern};
+
+/// One specification for each argument, in the model's order.
+///
+/// Declared names are the names on the wire. They are matched by name when each is an argument's name,
+/// else by position when there are as many as arguments (or as many as required ones). What
+/// is not declared is a tensor of FP32 of which nothing is known, or the plain value that the
+/// argument takes.
+///
+/// # Errors
+///
+/// Both sides are named when they do not match.
+pub fn arguments(
+    signature: &Signature,
+    declared: Option<&[TensorSpec]>,
+) -> Result<Vec<TensorSpec>, EngineError> {
+    let arguments = &signature.arguments;
+    let Some(declared) = declared else { return Ok(arguments.iter().map(undeclared).collect()) };
+    let places = places(arguments, declared).ok_or_else(|| mismatch(arguments, declared))?;
+
+    let mut specs: Vec<TensorSpec> = arguments.iter().map(undeclared).collect();
+    for (spec, place) in declared.iter().zip(places) {
+        let argument = &arguments[place];
+        check_kind(argument, spec)?;
+        specs[place] = TensorSpec { optional: argument.optional, ..spec.clone() };
+    }
+    Ok(specs)
+}
+
+/// The argument that each declared input stands for; `None` when they do not match.
+fn places(arguments: &[Argument], declared: &[TensorSpec]) -> Option<Vec<usize>> {
+    let find = |spec: &TensorSpec| arguments.iter().position(|it| it.name == spec.name);
+    let named: Vec<_> = declared.iter().map(find).collect();
+    let required = || (0..arguments.len()).filter(|&place| !arguments[place].optional);
+
+    let places: Vec<usize> = match named.iter().copied().collect() {
+        Some(by_name) => by_name,
+        None if declared.len() == arguments.len() => (0..arguments.len()).collect(),
+        None if declared.len() == required().count() => required().collect(),
+        None => return None,
+    };
+    // By position, no declared name may be another argument's: that would be a silent mix-up.
+    let agrees = named.iter().zip(&places).all(|(name, place)| name.is_none_or(|it| it == *place));
+    let names_differ = declared
+        .iter()
+        .enumerate()
+        .all(|(index, spec)| declared[..index].iter().all(|earlier| earlier.name != spec.name));
+    let complete = required().all(|place| places.contains(&place));
+    (agrees && names_differ && complete).then_some(places)
+}
+
+fn mismatch(arguments: &[Argument], declared: &[TensorSpec]) -> EngineError {
+    let names: Vec<_> = declared.iter().map(|spec| &*spec.name).collect();
+    let takes: Vec<_> = arguments
+        .iter()
+        .map(|it| format!("{}{}", it.name, if it.optional { " (optional)" } else { "" }))
+        .collect();
+    let message =
+        format!("declared are the inputs {}, but the model takes {}", list(&names), list(&takes));
+    EngineError::new(Fault::InvalidFile, message)
+}
+
+fn list<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn check_kind(argument: &Argument, spec: &TensorSpec) -> Result<(), EngineError> {
+    let ArgumentKind::Scalar(datatype) = argument.kind else { return Ok(()) };
+    if spec.datatype == datatype && spec.is_scalar() {
+        return Ok(());
+    }
+    let (name, declared, shape) = (&spec.name, spec.datatype, &spec.shape);
+    let message = format!(
+        "input {name:?} is declared as {declared} {shape}, but the model takes a plain value there: {datatype} []"
+    );
+    Err(EngineError::new(Fault::InvalidFile, message))
+}
+
+fn undeclared(argument: &Argument) -> TensorSpec {
+    let (datatype, shape) = match argument.kind {
+        ArgumentKind::Tensor => (DataType::Fp32, ShapePattern::Unknown),
+        ArgumentKind::Scalar(datatype) => (datatype, ShapePattern::Dims(Vec::new())),
+    };
+    TensorSpec { name: argument.name.clone(), datatype, shape, optional: argument.optional }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature() -> Signature {
+        let argument = |name: &str, kind, optional| Argument { name: name.into(), kind, optional };
+        let rate = ArgumentKind::Scalar(DataType::Int64);
+        let arguments = vec![
+            argument("x", ArgumentKind::Tensor, false),
+            argument("mask", ArgumentKind::Tensor, false),
+            argument("rate", rate, true),
+        ];
+        Signature { arguments, ..Signature::default() }
+    }
+
+    fn tensor(name: &str) -> TensorSpec {
+        let shape = ShapePattern::from_wire(&[-1, 2]).unwrap();
+        TensorSpec { name: name.into(), datatype: DataType::Fp32, shape, optional: false }
+    }
+
+    #[track_caller]
+    fn check(declared: &[&str], expected: Result<&[&str], &str>) {
+        let declared: Vec<_> = declared.iter().map(|name| tensor(name)).collect();
+        let outcome = arguments(&signature(), Some(&declared));
+        match (outcome, expected) {
+            (Ok(specs), Ok(names)) => {
+                let found: Vec<_> = specs.iter().map(|spec| &*spec.name).collect();
+                assert_eq!(found, names);
+            }
+            (Err(error), Err(text)) => assert!(error.message.contains(text), "{error}"),
+            (outcome, expected) => panic!("got {outcome:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn declared_inputs_are_matched_by_name_or_else_by_position() {
+        check(&["x", "mask"], Ok(&["x", "mask", "rate"]));
+        check(&["mask", "x"], Ok(&["x", "mask", "rate"]));
+        check(&["features", "valid"], Ok(&["features", "valid", "rate"]));
+        check(&["x", "valid"], Ok(&["x", "valid", "rate"]));
+        check(
+            &["valid", "x"],
+            Err("inputs valid, x, but the model takes x, mask, rate (optional)"),
+        );
+        check(&["x"], Err("declared are the inputs x, but the model takes"));
+        check(&["a", "b", "c", "d"], Err("inputs a, b, c, d"));
+        check(&["a", "a"], Err("inputs a, a"));
+        check(&["x", "mask", "rate"], Err("\"rate\" is declared as FP32 [-1, 2], but"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Which inputs to try: a sample's, the declared ones, or what the parameters suggest.
+
+use super::recipe::Recipe;
+use super::{Hints, ShapeSource};
+use crate::engine::{EngineError, Fault, Parameter, Signature};
+use crate::inference::TensorSpec;
+use crate::tensor::{DataType, Dim, Shape, ShapePattern, Tensor};
+
+/// Most guesses that are tried.
+const MAX_GUESSES: usize = 8;
+/// Sizes that are tried for declared variable dimensions: words, small images, large images.
+const SIZES: [usize; 3] = [8, 32, 224];
+
+/// Inputs that a model may accept.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) recipe: Recipe,
+    pub(super) source: ShapeSource,
+    /// How many rows to begin with; the second when the first are refused.
+    pub(super) n_rows: [usize; 2],
+    /// Whether its values were given by someone who knows the model.
+    pub(super) is_sample: bool,
+}
+
+/// What to try, the most trusted first; empty when there is nothing to go by.
+pub(super) fn candidates(
+    signature: &Signature,
+    specs: Vec<TensorSpec>,
+    hints: &Hints,
+) -> Result<Vec<Candidate>, EngineError> {
+    let source = if hints.inputs.is_some() { ShapeSource::Declared } else { ShapeSource::Sample };
+    if let Some(sample) = &hints.sample {
+        return from_sample(specs, sample, source);
+    }
+    if hints.inputs.is_some() || specs.iter().all(TensorSpec::is_scalar) {
+        return Ok(declared(&specs));
+    }
+    Ok(guesses(signature, &specs))
+}
+
+fn from_sample(
+    specs: Vec<TensorSpec>,
+    sample: &[Option<Tensor>],
+    source: ShapeSource,
+) -> Result<Vec<Candidate>, EngineError> {
+    let refuse = |text: String| Err(EngineError::new(Fault::InvalidFile, text));
+    if sample.len() != specs.len() {
+        let (given, taken) = (sample.len(), specs.len());
+        return refuse(format!("the sample has {given} inputs, but the model takes {taken}"));
+    }
+    let mut n_rows = 1;
+    for (spec, tensor) in specs.iter().zip(sample) {
+        let name = &spec.name;
+        let Some(tensor) = tensor else {
+            if spec.optional {
+                continue;
+            }
+            return refuse(format!("the sample does not give input {name:?}"));
+        };
+        let is_open = source == ShapeSource::Sample && !spec.is_scalar();
+        let fits = spec.datatype == tensor.datatype() && spec.shape.accepts(tensor.shape());
+        if !(is_open || fits) || tensor.shape().dims().contains(&0) {
+            let (datatype, shape) = (tensor.datatype(), tensor.shape());
+            let expected = format!("{} {}", spec.datatype, spec.shape);
+            return refuse(format!(
+                "the sample gives input {name:?} as {datatype} {shape}, expected {expected}"
+            ));
+        }
+        if tensor.shape().rank() > 0 {
+            n_rows = tensor.n_rows();
+        }
+    }
+    let candidate = |sample: &[Option<Tensor>]| {
+        let specs = specs.iter().zip(sample).map(|(spec, tensor)| match tensor {
+            Some(tensor) if source == ShapeSource::Sample => of_sample(spec, tensor),
+            _ => spec.clone(),
+        });
+        let recipe = Recipe::sample(specs.collect(), sample);
+        Candidate { recipe, source, n_rows: [n_rows, 1], is_sample: true }
+    };
+    let mut candidates = vec![candidate(sample)];
+    // JSON does not tell whole numbers from others: a model that looks words up wants INT64.
+    if source == ShapeSource::Sample && sample.iter().flatten().any(|it| whole(it).is_some()) {
+        let wholes: Vec<_> = sample
+            .iter()
+            .map(|it| it.as_ref().map(|it| whole(it).unwrap_or_else(|| it.clone())))
+            .collect();
+        candidates.push(candidate(&wholes));
+    }
+    Ok(candidates)
+}
+
+/// The specification that an undeclared sample stands for: any number of rows like these.
+fn of_sample(spec: &TensorSpec, tensor: &Tensor) -> TensorSpec {
+    let mut dims: Vec<_> = tensor.shape().dims().iter().map(|&size| Dim::Fixed(size)).collect();
+    if let Some(first) = dims.first_mut() {
+        *first = Dim::Variable;
+    }
+    TensorSpec { datatype: tensor.datatype(), shape: ShapePattern::Dims(dims), ..spec.clone() }
+}
+
+/// The same tensor in INT64, when it is FP32 and all its numbers are whole.
+fn whole(tensor: &Tensor) -> Option<Tensor> {
+    let values = tensor.as_slice::<f32>()?;
+    let convert = |&value: &f32| (value.fract() == 0.0).then_some(value as i64);
+    let values = values.iter().map(convert).collect::<Option<Vec<_>>>()?;
+    Tensor::from_vec(tensor.shape().clone(), values).ok()
+}
+
+fn declared(specs: &[TensorSpec]) -> Vec<Candidate> {
+    let has_variable = specs
+        .iter()
+        .filter_map(|spec| spec.shape.dims())
+        .any(|dims| dims.iter().skip(1).any(|dim| *dim == Dim::Variable));
+    let sizes = if has_variable { &SIZES[..] } else { &SIZES[..1] };
+    let candidate = |&size: &usize| {
+        let recipe = Recipe::random(specs.to_vec(), size)?;
+        let n_rows = recipe.fixed_rows().map_or([1, 2], |n_rows| [n_rows, n_rows]);
+        Some(Candidate { recipe, source: ShapeSource::Declared, n_rows, is_sample: false })
+    };
+    sizes.iter().filter_map(candidate).collect()
+}
+
+/// What the weights suggest, for a model that requires one tensor.
+fn guesses(signature: &Signature, specs: &[TensorSpec]) -> Vec<Candidate> {
+    let is_tensor = |spec: &&TensorSpec| !spec.optional && !spec.is_scalar();
+    if specs.iter().filter(is_tensor).count() != 1 {
+        return Vec::new();
+    }
+    let looks_up = signature.operators.iter().any(|it| it.starts_with("aten::embedding"));
+    let shapes = signature.parameters.iter().flat_map(|parameter| suggested(parameter, looks_up));
+    let mut seen = Vec::new();
+    let mut candidates = Vec::new();
+    for (datatype, dims, size) in shapes {
+        if candidates.len() == MAX_GUESSES {
+            break;
+        }
+        if seen.contains(&(datatype, dims.clone(), size)) {
+            continue;
+        }
+        seen.push((datatype, dims.clone(), size));
+        let shape = ShapePattern::Dims(dims);
+        let guess = |spec: &TensorSpec| match is_tensor(&spec) {
+            true => TensorSpec { datatype, shape: shape.clone(), ..spec.clone() },
+            false => spec.clone(),
+        };
+        if let Some(recipe) = Recipe::random(specs.iter().map(guess).collect(), size) {
+            let source = ShapeSource::Guessed;
+            candidates.push(Candidate { recipe, source, n_rows: [2, 1], is_sample: false });
+        }
+    }
+    candidates
+}
+
+/// The inputs that a layer with this weight would take: datatype, shape, size of what is variable.
+fn suggested(parameter: &Parameter, looks_up: bool) -> Vec<(DataType, Vec<Dim>, usize)> {
+    use Dim::{Fixed, Variable};
+    let Some(datatype) = parameter.datatype.filter(|datatype| datatype.is_float()) else {
+        return Vec::new();
+    };
+    // Of a hostile file, too: the tensors that come of it must stay small.
+    let is_small =
+        |shape: &[usize]| Shape::new(shape.to_vec()).elements().is_some_and(|it| it < 1 << 24);
+    match *parameter.shape {
+        [_, width] if is_small(&[2, width]) => {
+            let dense = (datatype, vec![Variable, Fixed(width)], 0);
+            let words = looks_up.then(|| (DataType::Int64, vec![Variable, Variable], 8));
+            [Some(dense), words].into_iter().flatten().collect()
+        }
+        [_, channels, _] if is_small(&[2, channels, 256]) => {
+            vec![(datatype, vec![Variable, Fixed(channels), Variable], 256)]
+        }
+        [_, channels, _, _] if is_small(&[2, channels, 224, 224]) => {
+            let image =
+                |size| (datatype, vec![Variable, Fixed(channels), Variable, Variable], size);
+            [224, 32, 28].map(image).to_vec()
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Whether two answers are the same, but for rounding.
+
+use crate::engine::Output;
+use crate::tensor::{DataType, Tensor};
+use half::{bf16, f16};
+
+/// The largest finite magnitude of each output over all references: what rounding is measured by. A
+/// single row will not do, since its value may be near zero by cancellation.
+pub(super) fn scales<'a>(references: impl IntoIterator<Item = &'a [Output]>) -> Vec<f64> {
+    let mut scales = Vec::new();
+    for outputs in references {
+        scales.resize(outputs.len().max(scales.len()), 0.0);
+        for (scale, output) in scales.iter_mut().zip(outputs) {
+            let magnitudes = numbers(&output.tensor).unwrap_or_default().into_iter().map(f64::abs);
+            *scale = magnitudes.filter(|it| it.is_finite()).fold(*scale, f64::max);
+        }
+    }
+    scales
+}
+
+/// Whether all outputs agree: `|a - b| <= tolerance x scale` for floating-point numbers, exactly for others.
+pub(super) fn agree(a: &[Output], b: &[Output], scales: &[f64], tolerance: f64) -> bool {
+    let mut pairs = a.iter().zip(b).zip(scales);
+    a.len() == b.len() && pairs.all(|((a, b), &scale)| same(&a.tensor, &b.tensor, scale, tolerance))
+}
+
+fn same(a: &Tensor, b: &Tensor, scale: f64, tolerance: f64) -> bool {
+    if a.datatype() != b.datatype() || a.shape() != b.shape() {
+        return false;
+    }
+    let (Some(left), Some(right)) = (numbers(a), numbers(b)) else { return a == b };
+    let limit = tolerance.max(precision(a.datatype())) * scale;
+    // The same infinity has no difference to measure, and NaN stands for NaN.
+    let close = |(a, b): (f64, f64)| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= limit;
+    left.into_iter().zip(right).all(close)
+}
+
+/// What a few roundings of this type make of a number, relative to it.
+fn precision(datatype: DataType) -> f64 {
+    match datatype {
+        DataType::Bf16 => 3e-2,
+        DataType::Fp16 => 5e-3,
+        _ => 0.0,
+    }
+}
+
+/// The values of a floating-point tensor.
+fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    match tensor.datatype() {
+        DataType::Fp16 => Some(tensor.as_slice::<f16>()?.iter().map(|it| it.to_f64()).collect()),
+        DataType::Bf16 => Some(tensor.as_slice::<bf16>()?.iter().map(|it| it.to_f64()).collect()),
+        DataType::Fp32 => Some(tensor.as_slice::<f32>()?.iter().map(|&it| f64::from(it)).collect()),
+        DataType::Fp64 => Some(tensor.as_slice::<f64>()?.to_vec()),
+        _ => None,
+    }
+}
+
+/// Whether an output holds something that is not a number.
+pub(super) fn has_nan(outputs: &[Output]) -> bool {
+    let values = |output: &Output| numbers(&output.tensor).unwrap_or_default();
+    outputs.iter().any(|output| values(output).iter().any(|value| value.is_nan()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    fn output(values: &[f32]) -> Vec<Output> {
+        let tensor = Tensor::from_vec(Shape::from([values.len()]), values.to_vec()).unwrap();
+        vec![Output { name: None, tensor }]
+    }
+
+    #[track_caller]
+    fn check(a: &[f32], b: &[f32], expected: bool) {
+        let (a, b) = (output(a), output(b));
+        assert_eq!(agree(&a, &b, &scales([&a[..]]), 1e-5), expected);
+    }
+
+    #[test]
+    fn answers_agree_up_to_rounding() {
+        check(&[1.0, 1e-9], &[1.000_005, -1e-9], true);
+        check(&[1.0], &[1.000_02], false);
+        check(&[f32::NAN, f32::INFINITY], &[f32::NAN, f32::INFINITY], true);
+        check(&[f32::NAN], &[0.0], false);
+        check(&[0.0], &[f32::NAN], false);
+        check(&[f32::INFINITY], &[f32::NEG_INFINITY], false);
+        check(&[0.0], &[0.0], true);
+        check(&[1.0], &[1.0, 1.0], false);
+    }
+}

@@ -1,0 +1,55 @@
+//! Operators that let a model reach beyond its tensors. Read from the file, before anything runs.
+
+use crate::engine::Signature;
+
+/// A closed list: operators of libtorch's CPU library, each with what it can do. An entry that ends with
+/// `::` stands for everything in that namespace.
+const CONCERNS: &[(&str, &str)] = &[
+    ("aten::from_file", "maps a file of any name into a tensor, and can create or change it"),
+    ("aten::save", "writes a file of any name"),
+    ("prim::rpc_async", "calls into other processes"),
+    ("prim::rpc_sync", "calls into other processes"),
+    ("prim::rpc_remote", "calls into other processes"),
+    ("rpc::", "calls into other processes"),
+    ("c10d::", "exchanges tensors with other processes"),
+    ("_c10d_functional::", "exchanges tensors with other processes"),
+    ("_c10d_functional_autograd::", "exchanges tensors with other processes"),
+    ("c10d_functional::", "exchanges tensors with other processes"),
+    ("symm_mem::", "shares memory with other processes"),
+    ("_dtensor::", "exchanges tensors with other processes"),
+    ("inductor::_alloc_from_pool", "makes tensors over foreign memory without a check"),
+    ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),
+];
+
+/// Why an operator is of concern; `None` when it is not. An overload counts as its operator.
+#[must_use]
+pub fn concern(operator: &str) -> Option<&'static str> {
+    let base = operator.split_once('.').map_or(operator, |(base, _)| base);
+    let matches = |entry: &str| {
+        if entry.ends_with("::") { base.starts_with(entry) } else { base == entry }
+    };
+    CONCERNS.iter().find(|(entry, _)| matches(entry)).map(|&(_, reason)| reason)
+}
+
+/// The operators of a model that touch files, other processes or foreign memory. A model that has any
+/// is not to be run unless it is trusted.
+#[must_use]
+pub fn concerns(signature: &Signature) -> Vec<&str> {
+    let operators = signature.operators.iter().map(String::as_str);
+    operators.filter(|operator| concern(operator).is_some()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_operators_that_reach_outside_are_of_concern() {
+        let operators = ["aten::from_file.out", "aten::linear", "aten::save", "c10d::send"];
+        let operators = operators.map(String::from).to_vec();
+        let signature = Signature { operators, ..Signature::default() };
+        assert_eq!(concerns(&signature), ["aten::from_file.out", "aten::save", "c10d::send"]);
+        assert_eq!(concern("aten::save_for_later"), None, "a prefix is not the operator");
+        assert_eq!(concern("prim::Print"), None, "what is printed goes to the log");
+    }
+}

@@ -1,0 +1,139 @@
+//! What has to be known about a model before it may serve, found out by running it.
+//!
+//! All policy, no process: it sees a [`Model`] and does not know whether that lives in a child (see
+//! `remote`) or here. What it proves holds for the inputs that it tried; it can refute that a model
+//! is safe to batch, and cannot prove it for all inputs.
+
+mod arguments;
+mod candidates;
+mod compare;
+mod concerns;
+mod outputs;
+mod recipe;
+mod trial;
+
+pub use arguments::arguments;
+pub use concerns::{concern, concerns};
+
+use super::{EngineError, Model};
+use crate::inference::{Batching, TensorSpec};
+use crate::tensor::Tensor;
+use std::time::Duration;
+
+/// What is known about a model besides its file.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    /// The inputs that model.toml declares.
+    pub inputs: Option<Vec<TensorSpec>>,
+    /// The outputs that model.toml declares.
+    pub outputs: Option<Vec<TensorSpec>>,
+    /// Inputs that the model accepts, one for each argument.
+    pub sample: Option<Vec<Option<Tensor>>>,
+    /// Most rows that are ever to run together.
+    pub max_batch_size: usize,
+    /// Whether requests are to be put together when that is safe.
+    pub batching_wanted: bool,
+    /// How far a row's answer in a batch may be from the one that it gets alone, relative to the largest
+    /// answer. Devices that compute in reduced precision need more than the default.
+    pub tolerance: f64,
+    /// About how long probing may take; large batches of slow models are left out to keep it.
+    pub budget: Duration,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self {
+            inputs: None,
+            outputs: None,
+            sample: None,
+            max_batch_size: 32,
+            batching_wanted: true,
+            tolerance: 1e-5,
+            budget: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Where the shapes of the inputs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShapeSource {
+    /// model.toml.
+    Declared,
+    /// sample.json.
+    Sample,
+    /// The parameters' shapes, and a run that worked.
+    Guessed,
+    /// Nowhere: they are not known.
+    None,
+}
+
+impl ShapeSource {
+    /// Its name in metadata.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Sample => "sample",
+            Self::Guessed => "guessed",
+            Self::None => "none",
+        }
+    }
+}
+
+/// How long a run takes: medians of a few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunTimes {
+    /// The fewest rows that were timed, usually one, and their time.
+    pub least: (usize, Duration),
+    /// The most rows that were timed, and their time.
+    pub most: (usize, Duration),
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// One for each argument, in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// In the order in which the model returns them; as declared, or empty, when it never ran.
+    pub outputs: Vec<TensorSpec>,
+    /// Whether and why not requests may be put together.
+    pub batching: Batching,
+    /// Where the inputs' shapes come from.
+    pub shape_source: ShapeSource,
+    /// Sentences for the log and the metadata.
+    pub notes: Vec<String>,
+    /// How fast it is; `None` when it never ran.
+    pub times: Option<RunTimes>,
+}
+
+/// Finds out what a model takes and gives, and whether its rows may be batched.
+///
+/// # Errors
+///
+/// The declaration does not match the model, the model refuses its sample, or it cannot be run at
+/// all (its process died, hung, or the device failed).
+pub fn probe(model: &dyn Model, hints: &Hints) -> Result<Findings, EngineError> {
+    let signature = model.signature();
+    let specs = arguments(signature, hints.inputs.as_deref())?;
+    let candidates = candidates::candidates(signature, specs.clone(), hints)?;
+    let mut trial = trial::Trial::new(model, hints)?;
+    if let Some(accepted) = trial.first_accepted(&candidates)? {
+        return trial.examine(accepted);
+    }
+    // Random numbers were refused or there were none to try: that is no fault of the model.
+    let batching = if signature.mutates_state { Batching::Stateful } else { Batching::Unprobed };
+    let mut notes = trial.into_notes();
+    notes.push(Batching::Unprobed.reason().to_owned());
+    let declared = hints.inputs.is_some();
+    Ok(Findings {
+        inputs: specs,
+        outputs: hints.outputs.clone().unwrap_or_default(),
+        batching,
+        shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
+        notes,
+        times: None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

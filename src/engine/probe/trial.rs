@@ -1,0 +1,378 @@
+//! The runs of a trial, and what each says about the model.
+
+use super::candidates::Candidate;
+use super::compare::{agree, has_nan, scales};
+use super::outputs::{Seen, describe};
+use super::recipe::Recipe;
+use super::{Findings, Hints, RunTimes, ShapeSource};
+use crate::engine::{Engine, EngineError, Fault, Model, Output};
+use crate::inference::Batching;
+use std::time::{Duration, Instant};
+
+/// Rows that are run alone and then looked for in batches.
+const ROWS_ALONE: u64 = 4;
+/// Runs that a median is taken of.
+const TIMED_RUNS: usize = 5;
+/// Numbers of rows that only fill a batch: apart from those that are compared.
+const FILLERS: u64 = 1 << 20;
+
+/// A candidate that the model accepted.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    candidate: Candidate,
+    run: Seen,
+}
+
+/// A model under trial.
+pub(super) struct Trial<'a> {
+    model: &'a dyn Model,
+    hints: &'a Hints,
+    engine: Box<dyn Engine>,
+    notes: Vec<String>,
+    seen: Vec<Seen>,
+    started_at: Instant,
+}
+
+/// Why rows may not be batched, or that they may.
+type Verdict = Result<Batching, EngineError>;
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(model: &'a dyn Model, hints: &'a Hints) -> Result<Self, EngineError> {
+        let engine = model.instance()?;
+        let started_at = Instant::now();
+        Ok(Self { model, hints, engine, notes: Vec::new(), seen: Vec::new(), started_at })
+    }
+
+    pub(super) fn into_notes(self) -> Vec<String> {
+        self.notes
+    }
+
+    /// The first candidate that the model runs with; a guess must also give a row for each row.
+    pub(super) fn first_accepted(
+        &mut self,
+        candidates: &[Candidate],
+    ) -> Result<Option<Accepted>, EngineError> {
+        let mut refusal: Option<(EngineError, bool)> = None;
+        // All with the number of rows that tells most, before any with the other.
+        for attempt in 0..2 {
+            for candidate in candidates {
+                let n_rows = candidate.n_rows[attempt];
+                match self.accepts(&candidate.recipe, n_rows)? {
+                    Ok(run) => {
+                        if candidate.source != ShapeSource::Guessed || run.has_some_row_axis() {
+                            let candidate = candidate.clone();
+                            return Ok(Some(Accepted { candidate, run }));
+                        }
+                    }
+                    Err(error) => {
+                        refusal.get_or_insert((error, candidate.is_sample));
+                    }
+                }
+            }
+        }
+        match refusal {
+            Some((error, true)) => {
+                let message = format!("the model refuses its sample: {}", error.message);
+                Err(EngineError::new(error.fault, message))
+            }
+            Some((error, false)) => {
+                let text = error.message;
+                self.notes.push(format!("the model refused the inputs that were tried: {text}"));
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Everything about a model that runs.
+    pub(super) fn examine(mut self, accepted: Accepted) -> Result<Findings, EngineError> {
+        let Accepted { candidate: Candidate { mut recipe, source, is_sample, .. }, run } = accepted;
+        let n_rows = run.n_rows;
+        self.seen.push(run);
+        if is_sample {
+            self.vary(&mut recipe, n_rows)?;
+        }
+        let fixed = self.fixed_rows(&recipe, n_rows)?;
+        if let Some(n_rows) = fixed {
+            recipe.fix_rows(n_rows);
+        }
+        self.try_other_size(&mut recipe, source, fixed)?;
+        let probed = self.verdict(&recipe, fixed)?;
+        let stays = matches!(probed, Batching::Stateful | Batching::FixedRows);
+        let batching = if self.hints.batching_wanted || stays { probed } else { Batching::Off };
+        let times = self.times(&recipe, fixed, batching)?;
+        let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
+        let Recipe { specs: inputs, .. } = recipe;
+        let shape_source = source;
+        Ok(Findings {
+            inputs,
+            outputs,
+            batching,
+            shape_source,
+            notes: self.notes,
+            times: Some(times),
+        })
+    }
+
+    /// Checks that variations of the sample are accepted, and otherwise does without them.
+    fn vary(&mut self, recipe: &mut Recipe, n_rows: usize) -> Result<(), EngineError> {
+        let others: Vec<u64> = (FILLERS..).take(n_rows).collect();
+        if self.attempt(&recipe.batch(&others, None).inputs)?.is_err() {
+            recipe.repeat_sample();
+            self.notes.push("the model accepts the sample, but no variations of it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The only number of rows that the model takes, if there is only one.
+    fn fixed_rows(
+        &mut self,
+        recipe: &Recipe,
+        accepted: usize,
+    ) -> Result<Option<usize>, EngineError> {
+        if let Some(n_rows) = recipe.fixed_rows() {
+            return Ok(Some(n_rows));
+        }
+        for n_rows in [1, 2, 3] {
+            let numbers: Vec<u64> = (0..n_rows as u64).collect();
+            if n_rows != accepted && self.run(recipe, &numbers)?.is_ok() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(accepted))
+    }
+
+    /// Runs with another size of what is variable: to see which outputs follow, and whether a guess
+    /// holds.
+    fn try_other_size(
+        &mut self,
+        recipe: &mut Recipe,
+        source: ShapeSource,
+        fixed: Option<usize>,
+    ) -> Result<(), EngineError> {
+        let Some(size) = recipe.variable_size() else { return Ok(()) };
+        let numbers: Vec<u64> = (0..fixed.unwrap_or(2) as u64).collect();
+        let other = if size > 64 { size / 2 } else { size * 2 };
+        match self.attempt(&recipe.batch(&numbers, Some(other)).inputs)? {
+            Ok((outputs, _)) => self.seen.push(Seen::new(numbers.len(), &outputs)),
+            Err(_) if source == ShapeSource::Guessed => recipe.fix_sizes(),
+            Err(error) => self.notes.push(format!(
+                "variable dimensions were tried at {size}; at {other} the model raised: {}",
+                error.message
+            )),
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, recipe: &Recipe, fixed: Option<usize>) -> Verdict {
+        if self.model.signature().mutates_state {
+            self.notes.push("a method of the model writes to one of its attributes".to_owned());
+            return Ok(Batching::Stateful);
+        }
+        let n_rows = fixed.unwrap_or(1) as u64;
+        let same: Vec<u64> = (0..n_rows).collect();
+        let first = match self.run(recipe, &same)? {
+            Ok(outputs) => outputs,
+            Err(error) => return self.needs_company(&error),
+        };
+        if has_nan(&first) {
+            self.notes.push("the model's answers to the probe contain NaN".to_owned());
+        }
+        let again = self.run(recipe, &same)?.ok();
+        if !self.is_same(&first, again.as_deref()) {
+            return Ok(Batching::Stateful);
+        }
+        let batching = match fixed {
+            Some(_) => Batching::FixedRows,
+            None => self.independence(recipe)?,
+        };
+        // Once more, after all the others: on the same engine and on a new one.
+        let last = self.run(recipe, &same)?.ok();
+        self.engine = self.model.instance()?;
+        let anew = self.run(recipe, &same)?.ok();
+        let keeps = self.is_same(&first, last.as_deref()) && self.is_same(&first, anew.as_deref());
+        Ok(if keeps { batching } else { Batching::Stateful })
+    }
+
+    /// A model that takes several rows but not one.
+    fn needs_company(&mut self, error: &EngineError) -> Verdict {
+        self.notes.push(format!("the model raised for a single row: {}", error.message));
+        Ok(Batching::Coupled)
+    }
+
+    fn is_same(&self, first: &[Output], other: Option<&[Output]>) -> bool {
+        other.is_some_and(|other| agree(first, other, &scales([first]), self.hints.tolerance))
+    }
+
+    /// Whether rows get the same answers alone, in batches, and wherever they stand in them.
+    fn independence(&mut self, recipe: &Recipe) -> Verdict {
+        let mut alone = Vec::new();
+        let started_at = Instant::now();
+        for number in 0..ROWS_ALONE {
+            match self.run(recipe, &[number])? {
+                Ok(outputs) => alone.push(outputs),
+                Err(error) => return self.refused(1, &error),
+            }
+        }
+        let row_time = started_at.elapsed() / ROWS_ALONE as u32;
+        let mut batches = vec![vec![0, 1], vec![2, 0, 3, 1]];
+        batches.extend(self.largest_batch(row_time));
+        let scales = scales(alone.iter().map(Vec::as_slice));
+        for numbers in batches {
+            let together = match self.run(recipe, &numbers)? {
+                Ok(outputs) => outputs,
+                Err(error) if error.fault == Fault::OutOfMemory => {
+                    let n_rows = numbers.len();
+                    self.notes.push(format!("there is no memory for {n_rows} rows: {error}"));
+                    continue;
+                }
+                Err(error) => return self.refused(numbers.len(), &error),
+            };
+            // Checked over all runs: an output of two rows may be two rows by chance.
+            if !self.seen.iter().all(Seen::has_row_axis) {
+                return Ok(Batching::NoRowAxis);
+            }
+            for (place, number) in numbers.iter().enumerate() {
+                let Some(expected) = alone.get(*number as usize) else { continue };
+                let got = row(&together, place);
+                if !got.is_some_and(|got| agree(expected, &got, &scales, self.hints.tolerance)) {
+                    return Ok(Batching::Coupled);
+                }
+            }
+        }
+        if recipe.distinct_rows() < 2 {
+            self.notes
+                .push("batching could not be tried: give the sample two different rows".to_owned());
+            return Ok(Batching::Unprobed);
+        }
+        Ok(Batching::Safe)
+    }
+
+    /// Some numbers of rows work and this one does not.
+    fn refused(&mut self, n_rows: usize, error: &EngineError) -> Verdict {
+        self.notes.push(format!("the model raised for {n_rows} rows: {}", error.message));
+        Ok(Batching::FixedRows)
+    }
+
+    /// The largest batch that is to be served, or the largest that there is time for: rows that were run
+    /// alone, first, in the middle and last, among others.
+    fn largest_batch(&mut self, row_time: Duration) -> Option<Vec<u64>> {
+        let most = self.hints.max_batch_size;
+        let left = self.hints.budget.saturating_sub(self.started_at.elapsed()) / 4;
+        let mut n_rows = most;
+        while n_rows > 4 && row_time.saturating_mul(n_rows as u32) > left {
+            n_rows /= 2;
+        }
+        if n_rows < most {
+            self.notes.push(format!(
+                "batches of more than {n_rows} rows were not tried: one row takes {row_time:?}"
+            ));
+        }
+        (n_rows > 4).then(|| {
+            let mut numbers: Vec<u64> = (FILLERS..).take(n_rows).collect();
+            for (number, place) in [0, n_rows / 3, n_rows / 2, n_rows - 1].into_iter().enumerate() {
+                numbers[place] = number as u64;
+            }
+            numbers
+        })
+    }
+
+    /// How long the fewest and the most rows take.
+    fn times(
+        &mut self,
+        recipe: &Recipe,
+        fixed: Option<usize>,
+        batching: Batching,
+    ) -> Result<RunTimes, EngineError> {
+        // What takes no batches is timed with the number of rows that it takes, or with one.
+        let tried = self.seen.iter().map(|run| run.n_rows);
+        let most = match (fixed, batching) {
+            (Some(n_rows), _) => n_rows,
+            (None, Batching::Safe | Batching::Off) => tried.max().unwrap_or(1),
+            (None, _) => tried.min().unwrap_or(1),
+        };
+        let least =
+            fixed.unwrap_or_else(|| self.seen.iter().map(|run| run.n_rows).min().unwrap_or(1));
+        Ok(RunTimes {
+            least: (least, self.median(recipe, least)?),
+            most: (most, self.median(recipe, most)?),
+        })
+    }
+
+    fn median(&mut self, recipe: &Recipe, n_rows: usize) -> Result<Duration, EngineError> {
+        let numbers: Vec<u64> = (0..n_rows as u64).collect();
+        let inputs = recipe.batch(&numbers, None).inputs;
+        let mut times = Vec::with_capacity(TIMED_RUNS);
+        for _ in 0..TIMED_RUNS {
+            if let Ok((_, time)) = self.attempt(&inputs)? {
+                times.push(time);
+            }
+            if self.started_at.elapsed() > self.hints.budget {
+                break;
+            }
+        }
+        times.sort_unstable();
+        Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+    }
+
+    /// Whether the model runs with that many rows; the inner error is its own refusal.
+    fn accepts(
+        &mut self,
+        recipe: &Recipe,
+        n_rows: usize,
+    ) -> Result<Result<Seen, EngineError>, EngineError> {
+        let numbers: Vec<u64> = (0..n_rows as u64).collect();
+        let run = self.attempt(&recipe.batch(&numbers, None).inputs)?;
+        Ok(run.map(|(outputs, _)| Seen::new(n_rows, &outputs)))
+    }
+
+    /// A run that counts as seen.
+    fn run(
+        &mut self,
+        recipe: &Recipe,
+        numbers: &[u64],
+    ) -> Result<Result<Vec<Output>, EngineError>, EngineError> {
+        let run = self.attempt(&recipe.batch(numbers, None).inputs)?;
+        Ok(run.map(|(outputs, _)| {
+            let seen = Seen::new(numbers.len(), &outputs);
+            if !self.seen.contains(&seen) {
+                self.seen.push(seen);
+            }
+            outputs
+        }))
+    }
+
+    /// A run: what the model refuses is the inner error, what ends the trial is the outer one.
+    fn attempt(
+        &mut self,
+        inputs: &[Option<crate::tensor::Tensor>],
+    ) -> Result<Result<(Vec<Output>, Duration), EngineError>, EngineError> {
+        let started_at = Instant::now();
+        match self.engine.run(crate::engine::Batch { inputs: inputs.to_vec() }) {
+            Ok(outcome) => {
+                let phases = outcome.phases;
+                let measured = phases.input + phases.compute + phases.output;
+                let time = if measured.is_zero() { started_at.elapsed() } else { measured };
+                Ok(Ok((outcome.outputs, time)))
+            }
+            Err(error) => match error.fault {
+                Fault::Raised | Fault::OutOfMemory => Ok(Err(error)),
+                Fault::InvalidFile
+                | Fault::Device
+                | Fault::Unsupported
+                | Fault::Died
+                | Fault::TimedOut
+                | Fault::Internal => Err(error),
+            },
+        }
+    }
+}
+
+/// One row of each output, with one row.
+fn row(outputs: &[Output], place: usize) -> Option<Vec<Output>> {
+    let row = |output: &Output| {
+        let tensor = output.tensor.rows(place, 1)?;
+        Some(Output { name: output.name.clone(), tensor })
+    };
+    outputs.iter().map(row).collect()
+}

@@ -1,0 +1,152 @@
+//! The child's side: answers the parent's requests with a loader of its own.
+//!
+//! What runs here may crash, hang or eat memory: that is what the child is for. It decides nothing.
+//! The limits on it are set by the parent, from outside, before the first request.
+
+use super::protocol::{self, Answer, Request, WireSignature};
+use crate::engine::{Artifact, Batch, Engine, EngineError, Fault, LoadOptions, Loader, Model};
+use crate::tensor::Buffer;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, getpid, kill_process, nice};
+use rustix::thread::set_no_new_privs;
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+
+/// How much the child steps back behind the server.
+const NICENESS: i32 = 5;
+
+/// Serves the parent over the socket that is this process's standard input, until the parent
+/// hangs up. Standard output already leads to standard error, so that a model may print.
+///
+/// The loader is made here, after the socket has been put out of its reach.
+///
+/// # Errors
+///
+/// The socket failed, or the loader cannot be made.
+pub fn run_child(loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>) -> io::Result<()> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    // Neither is a condition: without them the child runs as the parent does.
+    let _ = nice(NICENESS);
+    let _ = set_no_new_privs(true);
+    die_with_parent(socket.try_clone()?)?;
+
+    let loader = loader().map_err(io::Error::other)?;
+    let mut output = File::from(socket.try_clone()?);
+    serve(&*loader, &mut BufReader::new(File::from(socket)), &mut output)
+}
+
+/// Ends this process when the parent's end of the socket is gone, even while a model is running.
+///
+/// The kernel's own signal for that (`PR_SET_PDEATHSIG`) follows the thread that started the child, and
+/// the parent's threads come and go.
+fn die_with_parent(socket: OwnedFd) -> io::Result<()> {
+    let watch = move || {
+        let mut hang_up = [PollFd::new(&socket, PollFlags::empty())];
+        while poll(&mut hang_up, None) == Err(rustix::io::Errno::INTR) {}
+        // Not `exit`: its handlers would wait for threads of the model.
+        let _ = kill_process(getpid(), Signal::KILL);
+    };
+    thread::Builder::new().name("parent-watch".into()).spawn(watch).map(drop)
+}
+
+/// Answers requests from `input` on `output` until `input` ends.
+///
+/// # Errors
+///
+/// A stream failed, or what came is not a request.
+pub fn serve(loader: &dyn Loader, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
+    let mut held = Held::default();
+    while let Some(request) = protocol::read_header(input)? {
+        let (answer, buffers) = match request {
+            Request::Run { instance, inputs } => {
+                let inputs = protocol::read_inputs(input, inputs)?;
+                guarded(|| held.run(instance, inputs))
+            }
+            request => guarded(|| held.answer(loader, request)),
+        };
+        protocol::write(output, &answer, &buffers)?;
+    }
+    Ok(())
+}
+
+type Answered = Result<(Answer, Vec<Buffer>), EngineError>;
+
+/// Turns errors and panics into answers.
+fn guarded(work: impl FnOnce() -> Answered) -> (Answer, Vec<Buffer>) {
+    // What a panic may have left half done is one model or instance, which the parent gives up.
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        Err(EngineError::new(Fault::Internal, format!("the engine panicked: {}", text(&*panic))))
+    });
+    outcome.unwrap_or_else(|error| (Answer::failed(error), Vec::new()))
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
+}
+
+/// What the parent has asked for and not yet given back.
+#[derive(Default)]
+struct Held {
+    models: HashMap<u64, Box<dyn Model>>,
+    instances: HashMap<u64, Box<dyn Engine>>,
+    last_id: u64,
+}
+
+impl Held {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn answer(&mut self, loader: &dyn Loader, request: Request) -> Answered {
+        let answer = match request {
+            Request::Load { path, device, intra_op_threads } => {
+                let device =
+                    device.parse().map_err(|text| EngineError::new(Fault::Internal, text))?;
+                let options = LoadOptions { device, intra_op_threads };
+                let model = loader.load(&Artifact { path }, &options)?;
+                let id = self.next_id();
+                let signature = WireSignature::from(model.signature());
+                let memory = model.memory();
+                self.models.insert(id, model);
+                Answer::Loaded { model: id, signature, memory }
+            }
+            Request::Instance { model } => {
+                let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;
+                let engine = model.instance()?;
+                let id = self.next_id();
+                self.instances.insert(id, engine);
+                Answer::Instance { instance: id }
+            }
+            Request::Discard { instance } => {
+                self.instances.remove(&instance);
+                Answer::Done
+            }
+            Request::Unload { model } => {
+                self.models.remove(&model);
+                Answer::Done
+            }
+            Request::Run { instance, .. } => return Err(unknown("run of instance", instance)),
+        };
+        Ok((answer, Vec::new()))
+    }
+
+    fn run(&mut self, instance: u64, inputs: Vec<Option<crate::tensor::Tensor>>) -> Answered {
+        let engine =
+            self.instances.get_mut(&instance).ok_or_else(|| unknown("instance", instance))?;
+        engine.run(Batch { inputs }).map(protocol::ran)
+    }
+}
+
+fn unknown(what: &str, id: u64) -> EngineError {
+    EngineError::new(Fault::Internal, format!("there is no {what} {id} in this process"))
+}

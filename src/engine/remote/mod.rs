@@ -1,0 +1,308 @@
+//! Models in a child process: a loader whose models may crash or hang without harm to the caller.
+//!
+//! The child is the program itself, started as `engine-child`; it does as told over one socket, and
+//! all policy stays with the caller, which sees a [`Loader`] like any other. One child holds all
+//! models of a loader and is started anew after a death. Calls block; one is under way at a time.
+
+mod child;
+mod process;
+mod protocol;
+
+pub use child::{run_child, serve};
+
+use super::{
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+    Output, Phases, Signature,
+};
+use crate::tensor::Buffer;
+use process::Process;
+use protocol::{Answer, Request};
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long giving back a model or an instance may take when its deadline has passed already.
+const UNLOAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the child is started and held in check.
+#[derive(Debug, Clone)]
+pub struct RemoteOptions {
+    /// The program, usually this one; an absolute path.
+    pub program: PathBuf,
+    /// What makes it a child: [`RemoteOptions::ARGUMENT`].
+    pub arguments: Vec<OsString>,
+    /// How long a model may take for everything together, from the start of its load.
+    pub timeout: Duration,
+    /// Processor time that a model may use for everything together.
+    pub processor_time: Option<Duration>,
+    /// Writable memory that the child may have. Not for CUDA devices, whose driver maps at will.
+    pub memory_bytes: Option<u64>,
+    /// What [`Loader::devices`] answers.
+    pub devices: Vec<Device>,
+}
+
+impl RemoteOptions {
+    /// The argument that makes the program a child.
+    pub const ARGUMENT: &str = "engine-child";
+
+    /// This program as the child, with the CPU as its device.
+    ///
+    /// # Errors
+    ///
+    /// The path of the running program cannot be told.
+    pub fn of_this_program(timeout: Duration) -> io::Result<Self> {
+        Ok(Self {
+            program: std::env::current_exe()?,
+            arguments: vec![Self::ARGUMENT.into()],
+            timeout,
+            processor_time: None,
+            memory_bytes: None,
+            devices: vec![Device::Cpu],
+        })
+    }
+}
+
+/// Loads models in a child process.
+#[derive(Debug)]
+pub struct RemoteLoader {
+    shared: Arc<Shared>,
+}
+
+impl RemoteLoader {
+    /// A loader that starts its child with the first load.
+    #[must_use]
+    pub fn new(options: RemoteOptions) -> Self {
+        Self { shared: Arc::new(Shared { options, state: Mutex::default() }) }
+    }
+}
+
+impl Loader for RemoteLoader {
+    fn load(
+        &self,
+        artifact: &Artifact,
+        options: &LoadOptions,
+    ) -> Result<Box<dyn Model>, EngineError> {
+        let deadline = Instant::now() + self.shared.options.timeout;
+        let path = std::path::absolute(&artifact.path)
+            .map_err(|error| EngineError::new(Fault::InvalidFile, error.to_string()))?;
+        let request = Request::Load {
+            path,
+            device: options.device.to_string(),
+            intra_op_threads: options.intra_op_threads,
+        };
+        let (generation, answer) = self.shared.load(&request, deadline)?;
+        let Answer::Loaded { model, signature, memory } = answer else {
+            return Err(self.shared.wrong_answer(generation));
+        };
+        let link = Arc::new(Link { shared: Arc::clone(&self.shared), generation, model, deadline });
+        Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
+    }
+
+    fn devices(&self) -> Vec<Device> {
+        self.shared.options.devices.clone()
+    }
+}
+
+/// What the loader, its models and their engines share: the child.
+#[derive(Debug)]
+struct Shared {
+    options: RemoteOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    process: Option<Process>,
+    /// Counts the children. Ids of a model are worth nothing in another child.
+    generation: u64,
+}
+
+impl Shared {
+    /// Loads in the running child, or in a new one.
+    fn load(&self, request: &Request, deadline: Instant) -> Result<(u64, Answer), EngineError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.process.as_mut().is_none_or(Process::has_ended) {
+            let process = Process::spawn(&self.options).map_err(|error| {
+                let program = self.options.program.display();
+                EngineError::new(
+                    Fault::Internal,
+                    format!("cannot start a child process of {program}: {error}"),
+                )
+            })?;
+            state.generation += 1;
+            state.process = Some(process);
+        }
+        if let (Some(process), Some(time)) = (&state.process, self.options.processor_time)
+            && let Err(error) = process.allow_processor_time(time)
+        {
+            tracing::warn!(%error, "the child's processor time cannot be limited");
+        }
+        let generation = state.generation;
+        let (answer, _) = self.exchange(&mut state, request, &[], deadline)?;
+        Ok((generation, answer))
+    }
+
+    /// One exchange with the child of that generation.
+    fn call(
+        &self,
+        generation: u64,
+        request: &Request,
+        buffers: &[Buffer],
+        deadline: Instant,
+    ) -> Result<(Answer, Vec<Output>), EngineError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.generation != generation {
+            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
+        }
+        self.exchange(&mut state, request, buffers, deadline)
+    }
+
+    fn exchange(
+        &self,
+        state: &mut State,
+        request: &Request,
+        buffers: &[Buffer],
+        deadline: Instant,
+    ) -> Result<(Answer, Vec<Output>), EngineError> {
+        let Some(process) = &mut state.process else {
+            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
+        };
+        let error = match process.call(request, buffers, deadline) {
+            Ok((Answer::Failed { fault, message }, _)) => {
+                let error = protocol::failure(fault, &message);
+                if error.fault != Fault::Device {
+                    return Err(error);
+                }
+                // Only a new process recovers from this one.
+                error
+            }
+            Ok(answer) => return Ok(answer),
+            Err(error) => {
+                let error = self.explain(process, &error);
+                let last_words = process.last_words();
+                tracing::warn!(%error, last_words, "the child process was given up");
+                error
+            }
+        };
+        state.process = None;
+        Err(error)
+    }
+
+    /// What a broken exchange says about the child, which is about to be dropped.
+    fn explain(&self, process: &mut Process, error: &io::Error) -> EngineError {
+        match error.kind() {
+            io::ErrorKind::TimedOut => {
+                let timeout = self.options.timeout.as_secs_f64();
+                let message = format!("did not answer within {timeout} s");
+                EngineError::new(Fault::TimedOut, message)
+            }
+            io::ErrorKind::InvalidData => EngineError::new(
+                Fault::Died,
+                format!("the process that ran the model sent no answer but {error}"),
+            ),
+            _ => {
+                let how = process.ended_by_itself().map_or_else(
+                    || "closed its connection and was ended".to_owned(),
+                    process::describe,
+                );
+                EngineError::new(Fault::Died, format!("the process that ran the model {how}"))
+            }
+        }
+    }
+
+    /// An answer that does not belong to its request: whatever runs there, it is not our program.
+    fn wrong_answer(&self, generation: u64) -> EngineError {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.generation == generation {
+            state.process = None;
+        }
+        EngineError::new(Fault::Died, "the process that ran the model gave another call's answer")
+    }
+}
+
+/// A model's place in the child; held by the model and its engines, and given back by the last.
+#[derive(Debug)]
+struct Link {
+    shared: Arc<Shared>,
+    generation: u64,
+    model: u64,
+    deadline: Instant,
+}
+
+impl Link {
+    fn call(
+        &self,
+        request: &Request,
+        buffers: &[Buffer],
+    ) -> Result<(Answer, Vec<Output>), EngineError> {
+        self.shared.call(self.generation, request, buffers, self.deadline)
+    }
+
+    fn give_back(&self, request: &Request) {
+        let deadline = self.deadline.max(Instant::now() + UNLOAD_TIMEOUT);
+        // A child that fails here is ended, and then it holds nothing either.
+        let _ = self.shared.call(self.generation, request, &[], deadline);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.give_back(&Request::Unload { model: self.model });
+    }
+}
+
+/// A model that lives in the child.
+#[derive(Debug)]
+struct RemoteModel {
+    link: Arc<Link>,
+    signature: Signature,
+    memory: u64,
+}
+
+impl Model for RemoteModel {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn instance(&self) -> Result<Box<dyn Engine>, EngineError> {
+        let request = Request::Instance { model: self.link.model };
+        let (Answer::Instance { instance }, _) = self.link.call(&request, &[])? else {
+            return Err(self.link.shared.wrong_answer(self.link.generation));
+        };
+        Ok(Box::new(RemoteEngine { link: Arc::clone(&self.link), instance }))
+    }
+}
+
+/// An instance that lives in the child.
+#[derive(Debug)]
+struct RemoteEngine {
+    link: Arc<Link>,
+    instance: u64,
+}
+
+impl Engine for RemoteEngine {
+    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+        let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
+        let (Answer::Ran { phases: [input, compute, output], .. }, outputs) =
+            self.link.call(&request, &buffers)?
+        else {
+            return Err(self.link.shared.wrong_answer(self.link.generation));
+        };
+        Ok(Outcome { outputs, phases: Phases { input, compute, output } })
+    }
+}
+
+impl Drop for RemoteEngine {
+    fn drop(&mut self) {
+        self.link.give_back(&Request::Discard { instance: self.instance });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+use super::*;
+use crate::engine::fake::{FakeLoader, FakeModel};
+use crate::tensor::{Shape, Tensor};
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+const CPU: LoadOptions = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
+
+fn artifact() -> Artifact {
+    Artifact { path: std::env::current_exe().unwrap() }
+}
+
+fn vector(values: &[f32]) -> Batch {
+    let shape = Shape::from([values.len(), 1]);
+    Batch { inputs: vec![Some(Tensor::from_vec(shape, values.to_vec()).unwrap()), None] }
+}
+
+/// A file that the child can create, but not write to.
+fn forbidden_file() -> PathBuf {
+    artifact().path.with_extension("forbidden")
+}
+
+/// A model that does as its first value says.
+fn obedient() -> FakeModel {
+    FakeModel::new(|batch| {
+        let tensor = batch.inputs.into_iter().flatten().next().unwrap();
+        match tensor.as_slice::<f32>().unwrap()[0] as i32 {
+            1 => panic!("as told"),
+            2 => Err(EngineError::new(Fault::Raised, "no\nway")),
+            3 => std::process::abort(),
+            4 => loop {
+                std::hint::spin_loop();
+            },
+            5 => {
+                fs::write(forbidden_file(), b"x").unwrap();
+                Ok(vec![])
+            }
+            6 => {
+                let hoard: Vec<u8> = std::hint::black_box(vec![1; 1 << 30]);
+                panic!("got {} bytes", hoard.len())
+            }
+            7 => Err(EngineError::new(Fault::Device, "sticky")),
+            8 => {
+                println!("{}", "chatter ".repeat(1 << 17));
+                Ok(vec![tensor])
+            }
+            9 => std::process::exit(3),
+            _ => Ok(vec![tensor]),
+        }
+    })
+}
+
+/// Not a test of its own: what the other tests start as their child.
+#[test]
+#[ignore = "the child of the other tests"]
+fn child() {
+    if std::env::args().any(|argument| argument == RemoteOptions::ARGUMENT) {
+        run_child(|| Ok(Box::new(FakeLoader(obedient())))).unwrap();
+    }
+}
+
+fn ourselves() -> RemoteOptions {
+    let mut options = RemoteOptions::of_this_program(Duration::from_secs(60)).unwrap();
+    let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
+    let test = ["--exact", "--ignored", "--nocapture", "--test-threads=1", &name];
+    options.arguments.splice(0..0, test.map(OsString::from));
+    options
+}
+
+fn shell(script: &str, timeout: Duration) -> RemoteLoader {
+    let arguments = vec!["-c".into(), script.into()];
+    let program = PathBuf::from("/bin/sh");
+    RemoteLoader::new(RemoteOptions { program, arguments, timeout, ..ourselves() })
+}
+
+/// The id of the running child, if one is.
+fn pid(loader: &RemoteLoader) -> Option<u32> {
+    loader.shared.state.lock().unwrap().process.as_ref().map(Process::id)
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Whether not even a zombie is left.
+fn is_gone(pid: u32) -> bool {
+    !fs::exists(format!("/proc/{pid}")).unwrap()
+}
+
+#[track_caller]
+fn fails(outcome: Result<impl Sized, EngineError>, fault: Fault, text: &str) {
+    let error = outcome.err().expect("must fail");
+    assert_eq!(error.fault, fault, "{error}");
+    assert!(error.message.contains(text), "{error}");
+}
+
+#[test]
+fn serve_answers_over_any_stream() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let model = obedient();
+    let seen = model.seen();
+    let child = thread::spawn(move || {
+        let (mut input, mut output) = (&theirs, &theirs);
+        serve(&FakeLoader(model), &mut input, &mut output)
+    });
+    let ask = |request: Request, buffers: &[Buffer]| {
+        protocol::write(&mut &ours, &request, buffers).unwrap();
+        protocol::read_header::<Answer>(&mut &ours).unwrap().unwrap()
+    };
+    let path = artifact().path;
+    let load = Request::Load { path, device: "cpu".into(), intra_op_threads: 1 };
+    assert!(matches!(ask(load, &[]), Answer::Loaded { model: 1, .. }));
+    assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Answer::Failed { .. }));
+    assert!(matches!(ask(Request::Instance { model: 1 }, &[]), Answer::Instance { instance: 2 }));
+    let (run, buffers) = protocol::run_request(2, &vector(&[0.5]).inputs);
+    let Answer::Ran { outputs, .. } = ask(run, &buffers) else { panic!("must run") };
+    let outputs = protocol::read_outputs(&mut &ours, outputs).unwrap();
+    assert_eq!(outputs[0].tensor.as_slice::<f32>().unwrap(), [0.5]);
+    assert!(matches!(ask(Request::Discard { instance: 2 }, &[]), Answer::Done));
+    assert_eq!(seen.live(), 0, "a discarded instance must be dropped");
+    drop(ours);
+    child.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_model_runs_in_the_child() {
+    let loader = RemoteLoader::new(ourselves());
+    let model = loader.load(&artifact(), &CPU).unwrap();
+    assert_eq!(model.signature(), obedient().signature());
+    let mut engine = model.instance().unwrap();
+    let outcome = engine.run(vector(&[0.5, 7.5])).unwrap();
+    assert_eq!(outcome.outputs[0].tensor.as_slice::<f32>().unwrap(), [0.5, 7.5]);
+    fails(engine.run(vector(&[1.0])), Fault::Internal, "the engine panicked: as told");
+    fails(engine.run(vector(&[2.0])), Fault::Raised, "no way");
+    assert!(engine.run(vector(&[8.0])).is_ok(), "what a model prints must not get in the way");
+    let large = vec![0.0; 1 << 20];
+    assert!(engine.run(vector(&large)).is_ok(), "a large input must pass both ways");
+
+    let first = pid(&loader).unwrap();
+    let second = loader.load(&artifact(), &CPU).unwrap();
+    assert_eq!(pid(&loader), Some(first), "one child must try all models in turn");
+    drop((engine, model, second));
+    drop(loader);
+    assert!(is_gone(first), "the child must go with its loader");
+}
+
+#[track_caller]
+fn dies(options: RemoteOptions, order: f32, fault: Fault, text: &str) {
+    let loader = RemoteLoader::new(options);
+    let model = loader.load(&artifact(), &CPU).unwrap();
+    let mut engine = model.instance().unwrap();
+    let first = pid(&loader).unwrap();
+    fails(engine.run(vector(&[order])), fault, text);
+    assert!(is_gone(first), "a child that failed must be reaped");
+    fails(engine.run(vector(&[0.0])), Fault::Died, "is gone");
+    let again = loader.load(&artifact(), &CPU).unwrap();
+    assert!(again.instance().unwrap().run(vector(&[0.0])).is_ok(), "a new child must take over");
+    fails(engine.run(vector(&[0.0])), Fault::Died, "is gone");
+}
+
+#[test]
+fn a_death_is_explained_and_the_child_replaced() {
+    dies(ourselves(), 3.0, Fault::Died, "SIGABRT");
+    dies(ourselves(), 5.0, Fault::Died, "SIGXFSZ (it tried to write to a file)");
+    let path = forbidden_file();
+    assert!(fs::read(&path).unwrap().is_empty(), "not a byte may be written");
+    fs::remove_file(path).unwrap();
+    dies(ourselves(), 7.0, Fault::Device, "sticky");
+    dies(ourselves(), 9.0, Fault::Died, "exited with code 3");
+}
+
+#[test]
+fn memory_and_time_are_limited() {
+    let memory_bytes = Some(512 << 20);
+    dies(RemoteOptions { memory_bytes, ..ourselves() }, 6.0, Fault::Died, "SIGABRT");
+    let timeout = Duration::from_secs(2);
+    let hang = RemoteOptions { timeout, ..ourselves() };
+    dies(hang, 4.0, Fault::TimedOut, "did not answer within 2 s");
+    let processor_time = Some(Duration::from_secs(1));
+    let spin = RemoteOptions { processor_time, ..ourselves() };
+    dies(spin, 4.0, Fault::Died, "SIGXCPU");
+}
+
+#[test]
+fn programs_that_are_no_child_are_reported() {
+    let long = Duration::from_secs(30);
+    let load = |script: &str, timeout| shell(script, timeout).load(&artifact(), &CPU).map(drop);
+    fails(load("kill -SEGV $$", long), Fault::Died, "SIGSEGV");
+    fails(load("exit 7", long), Fault::Died, "exited with code 7");
+    fails(load("cat /dev/zero >&0", long), Fault::Died, "sent no answer but");
+    fails(load("printf '\\377\\377\\377\\377' >&0", long), Fault::Died, "a header of 4294967295");
+    fails(
+        load("printf '\\4\\0\\0\\0none' >&0; exec sleep 1000", long),
+        Fault::Died,
+        "sent no answer",
+    );
+    fails(load("exec 0<&- ; exec sleep 1000", long), Fault::Died, "closed its connection");
+    let short = Duration::from_millis(200);
+    fails(load("exec sleep 1000", short), Fault::TimedOut, "did not answer within 0.2 s");
+    fails(load("sleep 1000 & sleep 1000", short), Fault::TimedOut, "0.2 s");
+    fails(load("cat /dev/zero", short), Fault::TimedOut, "0.2 s");
+    let program = PathBuf::from("/nowhere/sconce");
+    let nowhere = RemoteLoader::new(RemoteOptions { program, ..ourselves() });
+    fails(nowhere.load(&artifact(), &CPU), Fault::Internal, "cannot start");
+}
+
+#[test]
+fn a_child_that_does_not_read_does_not_hold_the_writer() {
+    let options = RemoteOptions { timeout: Duration::from_millis(300), ..ourselves() };
+    let script = PathBuf::from("/bin/sh");
+    let arguments = vec!["-c".into(), "exec sleep 1000".into()];
+    let mut process =
+        Process::spawn(&RemoteOptions { program: script, arguments, ..options }).unwrap();
+    let (request, buffers) = protocol::run_request(1, &vector(&vec![0.0; 8 << 20]).inputs);
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let error = process.call(&request, &buffers, deadline).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_hundred_deaths_leave_nothing_behind() {
+    let loader = shell("exit 1", Duration::from_secs(30));
+    assert!(loader.load(&artifact(), &CPU).is_err());
+    let before = open_descriptors();
+    for _ in 0..100 {
+        assert!(loader.load(&artifact(), &CPU).is_err());
+        assert_eq!(pid(&loader), None, "no child may be kept after its death");
+    }
+    // Other tests run beside this one and have a few of their own.
+    assert!(open_descriptors() < before + 50, "descriptors must not leak");
+}

@@ -1,0 +1,103 @@
+//! What the repository tells about models, as JSON.
+
+use crate::inference::TensorSpec;
+use crate::repository::{LoadedStatus, ModelStatus, VersionState, VersionStatus};
+use serde_json::{Value, json};
+use std::time::UNIX_EPOCH;
+
+/// A model in a list: its name, its state and the version that it serves.
+pub(super) fn summary(model: &ModelStatus) -> Value {
+    json!({
+        "name": model.name.as_str(),
+        "state": state(model),
+        "version": model.serving.map(|version| version.to_string()),
+        "required": model.required,
+    })
+}
+
+/// All that is known about a model.
+pub(super) fn model(model: &ModelStatus) -> Value {
+    let mut body = summary(model);
+    body["problem"] = json!(model.problem);
+    body["versions"] = model.versions.iter().map(version).collect();
+    body
+}
+
+/// One word for the whole model: `ready` as soon as a version serves.
+fn state(model: &ModelStatus) -> &'static str {
+    let has = |state| model.versions.iter().any(|version| version.state == state);
+    if has(VersionState::Ready) {
+        VersionState::Ready.as_str()
+    } else if model.busy || has(VersionState::Loading) {
+        VersionState::Loading.as_str()
+    } else {
+        VersionState::Failed.as_str()
+    }
+}
+
+fn version(version: &VersionStatus) -> Value {
+    let since = version.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut body = json!({
+        "version": version.version.to_string(),
+        "state": version.state.as_str(),
+        "reason": version.reason,
+        "since": since.as_secs_f64(),
+    });
+    if let (Some(loaded), Some(object)) = (&version.loaded, body.as_object_mut()) {
+        object.extend(self::loaded(loaded));
+    }
+    body
+}
+
+fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
+    let LoadedStatus { spec, facts, limits, scheduler, .. } = loaded;
+    let members = [
+        ("description", json!(facts.description)),
+        ("inputs", spec.inputs.iter().map(tensor).collect()),
+        ("outputs", spec.outputs.iter().map(tensor).collect()),
+        ("labels", facts.labels.iter().map(|label| &**label).collect()),
+        (
+            "batching",
+            json!({
+                "enabled": spec.batching.is_allowed(),
+                "finding": spec.batching.as_str(),
+                "reason": spec.batching.reason(),
+                "max_batch_size": facts.max_batch_size,
+            }),
+        ),
+        ("device", json!(facts.device.to_string())),
+        ("memory_bytes", json!(facts.memory)),
+        ("file", json!({"sha256": facts.digest, "bytes": facts.file_bytes})),
+        (
+            "limits",
+            json!({
+                "max_rows": spec.max_rows,
+                "max_body_bytes": limits.max_body_bytes,
+                "timeout_seconds": limits.timeout.as_secs_f64(),
+            }),
+        ),
+        (
+            "queue",
+            json!({
+                "waiting": scheduler.queued,
+                "running": scheduler.running,
+                "instances": scheduler.instances,
+            }),
+        ),
+        ("notes", json!(facts.notes)),
+        ("load_seconds", json!(facts.load_duration.as_secs_f64())),
+    ];
+    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn tensor(spec: &TensorSpec) -> Value {
+    let mut body = json!({
+        "name": &*spec.name,
+        "datatype": spec.datatype.name(),
+        "shape": spec.shape.to_wire(),
+    });
+    if spec.optional {
+        body["optional"] = json!(true);
+    }
+    body
+}

@@ -1,0 +1,44 @@
+//! Probes: whether the process answers, and whether traffic should come here.
+
+use super::{App, describe};
+use crate::inference::ModelName;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// The process answers; nothing is looked at, so that nothing but a dead process fails it.
+pub(super) async fn live() -> Response {
+    Json(json!({"status": "live"})).into_response()
+}
+
+/// Every required model is ready and the server is not draining.
+pub(super) async fn ready(State(app): State<App>) -> Response {
+    respond(&app, false)
+}
+
+/// Ready, and a summary for people.
+pub(super) async fn summary(State(app): State<App>) -> Response {
+    respond(&app, true)
+}
+
+fn respond(app: &App, summary: bool) -> Response {
+    let readiness = app.repository.readiness();
+    let draining = app.is_draining();
+    let ready = readiness.ready && !draining;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = match (ready, draining) {
+        (_, true) => "draining",
+        (true, false) => "ready",
+        (false, false) => "not_ready",
+    };
+    let mut body = json!({"status": word, "waiting_for": readiness.waiting_for.iter().map(ModelName::as_str).collect::<Vec<_>>()});
+    if summary {
+        body["version"] = json!(env!("CARGO_PKG_VERSION"));
+        body["uptime_seconds"] = json!(app.started_at.elapsed().as_secs());
+        let models = app.repository.list();
+        body["models"] = models.iter().map(describe::summary).collect();
+    }
+    (status, Json(body)).into_response()
+}

@@ -1,0 +1,72 @@
+//! `/`: one page that says what is served and how to call it. No script, nothing from elsewhere.
+
+use super::App;
+use crate::protocol::predict;
+use crate::repository::ModelStatus;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{Html, IntoResponse, Response};
+use std::fmt::Write as _;
+
+/// Samples longer than this are cut in the page; the model's own page has no need of them.
+const MAX_SAMPLE_CHARS: usize = 2000;
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
+pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}code{font-size:.9em}.state{color:#666}";
+
+pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
+    // The address that the caller used is the one that works for the caller.
+    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = host.unwrap_or("localhost:8080");
+    let mut page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>sconce</title><style>{STYLE}</style>\
+         <h1>sconce {}</h1><p>Serves TorchScript models. \
+         <a href=\"/models\">/models</a> · <a href=\"/health\">/health</a> · <a href=\"/metrics\">/metrics</a></p>",
+        env!("CARGO_PKG_VERSION")
+    );
+    let models = app.repository.list();
+    if models.is_empty() {
+        page.push_str("<p>No model is served: the models folder holds none.</p>");
+    }
+    for model in &models {
+        section(&mut page, model, host);
+    }
+    Html(page).into_response()
+}
+
+fn section(page: &mut String, model: &ModelStatus, host: &str) {
+    let name = model.name.as_str();
+    let serving = model.versions.iter().find(|version| Some(version.version) == model.serving);
+    let state = serving.map_or("not ready", |version| version.state.as_str());
+    // Writing to a string cannot fail.
+    let _ = write!(
+        page,
+        "<h2><a href=\"/models/{name}\">{name}</a> <small class=\"state\">{state}</small></h2>"
+    );
+    let Some(loaded) = serving.and_then(|version| version.loaded.as_ref()) else {
+        return;
+    };
+    if let Some(description) = &loaded.facts.description {
+        let _ = write!(page, "<p>{}</p>", escape(description));
+    }
+    let example = || predict::example(&loaded.spec).and_then(|body| String::from_utf8(body).ok());
+    let Some(body) = loaded.sample.clone().or_else(example) else {
+        return;
+    };
+    let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = if body.len() <= MAX_SAMPLE_CHARS {
+        let quoted = body.replace('\'', r"'\''");
+        write!(page, "<pre>curl -d '{}' {}/predict/{name}</pre>", escape(&quoted), escape(host))
+    } else {
+        write!(
+            page,
+            "<pre>curl -d @models/{name}/sample.json {}/predict/{name}</pre>",
+            escape(host)
+        )
+    };
+}
+
+/// Text as HTML shows it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

@@ -1,0 +1,213 @@
+//! The accept loop: takes connections while there is room, through the lame duck and the last of
+//! the kernel's queue, then waits for what is in progress, but never past the drain deadline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{debug, warn};
+
+use super::connection::{self, Shared};
+use super::options::Options;
+use super::phase::{DrainSignal, Phase};
+use super::service::HttpService;
+use super::stats::{ConnectionStats, count};
+
+/// How long to wait after the first accept that failed for lack of descriptors or memory, and at
+/// most. Long enough not to spin, short enough that a freed descriptor is used at once.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
+const LAST_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How the drain ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections dropped at the drain deadline that still owed an answer: zero after a clean
+    /// drain.
+    pub aborted: u64,
+}
+
+/// Accepts from one socket.
+pub(super) struct Acceptor<S> {
+    socket: TcpListener,
+    room: Arc<Semaphore>,
+    back_off: Duration,
+    connections: Connections<S>,
+}
+
+/// The connections of one socket, each a task.
+struct Connections<S> {
+    service: S,
+    shared: Arc<Shared>,
+    phases: DrainSignal,
+    tasks: JoinSet<()>,
+}
+
+impl<S: HttpService> Acceptor<S> {
+    pub(super) fn new(
+        socket: TcpListener,
+        service: S,
+        (options, stats): (Options, Arc<ConnectionStats>),
+        phases: DrainSignal,
+    ) -> Self {
+        Self {
+            socket,
+            room: Arc::new(Semaphore::new(options.max_connections)),
+            back_off: FIRST_BACK_OFF,
+            connections: Connections {
+                service,
+                shared: Arc::new(Shared { options, stats, aborted: AtomicU64::new(0) }),
+                phases,
+                tasks: JoinSet::new(),
+            },
+        }
+    }
+
+    pub(super) async fn run(mut self) -> DrainReport {
+        let mut phases = self.connections.phases.clone();
+        tokio::select! {
+            biased;
+            () = reached(&mut phases, Phase::Closing) => {}
+            () = self.accept_forever() => {}
+        }
+        let Self { socket, mut connections, .. } = self;
+        tokio::select! {
+            biased;
+            () = reached(&mut phases, Phase::Aborting) => {}
+            () = connections.take_queued(socket) => {}
+        }
+        // Every connection ends itself: by its answer, by a deadline, or when the phase turns to
+        // aborting.
+        while let Some(ended) = connections.tasks.join_next().await {
+            connections.note_end(ended);
+        }
+        DrainReport { aborted: connections.shared.aborted.load(Ordering::Relaxed) }
+    }
+
+    async fn accept_forever(&mut self) {
+        loop {
+            let permit = self.wait_for_room().await;
+            tokio::select! {
+                biased;
+                accepted = self.socket.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        self.back_off = FIRST_BACK_OFF;
+                        self.connections.spawn(stream, peer, Some(permit));
+                    }
+                    Err(error) => self.after_error(&error).await,
+                },
+                // Tasks that have ended are taken out as they end, so that the set cannot grow.
+                Some(ended) = self.connections.tasks.join_next() => {
+                    self.connections.note_end(ended);
+                }
+            }
+        }
+    }
+
+    /// At the cap nothing is accepted: new connections wait in the kernel's queue until one
+    /// closes. Accepting only to close would turn a short peak into failed requests, and a flood
+    /// into work; a load balancer whose health check waits in the queue for too long draws the
+    /// right conclusion by itself, that this replica is full.
+    async fn wait_for_room(&mut self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            return permit;
+        }
+        count(&self.connections.shared.stats.capacity_waits);
+        loop {
+            tokio::select! {
+                permit = Arc::clone(&self.room).acquire_owned() => {
+                    return permit.expect("we never close the semaphore");
+                }
+                Some(ended) = self.connections.tasks.join_next() => {
+                    self.connections.note_end(ended);
+                }
+            }
+        }
+    }
+
+    async fn after_error(&mut self, error: &io::Error) {
+        count(&self.connections.shared.stats.accept_errors);
+        if is_about_the_connection(error) {
+            return;
+        }
+        if self.back_off == FIRST_BACK_OFF {
+            warn!(%error, "cannot accept connections, trying again");
+        }
+        tokio::time::sleep(self.back_off).await;
+        self.back_off = (self.back_off * 2).min(LAST_BACK_OFF);
+    }
+}
+
+impl<S: HttpService> Connections<S> {
+    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, permit: Option<OwnedSemaphorePermit>) {
+        count(&self.shared.stats.accepted);
+        // Without it a small answer can wait for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "cannot set TCP_NODELAY, the connection is probably gone");
+        }
+        let service = self.service.clone();
+        let (shared, phases) = (Arc::clone(&self.shared), self.phases.clone());
+        self.tasks.spawn(async move {
+            connection::serve(stream, peer, service, shared, phases).await;
+            drop(permit);
+        });
+    }
+
+    /// Accepts what is in the kernel's queue, then closes the listening socket. The clients in the
+    /// queue have connected and may have sent a request; closing would reset them. The connection
+    /// cap does not hold here: the queue is bounded by itself.
+    async fn take_queued(&mut self, socket: TcpListener) {
+        // The std listener asks the kernel itself; tokio's readiness may not have heard yet.
+        let socket = match socket.into_std() {
+            Ok(socket) => socket,
+            Err(error) => {
+                warn!(%error, "cannot take the last connections from the queue");
+                return;
+            }
+        };
+        loop {
+            let accepted = socket.accept().and_then(|(stream, peer)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, peer))
+            });
+            match accepted {
+                Ok((stream, peer)) => self.spawn(stream, peer, None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    count(&self.shared.stats.accept_errors);
+                    if !is_about_the_connection(&error) {
+                        // Out of descriptors: connections are closing, each gives one back.
+                        tokio::time::sleep(FIRST_BACK_OFF).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_end(&self, ended: Result<(), JoinError>) {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            count(&self.shared.stats.panicked);
+            warn!("the task of a connection panicked, the connection is closed");
+        }
+    }
+}
+
+/// Resolves when the phase has come that far; never, if its sender is gone before.
+async fn reached(phases: &mut DrainSignal, wanted: Phase) {
+    if phases.wait_for(|phase| *phase >= wanted).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Errors that belong to a connection that is already gone. The next accept finds the next one, so
+/// this does not spin.
+fn is_about_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,150 @@
+//! HTTP/2 by prior knowledge on the same port.
+
+use h2::client::{self, SendRequest};
+
+use super::*;
+
+/// A client connection whose driver runs as a task and ends when the connection does.
+async fn connect(rig: &Rig, builder: &client::Builder) -> (SendRequest<Bytes>, JoinHandle<()>) {
+    let socket = rig.connect().await.0;
+    let (sender, connection) = builder.handshake(socket).await.expect("HTTP/2 is spoken");
+    let driver = tokio::spawn(async move {
+        // A GOAWAY without an error and a close are both an end.
+        let _ = connection.await;
+    });
+    (sender, driver)
+}
+
+fn request(path: &str) -> Request<()> {
+    Request::get(format!("http://a{path}")).body(()).expect("a request")
+}
+
+async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> Result<String, h2::Error> {
+    let mut ready = sender.clone().ready().await?;
+    let (response, _) = ready.send_request(request(path), true)?;
+    let mut body = response.await?.into_body();
+    let mut text = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        text.extend_from_slice(&data);
+    }
+    Ok(String::from_utf8(text).expect("ASCII"))
+}
+
+#[tokio::test]
+async fn both_protocols_share_the_port() {
+    let rig = Rig::start(Options::default());
+    let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
+    assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
+    assert!(rig.connect().await.get("/").await.ends_with("hello"));
+    let peer = get(&mut sender, "/peer").await.expect("an answer");
+    assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+    let big = get(&mut sender, "/big").await.expect("an answer");
+    assert_eq!(big.len(), BIG_ANSWER_BYTES);
+}
+
+#[tokio::test]
+async fn in_the_lame_duck_connections_are_sent_away_after_an_answer() {
+    let rig = Rig::start(Options::default());
+    let (mut old, old_driver) = connect(&rig, &client::Builder::new()).await;
+    get(&mut old, "/").await.expect("an answer");
+    rig.enter(Phase::LameDuck);
+    // An idle one hears it at once, and nothing is lost by that.
+    timeout(PATIENCE, old_driver).await.expect("must be sent away").expect("no panic");
+    // A new one is served first.
+    let (mut new, new_driver) = connect(&rig, &client::Builder::new()).await;
+    assert_eq!(get(&mut new, "/").await.expect("an answer"), "hello");
+    timeout(PATIENCE, new_driver).await.expect("must be sent away").expect("no panic");
+}
+
+#[tokio::test]
+async fn closing_answers_the_streams_in_progress() {
+    let mut rig = Rig::start(Options::default());
+    let (_idle, idle_driver) = connect(&rig, &client::Builder::new()).await;
+    let (sender, driver) = connect(&rig, &client::Builder::new()).await;
+    let mut busy = sender.clone();
+    let answer = tokio::spawn(async move { get(&mut busy, "/hold").await });
+    rig.until_held(1).await;
+    rig.until(|stats| &stats.accepted, 2).await;
+    rig.enter(Phase::Closing);
+    timeout(PATIENCE, idle_driver).await.expect("idle must be closed").expect("no panic");
+    rig.gate.add_permits(1);
+    assert_eq!(answer.await.expect("no panic").expect("an answer"), "held");
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
+    assert_eq!(rig.report().await, DrainReport { aborted: 0 });
+}
+
+#[tokio::test]
+async fn a_stream_in_progress_is_dropped_at_the_deadline() {
+    let mut rig = Rig::start(Options::default());
+    let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
+    let answer = tokio::spawn(async move { get(&mut sender, "/hold").await });
+    rig.until_held(1).await;
+    rig.enter(Phase::Closing);
+    rig.enter(Phase::Aborting);
+    assert_eq!(rig.report().await, DrainReport { aborted: 1 });
+    assert!(answer.await.expect("no panic").is_err());
+}
+
+/// A client that says hello and then nothing, not even the answer to our ping.
+#[tokio::test]
+async fn a_dead_client_does_not_hold_up_the_drain() {
+    let rig = Rig::start(short());
+    let mut client = rig.connect().await;
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    client.0.read_u8().await.expect("the server's settings");
+    rig.enter(Phase::Closing);
+    assert_eq!(rig.report().await, DrainReport { aborted: 0 });
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let rig = Rig::start(short());
+    let (mut sender, driver) = connect(&rig, &client::Builder::new()).await;
+    get(&mut sender, "/").await.expect("an answer");
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
+    assert_eq!(rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed), 1);
+}
+
+/// The socket takes bytes and pings are answered: only the stream's window stays shut.
+#[tokio::test]
+async fn a_stream_that_is_never_read_ends_its_connection() {
+    let rig = Rig::start(short());
+    let (sender, driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
+    let mut ready = sender.ready().await.expect("open");
+    let (response, _) = ready.send_request(request("/big"), true).expect("open");
+    let response = response.await.expect("the head must come");
+    timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
+    assert_eq!(rig.stats.closed_write_timeout.load(Ordering::Relaxed), 1);
+    drop(response);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_stream_only() {
+    let rig = Rig::start(Options::default());
+    let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
+    assert!(get(&mut sender, "/panic").await.is_err());
+    assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
+}
+
+/// Streams opened and reset in one breath, as frames: a polite client library would not send them.
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let rig = Rig::start(Options::default());
+    let mut client = rig.connect().await;
+    let mut frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for n_streams in 0..2000_u32 {
+        let stream = (2 * n_streams + 1).to_be_bytes();
+        // HEADERS, the end of both: GET http://a/
+        frames.extend_from_slice(b"\0\0\x06\x01\x05");
+        frames.extend_from_slice(&stream);
+        frames.extend_from_slice(b"\x82\x86\x84\x41\x01a");
+        // RST_STREAM with CANCEL
+        frames.extend_from_slice(b"\0\0\x04\x03\0");
+        frames.extend_from_slice(&stream);
+        frames.extend_from_slice(b"\0\0\0\x08");
+    }
+    client.send(frames).await;
+    rig.until(|stats| &stats.open, 0).await;
+}

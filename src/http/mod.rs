@@ -1,0 +1,102 @@
+//! HTTP: routers, handlers, the layers around them, and in `listener` the connections below.
+//!
+//! Handlers are decode, call, encode; what they call lies in other rooms. With `grpc` this is the
+//! only room that knows status codes: `error` has the one table.
+
+mod body;
+mod context;
+mod describe;
+mod error;
+mod health;
+mod index;
+pub mod listener;
+mod manage;
+mod models;
+mod predict;
+mod routes;
+
+pub use body::BodyTimeouts;
+pub use error::status;
+pub use listener::{Listener, Phase};
+pub use routes::{ROUTES, management_router, public_router};
+
+use crate::inference::ByteBudget;
+use crate::inference::InferError;
+use crate::protocol;
+use crate::repository::Repository;
+use crate::telemetry::Metrics;
+use crate::telemetry::logging::RequestLog;
+use crate::telemetry::request_id::RequestIds;
+use axum::body::Bytes;
+use listener::{DrainSignal, Refusal};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How requests are answered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long bodies may take.
+    pub body_timeouts: BodyTimeouts,
+    /// Whether the public listener answers `/metrics`.
+    pub public_metrics: bool,
+}
+
+/// What every handler has. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// How requests are answered.
+    pub options: Options,
+    /// The models.
+    pub repository: Repository,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    /// Which requests are logged.
+    pub request_log: RequestLog,
+    /// Makes ids for requests that bring none.
+    pub request_ids: RequestIds,
+    /// The bytes that requests may hold.
+    pub budget: ByteBudget,
+    /// Whether the server is on its way down.
+    pub phase: DrainSignal,
+    /// When the process began to serve.
+    pub started_at: Instant,
+}
+
+impl App {
+    /// The state of the routers.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Whether readiness is off because the server is on its way down.
+    fn is_draining(&self) -> bool {
+        *self.0.phase.borrow() > Phase::Serving
+    }
+
+    /// Whether traffic should come here: every required model serves and nothing is ending.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.repository.readiness().ready
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The answer to a head that breaks the framing rules, in the shape of every other error.
+#[must_use]
+pub fn refusal_body(refusal: Refusal) -> Bytes {
+    let code = error::code_of_refusal(refusal);
+    let error = InferError::new(code, refusal.to_string());
+    protocol::predict::encode_error(&error, "").into()
+}

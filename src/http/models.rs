@@ -1,0 +1,32 @@
+//! What is served: the list of models, and each model in full.
+
+use super::context::RequestContext;
+use super::predict::model_ref;
+use super::{App, describe};
+use crate::inference::{ErrorCode, InferError};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+
+pub(super) async fn list(State(app): State<App>) -> Response {
+    let models: Vec<Value> = app.repository.list().iter().map(describe::summary).collect();
+    Json(json!({"models": models})).into_response()
+}
+
+pub(super) async fn describe(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    Path(name): Path<String>,
+) -> Response {
+    let model = model_ref(&name, None).and_then(|model| {
+        let missing = || {
+            InferError::new(ErrorCode::ModelNotFound, format!("there is no model {:?}", model.name))
+        };
+        app.repository.describe(&model.name).ok_or_else(missing)
+    });
+    match model {
+        Ok(model) => Json(describe::model(&model)).into_response(),
+        Err(error) => context.fail(error),
+    }
+}

@@ -1,0 +1,22 @@
+//! What travels through the service: references, specifications, requests, answers and errors.
+//!
+//! Plain types and their checks. No wire format, no thread, no library of tensors: every room may
+//! name this one, and it names only `tensor`.
+
+mod budget;
+mod error;
+mod name;
+mod reply;
+mod request;
+mod response;
+mod spec;
+mod trace;
+
+pub use budget::{ByteBudget, ByteLease};
+pub use error::{ErrorCode, ErrorDetails, InferError};
+pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
+pub use reply::{Pending, Reply, reply};
+pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
+pub use response::{InferResponse, RowLabel, Timings};
+pub use spec::{Batching, ModelSpec, TensorSpec};
+pub use trace::TraceParent;

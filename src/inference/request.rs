@@ -1,0 +1,221 @@
+//! A request before and after it has been checked against the model's specification.
+
+use super::error::InferError;
+use super::spec::{ModelSpec, TensorSpec};
+use super::trace::TraceParent;
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What accompanies a request from the edge to the engine and back.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The caller's id for the request, or ours.
+    pub request_id: Arc<str>,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// The caller's trace, if it sent one.
+    pub trace: Option<TraceParent>,
+}
+
+/// A tensor and its name on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedTensor {
+    /// The name; shared with the specification where it comes from there.
+    pub name: Arc<str>,
+    /// The values.
+    pub tensor: Tensor,
+}
+
+/// A decoded request: well-formed tensors, not yet known to suit the model.
+#[derive(Debug)]
+pub struct InferRequest {
+    /// What travels with it.
+    pub context: Context,
+    /// Tensors in the order in which the client wrote them.
+    pub inputs: Vec<NamedTensor>,
+}
+
+/// A request that the model may be run with: every tensor is there once, in the order of the
+/// model's arguments, with the datatype, shape and number of rows that the model takes.
+#[derive(Debug)]
+pub struct ValidRequest {
+    context: Context,
+    inputs: Vec<Option<Tensor>>,
+    n_rows: usize,
+}
+
+impl ValidRequest {
+    /// Checks a request against a specification. This is the only constructor: what libtorch sees
+    /// has come through here.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input`, naming the tensor, what was expected and what came.
+    pub fn new(spec: &ModelSpec, request: InferRequest) -> Result<Self, InferError> {
+        let mut inputs: Vec<Option<Tensor>> = vec![None; spec.inputs.len()];
+        for NamedTensor { name, tensor } in request.inputs {
+            let position = spec.inputs.iter().position(|input| input.name == name);
+            let Some(position) = position else {
+                return Err(spec.unknown_input(&name));
+            };
+            if inputs[position].is_some() {
+                return Err(InferError::invalid_input(
+                    &*name,
+                    format!("input {name:?} is given twice"),
+                ));
+            }
+            check(&spec.inputs[position], &tensor)?;
+            inputs[position] = Some(tensor);
+        }
+        let n_rows = common_rows(spec, &inputs)?;
+        if n_rows > spec.max_rows {
+            let message =
+                format!("the request has {n_rows} rows, at most {} are allowed", spec.max_rows);
+            let error = InferError::new(super::ErrorCode::InvalidInput, message);
+            return Err(error.with_mismatch(format_args!("at most {} rows", spec.max_rows), n_rows));
+        }
+        Ok(Self { context: request.context, inputs, n_rows })
+    }
+
+    /// What travels with the request.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Tensors in the order of the model's arguments; `None` where an optional one was left out.
+    #[must_use]
+    pub fn inputs(&self) -> &[Option<Tensor>] {
+        &self.inputs
+    }
+
+    /// Rows of the request: every tensor that has rows has this many.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+}
+
+fn check(spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {
+    let name = &*spec.name;
+    let mismatch = |what: &str, expected: &dyn fmt::Display, got: &dyn fmt::Display| {
+        let message = format!("input {name:?} has {what} {got}, expected {expected}");
+        Err(InferError::invalid_input(name, message).with_mismatch(expected, got))
+    };
+    if tensor.datatype() != spec.datatype {
+        return mismatch("datatype", &spec.datatype, &tensor.datatype());
+    }
+    if !spec.shape.accepts(tensor.shape()) {
+        return mismatch("shape", &spec.shape, tensor.shape());
+    }
+    if tensor.n_rows() == 0 || tensor.shape().dims().contains(&0) {
+        return mismatch("shape", &"at least one row and element", tensor.shape());
+    }
+    Ok(())
+}
+
+/// The number of rows that all inputs with rows share; 1 when none has.
+fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
+    let mut rows: Option<(&str, usize)> = None;
+    for (spec, tensor) in spec.inputs.iter().zip(inputs) {
+        let name = &*spec.name;
+        let Some(tensor) = tensor else {
+            if spec.optional {
+                continue;
+            }
+            return Err(InferError::invalid_input(name, format!("input {name:?} is missing"))
+                .with_mismatch(format_args!("{} {}", spec.datatype, spec.shape), "nothing"));
+        };
+        if tensor.shape().rank() == 0 {
+            continue;
+        }
+        match rows {
+            Some((first, n_rows)) if n_rows != tensor.n_rows() => {
+                let got = tensor.n_rows();
+                let message = format!("input {name:?} has {got} rows, but {first:?} has {n_rows}");
+                return Err(InferError::invalid_input(name, message).with_mismatch(n_rows, got));
+            }
+            Some(_) => {}
+            None => rows = Some((name, tensor.n_rows())),
+        }
+    }
+    Ok(rows.map_or(1, |(_, n_rows)| n_rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::Batching;
+    use crate::tensor::{DataType, Shape, ShapePattern};
+    use std::time::Duration;
+
+    fn spec() -> ModelSpec {
+        let input = |name: &str, datatype, shape: &[i64], optional| TensorSpec {
+            name: name.into(),
+            datatype,
+            shape: ShapePattern::from_wire(shape).unwrap(),
+            optional,
+        };
+        ModelSpec {
+            inputs: vec![
+                input("x", DataType::Fp32, &[-1, 2], false),
+                input("ids", DataType::Int64, &[-1], false),
+                input("k", DataType::Int64, &[], true),
+            ],
+            outputs: vec![],
+            batching: Batching::Safe,
+            max_rows: 3,
+        }
+    }
+
+    fn tensor<T: crate::tensor::Element + Default>(name: &str, dims: &[usize]) -> NamedTensor {
+        let shape = Shape::new(dims.to_vec());
+        let values = vec![T::default(); shape.elements().unwrap()];
+        NamedTensor { name: name.into(), tensor: Tensor::from_vec(shape, values).unwrap() }
+    }
+
+    #[track_caller]
+    fn check(inputs: Vec<NamedTensor>, expected: Result<usize, &str>) {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let context = Context { request_id: "r".into(), deadline, trace: None };
+        let outcome = ValidRequest::new(&spec(), InferRequest { context, inputs });
+        let outcome = outcome.map(|request| request.n_rows()).map_err(|error| error.to_string());
+        assert_eq!(outcome, expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn requests_are_checked_against_the_spec() {
+        let x = || tensor::<f32>("x", &[2, 2]);
+        let ids = || tensor::<i64>("ids", &[2]);
+        check(vec![ids(), x()], Ok(2));
+        check(vec![x(), ids(), tensor::<i64>("k", &[])], Ok(2));
+        check(vec![x()], Err("input \"ids\" is missing"));
+        check(vec![x(), x(), ids()], Err("input \"x\" is given twice"));
+        check(
+            vec![x(), tensor::<f32>("y", &[2])],
+            Err("the model has no input \"y\", its inputs are x, ids, k"),
+        );
+        check(
+            vec![tensor::<f32>("x", &[2, 3]), ids()],
+            Err("input \"x\" has shape [2, 3], expected [-1, 2]"),
+        );
+        check(
+            vec![tensor::<f64>("x", &[2, 2]), ids()],
+            Err("input \"x\" has datatype FP64, expected FP32"),
+        );
+        check(
+            vec![tensor::<f32>("x", &[0, 2]), ids()],
+            Err("input \"x\" has shape [0, 2], expected [-1, 2]"),
+        );
+        check(
+            vec![x(), tensor::<i64>("ids", &[1])],
+            Err("input \"ids\" has 1 rows, but \"x\" has 2"),
+        );
+        check(
+            vec![tensor::<f32>("x", &[4, 2]), tensor::<i64>("ids", &[4])],
+            Err("the request has 4 rows, at most 3 are allowed"),
+        );
+    }
+}

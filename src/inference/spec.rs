@@ -1,0 +1,144 @@
+//! What a loaded model takes and gives, as far as it is known.
+
+use super::error::InferError;
+use crate::tensor::DataType;
+use crate::tensor::ShapePattern;
+use std::fmt;
+use std::sync::Arc;
+
+/// One input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// Its name on the wire.
+    pub name: Arc<str>,
+    /// Its element type.
+    pub datatype: DataType,
+    /// Its shape; the first dimension counts rows, a shape of rank 0 is a plain number.
+    pub shape: ShapePattern,
+    /// Whether a request may leave it out (the model has a default for it).
+    pub optional: bool,
+}
+
+impl TensorSpec {
+    /// Whether this is a plain number or flag beside the tensors: it has no rows of its own, so it
+    /// holds for a whole batch.
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        self.shape.dims().is_some_and(<[_]>::is_empty)
+    }
+}
+
+/// Whether rows of different requests may share one run of a model, and if not, why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batching {
+    /// Rows in a batch get the answers that they get alone.
+    Safe,
+    /// Switched off in model.toml.
+    Off,
+    /// No input is known that the model accepts, so nothing could be compared.
+    Unprobed,
+    /// The model writes to its own state, or two equal calls gave different answers.
+    Stateful,
+    /// A row's answer changes with the other rows in the batch.
+    Coupled,
+    /// The model accepts only the number of rows that it was traced with.
+    FixedRows,
+    /// An output has no row for each row of the input.
+    NoRowAxis,
+}
+
+impl Batching {
+    /// Every value, for closed label sets.
+    pub const ALL: &'static [Self] = &[
+        Self::Safe,
+        Self::Off,
+        Self::Unprobed,
+        Self::Stateful,
+        Self::Coupled,
+        Self::FixedRows,
+        Self::NoRowAxis,
+    ];
+
+    /// Its name in metadata and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Off => "off",
+            Self::Unprobed => "unprobed",
+            Self::Stateful => "stateful",
+            Self::Coupled => "coupled",
+            Self::FixedRows => "fixed_rows",
+            Self::NoRowAxis => "no_row_axis",
+        }
+    }
+
+    /// One sentence for people.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Safe => "a row in a batch gets the answer that it gets alone",
+            Self::Off => "switched off in model.toml",
+            Self::Unprobed => {
+                "no input is known that the model accepts; declare its inputs in model.toml or put a sample.json beside it"
+            }
+            Self::Stateful => "the model keeps state between calls",
+            Self::Coupled => "a row's answer changes with the other rows of its batch",
+            Self::FixedRows => "the model accepts only the number of rows that it was traced with",
+            Self::NoRowAxis => "an output does not have one row for each row of the input",
+        }
+    }
+
+    /// Whether the scheduler may put requests together.
+    #[must_use]
+    pub fn is_allowed(self) -> bool {
+        self == Self::Safe
+    }
+}
+
+impl fmt::Display for Batching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Everything that decoding, checking and encoding need to know about a loaded model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// Inputs in the order of the model's arguments.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs in the order in which the model returns them; empty when no probe could run it.
+    pub outputs: Vec<TensorSpec>,
+    /// Whether and why not requests are put together.
+    pub batching: Batching,
+    /// Most rows that one request may have.
+    pub max_rows: usize,
+}
+
+impl ModelSpec {
+    /// The input of that name.
+    #[must_use]
+    pub fn input(&self, name: &str) -> Option<&TensorSpec> {
+        self.inputs.iter().find(|input| &*input.name == name)
+    }
+
+    /// The report of a tensor that the model does not take.
+    #[must_use]
+    pub fn unknown_input(&self, name: &str) -> InferError {
+        let known: Vec<_> = self.inputs.iter().map(|input| &*input.name).collect();
+        let known = known.join(", ");
+        let message = format!("the model has no input {name:?}, its inputs are {known}");
+        InferError::invalid_input(name, message).with_mismatch(known, name)
+    }
+
+    /// The only input that a request must give, when there is just one: what `features` and
+    /// `instances` fill.
+    #[must_use]
+    pub fn sole_input(&self) -> Option<&TensorSpec> {
+        let mut required = self.inputs.iter().filter(|input| !input.optional);
+        match (required.next(), required.next()) {
+            (Some(input), None) => Some(input),
+            _ => None,
+        }
+    }
+}

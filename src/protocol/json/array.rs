@@ -1,0 +1,232 @@
+//! Nested arrays of one datatype, read into one buffer.
+//!
+//! Works for any datatype that JSON can write, behind one trait object a tensor: the call through
+//! it happens once a row or once a tensor, never once a number.
+
+use super::fault::{Fault, excerpt};
+use super::number::FromNumber;
+use super::reader::Reader;
+use crate::tensor::{Buffer, BufferVec, DataType, Dim, Element, Shape};
+use half::{bf16, f16};
+use std::marker::PhantomData;
+
+/// Fewest bytes that an element takes in the text: a digit and a comma.
+const MIN_TEXT: usize = 2;
+
+/// Elements being read.
+pub(super) trait Fill {
+    /// Reads a value of all dimensions.
+    fn whole(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault>;
+
+    /// Reads a value that is one row: all dimensions but the first.
+    fn row(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault>;
+
+    /// Rows read one by one.
+    fn n_rows(&self) -> usize;
+
+    /// The sizes to be met: those declared and those found, `Variable` where there is neither.
+    fn dims(&self) -> &[Dim];
+
+    /// What was read.
+    fn finish(self: Box<Self>) -> (Shape, Buffer);
+}
+
+/// A reader of arrays of `dims`; `None` for datatypes that are not read from arrays of numbers.
+/// `remaining` bytes of text are to come, which bounds what is reserved.
+pub(super) fn fill(
+    datatype: DataType,
+    dims: Vec<Dim>,
+    max_rows: usize,
+    remaining: usize,
+) -> Option<Box<dyn Fill>> {
+    fn boxed<S: Scalar + 'static>(plan: Plan) -> Option<Box<dyn Fill>> {
+        Some(Box::new(Array::<S> {
+            values: BufferVec::with_capacity(plan.capacity),
+            plan,
+            scalar: PhantomData,
+        }))
+    }
+    let plan = Plan::new(dims, max_rows, remaining);
+    match datatype {
+        DataType::Bool => boxed::<Flag>(plan),
+        DataType::UInt8 => boxed::<u8>(plan),
+        DataType::UInt16 => boxed::<u16>(plan),
+        DataType::UInt32 => boxed::<u32>(plan),
+        DataType::UInt64 => boxed::<u64>(plan),
+        DataType::Int8 => boxed::<i8>(plan),
+        DataType::Int16 => boxed::<i16>(plan),
+        DataType::Int32 => boxed::<i32>(plan),
+        DataType::Int64 => boxed::<i64>(plan),
+        DataType::Fp16 => boxed::<f16>(plan),
+        DataType::Bf16 => boxed::<bf16>(plan),
+        DataType::Fp32 => boxed::<f32>(plan),
+        DataType::Fp64 => boxed::<f64>(plan),
+        DataType::Bytes => None,
+    }
+}
+
+/// How one element is written.
+trait Scalar {
+    type Stored: Element;
+    /// What an element is, in a client's words.
+    const KIND: &'static str;
+
+    /// The next value, or `None` when it is of another kind.
+    fn read(reader: &mut Reader<'_>, index: &[usize]) -> Result<Option<Self::Stored>, Fault>;
+}
+
+impl<T: FromNumber> Scalar for T {
+    type Stored = T;
+    const KIND: &'static str = "a number";
+
+    #[inline]
+    fn read(reader: &mut Reader<'_>, index: &[usize]) -> Result<Option<T>, Fault> {
+        let Some(number) = reader.number()? else { return Ok(None) };
+        match T::from_number(number) {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) => {
+                let text = excerpt(number.text());
+                Err(Fault::Number { index: index.to_vec(), text, fault })
+            }
+        }
+    }
+}
+
+/// An element of `BOOL`: `true` or `false` and nothing else, stored as 1 and 0.
+struct Flag;
+
+impl Scalar for Flag {
+    type Stored = u8;
+    const KIND: &'static str = "true or false";
+
+    #[inline]
+    fn read(reader: &mut Reader<'_>, _: &[usize]) -> Result<Option<u8>, Fault> {
+        Ok(reader.boolean().map(u8::from))
+    }
+}
+
+/// Which shape is to come and what of it has been seen.
+struct Plan {
+    dims: Vec<Dim>,
+    max_rows: usize,
+    capacity: usize,
+    n_rows: usize,
+    /// Indices of the value being read, one for each dimension.
+    index: Vec<usize>,
+}
+
+impl Plan {
+    fn new(dims: Vec<Dim>, max_rows: usize, remaining: usize) -> Self {
+        let fixed = |dim: &Dim| match *dim {
+            Dim::Fixed(size) => size,
+            Dim::Variable => 1,
+        };
+        // One row of the declared size, if the text can hold it: the common case grows no further.
+        let one_row = dims.iter().map(fixed).try_fold(1usize, usize::checked_mul);
+        let capacity = one_row.unwrap_or(usize::MAX).min(remaining / MIN_TEXT + 1);
+        Self { index: vec![0; dims.len()], dims, max_rows, capacity, n_rows: 0 }
+    }
+}
+
+struct Array<S: Scalar> {
+    plan: Plan,
+    values: BufferVec<S::Stored>,
+    scalar: PhantomData<S>,
+}
+
+impl<S: Scalar> Array<S> {
+    #[inline]
+    fn value(&mut self, reader: &mut Reader<'_>, axis: usize) -> Result<(), Fault> {
+        if axis < self.plan.dims.len() {
+            return self.list(reader, axis);
+        }
+        match S::read(reader, &self.plan.index)? {
+            Some(value) => self.values.push(value),
+            None => return Err(self.wrong_kind(reader, axis, S::KIND)),
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, reader: &mut Reader<'_>, axis: usize) -> Result<(), Fault> {
+        if !reader.take(b'[') {
+            return Err(self.wrong_kind(reader, axis, "an array"));
+        }
+        if reader.take(b']') {
+            return Err(Fault::Shape);
+        }
+        let (limit, beyond) = match self.plan.dims[axis] {
+            Dim::Fixed(size) => (size, Fault::Shape),
+            Dim::Variable if axis == 0 => (self.plan.max_rows, Fault::TooManyRows),
+            Dim::Variable => (usize::MAX, Fault::Shape),
+        };
+        let mut len = 0;
+        loop {
+            if len == limit {
+                return Err(beyond);
+            }
+            self.plan.index[axis] = len;
+            self.value(reader, axis + 1)?;
+            len += 1;
+            if !reader.goes_on(b']')? {
+                break;
+            }
+        }
+        match self.plan.dims[axis] {
+            Dim::Fixed(size) if size != len => return Err(Fault::Shape),
+            _ => self.plan.dims[axis] = Dim::Fixed(len),
+        }
+        Ok(())
+    }
+
+    /// What to say of a value that is not of the kind expected at `axis`.
+    #[cold]
+    fn wrong_kind(&self, reader: &mut Reader<'_>, axis: usize, expected: &'static str) -> Fault {
+        match reader.kind() {
+            Err(error) => error.into(),
+            // Too many or too few brackets: a matter of shape.
+            Ok("an array") => Fault::Shape,
+            Ok(got) if got == S::KIND && expected == "an array" => Fault::Shape,
+            Ok(got) => Fault::Kind { index: self.plan.index[..axis].to_vec(), expected, got },
+        }
+    }
+}
+
+impl<S: Scalar> Fill for Array<S> {
+    fn whole(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        self.value(reader, 0)
+    }
+
+    fn row(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let limit = match self.plan.dims.first() {
+            // A scalar has no rows: its value is the whole.
+            None => return self.value(reader, 0),
+            Some(_) => self.plan.max_rows,
+        };
+        if self.plan.n_rows == limit {
+            return Err(Fault::TooManyRows);
+        }
+        self.plan.index[0] = self.plan.n_rows;
+        self.value(reader, 1)?;
+        self.plan.n_rows += 1;
+        Ok(())
+    }
+
+    fn n_rows(&self) -> usize {
+        self.plan.n_rows
+    }
+
+    fn dims(&self) -> &[Dim] {
+        &self.plan.dims
+    }
+
+    fn finish(self: Box<Self>) -> (Shape, Buffer) {
+        let mut sizes: Vec<usize> = Vec::with_capacity(self.plan.dims.len());
+        for dim in &self.plan.dims {
+            sizes.push(if let Dim::Fixed(size) = *dim { size } else { 0 });
+        }
+        if let Some(rows) = sizes.first_mut().filter(|_| self.plan.n_rows > 0) {
+            *rows = self.plan.n_rows;
+        }
+        (Shape::new(sizes), self.values.freeze())
+    }
+}

@@ -1,0 +1,23 @@
+//! What the JSON protocols share: from text straight to typed buffers, and from buffers to text.
+//!
+//! The one thing to know: there is no document tree. [`Reader`] walks the body once, numbers go to
+//! the buffer as they are met, and nothing is allocated for a number, nor for what a client merely
+//! claims. A reader of our own and not serde's, because a number is to be rounded once to the
+//! datatype at hand (serde hands on an `f64`) and a refusal is to name the place.
+
+mod array;
+mod fault;
+mod measure;
+mod number;
+mod print;
+mod reader;
+mod tensor;
+
+pub(crate) use fault::excerpt;
+pub(crate) use print::{Printer, write_float, write_string, write_tensor};
+pub(crate) use reader::Reader;
+pub(crate) use tensor::{TensorDecoder, too_many_rows};
+
+/// How deep arrays may lie in each other: more than any model's rank, and few enough that walking
+/// them by recursion is no risk.
+const MAX_DEPTH: usize = 32;

@@ -1,0 +1,195 @@
+//! Tensors to JSON text, printed straight from their buffers.
+//!
+//! Floats are printed with the fewest digits that read back as the same value of their own type
+//! (`0.1` for an FP32; FP16 and BF16 as the FP32 of equal value). JSON has no word for NaN and the
+//! infinities: they become `null`. A tensor without elements is `[]`, whatever its shape.
+
+use crate::tensor::{Buffer, DataType, Element, Tensor};
+use half::{bf16, f16};
+
+/// Bytes to set aside for one printed element: more than most take.
+const TYPICAL_TEXT: usize = 12;
+
+/// A tensor being printed, part by part, in the order of its elements.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    datatype: DataType,
+    /// What is not printed yet.
+    rest: Buffer,
+}
+
+impl Printer {
+    pub(crate) fn new(tensor: &Tensor) -> Self {
+        let buffer = tensor.buffer();
+        let align = tensor.datatype().byte_size().unwrap_or(1);
+        // A slice of a wire's buffer need not be aligned; a copy is.
+        let is_aligned = buffer.as_bytes().as_ptr().addr().is_multiple_of(align);
+        let rest =
+            if is_aligned { buffer.clone() } else { Buffer::copy_aligned(buffer.as_bytes()) };
+        Self { datatype: tensor.datatype(), rest }
+    }
+
+    /// Prints the next elements as nested arrays of `dims`.
+    pub(crate) fn next(&mut self, out: &mut Vec<u8>, dims: &[usize]) {
+        match self.datatype {
+            DataType::Bool => self.typed(out, dims, print_flag),
+            DataType::UInt8 => self.typed::<u8>(out, dims, print_integer),
+            DataType::UInt16 => self.typed::<u16>(out, dims, print_integer),
+            DataType::UInt32 => self.typed::<u32>(out, dims, print_integer),
+            DataType::UInt64 => self.typed::<u64>(out, dims, print_integer),
+            DataType::Int8 => self.typed::<i8>(out, dims, print_integer),
+            DataType::Int16 => self.typed::<i16>(out, dims, print_integer),
+            DataType::Int32 => self.typed::<i32>(out, dims, print_integer),
+            DataType::Int64 => self.typed::<i64>(out, dims, print_integer),
+            DataType::Fp16 => {
+                self.typed(out, dims, |out, value: f16| write_float(out, value.to_f32()))
+            }
+            DataType::Bf16 => {
+                self.typed(out, dims, |out, value: bf16| write_float(out, value.to_f32()))
+            }
+            DataType::Fp32 => self.typed(out, dims, write_float::<f32>),
+            DataType::Fp64 => self.typed(out, dims, write_float::<f64>),
+            DataType::Bytes => self.texts(out, dims),
+        }
+    }
+
+    fn typed<T: Element>(
+        &mut self,
+        out: &mut Vec<u8>,
+        dims: &[usize],
+        print: impl Fn(&mut Vec<u8>, T) + Copy,
+    ) {
+        let part = self.cut(dims.iter().product::<usize>() * size_of::<T>());
+        let values = part.as_slice::<T>().unwrap_or_default();
+        out.reserve(values.len().saturating_mul(TYPICAL_TEXT));
+        write_nested(out, values, dims, print);
+    }
+
+    /// Elements of `BYTES`: a length of four bytes and then that many.
+    fn texts(&mut self, out: &mut Vec<u8>, dims: &[usize]) {
+        let mut texts = Vec::new();
+        for _ in 0..dims.iter().product() {
+            let prefix = self.cut(4);
+            let Ok(prefix) = <[u8; 4]>::try_from(prefix.as_bytes()) else { break };
+            texts.push(self.cut(u32::from_le_bytes(prefix) as usize));
+        }
+        let texts: Vec<&[u8]> = texts.iter().map(Buffer::as_bytes).collect();
+        write_nested(out, &texts, dims, |out, text| {
+            write_string(out, &String::from_utf8_lossy(text));
+        });
+    }
+
+    /// Takes the next bytes off; fewer where the buffer ends.
+    fn cut(&mut self, len: usize) -> Buffer {
+        let len = len.min(self.rest.len());
+        let part = self.rest.slice(0..len);
+        self.rest = self.rest.slice(len..self.rest.len());
+        part
+    }
+}
+
+/// Prints the whole of a tensor.
+pub(crate) fn write_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
+    Printer::new(tensor).next(out, tensor.shape().dims());
+}
+
+/// Prints a float; `null` for what JSON has no word for.
+#[inline]
+pub(crate) fn write_float<F: ryu::Float + Into<f64>>(out: &mut Vec<u8>, value: F) {
+    if value.into().is_finite() {
+        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+    } else {
+        out.extend_from_slice(b"null");
+    }
+}
+
+/// Prints a string with its quotes.
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("writing to memory does not fail");
+}
+
+#[inline]
+fn print_integer<T: itoa::Integer>(out: &mut Vec<u8>, value: T) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn print_flag(out: &mut Vec<u8>, value: u8) {
+    out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
+}
+
+fn write_nested<T: Copy>(
+    out: &mut Vec<u8>,
+    values: &[T],
+    dims: &[usize],
+    print: impl Fn(&mut Vec<u8>, T) + Copy,
+) {
+    let Some((_, inner)) = dims.split_first() else {
+        match values.first() {
+            Some(&value) => print(out, value),
+            None => out.extend_from_slice(b"null"),
+        }
+        return;
+    };
+    out.push(b'[');
+    if inner.is_empty() {
+        for (position, &value) in values.iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            print(out, value);
+        }
+    } else if !values.is_empty() {
+        for (position, part) in values.chunks(inner.iter().product()).enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            write_nested(out, part, inner, print);
+        }
+    }
+    out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    fn print(tensor: &Tensor) -> String {
+        let mut out = Vec::new();
+        write_tensor(&mut out, tensor);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn elements_print_as_their_own_type() {
+        let floats = Tensor::from_vec(
+            Shape::from([2, 4]),
+            vec![0.1f32, 1.0, -0.0, 1e-7, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
+        );
+        let expected = "[[0.1,1.0,-0.0,1e-7],[3.4028235e38,null,null,null]]";
+        assert_eq!(print(&floats.unwrap()), expected);
+        let integers = Tensor::from_vec(Shape::from([2]), vec![u64::MAX, 0]).unwrap();
+        assert_eq!(print(&integers), "[18446744073709551615,0]");
+        let flags = Tensor::new(DataType::Bool, Shape::from([2]), vec![1u8, 0].into()).unwrap();
+        assert_eq!(print(&flags), "[true,false]");
+        let text = b"\x02\0\0\0a\"\x00\0\0\0".to_vec();
+        let texts = Tensor::new(DataType::Bytes, Shape::from([2]), text.into()).unwrap();
+        assert_eq!(print(&texts), r#"["a\"",""]"#);
+        let half = Tensor::from_vec(Shape::from([]), vec![f16::from_f32(0.1)]).unwrap();
+        assert_eq!(print(&half), "0.099975586");
+    }
+
+    #[test]
+    fn a_tensor_without_elements_prints_short() {
+        let empty = Tensor::from_vec(Shape::from([1_000_000_000, 0]), Vec::<f32>::new()).unwrap();
+        assert_eq!(print(&empty), "[]", "an answer must not grow with a shape of no elements");
+    }
+
+    #[test]
+    fn an_unaligned_buffer_is_printed_all_the_same() {
+        let bytes = [&[0u8][..], bytemuck::bytes_of(&[1.5f32, 2.5])].concat();
+        let buffer = Buffer::from(bytes).slice(1..9);
+        let tensor = Tensor::new(DataType::Fp32, Shape::from([2]), buffer).unwrap();
+        assert_eq!(print(&tensor), "[1.5,2.5]");
+    }
+}

@@ -1,0 +1,8 @@
+//! Between the wire and the service: bodies to tensors, answers and errors to bodies.
+//!
+//! One module a protocol, each with its own `decode`, `encode` and `encode_error`, all given the
+//! model's specification. No HTTP (statuses and headers are the edge's), no queue, no clock. What
+//! the JSON protocols share lies in `json`.
+
+mod json;
+pub mod predict;

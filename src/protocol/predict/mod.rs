@@ -1,0 +1,63 @@
+//! The native JSON protocol.
+//!
+//! | a body has exactly one of | which holds | the answer has |
+//! |---|---|---|
+//! | `features` | one row of the model's one input, without the axis of rows | `prediction` |
+//! | `instances` | a list of rows; each the one input's, or an object of rows by input name | `predictions` |
+//! | `inputs` | an object of whole tensors by input name; plain values for inputs of rank 0 | `outputs` |
+//!
+//! Nothing else may stand beside it. `prediction` is one row of the model's output without the axis
+//! of rows, or an object of such rows by name where the model has several outputs; `predictions` is
+//! a list of the same; `outputs` is an object of whole tensors. Outputs that do not have one row for
+//! each row of the request cannot be taken apart: `prediction` and `predictions` then hold them
+//! whole. Labels stand beside: `label`, `score` and `top` for one row, the lists `labels`, `scores`
+//! and `top` otherwise. Every answer ends with `model`, `version` (a string: a number of 64 bits is
+//! more than many JSON readers hold) and `request_id`.
+//!
+//! Numbers: a number fits a datatype by its value, so `1.0` is an integer and `1.5` is not; integers
+//! are exact or refused; floats round to the nearest value and are refused where that is infinite.
+//! `BOOL` takes `true` and `false` only. In answers `null` stands for NaN and the infinities.
+
+mod decode;
+mod encode;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Decoded, decode};
+pub use encode::{encode, encode_error, example};
+
+/// In which form a request came, and so its answer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `features` and `prediction`.
+    One,
+    /// `instances` and `predictions`.
+    Many,
+    /// `inputs` and `outputs`.
+    Named,
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::One, Self::Many, Self::Named];
+
+    /// The member of a request.
+    fn request_key(self) -> &'static str {
+        match self {
+            Self::One => "features",
+            Self::Many => "instances",
+            Self::Named => "inputs",
+        }
+    }
+
+    /// The member of an answer.
+    fn response_key(self) -> &'static str {
+        match self {
+            Self::One => "prediction",
+            Self::Many => "predictions",
+            Self::Named => "outputs",
+        }
+    }
+}

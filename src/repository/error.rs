@@ -1,0 +1,53 @@
+//! What the repository reports to operators, and which code a client sees for it.
+
+use crate::inference::{ErrorCode, ModelName};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// A failure of the repository. Messages of [`RepositoryError::Failed`] are for operators: they
+/// may name files.
+#[derive(Debug, Error)]
+pub enum RepositoryError {
+    /// The models folder cannot be read.
+    #[error("the models folder {} cannot be read: {source}", path.display())]
+    Folder {
+        /// The folder as configured.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The system gives no thread.
+    #[error("no thread can be started: {0}")]
+    Thread(std::io::Error),
+    /// There is no folder of that name.
+    #[error("there is no model {0:?}")]
+    NotFound(ModelName),
+    /// The model is being loaded already.
+    #[error("model {0:?} is being loaded already")]
+    Busy(ModelName),
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Draining,
+    /// The model, or a version of it, could not be loaded.
+    #[error("model {model:?} could not be loaded: {reason}")]
+    Failed {
+        /// The model.
+        model: ModelName,
+        /// One line a cause.
+        reason: String,
+    },
+}
+
+impl RepositoryError {
+    /// The code that a management request is answered with.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound(_) => ErrorCode::ModelNotFound,
+            Self::Busy(_) => ErrorCode::Conflict,
+            Self::Draining => ErrorCode::Draining,
+            Self::Failed { .. } => ErrorCode::ModelNotReady,
+            Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! From a version's folder to a version that serves: digest, verdict, load, warm-up.
+//!
+//! Blocks for as long as that takes; never called on the async runtime. Every failure is a reason
+//! for operators; the models beside this one do not notice.
+
+use super::layout::{ModelFolder, SAMPLE_FILE, VersionFolder};
+use super::options::{Options, Settings};
+use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
+use super::source::{Fingerprint, Source};
+use super::store::{Key, Store};
+use super::trial::{Subject, Trial};
+use super::warmup::{self, Inputs};
+use crate::engine::probe::{Findings, RunTimes};
+use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
+use crate::inference::{
+    Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor, ValidRequest,
+};
+use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions};
+use crate::telemetry::{Metrics, TrialOutcome};
+use crate::transform::Postprocess;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Reads the tensors of a sample.json. A function, because this room knows no wire format.
+pub type SampleDecoder =
+    Arc<dyn Fn(&[u8], &ModelSpec) -> Result<Vec<NamedTensor>, InferError> + Send + Sync>;
+
+/// What loading a version takes, the same for all.
+pub(super) struct Workshop {
+    pub(super) options: Options,
+    pub(super) trial_loader: Arc<dyn Loader>,
+    pub(super) loader: Arc<dyn Loader>,
+    pub(super) decode_sample: SampleDecoder,
+    pub(super) permits: Permits,
+    pub(super) metrics: Metrics,
+    pub(super) store: Store,
+    pub(super) loaded: Loaded,
+    /// Held during a trial: there is one child process, and memory for one more model at a time.
+    pub(super) trying: Mutex<()>,
+}
+
+/// One version on its way.
+struct Candidate<'a> {
+    name: &'a ModelName,
+    file: &'a VersionFolder,
+    source: &'a Source,
+    settings: Settings,
+    fingerprint: Fingerprint,
+}
+
+impl Workshop {
+    /// Loads one version.
+    pub(super) fn load(
+        &self,
+        folder: &ModelFolder,
+        source: &Source,
+        file: &VersionFolder,
+    ) -> Result<Served, String> {
+        let started_at = Instant::now();
+        let outcome = self.try_load(folder, source, file, started_at);
+        // Libraries like to name the file; paths of this machine are not for clients to see.
+        let root = self.options.models.display().to_string();
+        outcome.map_err(|reason| reason.replace(&format!("{root}/"), ""))
+    }
+
+    fn try_load(
+        &self,
+        folder: &ModelFolder,
+        source: &Source,
+        file: &VersionFolder,
+        started_at: Instant,
+    ) -> Result<Served, String> {
+        let defaults = &self.options.defaults;
+        let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())?;
+        let fingerprint = Fingerprint::take(&file.file)
+            .map_err(|error| format!("the model file cannot be read: {error}"))?;
+        let candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
+        let findings = self.findings(&candidate)?;
+        let model = self.load_here(&candidate)?;
+        let served = self.serve(&candidate, findings, model)?;
+        let load_duration = started_at.elapsed();
+        served.metrics.set_load_duration(load_duration);
+        served.metrics.set_ready(true);
+        Ok(Served { facts: Facts { load_duration, ..served.facts.clone() }, ..served })
+    }
+
+    /// What an earlier trial found, or a new one.
+    fn findings(&self, candidate: &Candidate<'_>) -> Result<Findings, String> {
+        let digest = &candidate.fingerprint.digest;
+        let mut trusted = self.options.trusted.iter();
+        let trusted = trusted.any(|it| it.name == *candidate.name && it.digest == *digest);
+        let key = Key {
+            model_digest: digest,
+            source_digest: &candidate.source.digest,
+            libtorch: &self.options.libtorch,
+            device: &candidate.settings.device.to_string(),
+            max_batch_size: candidate.settings.max_batch_size,
+            trusted,
+        };
+        if let Some(verdict) = self.store.get(&key) {
+            self.metrics.record_trial(TrialOutcome::Known);
+            return verdict.into_findings();
+        }
+        let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
+        let subject = Subject {
+            name: candidate.name,
+            artifact: candidate.artifact(),
+            options: candidate.load_options(),
+            digest,
+            trusted,
+            manifest: &candidate.source.manifest,
+            sample: candidate.source.sample.as_deref(),
+            max_batch_size: candidate.settings.max_batch_size,
+        };
+        let trial = Trial::run(&*self.trial_loader, &self.decode_sample, &subject);
+        drop(trying);
+        self.metrics.record_trial(trial.outcome);
+        if trial.is_fact {
+            self.store.put(&key, &trial.verdict);
+        }
+        trial.verdict.into_findings()
+    }
+
+    fn load_here(&self, candidate: &Candidate<'_>) -> Result<Box<dyn Model>, String> {
+        let loaded = self.loader.load(&candidate.artifact(), &candidate.load_options());
+        let model = loaded.map_err(|error| error.to_string())?;
+        if candidate.fingerprint.still_holds(&candidate.file.file) {
+            Ok(model)
+        } else {
+            Err("the model file changed while it was loaded".into())
+        }
+    }
+
+    fn serve(
+        &self,
+        candidate: &Candidate<'_>,
+        findings: Findings,
+        model: Box<dyn Model>,
+    ) -> Result<Served, String> {
+        let Candidate { name, file, source, settings, fingerprint } = candidate;
+        let spec = Arc::new(ModelSpec {
+            inputs: findings.inputs,
+            outputs: findings.outputs,
+            batching: findings.batching,
+            max_rows: settings.max_rows,
+        });
+        let postprocess = postprocess(candidate, &spec)?;
+        let metrics = self.metrics.model(name.as_str(), &file.version.to_string());
+        metrics.set_memory(model.memory());
+        metrics.set_batching(spec.batching.as_str());
+        metrics.set_queue_capacity(settings.queue_capacity);
+        let max_batch_size = if spec.batching.is_allowed() { settings.max_batch_size } else { 1 };
+        let facts = Facts {
+            description: source.manifest.description.clone(),
+            device: settings.device,
+            memory: model.memory(),
+            digest: fingerprint.digest.clone(),
+            file_bytes: fingerprint.size,
+            labels: source.labels.clone().unwrap_or_default(),
+            max_batch_size,
+            shape_source: findings.shape_source,
+            times: findings.times,
+            notes: findings.notes,
+            load_duration: std::time::Duration::ZERO,
+        };
+        let job = Job {
+            model: Arc::from(model),
+            spec: Arc::clone(&spec),
+            permits: (settings.device == Device::Cpu).then(|| self.permits.source()),
+            metrics: Arc::clone(&metrics),
+            warmup: Vec::new(),
+        };
+        let scheduler = self.schedule(candidate, job, (max_batch_size, findings.times))?;
+        Ok(Served {
+            name: (*name).clone(),
+            version: file.version,
+            spec,
+            postprocess,
+            metrics,
+            limits: ModelLimits {
+                max_body_bytes: settings.max_body_bytes,
+                timeout: settings.timeout,
+            },
+            sample: source.sample.clone(),
+            facts,
+            scheduler: Unloading::new(scheduler, &self.loaded),
+        })
+    }
+
+    /// Starts the instances and warms them up, by the sample or by made-up values. A model that
+    /// refuses made-up values is none the worse for it and starts cold.
+    fn schedule(
+        &self,
+        candidate: &Candidate<'_>,
+        job: Job,
+        (max_batch_size, times): (usize, Option<RunTimes>),
+    ) -> Result<Scheduler, String> {
+        let failed = |error| format!("the model could not be started: {error}");
+        let spec = Arc::clone(&job.spec);
+        let options = self.scheduler_options(candidate, &spec, max_batch_size);
+        let most = warmup::most_rows(max_batch_size, times);
+        // A run would change the state that the first request is to find.
+        if spec.batching == Batching::Stateful {
+            return Scheduler::start(options, job).map_err(failed);
+        }
+        if let Some(text) = &candidate.source.sample {
+            let sample = self.sample(candidate, text, &spec)?;
+            let warmup = warmup::batches(&spec, &sample, most);
+            return Scheduler::start(options, Job { warmup, ..job }).map_err(failed);
+        }
+        let warmup = match warmup::made_up(&spec) {
+            Some(inputs) => warmup::batches(&spec, &inputs, most),
+            None => Vec::new(),
+        };
+        match Scheduler::start(options.clone(), Job { warmup, ..job.clone() }) {
+            Err(error) if error.fault == Fault::Raised => {
+                Scheduler::start(options, job).map_err(failed)
+            }
+            started => started.map_err(failed),
+        }
+    }
+
+    fn scheduler_options(
+        &self,
+        candidate: &Candidate<'_>,
+        spec: &ModelSpec,
+        max_batch_size: usize,
+    ) -> SchedulerOptions {
+        let defaults = &self.options.defaults;
+        let settings = &candidate.settings;
+        // Each instance of a stateful model has a state of its own: more than one, unless asked
+        // for, would make its answers depend on which of them is idle.
+        let is_stateful = spec.batching == Batching::Stateful;
+        let by_default = if is_stateful { 1 } else { defaults.instances };
+        SchedulerOptions {
+            label: format!("{}/{}", candidate.name, candidate.file.version),
+            queue_capacity: settings.queue_capacity,
+            batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
+            instances: settings.instances.unwrap_or(by_default),
+            stuck_grace: defaults.stuck_grace,
+            max_stuck: defaults.max_stuck,
+        }
+    }
+
+    /// The sample, checked as a request is.
+    fn sample(
+        &self,
+        candidate: &Candidate<'_>,
+        text: &str,
+        spec: &ModelSpec,
+    ) -> Result<Inputs, String> {
+        let refused = |error: InferError| format!("{}/{SAMPLE_FILE}: {error}", candidate.name);
+        let inputs = (self.decode_sample)(text.as_bytes(), spec).map_err(refused)?;
+        let context = Context {
+            request_id: "sample".into(),
+            deadline: Instant::now() + candidate.settings.timeout,
+            trace: None,
+        };
+        let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
+        Ok(request.inputs().to_vec())
+    }
+}
+
+/// The step that labels answers, when model.toml gives labels. Outputs that no probe saw are checked
+/// with each answer instead.
+fn postprocess(
+    candidate: &Candidate<'_>,
+    spec: &ModelSpec,
+) -> Result<Option<Arc<Postprocess>>, String> {
+    let Some(labels) = candidate.source.labels.clone() else {
+        return Ok(None);
+    };
+    let activation = candidate.source.manifest.activation;
+    let step = Postprocess::new(labels, activation, candidate.settings.top);
+    let step = step.map_err(|error| error.to_string())?;
+    if !spec.outputs.is_empty() {
+        step.check(&spec.outputs).map_err(|error| error.to_string())?;
+    }
+    Ok(Some(Arc::new(step)))
+}
+
+impl std::fmt::Debug for Workshop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workshop").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Candidate<'_> {
+    fn artifact(&self) -> Artifact {
+        Artifact { path: self.file.file.clone() }
+    }
+
+    fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.settings.device,
+            intra_op_threads: self.settings.intra_op_threads,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `model.toml`: what a model says about itself that its file does not tell.
+//!
+//! Reading only; the defaults of the server are applied where a version is loaded. Trust, isolation
+//! and signatures have no key here: a folder must not vouch for itself.
+
+mod reader;
+mod value;
+
+pub use reader::{ManifestError, Problem};
+pub(super) use value::are_labels;
+
+use super::policy::VersionPolicy;
+use crate::engine::Device;
+use crate::inference::TensorSpec;
+use crate::transform::Activation;
+use reader::{Reader, Section};
+use std::path::{Component, Path};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every key, in the order of the page that documents them (`docs/models.md`).
+pub const KEYS: &[&str] = &[
+    "description",
+    "required",
+    "versions",
+    "device",
+    "instances",
+    "intra_op_threads",
+    "labels",
+    "labels_file",
+    "activation",
+    "top",
+    "inputs.name",
+    "inputs.datatype",
+    "inputs.shape",
+    "inputs.optional",
+    "outputs.name",
+    "outputs.datatype",
+    "outputs.shape",
+    "batching.enabled",
+    "batching.max_batch_size",
+    "batching.max_queue_delay",
+    "batching.queue_capacity",
+    "limits.max_rows",
+    "limits.max_body_bytes",
+    "limits.timeout",
+];
+
+/// Keys that people look for here and that only the server's configuration has.
+const SERVER_ONLY: &[&str] =
+    &["trusted", "trusted_models", "trust", "isolation", "signature", "signatures"];
+
+/// Most labels of a model.
+const MAX_LABELS: usize = 1 << 20;
+/// Longest name of an input or output, in bytes.
+const MAX_TENSOR_NAME: usize = 128;
+
+/// Where a model is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// On the device that the library names first: a GPU when there is one.
+    #[default]
+    Auto,
+    /// Here, or not at all.
+    Only(Device),
+}
+
+/// Where labels come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Labels {
+    /// They stand in model.toml.
+    Listed(Vec<Arc<str>>),
+    /// They stand in this file of the model's folder, one a line.
+    File(String),
+}
+
+/// What `[batching]` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BatchingKeys {
+    /// `false` keeps requests apart.
+    pub enabled: Option<bool>,
+    /// Most rows of a batch.
+    pub max_batch_size: Option<usize>,
+    /// How long an idle instance waits for more rows.
+    pub max_queue_delay: Option<Duration>,
+    /// Most requests that wait.
+    pub queue_capacity: Option<usize>,
+}
+
+/// What `[limits]` says. A folder may tighten the server's limits, never widen them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitKeys {
+    /// Most rows of one request.
+    pub max_rows: Option<usize>,
+    /// Most bytes of one body.
+    pub max_body_bytes: Option<u64>,
+    /// Longest that a request may take.
+    pub timeout: Option<Duration>,
+}
+
+/// A model.toml, as written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Manifest {
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// Whether the server is ready only with this model; written `true` unless said otherwise.
+    pub required: Option<bool>,
+    /// Which versions to serve.
+    pub versions: VersionPolicy,
+    /// Where to run; `None` leaves it to the server.
+    pub device: Option<DeviceChoice>,
+    /// Instances of each version.
+    pub instances: Option<usize>,
+    /// Threads that one operator may use.
+    pub intra_op_threads: Option<usize>,
+    /// Names of the classes.
+    pub labels: Option<Labels>,
+    /// What to do with the output before reading labels off it.
+    pub activation: Activation,
+    /// How many labels an answer lists.
+    pub top: Option<usize>,
+    /// Declared inputs; empty leaves them to the probe.
+    pub inputs: Vec<TensorSpec>,
+    /// Declared outputs; empty leaves them to the probe.
+    pub outputs: Vec<TensorSpec>,
+    /// `[batching]`.
+    pub batching: BatchingKeys,
+    /// `[limits]`.
+    pub limits: LimitKeys,
+}
+
+impl Manifest {
+    /// Reads the text of a model.toml. `file` is how messages call it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once, each with its line and key.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
+        let mut reader = Reader::new(file, text);
+        let document = reader.document();
+        let root = Section::root(document.get_ref());
+        let manifest = read(&mut reader, &root);
+        reader.finish().map(|()| manifest)
+    }
+}
+
+fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
+    reader.refuse_unknown(root, KEYS, SERVER_ONLY);
+    let labels = read_labels(reader, root);
+    let inputs = read_tensors(reader, root, "inputs");
+    let outputs = read_tensors(reader, root, "outputs");
+    let batching = match reader.section(root, "batching") {
+        None => BatchingKeys::default(),
+        Some(section) => BatchingKeys {
+            enabled: reader.take(&section, "enabled", value::FLAG, value::flag),
+            max_batch_size: reader.take(&section, "max_batch_size", "1 to 65536", |found| {
+                value::integer_in(found, 1..=65_536)
+            }),
+            max_queue_delay: reader.take(&section, "max_queue_delay", value::DURATION, |found| {
+                value::duration(found).filter(|delay| *delay <= Duration::from_secs(10))
+            }),
+            queue_capacity: reader.take(&section, "queue_capacity", "1 to 1048576", |found| {
+                value::integer_in(found, 1..=1 << 20)
+            }),
+        },
+    };
+    let limits = match reader.section(root, "limits") {
+        None => LimitKeys::default(),
+        Some(section) => LimitKeys {
+            max_rows: reader.take(&section, "max_rows", value::COUNT, value::count),
+            max_body_bytes: reader.take(&section, "max_body_bytes", value::SIZE, |found| {
+                value::size(found).filter(|bytes| *bytes > 0)
+            }),
+            timeout: reader.take(&section, "timeout", value::DURATION, |found| {
+                value::duration(found).filter(|timeout| !timeout.is_zero())
+            }),
+        },
+    };
+    Manifest {
+        description: reader.take(root, "description", "a text", value::text),
+        required: reader.take(root, "required", value::FLAG, value::flag),
+        versions: reader
+            .take(root, "versions", value::VERSIONS, value::versions)
+            .unwrap_or_default(),
+        device: reader.take(root, "device", value::DEVICE, value::device),
+        instances: reader
+            .take(root, "instances", "1 to 1024", |found| value::integer_in(found, 1..=1024)),
+        intra_op_threads: reader.take(root, "intra_op_threads", "1 to 1024", |found| {
+            value::integer_in(found, 1..=1024)
+        }),
+        labels,
+        activation: reader
+            .take(root, "activation", value::ACTIVATION, value::activation)
+            .unwrap_or_default(),
+        top: reader.take(root, "top", "1 to 100", |found| value::integer_in(found, 1..=100)),
+        inputs,
+        outputs,
+        batching,
+        limits,
+    }
+}
+
+fn read_labels<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Option<Labels> {
+    let listed = reader.take(root, "labels", "a list of two or more different texts", |found| {
+        value::labels(found, MAX_LABELS)
+    });
+    let file = reader.take(root, "labels_file", "a path inside the model's folder", |found| {
+        value::text(found).filter(|path| stays_inside(path))
+    });
+    match (listed, file) {
+        (Some(_), Some(_)) => {
+            reader.report(root, "labels_file", "labels are listed already, expected one of both");
+            None
+        }
+        (Some(labels), None) => Some(Labels::Listed(labels)),
+        (None, file) => file.map(Labels::File),
+    }
+}
+
+fn stays_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    !path.contains('\0')
+        && !path.is_empty()
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn read_tensors<'s>(
+    reader: &mut Reader<'s>,
+    root: &Section<'_, 's>,
+    key: &'static str,
+) -> Vec<TensorSpec> {
+    let mut tensors: Vec<TensorSpec> = Vec::new();
+    for section in reader.sections(root, key) {
+        let name = reader.require(&section, "name", "1 to 128 visible ASCII characters", |found| {
+            value::text(found).filter(|name| is_tensor_name(name))
+        });
+        let datatype = reader.require(&section, "datatype", value::DATATYPE, value::datatype);
+        let shape = reader.require(&section, "shape", value::SHAPE, value::shape);
+        let optional = key == "inputs"
+            && reader.take(&section, "optional", value::FLAG, value::flag).unwrap_or(false);
+        let (Some(name), Some(datatype), Some(shape)) = (name, datatype, shape) else {
+            continue;
+        };
+        if tensors.iter().any(|tensor| *tensor.name == *name) {
+            reader.report(&section, "name", &format!("{name:?} is there already"));
+        }
+        tensors.push(TensorSpec { name: name.into(), datatype, shape, optional });
+    }
+    tensors
+}
+
+fn is_tensor_name(name: &str) -> bool {
+    (1..=MAX_TENSOR_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use super::*;
+use crate::inference::Version;
+use crate::tensor::{DataType, ShapePattern};
+
+#[track_caller]
+fn refused(text: &str, expected: &[&str]) {
+    let error = Manifest::parse("m/model.toml", text).unwrap_err().to_string();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines, expected, "for {text:?}");
+}
+
+#[test]
+fn an_empty_file_leaves_everything_to_the_server() {
+    assert_eq!(Manifest::parse("m/model.toml", "").unwrap(), Manifest::default());
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        description = "digits"
+        required = false
+        versions = [1, 3]
+        device = "cuda:1"
+        instances = 2
+        intra_op_threads = 4
+        labels = ["a", "b"]
+        activation = "softmax"
+        top = 3
+        [[inputs]]
+        name = "x"
+        datatype = "FP32"
+        shape = [-1, 784]
+        [[inputs]]
+        name = "sr"
+        datatype = "INT64"
+        shape = []
+        optional = true
+        [[outputs]]
+        name = "y"
+        datatype = "FP32"
+        shape = [-1, 10]
+        [batching]
+        enabled = true
+        max_batch_size = 64
+        max_queue_delay = "2ms"
+        queue_capacity = 7
+        [limits]
+        max_rows = 128
+        max_body_bytes = "1MiB"
+        timeout = "5s"
+    "#;
+    let tensor = |name: &str, datatype, shape: &[i64], optional| TensorSpec {
+        name: name.into(),
+        datatype,
+        shape: ShapePattern::from_wire(shape).unwrap(),
+        optional,
+    };
+    let expected = Manifest {
+        description: Some("digits".into()),
+        required: Some(false),
+        versions: VersionPolicy::Specific(vec![Version(1), Version(3)]),
+        device: Some(DeviceChoice::Only(Device::Cuda(1))),
+        instances: Some(2),
+        intra_op_threads: Some(4),
+        labels: Some(Labels::Listed(vec!["a".into(), "b".into()])),
+        activation: Activation::Softmax,
+        top: Some(3),
+        inputs: vec![
+            tensor("x", DataType::Fp32, &[-1, 784], false),
+            tensor("sr", DataType::Int64, &[], true),
+        ],
+        outputs: vec![tensor("y", DataType::Fp32, &[-1, 10], false)],
+        batching: BatchingKeys {
+            enabled: Some(true),
+            max_batch_size: Some(64),
+            max_queue_delay: Some(Duration::from_millis(2)),
+            queue_capacity: Some(7),
+        },
+        limits: LimitKeys {
+            max_rows: Some(128),
+            max_body_bytes: Some(1 << 20),
+            timeout: Some(Duration::from_secs(5)),
+        },
+    };
+    assert_eq!(Manifest::parse("m/model.toml", text).unwrap(), expected);
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_line_and_key() {
+    refused(
+        "instances = 0\ndevice = \"gpu\"\n\n[batching]\nmax_queue_delay = 5\nsize = 1\n[[inputs]]\nname = \"x y\"\nshape = [0]\n",
+        &[
+            "m/model.toml:1: instances: expected 1 to 1024, got 0",
+            "m/model.toml:2: device: expected \"auto\", \"cpu\" or \"cuda:N\", got \"gpu\"",
+            "m/model.toml:5: batching.max_queue_delay: expected a duration with its unit, like \"5ms\" or \"30s\", got 5",
+            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_batch_size, max_queue_delay, queue_capacity",
+            "m/model.toml:7: inputs[0].datatype: missing, expected a datatype like \"FP32\" or \"INT64\"",
+            "m/model.toml:8: inputs[0].name: expected 1 to 128 visible ASCII characters, got \"x y\"",
+            "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, got a list of 1",
+        ],
+    );
+}
+
+#[test]
+fn a_folder_cannot_vouch_for_itself() {
+    refused(
+        "isolation = \"none\"\n",
+        &[
+            "m/model.toml:1: isolation: only the server's configuration sets this, a model's folder cannot",
+        ],
+    );
+}
+
+#[test]
+fn labels_stay_in_the_folder_and_come_from_one_place() {
+    for bad in ["../labels.txt", "/etc/passwd", "", "a/../../b"] {
+        let text = format!("labels_file = {bad:?}");
+        let expected = format!(
+            "m/model.toml:1: labels_file: expected a path inside the model's folder, got {bad:?}"
+        );
+        refused(&text, &[&expected]);
+    }
+    refused(
+        "labels = [\"a\", \"a\"]",
+        &[
+            "m/model.toml:1: labels: expected a list of two or more different texts, got a list of 2",
+        ],
+    );
+    refused(
+        "labels = [\"a\", \"b\"]\nlabels_file = \"l.txt\"",
+        &["m/model.toml:2: labels_file: labels are listed already, expected one of both"],
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_line() {
+    let error = Manifest::parse("m/model.toml", "top = 1\ntop = = 2\n").unwrap_err();
+    assert_eq!(error.problems[0].line, 2);
+    let twice = "[[inputs]]\nname=\"x\"\ndatatype=\"FP32\"\nshape=[-1]\n".repeat(2);
+    refused(&twice, &["m/model.toml:6: inputs[1].name: \"x\" is there already"]);
+    refused("inputs = 3", &["m/model.toml:1: inputs: expected [[inputs]] tables, got 3"]);
+    refused(
+        "[outputs]\nname = \"y\"",
+        &["m/model.toml:1: outputs: expected [[outputs]] tables, got a table"],
+    );
+}

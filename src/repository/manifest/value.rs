@@ -1,0 +1,131 @@
+//! Values of model.toml: what each key takes, in words and as a function.
+//!
+//! Each function gives `None` for what it does not take; the words go into the message.
+
+use super::super::policy::VersionPolicy;
+use super::DeviceChoice;
+use crate::inference::Version;
+use crate::tensor::{DataType, ShapePattern};
+use crate::transform::Activation;
+use std::collections::HashSet;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+use toml::de::DeValue;
+
+pub(super) const FLAG: &str = "true or false";
+pub(super) const COUNT: &str = "a whole number above 0";
+pub(super) const DURATION: &str = "a duration with its unit, like \"5ms\" or \"30s\"";
+pub(super) const SIZE: &str = "a number of bytes, plain or like \"16MiB\"";
+pub(super) const VERSIONS: &str = "\"latest\", \"all\" or a list of version numbers";
+pub(super) const DEVICE: &str = "\"auto\", \"cpu\" or \"cuda:N\"";
+pub(super) const ACTIVATION: &str = "\"none\", \"softmax\" or \"sigmoid\"";
+pub(super) const DATATYPE: &str = "a datatype like \"FP32\" or \"INT64\"";
+pub(super) const SHAPE: &str = "a list of sizes, where -1 means any and the first counts rows";
+
+pub(super) fn text(value: &DeValue<'_>) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+pub(super) fn flag(value: &DeValue<'_>) -> Option<bool> {
+    value.as_bool()
+}
+
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+pub(super) fn integer_in(value: &DeValue<'_>, range: RangeInclusive<usize>) -> Option<usize> {
+    usize::try_from(integer(value)?).ok().filter(|number| range.contains(number))
+}
+
+pub(super) fn count(value: &DeValue<'_>) -> Option<usize> {
+    integer_in(value, 1..=usize::MAX)
+}
+
+pub(super) fn duration(value: &DeValue<'_>) -> Option<Duration> {
+    let (number, unit) = split_unit(value.as_str()?)?;
+    let nanos = match unit {
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(nanos).map(Duration::from_nanos)
+}
+
+pub(super) fn size(value: &DeValue<'_>) -> Option<u64> {
+    if let Some(bytes) = integer(value) {
+        return u64::try_from(bytes).ok();
+    }
+    let (number, unit) = split_unit(value.as_str()?)?;
+    let factor = match unit {
+        "B" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// `"250ms"` as 250 and `ms`; a space between them is allowed.
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+pub(super) fn versions(value: &DeValue<'_>) -> Option<VersionPolicy> {
+    if let Some(items) = value.as_array() {
+        let number = |item: &DeValue<'_>| integer(item)?.try_into().ok().map(Version);
+        let versions: Option<Vec<_>> = items.iter().map(|item| number(item.get_ref())).collect();
+        return versions.filter(|versions| !versions.is_empty()).map(VersionPolicy::Specific);
+    }
+    match value.as_str()? {
+        "latest" => Some(VersionPolicy::Latest),
+        "all" => Some(VersionPolicy::All),
+        _ => None,
+    }
+}
+
+pub(super) fn device(value: &DeValue<'_>) -> Option<DeviceChoice> {
+    match value.as_str()? {
+        "auto" => Some(DeviceChoice::Auto),
+        text => text.parse().ok().map(DeviceChoice::Only),
+    }
+}
+
+pub(super) fn activation(value: &DeValue<'_>) -> Option<Activation> {
+    value.as_str()?.parse().ok()
+}
+
+pub(super) fn datatype(value: &DeValue<'_>) -> Option<DataType> {
+    value.as_str()?.parse().ok()
+}
+
+pub(super) fn shape(value: &DeValue<'_>) -> Option<ShapePattern> {
+    let dims: Option<Vec<_>> =
+        value.as_array()?.iter().map(|item| integer(item.get_ref())).collect();
+    let dims = dims.filter(|dims| dims.len() <= 32 && !dims.contains(&0))?;
+    ShapePattern::from_wire(&dims).ok()
+}
+
+pub(super) fn labels(value: &DeValue<'_>, most: usize) -> Option<Vec<Arc<str>>> {
+    let items = value.as_array()?;
+    let labels: Option<Vec<Arc<str>>> =
+        items.iter().map(|item| item.get_ref().as_str().map(Arc::from)).collect();
+    labels.filter(|labels| are_labels(labels, most))
+}
+
+/// Whether these can tell classes apart.
+pub(in crate::repository) fn are_labels(labels: &[Arc<str>], most: usize) -> bool {
+    let different: HashSet<_> = labels.iter().collect();
+    (2..=most).contains(&labels.len()) && different.len() == labels.len()
+}

@@ -1,0 +1,198 @@
+//! The models on disk and the versions of them that serve.
+//!
+//! A folder becomes a model in steps: `layout` finds it, `manifest` reads what it says about
+//! itself, `policy` chooses among its versions; `trial` has each tried in a child process unless
+//! `store` knows the verdict already, `load` brings it up in this process. `catalog` holds the
+//! states, as a snapshot that requests resolve against; `served` is what they get.
+//!
+//! The one thing to know: a version is let go by taking the catalog's handle away. Whoever resolved
+//! it finishes on it, and the last handle unloads it on a thread of its own.
+//!
+//! Loading blocks, on plain threads. No wire format, no status code, no configuration file here.
+
+mod catalog;
+mod error;
+pub mod layout;
+mod load;
+pub mod manifest;
+mod options;
+pub mod policy;
+mod served;
+mod source;
+mod status;
+mod store;
+mod transition;
+mod trial;
+mod warmup;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalog::VersionState;
+pub use error::RepositoryError;
+pub use load::SampleDecoder;
+pub use options::{Defaults, Options, TrustedModel};
+pub use served::{Facts, ModelHandle, ModelLimits};
+pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
+
+use crate::engine::Loader;
+use crate::inference::{InferError, ModelName, ModelRef, VersionSelector};
+use crate::scheduler::Permits;
+use crate::telemetry::Metrics;
+use catalog::Catalog;
+use load::Workshop;
+use served::Loaded;
+use source::Source;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::Store;
+
+/// What a repository stands on.
+#[derive(Clone)]
+pub struct Parts {
+    /// How it is to be run.
+    pub options: Options,
+    /// Loads files that have not been tried: the child process.
+    pub trial_loader: Arc<dyn Loader>,
+    /// Loads files that have, in this process.
+    pub loader: Arc<dyn Loader>,
+    /// Reads sample.json.
+    pub decode_sample: SampleDecoder,
+    /// Shared by all models on the processor.
+    pub permits: Permits,
+    /// Where models are counted.
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// All models. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Repository(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    catalog: Catalog,
+    workshop: Workshop,
+}
+
+impl Repository {
+    /// Reads the models folder: every model is there, none is loaded. The models found now are the
+    /// ones that readiness asks for, less those with `required = false`.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn open(parts: Parts) -> Result<Self, RepositoryError> {
+        let Parts { options, trial_loader, loader, decode_sample, permits, metrics } = parts;
+        let scan = layout::scan(&options.models)
+            .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
+        for sentence in &scan.ignored {
+            tracing::warn!("{sentence}");
+        }
+        let catalog = Catalog::default();
+        for folder in &scan.models {
+            // A model.toml that cannot be read does not say that the model may be missing.
+            let required = Source::read(folder).map_or(true, |source| source.is_required());
+            catalog.update(&folder.name, |entry| {
+                entry.at_start = true;
+                entry.required = required;
+                entry.busy = true;
+            });
+        }
+        let store = Store::new(options.state_dir.as_deref());
+        let workshop = Workshop {
+            options,
+            trial_loader,
+            loader,
+            decode_sample,
+            permits,
+            metrics,
+            store,
+            loaded: Loaded::default(),
+            trying: Mutex::new(()),
+        };
+        Ok(Self(Arc::new(Shared { catalog, workshop })))
+    }
+
+    /// Loads every model on a thread of its own; returns at once.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(&self) -> Result<(), RepositoryError> {
+        let shared = Arc::clone(&self.0);
+        let thread = std::thread::Builder::new().name("load".into());
+        let spawned = thread.spawn(move || transition::load_all(&shared));
+        spawned.map(drop).map_err(RepositoryError::Thread)
+    }
+
+    /// Loads every model before it returns, and says what came of each. Blocks.
+    #[must_use]
+    pub fn check(&self) -> Vec<ModelStatus> {
+        transition::load_all(&self.0);
+        self.list()
+    }
+
+    /// The version that a request means. The handle holds it loaded.
+    ///
+    /// # Errors
+    ///
+    /// `model_not_found`, `version_not_found`, `model_not_ready`.
+    pub fn resolve(&self, model: &ModelRef) -> Result<ModelHandle, InferError> {
+        self.0.catalog.resolve(model)
+    }
+
+    /// The version that a request without a name means: that of the configured default model, or
+    /// of the only one.
+    ///
+    /// # Errors
+    ///
+    /// `model_required`, and as for [`Repository::resolve`].
+    pub fn resolve_default(&self) -> Result<ModelHandle, InferError> {
+        let configured = self.0.workshop.options.default_model.as_ref();
+        let name = self.0.catalog.default_name(configured)?;
+        self.resolve(&ModelRef { name, version: VersionSelector::Default })
+    }
+
+    /// Every model, in the order of the names.
+    #[must_use]
+    pub fn list(&self) -> Vec<ModelStatus> {
+        status::list(&self.0.catalog)
+    }
+
+    /// One model.
+    #[must_use]
+    pub fn describe(&self, name: &ModelName) -> Option<ModelStatus> {
+        status::describe(&self.0.catalog, name)
+    }
+
+    /// Whether every required model serves.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        status::readiness(&self.0.catalog)
+    }
+
+    /// Reads a model's folder again and loads what is to be served beside what serves; requests
+    /// move over when the new version is warm. A version that cannot be loaded leaves the old one
+    /// in place. Also loads a model that came after the start. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, it is being loaded already, or a version could not be loaded.
+    pub fn reload(&self, name: &ModelName) -> Result<ModelStatus, RepositoryError> {
+        transition::reload(&self.0, name)?;
+        self.describe(name).ok_or(RepositoryError::Draining)
+    }
+
+    /// Lets every version go and waits until all are unloaded, at most for `patience`; says how
+    /// many were not. Nothing is loaded afterwards. Blocks.
+    pub fn shutdown(&self, patience: Duration) -> usize {
+        self.0.catalog.close();
+        self.0.workshop.loaded.wait(patience)
+    }
+}

@@ -1,0 +1,195 @@
+//! What the repository is told, and what a model gets after its model.toml has had its say.
+
+use super::manifest::{DeviceChoice, Manifest};
+use crate::engine::Device;
+use crate::inference::ModelName;
+use crate::transform::Postprocess;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// How a repository is to be run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The folder of all models.
+    pub models: PathBuf,
+    /// Where verdicts are kept over restarts; `None` keeps none.
+    pub state_dir: Option<PathBuf>,
+    /// The model that requests without a name mean.
+    pub default_model: Option<ModelName>,
+    /// Model files whose operators of concern are accepted.
+    pub trusted: Vec<TrustedModel>,
+    /// Version of libtorch, for the key of verdicts.
+    pub libtorch: String,
+    /// What holds for models whose model.toml says nothing.
+    pub defaults: Defaults,
+}
+
+/// What holds for a model whose model.toml says nothing.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// Instances of each version.
+    pub instances: usize,
+    /// Threads that one operator may use, in each instance.
+    pub intra_op_threads: usize,
+    /// Most rows of a batch.
+    pub max_batch_size: usize,
+    /// How long an idle instance waits for more rows.
+    pub max_queue_delay: Duration,
+    /// Most requests that wait. A model may lower it.
+    pub queue_capacity: usize,
+    /// Most rows of one request. A model may lower it.
+    pub max_rows: usize,
+    /// Most bytes of one body. A model may lower it.
+    pub max_body_bytes: u64,
+    /// Longest that a request may take. A model may lower it.
+    pub timeout: Duration,
+    /// How many labels an answer lists.
+    pub top: usize,
+    /// How long past its deadline a run may go on before it counts as stuck.
+    pub stuck_grace: Duration,
+    /// Stuck runs that are replaced before the version fails.
+    pub max_stuck: usize,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            instances: 1,
+            intra_op_threads: 1,
+            max_batch_size: 64,
+            max_queue_delay: Duration::ZERO,
+            queue_capacity: 512,
+            max_rows: 1024,
+            max_body_bytes: 16 << 20,
+            timeout: Duration::from_secs(30),
+            top: Postprocess::DEFAULT_TOP,
+            stuck_grace: Duration::from_secs(5),
+            max_stuck: 2,
+        }
+    }
+}
+
+/// A model file that the server's configuration vouches for, written `name@sha256:digest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedModel {
+    /// The model.
+    pub name: ModelName,
+    /// SHA-256 of its model file, 64 lowercase hexadecimal digits.
+    pub digest: String,
+}
+
+impl FromStr for TrustedModel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected \"name@sha256:<64 hexadecimal digits>\", got {text:?}");
+        let (name, digest) = text.split_once("@sha256:").ok_or_else(wrong)?;
+        let digest = digest.to_ascii_lowercase();
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let name = name.parse().map_err(|_| wrong())?;
+        if is_digest { Ok(Self { name, digest }) } else { Err(wrong()) }
+    }
+}
+
+/// What one model gets: its model.toml over the defaults, inside the server's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) device: Device,
+    pub(super) instances: Option<usize>,
+    pub(super) intra_op_threads: usize,
+    pub(super) max_batch_size: usize,
+    pub(super) max_queue_delay: Duration,
+    pub(super) queue_capacity: usize,
+    pub(super) max_rows: usize,
+    pub(super) max_body_bytes: u64,
+    pub(super) timeout: Duration,
+    pub(super) top: usize,
+}
+
+impl Settings {
+    /// Applies a model.toml. `devices` are those that there are, the preferred one first.
+    pub(super) fn resolve(
+        defaults: &Defaults,
+        manifest: &Manifest,
+        devices: &[Device],
+    ) -> Result<Self, String> {
+        let Manifest { batching, limits, .. } = manifest;
+        let lower = |wanted: Option<usize>, limit: usize| wanted.map_or(limit, |it| it.min(limit));
+        Ok(Self {
+            device: pick_device(manifest.device.unwrap_or(defaults.device), devices)?,
+            instances: manifest.instances,
+            intra_op_threads: manifest.intra_op_threads.unwrap_or(defaults.intra_op_threads),
+            max_batch_size: batching.max_batch_size.unwrap_or(defaults.max_batch_size),
+            max_queue_delay: batching.max_queue_delay.unwrap_or(defaults.max_queue_delay),
+            queue_capacity: lower(batching.queue_capacity, defaults.queue_capacity),
+            max_rows: lower(limits.max_rows, defaults.max_rows),
+            max_body_bytes: defaults.max_body_bytes.min(limits.max_body_bytes.unwrap_or(u64::MAX)),
+            timeout: defaults.timeout.min(limits.timeout.unwrap_or(Duration::MAX)),
+            top: manifest.top.unwrap_or(defaults.top),
+        })
+    }
+}
+
+fn pick_device(choice: DeviceChoice, devices: &[Device]) -> Result<Device, String> {
+    match choice {
+        DeviceChoice::Auto => Ok(devices.first().copied().unwrap_or(Device::Cpu)),
+        DeviceChoice::Only(device) if devices.contains(&device) => Ok(device),
+        DeviceChoice::Only(device) => {
+            let there: Vec<_> = devices.iter().map(Device::to_string).collect();
+            Err(format!("device {device} is not there, this machine has {}", there.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str) -> Manifest {
+        Manifest::parse("m/model.toml", text).unwrap()
+    }
+
+    #[test]
+    fn a_folder_tightens_limits_and_never_widens_them() {
+        let resolve = |text: &str| {
+            Settings::resolve(&Defaults::default(), &manifest(text), &[Device::Cpu]).unwrap()
+        };
+        let wide = resolve(
+            "[limits]\nmax_rows = 9999\nmax_body_bytes = \"1GiB\"\ntimeout = \"1h\"\n[batching]\nqueue_capacity = 9999",
+        );
+        assert_eq!(wide, resolve(""), "a model must not widen the server's limits");
+        let tight = resolve("[limits]\nmax_rows = 3\nmax_body_bytes = 10\ntimeout = \"1s\"");
+        assert_eq!((tight.max_rows, tight.max_body_bytes), (3, 10));
+        assert_eq!(tight.timeout, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error() {
+        let resolve = |text: &str, devices: &[Device]| {
+            Settings::resolve(&Defaults::default(), &manifest(text), devices)
+                .map(|settings| settings.device)
+        };
+        let both = [Device::Cuda(0), Device::Cpu];
+        assert_eq!(resolve("", &both), Ok(Device::Cuda(0)));
+        assert_eq!(resolve("device = \"cpu\"", &both), Ok(Device::Cpu));
+        assert_eq!(
+            resolve("device = \"cuda:1\"", &both),
+            Err("device cuda:1 is not there, this machine has cuda:0, cpu".into())
+        );
+    }
+
+    #[test]
+    fn trust_names_a_model_and_a_digest() {
+        let digest = "AB".repeat(32);
+        let trusted: TrustedModel = format!("m@sha256:{digest}").parse().unwrap();
+        assert_eq!((trusted.name.as_str(), trusted.digest.len()), ("m", 64));
+        assert_eq!(trusted.digest, digest.to_lowercase());
+        for bad in ["m", "m@sha256:12", "@sha256:", "a/b@sha256:00"] {
+            assert!(bad.parse::<TrustedModel>().is_err(), "{bad:?} must be refused");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A loaded version and the handles that hold it.
+//!
+//! The repository holds one handle of each version that it serves, every request one more. Swapping
+//! a version only takes the repository's handle away: whoever resolved the old one finishes on it,
+//! and the last handle unloads it.
+
+use crate::engine::Device;
+use crate::engine::probe::{RunTimes, ShapeSource};
+use crate::inference::{ModelName, ModelSpec, Version};
+use crate::scheduler::Scheduler;
+use crate::telemetry::ModelMetrics;
+use crate::transform::Postprocess;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The limits of one model, inside the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Most bytes of a body.
+    pub max_body_bytes: u64,
+    /// Longest that a request may take.
+    pub timeout: Duration,
+}
+
+/// What is known about a loaded version beside its specification.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// One sentence of model.toml.
+    pub description: Option<String>,
+    /// Where it runs.
+    pub device: Device,
+    /// Bytes that its weights take.
+    pub memory: u64,
+    /// SHA-256 of the model file.
+    pub digest: String,
+    /// Bytes of the model file.
+    pub file_bytes: u64,
+    /// Names of its classes; empty without labels.
+    pub labels: Vec<Arc<str>>,
+    /// Most rows of a run; 1 where requests are kept apart.
+    pub max_batch_size: usize,
+    /// Where the shapes of its inputs come from.
+    pub shape_source: ShapeSource,
+    /// How fast it ran in its trial; `None` when nothing was known to run it with.
+    pub times: Option<RunTimes>,
+    /// What else the trial found, in sentences.
+    pub notes: Vec<String>,
+    /// From the start of its load to ready.
+    pub load_duration: Duration,
+}
+
+/// Everything of a loaded version.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) name: ModelName,
+    pub(super) version: Version,
+    pub(super) spec: Arc<ModelSpec>,
+    pub(super) postprocess: Option<Arc<Postprocess>>,
+    pub(super) metrics: Arc<ModelMetrics>,
+    pub(super) limits: ModelLimits,
+    pub(super) sample: Option<Arc<str>>,
+    pub(super) facts: Facts,
+    pub(super) scheduler: Unloading<Scheduler>,
+}
+
+/// A loaded version, cheap to clone. While a handle is there the version stays loaded.
+#[derive(Debug, Clone)]
+pub struct ModelHandle(pub(super) Arc<Served>);
+
+impl ModelHandle {
+    /// The model.
+    #[must_use]
+    pub fn name(&self) -> &ModelName {
+        &self.0.name
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// What it takes and gives.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<ModelSpec> {
+        &self.0.spec
+    }
+
+    /// What is done to its outputs, if anything.
+    #[must_use]
+    pub fn postprocess(&self) -> Option<&Arc<Postprocess>> {
+        self.0.postprocess.as_ref()
+    }
+
+    /// Where its requests are queued.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        self.0.scheduler.get()
+    }
+
+    /// Where its requests are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<ModelMetrics> {
+        &self.0.metrics
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub fn limits(&self) -> ModelLimits {
+        self.0.limits
+    }
+
+    /// The text of its sample.json: a body that its route takes.
+    #[must_use]
+    pub fn sample(&self) -> Option<&str> {
+        self.0.sample.as_deref()
+    }
+
+    /// What else is known.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.0.facts
+    }
+
+    /// Whether nothing runs any more, with the reason.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.scheduler().status().failed
+    }
+}
+
+/// Counts the versions that are loaded, those included that only a request still holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Loaded(Arc<(Mutex<usize>, Condvar)>);
+
+/// One loaded version, counted until this is dropped.
+#[derive(Debug)]
+struct Count(Loaded);
+
+impl Loaded {
+    fn count(&self) -> Count {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Count(self.clone())
+    }
+
+    /// Waits until all are unloaded, at most this long; says how many are left.
+    pub(super) fn wait(&self, patience: Duration) -> usize {
+        let until = Instant::now() + patience;
+        let mut left = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while *left > 0 {
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                break;
+            }
+            let waited = self.0.1.wait_timeout(left, rest);
+            left = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *left
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        *self.0.0.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.0.1.notify_all();
+    }
+}
+
+/// Something whose drop blocks. It is dropped on a thread of its own, because the last handle of a
+/// version may go on the async runtime.
+#[derive(Debug)]
+pub(super) struct Unloading<T: Send + 'static>(Option<(T, Count)>);
+
+impl<T: Send + 'static> Unloading<T> {
+    pub(super) fn new(value: T, loaded: &Loaded) -> Self {
+        Self(Some((value, loaded.count())))
+    }
+
+    fn get(&self) -> &T {
+        let (value, _) = self.0.as_ref().expect("only drop takes the value");
+        value
+    }
+}
+
+impl<T: Send + 'static> Drop for Unloading<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        let thread = std::thread::Builder::new().name("unload".into());
+        // Without a thread the closure, and with it the value, is dropped right here: it blocks,
+        // but nothing leaks.
+        if let Err(error) = thread.spawn(move || drop(value)) {
+            tracing::warn!(%error, "no thread could be started to unload a model");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_blocking_drop_happens_on_a_thread_of_its_own_and_is_counted() {
+        struct Slow(mpsc::Receiver<()>);
+        impl Drop for Slow {
+            fn drop(&mut self) {
+                assert_eq!(std::thread::current().name(), Some("unload"));
+                self.0.recv().unwrap();
+            }
+        }
+        let loaded = Loaded::default();
+        let (release, wait) = mpsc::channel();
+        drop(Unloading::new(Slow(wait), &loaded));
+        assert_eq!(loaded.wait(Duration::ZERO), 1, "it counts until it is gone");
+        release.send(()).unwrap();
+        assert_eq!(loaded.wait(Duration::from_secs(60)), 0);
+    }
+}

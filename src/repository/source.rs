@@ -1,0 +1,224 @@
+//! What lies in a model's folder beside its versions: model.toml, labels and the sample, read and
+//! bounded. And the digests that name what was read.
+
+use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
+use super::manifest::{Labels, Manifest, are_labels};
+use sha2::{Digest as _, Sha256};
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Longest model.toml, sample.json and labels file, in bytes.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// How much of a file is hashed at a time.
+const CHUNK: usize = 1 << 16;
+
+/// The texts of a model's folder.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) manifest: Manifest,
+    pub(super) labels: Option<Vec<Arc<str>>>,
+    /// The text of sample.json.
+    pub(super) sample: Option<Arc<str>>,
+    /// SHA-256 of all the texts together.
+    pub(super) digest: String,
+}
+
+impl Source {
+    /// Reads a folder.
+    pub(super) fn read(folder: &ModelFolder) -> Result<Self, String> {
+        let name = &folder.name;
+        let file = format!("{name}/{MANIFEST_FILE}");
+        let manifest_text = read_text(&folder.path.join(MANIFEST_FILE), &file)?;
+        let manifest = Manifest::parse(&file, manifest_text.as_deref().unwrap_or_default())
+            .map_err(|error| error.to_string())?;
+        let (labels, labels_text) = match &manifest.labels {
+            None => (None, None),
+            Some(Labels::Listed(labels)) => (Some(labels.clone()), None),
+            Some(Labels::File(path)) => {
+                let text = read_labels(&folder.path, path)
+                    .map_err(|error| format!("{name}/{path}: {error}"))?;
+                let labels: Vec<Arc<str>> = text.lines().map(Arc::from).collect();
+                if !are_labels(&labels, usize::MAX) {
+                    return Err(format!(
+                        "{name}/{path}: expected two or more different labels, one a line"
+                    ));
+                }
+                (Some(labels), Some(text))
+            }
+        };
+        let sample = read_text(&folder.path.join(SAMPLE_FILE), &format!("{name}/{SAMPLE_FILE}"))?;
+        let mut hash = Sha256::new();
+        for text in [&manifest_text, &labels_text, &sample] {
+            // The length goes first, so that text cannot move from one file to the next unnoticed.
+            let bytes = text.as_deref().unwrap_or_default().as_bytes();
+            hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hash.update(bytes);
+        }
+        let digest = hex(&hash.finalize());
+        Ok(Self { manifest, labels, sample: sample.map(Arc::from), digest })
+    }
+
+    /// Whether the server is to be ready only with this model.
+    pub(super) fn is_required(&self) -> bool {
+        self.manifest.required != Some(false)
+    }
+}
+
+/// A text file; `None` when there is none. `label` is how messages call it.
+fn read_text(path: &Path, label: &str) -> Result<Option<String>, String> {
+    match read_bounded(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{label}: {error}")),
+    }
+}
+
+/// A labels file. Links may not lead out of the folder: whoever writes the folder would get to read
+/// what the server may read.
+fn read_labels(folder: &Path, path: &str) -> io::Result<String> {
+    let file = folder.join(path).canonicalize()?;
+    if !file.starts_with(folder.canonicalize()?) {
+        return Err(io::Error::other("the file lies outside of the model's folder"));
+    }
+    read_bounded(&file)
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let file = open_file(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
+        return Err(io::Error::other("the file is longer than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8"))
+}
+
+/// Opens a plain file. Another kind (a pipe, a device) could block for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a plain file"));
+    }
+    File::open(path)
+}
+
+/// A model file as it was when its digest was taken.
+#[derive(Debug, Clone)]
+pub(super) struct Fingerprint {
+    /// SHA-256 of the bytes.
+    pub(super) digest: String,
+    /// Bytes.
+    pub(super) size: u64,
+    stamp: Stamp,
+}
+
+/// What changes when a file is written or replaced.
+type Stamp = (u64, Option<std::time::SystemTime>, u64);
+
+impl Fingerprint {
+    /// Reads a model file.
+    pub(super) fn take(path: &Path) -> io::Result<Self> {
+        let mut file = open_file(path)?;
+        let metadata = file.metadata()?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let n = file.read(&mut chunk)?;
+            if n == 0 {
+                break;
+            }
+            hash.update(&chunk[..n]);
+        }
+        Ok(Self { digest: hex(&hash.finalize()), size: metadata.len(), stamp: stamp(&metadata) })
+    }
+
+    /// Whether the file is, by its stamp, still the one that was read: a file that is being copied
+    /// into place while it is loaded must not be served under a digest that it does not have.
+    pub(super) fn still_holds(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|metadata| stamp(&metadata) == self.stamp)
+    }
+}
+
+fn stamp(metadata: &Metadata) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.len(), metadata.modified().ok(), metadata.ino())
+}
+
+/// Bytes in lowercase hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout;
+    use super::*;
+    use std::fs;
+
+    fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, ModelFolder) {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("m/1")).unwrap();
+        for (file, text) in files {
+            fs::write(root.path().join("m").join(file), text).unwrap();
+        }
+        let (folder, _) = layout::find(root.path(), &"m".parse().unwrap()).unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn labels_come_from_a_file_and_every_text_changes_the_digest() {
+        let toml = "labels_file = \"labels.txt\"";
+        let (_root, plain) = folder(&[("model.toml", toml), ("labels.txt", "a\nb\n")]);
+        let source = Source::read(&plain).unwrap();
+        assert_eq!(source.labels.unwrap().len(), 2);
+        let (_root, other) = folder(&[("model.toml", toml), ("labels.txt", "a\nc\n")]);
+        assert_ne!(Source::read(&other).unwrap().digest, source.digest);
+        let (_root, sampled) =
+            folder(&[("model.toml", toml), ("labels.txt", "a\nb\n"), ("sample.json", "{}")]);
+        let sampled = Source::read(&sampled).unwrap();
+        assert_ne!(sampled.digest, source.digest);
+        assert_eq!(sampled.sample.as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_not_read() {
+        let (root, folder) = folder(&[("model.toml", "labels_file = \"labels.txt\"")]);
+        fs::write(root.path().join("secret"), "x\ny\n").unwrap();
+        std::os::unix::fs::symlink("../secret", folder.path.join("labels.txt")).unwrap();
+        let error = Source::read(&folder).unwrap_err();
+        assert_eq!(error, "m/labels.txt: the file lies outside of the model's folder");
+    }
+
+    #[test]
+    fn what_is_no_plain_short_text_is_refused() {
+        let long = " ".repeat(1 << 21);
+        let (_root, long) = folder(&[("sample.json", &long)]);
+        assert_eq!(
+            Source::read(&long).unwrap_err(),
+            "m/sample.json: the file is longer than 1 MiB"
+        );
+        let (_root, odd) = folder(&[]);
+        fs::create_dir(odd.path.join("model.toml")).unwrap();
+        assert_eq!(Source::read(&odd).unwrap_err(), "m/model.toml: not a plain file");
+    }
+
+    #[test]
+    fn a_fingerprint_notices_a_replaced_file() {
+        let (_root, folder) = folder(&[("1/model.pt", "abc")]);
+        let file = folder.path.join("1/model.pt");
+        let print = Fingerprint::take(&file).unwrap();
+        assert_eq!(
+            print.digest,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert!(print.still_holds(&file));
+        fs::write(&file, "abcd").unwrap();
+        assert!(!print.still_holds(&file), "a file that changed must not pass for the old one");
+    }
+}

@@ -1,0 +1,128 @@
+//! What the repository tells about its models: plain structs, which others turn into JSON.
+
+use super::catalog::{Catalog, Entry, Slot, State, VersionState};
+use super::served::{Facts, ModelHandle, ModelLimits};
+use crate::inference::{ModelName, ModelSpec, Version};
+use crate::scheduler::SchedulerStatus;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// One model.
+#[derive(Debug, Clone)]
+pub struct ModelStatus {
+    /// Its name.
+    pub name: ModelName,
+    /// Whether the server is ready only with it.
+    pub required: bool,
+    /// Whether it is being loaded, for the first time or anew.
+    pub busy: bool,
+    /// The version that requests get by default.
+    pub serving: Option<Version>,
+    /// Why there is no version to serve, or not the wanted ones. For operators.
+    pub problem: Option<String>,
+    /// Its versions, lowest first.
+    pub versions: Vec<VersionStatus>,
+}
+
+/// One version.
+#[derive(Debug, Clone)]
+pub struct VersionStatus {
+    /// The version.
+    pub version: Version,
+    /// Where it is in its life.
+    pub state: VersionState,
+    /// Why it failed, or why the last attempt to load it anew did. For operators.
+    pub reason: Option<String>,
+    /// Since when it has been in this state.
+    pub since: SystemTime,
+    /// What is known once it is loaded.
+    pub loaded: Option<LoadedStatus>,
+}
+
+/// What is known about a loaded version.
+#[derive(Debug, Clone)]
+pub struct LoadedStatus {
+    /// What it takes and gives, and whether requests share runs.
+    pub spec: Arc<ModelSpec>,
+    /// What else was found.
+    pub facts: Facts,
+    /// Its limits.
+    pub limits: ModelLimits,
+    /// The body of an example request.
+    pub sample: Option<String>,
+    /// What its scheduler is doing.
+    pub scheduler: SchedulerStatus,
+}
+
+/// Whether the server may get traffic, as far as models are concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Every required model serves.
+    pub ready: bool,
+    /// Required models that do not.
+    pub waiting_for: Vec<ModelName>,
+}
+
+pub(super) fn list(catalog: &Catalog) -> Vec<ModelStatus> {
+    catalog.snapshot().iter().map(|(name, entry)| model(name, entry)).collect()
+}
+
+pub(super) fn describe(catalog: &Catalog, name: &ModelName) -> Option<ModelStatus> {
+    catalog.snapshot().get(name).map(|entry| model(name, entry))
+}
+
+pub(super) fn readiness(catalog: &Catalog) -> Readiness {
+    let models = catalog.snapshot();
+    let waiting = models.iter().filter(|(_, entry)| entry.required && !serves(entry));
+    let waiting_for: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+    Readiness { ready: waiting_for.is_empty(), waiting_for }
+}
+
+/// Whether a model answers by default. During its first load it must have come to its end, so that
+/// the default does not change right after the server said that it is ready.
+fn serves(entry: &Entry) -> bool {
+    entry.settled && entry.serving().is_some_and(|handle| handle.failure().is_none())
+}
+
+fn model(name: &ModelName, entry: &Entry) -> ModelStatus {
+    let versions =
+        entry.versions.iter().filter_map(|(version, slot)| self::version(*version, slot));
+    ModelStatus {
+        name: name.clone(),
+        required: entry.required,
+        busy: entry.busy,
+        serving: entry.serving().map(ModelHandle::version),
+        problem: entry.problem.clone(),
+        versions: versions.collect(),
+    }
+}
+
+/// `None` for a version that has drained.
+fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
+    let (state, reason, loaded) = match &slot.state {
+        State::Loading => (VersionState::Loading, None, None),
+        State::Failed(reason) => (VersionState::Failed, Some(reason.clone()), None),
+        State::Draining(served) if served.strong_count() == 0 => return None,
+        State::Draining(_) => (VersionState::Draining, None, None),
+        State::Ready(handle) => {
+            let loaded = loaded(handle);
+            // A version that lost too many instances to stuck runs fails while it serves.
+            match loaded.scheduler.failed.clone() {
+                Some(reason) => (VersionState::Failed, Some(reason), Some(loaded)),
+                None => (VersionState::Ready, None, Some(loaded)),
+            }
+        }
+    };
+    let reason = reason.or_else(|| slot.last_failure.clone());
+    Some(VersionStatus { version, state, reason, since: slot.since, loaded })
+}
+
+fn loaded(handle: &ModelHandle) -> LoadedStatus {
+    LoadedStatus {
+        spec: Arc::clone(handle.spec()),
+        facts: handle.facts().clone(),
+        limits: handle.limits(),
+        sample: handle.sample().map(str::to_owned),
+        scheduler: handle.scheduler().status(),
+    }
+}

@@ -1,0 +1,330 @@
+//! Verdicts on model files, kept over restarts: one small JSON file each, named by all that the
+//! verdict depends on.
+//!
+//! What is remembered: that a file passed, with what was found; that it is no model, is refused, or
+//! crashed the trial. What is not: that the trial ran out of time or memory, which may have been
+//! the machine's fault, and that a file could not be read. A verdict that cannot be read counts as
+//! absent; a folder that cannot be written costs a trial at each start, and one warning.
+
+use super::source::hex;
+use crate::engine::probe::{Findings, RunTimes, ShapeSource};
+use crate::inference::{Batching, TensorSpec};
+use crate::tensor::ShapePattern;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Changes when verdicts of an earlier program must not be believed.
+const FORMAT: &str = "1";
+/// Most verdicts that are kept; the oldest go first.
+const MAX_VERDICTS: usize = 1000;
+const SHAPE_SOURCES: [ShapeSource; 4] =
+    [ShapeSource::Declared, ShapeSource::Sample, ShapeSource::Guessed, ShapeSource::None];
+/// Longest verdict that is read, in bytes.
+const MAX_VERDICT_BYTES: u64 = 1 << 20;
+
+/// What a trial came to, as far as it is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The model may be served.
+    Passed(Findings),
+    /// It may not, for this reason.
+    Failed(String),
+}
+
+impl Verdict {
+    /// The findings, or why the model may not be served.
+    pub(super) fn into_findings(self) -> Result<Findings, String> {
+        match self {
+            Self::Passed(findings) => Ok(findings),
+            Self::Failed(reason) => Err(reason),
+        }
+    }
+}
+
+/// All that a verdict depends on.
+#[derive(Debug)]
+pub(super) struct Key<'a> {
+    pub(super) model_digest: &'a str,
+    pub(super) source_digest: &'a str,
+    pub(super) libtorch: &'a str,
+    pub(super) device: &'a str,
+    /// The probe compares batches of this size.
+    pub(super) max_batch_size: usize,
+    /// Trust turns a refusal into a pass.
+    pub(super) trusted: bool,
+}
+
+impl Key<'_> {
+    fn file_name(&self) -> String {
+        let parts = [
+            FORMAT,
+            env!("CARGO_PKG_VERSION"),
+            self.model_digest,
+            self.source_digest,
+            self.libtorch,
+            self.device,
+            &self.max_batch_size.to_string(),
+            if self.trusted { "trusted" } else { "" },
+        ];
+        // None of the parts holds a line break.
+        format!("{}.json", hex(&Sha256::digest(parts.join("\n"))))
+    }
+}
+
+/// The folder of verdicts.
+#[derive(Debug)]
+pub(super) struct Store {
+    folder: Option<PathBuf>,
+    has_warned: AtomicBool,
+}
+
+impl Store {
+    /// Verdicts below `state_dir`; without one, nothing is remembered.
+    pub(super) fn new(state_dir: Option<&Path>) -> Self {
+        let folder = state_dir.map(|path| path.join("verdicts"));
+        Self { folder, has_warned: AtomicBool::new(false) }
+    }
+
+    /// An earlier verdict.
+    pub(super) fn get(&self, key: &Key<'_>) -> Option<Verdict> {
+        let path = self.folder.as_ref()?.join(key.file_name());
+        let mut text = String::new();
+        let file = fs::File::open(&path).ok()?;
+        file.take(MAX_VERDICT_BYTES).read_to_string(&mut text).ok()?;
+        let record: Record = serde_json::from_str(&text).ok()?;
+        record.try_into().ok()
+    }
+
+    /// Remembers a verdict.
+    pub(super) fn put(&self, key: &Key<'_>, verdict: &Verdict) {
+        let Some(folder) = &self.folder else { return };
+        let written = write(folder, &key.file_name(), &Record::from(verdict));
+        if let Err(error) = written.and_then(|()| prune(folder, MAX_VERDICTS))
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                folder = %folder.display(), %error,
+                "verdicts cannot be kept, so every start tries every model again"
+            );
+        }
+    }
+}
+
+/// Writes a whole file or none: a reader never sees half a verdict.
+fn write(folder: &Path, name: &str, record: &Record) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let text = serde_json::to_vec(record)?;
+    // The process id keeps two servers with one folder out of each other's half-written files.
+    let draft = folder.join(format!("{name}.{}.tmp", std::process::id()));
+    let mut file = fs::File::create(&draft)?;
+    let written = file.write_all(&text).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&draft, folder.join(name))).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&draft);
+    })
+}
+
+/// Removes the oldest files over `most`. What a crash left half-written ages out the same way.
+fn prune(folder: &Path, most: usize) -> io::Result<()> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        files.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    files.sort();
+    let excess = files.len().saturating_sub(most);
+    for (_, path) in &files[..excess] {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// A verdict as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Passed {
+        inputs: Vec<TensorRecord>,
+        outputs: Vec<TensorRecord>,
+        batching: String,
+        shape_source: String,
+        notes: Vec<String>,
+        /// Rows and nanoseconds of the least and of the most that were timed.
+        times: Option<[(usize, u64); 2]>,
+    },
+    Failed {
+        reason: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TensorRecord {
+    name: String,
+    datatype: String,
+    /// Absent when unknown.
+    shape: Option<Vec<i64>>,
+    optional: bool,
+}
+
+impl From<&Verdict> for Record {
+    fn from(verdict: &Verdict) -> Self {
+        let tensors = |specs: &[TensorSpec]| specs.iter().map(TensorRecord::from).collect();
+        match verdict {
+            Verdict::Passed(findings) => Self::Passed {
+                inputs: tensors(&findings.inputs),
+                outputs: tensors(&findings.outputs),
+                batching: findings.batching.as_str().into(),
+                shape_source: findings.shape_source.as_str().into(),
+                notes: findings.notes.clone(),
+                times: findings.times.map(|times| {
+                    [times.least, times.most].map(|(n_rows, time)| {
+                        (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+                    })
+                }),
+            },
+            Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
+        }
+    }
+}
+
+impl From<&TensorSpec> for TensorRecord {
+    fn from(spec: &TensorSpec) -> Self {
+        Self {
+            name: spec.name.to_string(),
+            datatype: spec.datatype.name().into(),
+            shape: spec.shape.to_wire(),
+            optional: spec.optional,
+        }
+    }
+}
+
+impl TryFrom<Record> for Verdict {
+    type Error = String;
+
+    fn try_from(record: Record) -> Result<Self, String> {
+        let (inputs, outputs, batching, shape_source, notes, times) = match record {
+            Record::Failed { reason } => return Ok(Self::Failed(reason)),
+            Record::Passed { inputs, outputs, batching, shape_source, notes, times } => {
+                (inputs, outputs, batching, shape_source, notes, times)
+            }
+        };
+        let batching = Batching::ALL.iter().find(|known| known.as_str() == batching);
+        let mut sources = SHAPE_SOURCES.into_iter();
+        let shape_source = sources.find(|known| known.as_str() == shape_source);
+        let tensors = |records: Vec<TensorRecord>| {
+            records.into_iter().map(TensorSpec::try_from).collect::<Result<Vec<_>, _>>()
+        };
+        let time = |(n_rows, nanos)| (n_rows, Duration::from_nanos(nanos));
+        Ok(Self::Passed(Findings {
+            inputs: tensors(inputs)?,
+            outputs: tensors(outputs)?,
+            batching: *batching.ok_or("unknown batching")?,
+            shape_source: shape_source.ok_or("unknown source of shapes")?,
+            notes,
+            times: times.map(|[least, most]| RunTimes { least: time(least), most: time(most) }),
+        }))
+    }
+}
+
+impl TryFrom<TensorRecord> for TensorSpec {
+    type Error = String;
+
+    fn try_from(record: TensorRecord) -> Result<Self, String> {
+        let shape = record.shape.as_deref().map(ShapePattern::from_wire).transpose()?;
+        Ok(Self {
+            name: record.name.into(),
+            datatype: record.datatype.parse()?,
+            shape: shape.unwrap_or(ShapePattern::Unknown),
+            optional: record.optional,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::DataType;
+
+    fn key(model_digest: &str) -> Key<'_> {
+        Key {
+            model_digest,
+            source_digest: "s",
+            libtorch: "2.13.0",
+            device: "cpu",
+            max_batch_size: 64,
+            trusted: false,
+        }
+    }
+
+    fn passed() -> Verdict {
+        let tensor = |name: &str, shape: ShapePattern| TensorSpec {
+            name: name.into(),
+            datatype: DataType::Fp32,
+            shape,
+            optional: false,
+        };
+        Verdict::Passed(Findings {
+            inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
+            outputs: vec![tensor("y", ShapePattern::Unknown)],
+            batching: Batching::Coupled,
+            shape_source: ShapeSource::Guessed,
+            notes: vec!["a note".into()],
+            times: Some(RunTimes {
+                least: (1, Duration::from_nanos(123)),
+                most: (64, Duration::from_millis(4)),
+            }),
+        })
+    }
+
+    #[test]
+    fn a_verdict_is_read_back_under_its_own_key_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(folder.path()));
+        store.put(&key("a"), &passed());
+        store.put(&key("b"), &Verdict::Failed("no model".into()));
+        assert_eq!(store.get(&key("a")), Some(passed()));
+        assert_eq!(store.get(&key("b")), Some(Verdict::Failed("no model".into())));
+        assert_eq!(store.get(&key("c")), None);
+        assert_eq!(store.get(&Key { trusted: true, ..key("a") }), None);
+        assert_eq!(store.get(&Key { device: "cuda:0", ..key("a") }), None);
+        assert_eq!(store.get(&Key { libtorch: "2.14.0", ..key("a") }), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_written_is_no_verdict_and_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(folder.path()));
+        store.put(&key("a"), &passed());
+        let file = folder.path().join("verdicts").join(key("a").file_name());
+        for garbage in ["", "{", "{\"passed\":{}}", "[]"] {
+            fs::write(&file, garbage).unwrap();
+            assert_eq!(store.get(&key("a")), None, "{garbage:?} must count as absent");
+        }
+        fs::write(folder.path().join("file"), "").unwrap();
+        let nowhere = Store::new(Some(&folder.path().join("file")));
+        nowhere.put(&key("a"), &passed());
+        assert_eq!(nowhere.get(&key("a")), None);
+        let nothing = Store::new(None);
+        nothing.put(&key("a"), &passed());
+        assert_eq!(nothing.get(&key("a")), None);
+    }
+
+    #[test]
+    fn the_oldest_verdicts_go_first() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, age) in [("old", 300), ("new", 100), ("older", 500)] {
+            let file = fs::File::create(folder.path().join(name)).unwrap();
+            let now = std::time::SystemTime::now();
+            file.set_modified(now - std::time::Duration::from_secs(age)).unwrap();
+        }
+        prune(folder.path(), 1).unwrap();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["new"]);
+    }
+}

@@ -1,0 +1,340 @@
+//! Whole stories: folders on disk, scripted engines, no libtorch.
+
+use super::*;
+use crate::engine::fake::{FakeModel, Seen};
+use crate::engine::{Artifact, Device, EngineError, Fault, LoadOptions, Model};
+use crate::inference::{ErrorCode, Version};
+use crate::telemetry::MetricsOptions;
+use crate::tensor::{Shape, Tensor};
+use std::fs;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+/// What a model file says is what loading it does.
+#[derive(Default)]
+struct Scripted {
+    loads: Mutex<Vec<String>>,
+    seen: Mutex<Vec<Arc<Seen>>>,
+    /// Met by every load of a file that says `wait`.
+    gate: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+impl Scripted {
+    fn loads(&self) -> usize {
+        self.loads.lock().unwrap().len()
+    }
+
+    /// Engines over all models that it has loaded.
+    fn live(&self) -> usize {
+        self.seen.lock().unwrap().iter().map(|seen| seen.live()).sum()
+    }
+}
+
+impl Loader for Scripted {
+    fn load(&self, artifact: &Artifact, _: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
+        let script = fs::read_to_string(&artifact.path).unwrap();
+        self.loads.lock().unwrap().push(script.clone());
+        let fault = match &*script {
+            "invalid" => Fault::InvalidFile,
+            "crash" => Fault::Died,
+            "hang" => Fault::TimedOut,
+            "panic" => panic!("asked to"),
+            _ => {
+                let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some((reached, proceed)) = gate.filter(|_| script == "wait") {
+                    reached.send(()).unwrap();
+                    proceed.recv().unwrap();
+                }
+                let model = FakeModel::echo();
+                self.seen.lock().unwrap().push(model.seen());
+                return Ok(Box::new(model));
+            }
+        };
+        let message = format!("{}: {script}", artifact.path.display());
+        Err(EngineError::new(fault, message))
+    }
+
+    fn devices(&self) -> Vec<Device> {
+        vec![Device::Cpu]
+    }
+}
+
+const MANIFEST: &str = "[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n\
+    [[outputs]]\nname = \"y\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n";
+
+struct House {
+    root: tempfile::TempDir,
+    trial: Arc<Scripted>,
+    serving: Arc<Scripted>,
+}
+
+impl House {
+    /// Models by the text of their first version.
+    fn new(models: &[(&str, &str)]) -> Self {
+        let house = Self {
+            root: tempfile::tempdir().unwrap(),
+            trial: Arc::default(),
+            serving: Arc::default(),
+        };
+        fs::create_dir(house.root.path().join("models")).unwrap();
+        for (name, script) in models {
+            house.write(&format!("{name}/1/model.pt"), script);
+            house.write(&format!("{name}/model.toml"), MANIFEST);
+        }
+        house
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.models().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn models(&self) -> std::path::PathBuf {
+        self.root.path().join("models")
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            options: Options {
+                models: self.models(),
+                state_dir: Some(self.root.path().join("state")),
+                default_model: None,
+                trusted: vec![],
+                libtorch: "none".into(),
+                defaults: Defaults::default(),
+            },
+            trial_loader: self.trial.clone(),
+            loader: self.serving.clone(),
+            decode_sample: Arc::new(decode),
+            permits: Permits::new(1),
+            metrics: Metrics::new(MetricsOptions::default()),
+        }
+    }
+
+    fn open(&self) -> Repository {
+        Repository::open(self.parts()).unwrap()
+    }
+
+    fn loaded(&self) -> Repository {
+        let repository = self.open();
+        let _ = repository.check();
+        repository
+    }
+}
+
+/// A sample is one number.
+fn decode(
+    text: &[u8],
+    _: &crate::inference::ModelSpec,
+) -> Result<Vec<crate::inference::NamedTensor>, InferError> {
+    let number = std::str::from_utf8(text).unwrap().trim().parse::<f32>();
+    let number = number.map_err(|_| InferError::new(ErrorCode::InvalidJson, "no number"))?;
+    let tensor = Tensor::from_vec(Shape::from([1, 1]), vec![number]).unwrap();
+    Ok(vec![crate::inference::NamedTensor { name: "x".into(), tensor }])
+}
+
+fn name(text: &str) -> ModelName {
+    text.parse().unwrap()
+}
+
+fn latest(text: &str) -> ModelRef {
+    ModelRef { name: name(text), version: VersionSelector::Default }
+}
+
+fn resolve(repository: &Repository, text: &str) -> Result<u64, ErrorCode> {
+    repository.resolve(&latest(text)).map(|handle| handle.version().0).map_err(|error| error.code)
+}
+
+fn reason(repository: &Repository, text: &str) -> String {
+    repository.describe(&name(text)).unwrap().problem.unwrap_or_default()
+}
+
+#[test]
+fn failing_models_leave_the_others_alone() {
+    let house = House::new(&[
+        ("crashes", "crash"),
+        ("good", "ok"),
+        ("hangs", "hang"),
+        ("invalid", "invalid"),
+        ("panics", "panic"),
+        ("typo", "ok"),
+    ]);
+    house.write("typo/model.toml", "intances = 1\n");
+    let repository = house.loaded();
+    assert_eq!(resolve(&repository, "good"), Ok(1));
+    for bad in ["crashes", "hangs", "invalid", "panics", "typo"] {
+        assert_eq!(resolve(&repository, bad), Err(ErrorCode::ModelNotReady), "{bad}");
+        assert!(!reason(&repository, bad).is_empty(), "{bad} must say why");
+    }
+    assert_eq!(reason(&repository, "invalid"), "version 1: invalid/1/model.pt: invalid");
+    assert!(reason(&repository, "typo").starts_with("typo/model.toml:1: intances: unknown key"));
+    let waiting: Vec<_> =
+        repository.readiness().waiting_for.iter().map(ToString::to_string).collect();
+    assert_eq!(waiting, ["crashes", "hangs", "invalid", "panics", "typo"]);
+}
+
+#[test]
+fn a_verdict_is_a_trial_saved_but_only_when_it_is_a_fact() {
+    let house = House::new(&[("a", "ok"), ("b", "invalid"), ("c", "crash"), ("d", "hang")]);
+    house.loaded().shutdown(Duration::from_secs(60));
+    assert_eq!((house.trial.loads(), house.serving.loads()), (4, 1));
+    let repository = house.loaded();
+    assert_eq!(*house.trial.loads.lock().unwrap(), ["ok", "invalid", "crash", "hang", "hang"]);
+    assert_eq!(resolve(&repository, "a"), Ok(1));
+    assert_eq!(reason(&repository, "c"), "version 1: c/1/model.pt: crash");
+    house.write("a/1/model.pt", "other");
+    house.loaded();
+    assert!(
+        house.trial.loads.lock().unwrap().contains(&"other".into()),
+        "another file must be tried anew"
+    );
+}
+
+#[test]
+fn readiness_waits_for_required_models_of_the_start_alone() {
+    let house = House::new(&[("a", "ok"), ("b", "invalid")]);
+    house.write("b/model.toml", "required = false\n");
+    let repository = house.open();
+    assert_eq!(repository.readiness().waiting_for, [name("a")]);
+    assert_eq!(resolve(&repository, "a"), Err(ErrorCode::ModelNotReady));
+    let error = repository.resolve(&latest("a")).unwrap_err();
+    assert!(error.retry_after.is_some(), "a model that is being loaded is worth another try");
+    let _ = repository.check();
+    assert!(repository.readiness().ready, "a model that may be missing must not hold readiness");
+    house.write("late/1/model.pt", "invalid");
+    assert!(repository.reload(&name("late")).is_err());
+    assert!(repository.readiness().ready, "a later arrival must not hold readiness");
+}
+
+#[test]
+fn a_reload_swaps_under_handles_and_the_last_one_unloads() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    let old = repository.resolve(&latest("m")).unwrap();
+    house.write("m/2/model.pt", "ok, too");
+    let status = repository.reload(&name("m")).unwrap();
+    let states: Vec<_> = status.versions.iter().map(|it| (it.version.0, it.state)).collect();
+    assert_eq!(states, [(1, VersionState::Draining), (2, VersionState::Ready)]);
+    assert_eq!(resolve(&repository, "m"), Ok(2));
+    assert_eq!(house.serving.live(), 2, "a held version must stay loaded");
+    let gone = ModelRef { version: VersionSelector::Specific(Version(1)), ..latest("m") };
+    assert_eq!(repository.resolve(&gone).unwrap_err().code, ErrorCode::VersionNotFound);
+    drop(old);
+    assert_eq!(repository.shutdown(Duration::from_secs(60)), 0);
+    assert_eq!(house.serving.live(), 0);
+    assert_eq!(repository.reload(&name("m")).unwrap_err().code(), ErrorCode::Draining);
+}
+
+#[test]
+fn a_reload_that_fails_leaves_what_serves() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    house.write("m/2/model.pt", "invalid");
+    let error = repository.reload(&name("m")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "model \"m\" could not be loaded: version 2: m/2/model.pt: invalid"
+    );
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    assert!(repository.readiness().ready, "an earlier good version keeps the model ready");
+    let status = repository.describe(&name("m")).unwrap();
+    assert_eq!(status.versions[1].state, VersionState::Failed);
+    // The same version, spoiled in place: it goes on as it was loaded.
+    fs::remove_dir_all(house.models().join("m/2")).unwrap();
+    house.write("m/1/model.pt", "invalid");
+    assert!(repository.reload(&name("m")).is_err());
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    let status = repository.describe(&name("m")).unwrap();
+    assert_eq!(status.versions[0].state, VersionState::Ready);
+    assert!(status.versions[0].reason.is_some(), "the failed attempt must be told");
+    assert_eq!(status.versions.len(), 1, "a failure that is over must not be told for ever");
+    fs::remove_dir_all(house.models().join("m")).unwrap();
+    assert!(repository.reload(&name("m")).is_err());
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+}
+
+#[test]
+fn one_transition_of_a_model_at_a_time() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    house.write("m/2/model.pt", "wait");
+    let (reached, at_gate) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
+    *house.serving.gate.lock().unwrap() = Some((reached, gate));
+    let other = repository.clone();
+    let reload = std::thread::spawn(move || other.reload(&name("m")).map(drop));
+    at_gate.recv().unwrap();
+    let status = repository.describe(&name("m")).unwrap();
+    assert_eq!(status.versions[1].state, VersionState::Loading);
+    assert_eq!(resolve(&repository, "m"), Ok(1), "the old version serves while the new one loads");
+    assert!(repository.readiness().ready, "a reload must not touch readiness");
+    assert_eq!(repository.reload(&name("m")).unwrap_err().code(), ErrorCode::Conflict);
+    open.send(()).unwrap();
+    reload.join().unwrap().unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(2));
+}
+
+#[test]
+fn an_unknown_name_leaves_no_trace() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    assert_eq!(repository.reload(&name("x")).unwrap_err().code(), ErrorCode::ModelNotFound);
+    assert!(repository.describe(&name("x")).is_none());
+    assert_eq!(resolve(&repository, "x"), Err(ErrorCode::ModelNotFound));
+}
+
+#[test]
+fn all_versions_are_served_when_asked_for() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/7/model.pt", "ok");
+    house.write("m/model.toml", &format!("versions = \"all\"\n{MANIFEST}"));
+    let repository = house.loaded();
+    assert_eq!(resolve(&repository, "m"), Ok(7));
+    let first = ModelRef { version: VersionSelector::Specific(Version(1)), ..latest("m") };
+    assert_eq!(repository.resolve(&first).unwrap().version(), Version(1));
+    assert_eq!(repository.resolve_default().unwrap().version(), Version(7));
+    house.write("m/model.toml", &format!("versions = [1, 9]\n{MANIFEST}"));
+    let error = repository.reload(&name("m")).unwrap_err().to_string();
+    assert!(error.ends_with("version 9 is asked for by model.toml and not there"), "{error}");
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+}
+
+#[test]
+fn a_sample_warms_up_and_a_wrong_one_is_told() {
+    let house = House::new(&[("m", "ok"), ("n", "ok")]);
+    house.write("m/sample.json", "1.5\n");
+    house.write("n/sample.json", "{}");
+    let repository = house.loaded();
+    assert_eq!(repository.resolve(&latest("m")).unwrap().sample(), Some("1.5\n"));
+    let seen = Arc::clone(&house.serving.seen.lock().unwrap()[0]);
+    assert_eq!(seen.rows().iter().max(), Some(&64), "the largest batch must be warmed up");
+    assert_eq!(reason(&repository, "n"), "version 1: n/sample.json: no number");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_read_is_told_and_not_remembered() {
+    let house = House::new(&[("m", "ok")]);
+    let file = house.models().join("m/1/model.pt");
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere", &file).unwrap();
+    let repository = house.loaded();
+    assert!(reason(&repository, "m").starts_with("version 1: the model file cannot be read: "));
+    assert_eq!(house.trial.loads(), 0);
+    assert!(!Path::exists(&house.root.path().join("state")), "nothing is there to remember");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "ok").unwrap();
+    repository.reload(&name("m")).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+}
+
+#[test]
+fn a_missing_models_folder_is_one_clear_error() {
+    let house = House::new(&[]);
+    let mut parts = house.parts();
+    parts.options.models = "does/not/exist".into();
+    let error = Repository::open(parts).unwrap_err().to_string();
+    assert!(error.starts_with("the models folder does/not/exist cannot be read: "), "{error}");
+}

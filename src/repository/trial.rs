@@ -1,0 +1,176 @@
+//! The trial of a file that nothing is known about, in the child process behind a loader.
+//!
+//! What comes out is a verdict and whether it is a fact of the file, which may be remembered, or of
+//! the circumstances.
+
+use super::layout::SAMPLE_FILE;
+use super::load::SampleDecoder;
+use super::manifest::Manifest;
+use super::store::Verdict;
+use crate::engine::probe::{self, Hints};
+use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader, Model};
+use crate::inference::{Batching, InferError, ModelName, ModelSpec, NamedTensor, TensorSpec};
+use crate::telemetry::TrialOutcome;
+use crate::tensor::Tensor;
+
+/// Ends that someone else brings to a process: the kernel short of memory, an operator, a limit on
+/// processor time.
+const ENDED_FROM_OUTSIDE: &[&str] = &["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU"];
+
+/// What is to be tried.
+pub(super) struct Subject<'a> {
+    pub(super) name: &'a ModelName,
+    pub(super) artifact: Artifact,
+    pub(super) options: LoadOptions,
+    /// SHA-256 of the model file.
+    pub(super) digest: &'a str,
+    /// Whether the server's configuration vouches for the file.
+    pub(super) trusted: bool,
+    pub(super) manifest: &'a Manifest,
+    /// The text of sample.json.
+    pub(super) sample: Option<&'a str>,
+    pub(super) max_batch_size: usize,
+}
+
+/// What a trial came to.
+pub(super) struct Trial {
+    pub(super) verdict: Verdict,
+    /// Whether another trial would come to the same.
+    pub(super) is_fact: bool,
+    pub(super) outcome: TrialOutcome,
+}
+
+impl Trial {
+    /// Tries a file. Blocks, at most for as long as the loader's own limits say.
+    pub(super) fn run(
+        loader: &dyn Loader,
+        decode_sample: &SampleDecoder,
+        subject: &Subject<'_>,
+    ) -> Self {
+        match attempt(loader, decode_sample, subject) {
+            Ok(verdict) => {
+                let outcome = match verdict {
+                    Verdict::Passed(_) => TrialOutcome::Passed,
+                    Verdict::Failed(_) => TrialOutcome::Failed,
+                };
+                Self { verdict, is_fact: true, outcome }
+            }
+            Err(error) => Self {
+                verdict: Verdict::Failed(error.to_string()),
+                is_fact: is_fact(&error),
+                outcome: outcome(error.fault),
+            },
+        }
+    }
+}
+
+/// Whether a fault is the file's own. Time and memory may have been short for reasons of the
+/// machine; a model that hangs therefore costs the time of a trial at each start.
+fn is_fact(error: &EngineError) -> bool {
+    match error.fault {
+        Fault::InvalidFile | Fault::Raised | Fault::Unsupported => true,
+        Fault::Died => !ENDED_FROM_OUTSIDE.iter().any(|signal| error.message.contains(signal)),
+        Fault::OutOfMemory | Fault::Device | Fault::TimedOut | Fault::Internal => false,
+    }
+}
+
+fn outcome(fault: Fault) -> TrialOutcome {
+    match fault {
+        Fault::Died => TrialOutcome::Crashed,
+        Fault::TimedOut => TrialOutcome::TimedOut,
+        Fault::InvalidFile
+        | Fault::Raised
+        | Fault::Unsupported
+        | Fault::OutOfMemory
+        | Fault::Device
+        | Fault::Internal => TrialOutcome::Failed,
+    }
+}
+
+fn attempt(
+    loader: &dyn Loader,
+    decode_sample: &SampleDecoder,
+    subject: &Subject<'_>,
+) -> Result<Verdict, EngineError> {
+    let model = loader.load(&subject.artifact, &subject.options)?;
+    // Before anything runs: the file alone says what it could do.
+    let concerns = probe::concerns(model.signature());
+    if !concerns.is_empty() && !subject.trusted {
+        return Ok(Verdict::Failed(refusal(subject, &concerns)));
+    }
+    let manifest = subject.manifest;
+    let declared = |specs: &[TensorSpec]| (!specs.is_empty()).then(|| specs.to_vec());
+    let inputs = declared(&manifest.inputs);
+    let sample = match subject.sample {
+        None => None,
+        Some(text) => {
+            let specs = probe::arguments(model.signature(), inputs.as_deref())?;
+            match sample(text, &specs, decode_sample) {
+                Ok(tensors) => Some(tensors),
+                Err(error) => {
+                    let reason = format!("{}/{SAMPLE_FILE}: {error}", subject.name);
+                    return Ok(Verdict::Failed(reason));
+                }
+            }
+        }
+    };
+    let hints = Hints {
+        inputs,
+        outputs: declared(&manifest.outputs),
+        sample,
+        max_batch_size: subject.max_batch_size,
+        batching_wanted: manifest.batching.enabled != Some(false),
+        ..Hints::default()
+    };
+    let model: &dyn Model = &*model;
+    probe::probe(model, &hints).map(Verdict::Passed)
+}
+
+fn refusal(subject: &Subject<'_>, concerns: &[&str]) -> String {
+    format!(
+        "the file uses {}, which can reach beyond the model's tensors; to serve it anyway, add \"{}@sha256:{}\" to trusted_models",
+        concerns.join(", "),
+        subject.name,
+        subject.digest
+    )
+}
+
+/// The tensors of a sample, one for each argument.
+fn sample(
+    text: &str,
+    specs: &[TensorSpec],
+    decode: &SampleDecoder,
+) -> Result<Vec<Option<Tensor>>, InferError> {
+    let spec = ModelSpec {
+        inputs: specs.to_vec(),
+        outputs: Vec::new(),
+        batching: Batching::Unprobed,
+        max_rows: usize::MAX,
+    };
+    let mut inputs: Vec<Option<Tensor>> = vec![None; specs.len()];
+    for NamedTensor { name, tensor } in decode(text.as_bytes(), &spec)? {
+        let place = specs.iter().position(|spec| spec.name == name);
+        let Some(place) = place else {
+            return Err(InferError::invalid_input(&*name, format!("there is no input {name:?}")));
+        };
+        inputs[place] = Some(tensor);
+    }
+    Ok(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_file_itself_did_is_a_fact() {
+        let check = |fault, message: &str| is_fact(&EngineError::new(fault, message));
+        assert!(check(Fault::InvalidFile, "no TorchScript"));
+        assert!(check(Fault::Died, "the process was ended by SIGSEGV"));
+        for signal in ["SIGKILL", "SIGXCPU"] {
+            assert!(!check(Fault::Died, &format!("the process was ended by {signal}")));
+        }
+        assert!(!check(Fault::TimedOut, "did not answer within 60 s"));
+        assert!(!check(Fault::OutOfMemory, "not enough memory"));
+    }
+}

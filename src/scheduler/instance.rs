@@ -1,0 +1,385 @@
+//! An instance: one thread that owns one engine, and what all instances of a version share.
+
+use super::batch;
+use super::queue::{Queue, Queued};
+use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
+use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, Output};
+use crate::inference::{ErrorCode, InferError, NamedTensor, Timings, ValidRequest};
+use crate::tensor::{Tensor, TensorError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Runs of one warm-up input at most: a model whose time never settles must not hold up the start.
+const MAX_WARMUP_RUNS: usize = 10;
+
+/// What the instances, the watchdog and the scheduler's handle all hold.
+pub(super) struct Shared {
+    pub(super) options: SchedulerOptions,
+    pub(super) queue: Queue,
+    job: Job,
+    instances: Mutex<Vec<Instance>>,
+    stuck: AtomicUsize,
+    failed: Mutex<Option<String>>,
+}
+
+/// A thread and the slot through which others see what it does.
+pub(super) struct Instance {
+    slot: Arc<Slot>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Slot {
+    running: Mutex<Option<Running>>,
+    /// Set by the watchdog: a successor has been started, so the thread ends after its run.
+    retired: AtomicBool,
+}
+
+/// A run under way. The permit lies here and not on the thread's stack, so that the watchdog can
+/// give back that of a stuck run.
+struct Running {
+    last_deadline: Instant,
+    _permit: Option<Permit>,
+}
+
+impl Instance {
+    /// Starts a thread; what comes from the receiver is whether it warmed up.
+    pub(super) fn spawn(
+        shared: &Arc<Shared>,
+    ) -> Result<mpsc::Receiver<Result<(), EngineError>>, EngineError> {
+        let (started, ready) = mpsc::channel();
+        let slot = Arc::<Slot>::default();
+        let thread = {
+            let (shared, slot) = (Arc::clone(shared), Arc::clone(&slot));
+            std::thread::Builder::new()
+                .name(shared.options.label.clone())
+                .spawn(move || {
+                    let run = AssertUnwindSafe(|| run_instance(&shared, &slot, &started));
+                    if catch_unwind(run).is_err() {
+                        shared.fail("an instance ended unexpectedly");
+                    }
+                })
+                .map_err(|error| {
+                    EngineError::new(Fault::Internal, format!("cannot start a thread: {error}"))
+                })?
+        };
+        shared.instances().push(Self { slot, thread });
+        shared.job.metrics.instances_changed(1);
+        Ok(ready)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(options: SchedulerOptions, queue: Queue, job: Job) -> Self {
+        Self {
+            options,
+            queue,
+            job,
+            instances: Mutex::default(),
+            stuck: AtomicUsize::new(0),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Nothing runs any more: whoever waits is told, and so is whoever comes.
+    pub(super) fn fail(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        tracing::error!(model = %self.options.label, reason, "The model has failed and serves nothing any more");
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.queue.fail(InferError::new(ErrorCode::ModelNotReady, "the model has failed"));
+    }
+
+    pub(super) fn status(&self) -> SchedulerStatus {
+        let instances = self.instances();
+        let running = instances.iter().filter(|instance| instance.slot.running().is_some()).count();
+        SchedulerStatus {
+            queued: self.queue.len(),
+            running,
+            instances: instances.len(),
+            failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    /// Replaces instances whose run is stuck at `now`; fails the version when there are too many.
+    pub(super) fn replace_stuck(self: &Arc<Self>, now: Instant) {
+        let stuck: Vec<Instance> = {
+            let mut instances = self.instances();
+            let grace = self.options.stuck_grace;
+            instances.extract_if(.., |instance| instance.slot.retire_if_stuck(now, grace)).collect()
+        };
+        for _ in stuck {
+            // The thread's handle is dropped: it cannot be ended, and nobody waits for it.
+            let so_far = self.stuck.fetch_add(1, Ordering::SeqCst) + 1;
+            self.job.metrics.run_stuck();
+            self.job.metrics.instances_changed(-1);
+            tracing::error!(
+                model = %self.options.label,
+                stuck_runs = so_far,
+                "A run went on past its deadline and is given up; a new instance takes its place"
+            );
+            if so_far > self.options.max_stuck {
+                self.fail(format!(
+                    "{so_far} runs are stuck, at most {} are replaced",
+                    self.options.max_stuck
+                ));
+                return;
+            }
+            if let Err(error) = Instance::spawn(self) {
+                self.fail(error.message);
+                return;
+            }
+        }
+    }
+
+    /// Waits for the threads to end; call it after the queue has been closed.
+    pub(super) fn join(&self) {
+        self.queue.wake_all();
+        let instances = std::mem::take(&mut *self.instances());
+        for instance in instances {
+            // A panic in there has been caught and reported by the thread itself.
+            drop(instance.thread.join());
+        }
+    }
+
+    fn instances(&self) -> MutexGuard<'_, Vec<Instance>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
+        catch_unwind(AssertUnwindSafe(|| self.job.model.instance()))
+            .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "making an engine panicked")))
+    }
+}
+
+impl Slot {
+    fn begin(&self, last_deadline: Instant, permit: Option<Permit>) {
+        *self.running() = Some(Running { last_deadline, _permit: permit });
+    }
+
+    fn end(&self) {
+        *self.running() = None;
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    fn retire_if_stuck(&self, now: Instant, grace: Duration) -> bool {
+        let mut running = self.running();
+        let stuck = running.as_ref().is_some_and(|running| now > running.last_deadline + grace);
+        if stuck {
+            *running = None;
+            self.retired.store(true, Ordering::SeqCst);
+        }
+        stuck
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), EngineError>>) {
+    let warmed =
+        shared.engine().and_then(|mut engine| warm_up(shared, &mut *engine).map(|()| engine));
+    let mut engine = match warmed {
+        Ok(engine) => engine,
+        Err(error) => {
+            // At the start somebody listens and gives up; a successor of a stuck run has nobody.
+            if let Err(mpsc::SendError(Err(error))) = started.send(Err(error)) {
+                shared.fail(error.message);
+            }
+            return;
+        }
+    };
+    drop(started.send(Ok(())));
+    while shared.queue.wait(|| slot.is_retired()) {
+        let permit = shared.job.permits.as_ref().map(PermitSource::acquire);
+        // Taken only now: while this thread waited for its turn, more may have come.
+        let batch = shared.queue.take(Instant::now());
+        let Some(last_deadline) =
+            batch.iter().map(|queued| queued.request.context().deadline).max()
+        else {
+            continue;
+        };
+        slot.begin(last_deadline, permit);
+        let health = run_batch(shared, &mut *engine, batch);
+        slot.end();
+        match health {
+            Health::Good => {}
+            Health::Rebuild => match shared.engine() {
+                Ok(fresh) => {
+                    engine = fresh;
+                    shared.job.metrics.instance_restarted();
+                }
+                Err(error) => return shared.fail(error.message),
+            },
+            Health::Lost(reason) => return shared.fail(reason),
+        }
+    }
+}
+
+/// Runs each warm-up input until two runs in a row take about the same time: the library compiles
+/// and specializes during the first ones.
+fn warm_up(shared: &Shared, engine: &mut dyn Engine) -> Result<(), EngineError> {
+    for inputs in &shared.job.warmup {
+        let mut before: Option<Duration> = None;
+        for _ in 0..MAX_WARMUP_RUNS {
+            let _permit = shared.job.permits.as_ref().map(PermitSource::acquire);
+            let started = Instant::now();
+            run(engine, inputs.clone())?;
+            let took = started.elapsed();
+            if before.is_some_and(|before| before.abs_diff(took) <= before.min(took) / 4) {
+                break;
+            }
+            before = Some(took);
+        }
+    }
+    Ok(())
+}
+
+/// What is left of an engine after a run.
+enum Health {
+    Good,
+    /// The run panicked: the engine's state is not to be trusted.
+    Rebuild,
+    /// No engine of this process can run the model any more.
+    Lost(String),
+}
+
+fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
+    let taken_at = Instant::now();
+    let requests: Vec<&ValidRequest> = batch.iter().map(|queued| &queued.request).collect();
+    let n_rows = requests.iter().map(|request| request.n_rows()).sum();
+    let outcome = batch::concat(&requests, |bytes| engine.buffer(bytes))
+        .map_err(|error: TensorError| EngineError::new(Fault::Internal, error.to_string()));
+    let input = taken_at.elapsed();
+    shared.job.metrics.observe_batch(n_rows);
+    let outcome = outcome.and_then(|inputs| run(engine, inputs)).and_then(|outcome| {
+        check(shared, &outcome.outputs, (batch.len() > 1).then_some(n_rows)).map(|()| outcome)
+    });
+    match outcome {
+        Ok(outcome) => {
+            answer(shared, batch, outcome, (taken_at, input));
+            Health::Good
+        }
+        // One request's input may be what the model refuses, or the batch may be what does not
+        // fit: alone, each gets the answer that it would have got without the others.
+        Err(error)
+            if batch.len() > 1 && matches!(error.fault, Fault::Raised | Fault::OutOfMemory) =>
+        {
+            for queued in batch {
+                match run_batch(shared, engine, vec![queued]) {
+                    Health::Good => {}
+                    // Those behind it are answered by their replies' drop: the engine is gone.
+                    lost => return lost,
+                }
+            }
+            Health::Good
+        }
+        Err(error) => {
+            refuse(shared, batch, &error);
+            match error.fault {
+                Fault::Device => Health::Lost(error.message),
+                Fault::Internal | Fault::Died | Fault::TimedOut => Health::Rebuild,
+                _ => Health::Good,
+            }
+        }
+    }
+}
+
+/// Runs the engine; a panic in it becomes an error.
+fn run(engine: &mut dyn Engine, inputs: Vec<Option<Tensor>>) -> Result<Outcome, EngineError> {
+    catch_unwind(AssertUnwindSafe(|| engine.run(Batch { inputs })))
+        .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
+}
+
+/// Whether the outputs are those of the specification and, for a batch, can be cut apart.
+fn check(
+    shared: &Shared,
+    outputs: &[Output],
+    batch_rows: Option<usize>,
+) -> Result<(), EngineError> {
+    let expected = shared.job.spec.outputs.len();
+    // A model that no probe could run has no known outputs; it gives what it gives.
+    if expected != 0 && outputs.len() != expected {
+        let message = format!("the model returned {} outputs, expected {expected}", outputs.len());
+        return Err(EngineError::new(Fault::Raised, message));
+    }
+    if batch_rows.is_some_and(|n_rows| !batch::has_rows(outputs, n_rows)) {
+        return Err(EngineError::new(
+            Fault::Raised,
+            "an output has no row for each row of the batch",
+        ));
+    }
+    Ok(())
+}
+
+fn answer(
+    shared: &Shared,
+    batch: Vec<Queued>,
+    outcome: Outcome,
+    (taken_at, input): (Instant, Duration),
+) {
+    let ran_at = Instant::now();
+    let parts = if batch.len() == 1 {
+        vec![outcome.outputs.iter().map(|output| output.tensor.clone()).collect()]
+    } else {
+        batch::split(&outcome.outputs, batch.iter().map(|queued| queued.request.n_rows()))
+    };
+    let names = names(shared, &outcome.outputs);
+    let phases = outcome.phases;
+    let output = phases.output + ran_at.elapsed();
+    for (queued, tensors) in batch.into_iter().zip(parts) {
+        let named =
+            |(name, tensor): (&Arc<str>, Tensor)| NamedTensor { name: Arc::clone(name), tensor };
+        let outputs = names.iter().zip(tensors).map(named).collect();
+        let queue = taken_at.saturating_duration_since(queued.enqueued_at);
+        let timings =
+            Timings { queue, input: input + phases.input, compute: phases.compute, output };
+        queued.reply.send(Ok(Answer { outputs, timings }));
+    }
+}
+
+fn names(shared: &Shared, outputs: &[Output]) -> Vec<Arc<str>> {
+    let known = &shared.job.spec.outputs;
+    if known.len() == outputs.len() {
+        return known.iter().map(|output| Arc::clone(&output.name)).collect();
+    }
+    let name = |(position, output): (usize, &Output)| match &output.name {
+        Some(name) => Arc::clone(name),
+        None if outputs.len() == 1 => "output".into(),
+        None => format!("output_{position}").into(),
+    };
+    outputs.iter().enumerate().map(name).collect()
+}
+
+fn refuse(shared: &Shared, batch: Vec<Queued>, error: &EngineError) {
+    // The engine's text may hold parts of the model's source: it goes to the log, not to clients.
+    let text = match error.fault {
+        Fault::Raised => "the model raised an error on this input",
+        Fault::OutOfMemory => "there is not enough memory to run the model on this input",
+        Fault::Unsupported => "the model cannot be run with this input",
+        _ => "the model could not be run",
+    };
+    for queued in batch {
+        let refusal = InferError::new(error.code(), text);
+        let refusal = match error.fault {
+            Fault::OutOfMemory => refusal.with_retry_after(Duration::from_secs(1)),
+            _ => refusal,
+        };
+        queued.span.in_scope(|| {
+            tracing::warn!(
+                model = %shared.options.label,
+                request_id = %queued.request.context().request_id,
+                reason = error.message,
+                "A run failed"
+            );
+        });
+        queued.reply.send(Err(refusal));
+    }
+}

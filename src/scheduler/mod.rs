@@ -1,0 +1,172 @@
+//! From checked requests to answers: a bounded queue, batches, and the threads that run them.
+//!
+//! One [`Scheduler`] for each loaded version. Tasks of the async runtime submit; plain threads, one
+//! an instance, take what is queued, run it and answer. Nothing here knows a wire format or a
+//! repository.
+
+mod batch;
+mod instance;
+mod permits;
+mod policy;
+mod queue;
+mod watchdog;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use permits::{Permit, PermitSource, Permits};
+pub use policy::BatchLimits;
+
+use crate::engine::{EngineError, Fault, Model};
+use crate::inference::{
+    ErrorCode, InferError, ModelSpec, NamedTensor, Timings, ValidRequest, reply,
+};
+use crate::telemetry::ModelMetrics;
+use crate::tensor::Tensor;
+use instance::{Instance, Shared};
+use queue::{Queue, Queued};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::Span;
+
+/// How one version is to be scheduled.
+#[derive(Debug, Clone)]
+pub struct SchedulerOptions {
+    /// `model/version`, for thread names and log lines.
+    pub label: String,
+    /// Requests that may wait; more are refused.
+    pub queue_capacity: usize,
+    /// How requests share runs.
+    pub batch: BatchLimits,
+    /// Threads that run the model, each with an engine of its own.
+    pub instances: usize,
+    /// How long past its last deadline a run may go on before it counts as stuck.
+    pub stuck_grace: Duration,
+    /// Stuck runs that are replaced; one more and the version fails.
+    pub max_stuck: usize,
+}
+
+/// What a version needs to be scheduled.
+#[derive(Clone)]
+pub struct Job {
+    /// The loaded model.
+    pub model: Arc<dyn Model>,
+    /// What it takes and gives.
+    pub spec: Arc<ModelSpec>,
+    /// Leave to compute on the processor; `None` for a model on another device.
+    pub permits: Option<PermitSource>,
+    /// Where runs are counted.
+    pub metrics: Arc<ModelMetrics>,
+    /// Inputs of the shapes to be expected, run by each instance before it counts as ready.
+    pub warmup: Vec<Vec<Option<Tensor>>>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+/// The outputs of one request.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Outputs in the order in which the model returns them.
+    pub outputs: Vec<NamedTensor>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// What a scheduler is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerStatus {
+    /// Requests that wait.
+    pub queued: usize,
+    /// Instances that are running a batch.
+    pub running: usize,
+    /// Instances, idle ones included, stuck ones not.
+    pub instances: usize,
+    /// Why nothing runs any more, if so.
+    pub failed: Option<String>,
+}
+
+/// Schedules one loaded version. Dropping it answers what waits and joins its threads, so drop it
+/// where blocking is allowed.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    watchdog: watchdog::Watchdog,
+}
+
+impl Scheduler {
+    /// Starts the instances and returns when all have warmed up. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// An engine cannot be made, or the model raises on its warm-up.
+    pub fn start(options: SchedulerOptions, job: Job) -> Result<Self, EngineError> {
+        let instances = options.instances.max(1);
+        let queue = Queue::new(options.queue_capacity, options.batch, Arc::clone(&job.metrics));
+        let shared = Arc::new(Shared::new(options, queue, job));
+        // Started before the instances: from here on, an early return stops and joins what runs.
+        let watchdog = watchdog::Watchdog::spawn(&shared)?;
+        let scheduler = Self { shared, watchdog };
+        let started: Vec<_> = (0..instances)
+            .map(|_| Instance::spawn(&scheduler.shared))
+            .collect::<Result<_, EngineError>>()?;
+        for ready in started {
+            // A thread that ends without a word has panicked.
+            ready.recv().unwrap_or_else(|_| {
+                Err(EngineError::new(Fault::Internal, "an instance ended while it started"))
+            })?;
+        }
+        Ok(scheduler)
+    }
+
+    /// Queues a request and waits for its answer, at most until its deadline. Dropping the future
+    /// withdraws the request.
+    ///
+    /// # Errors
+    ///
+    /// `queue_full`, `deadline_exceeded`, what the engine reports, or why the version is closed.
+    pub async fn submit(&self, request: ValidRequest) -> Result<Answer, InferError> {
+        let deadline = request.context().deadline;
+        let (reply, pending) = reply();
+        let enqueued_at = Instant::now();
+        self.shared.queue.push(Queued { request, reply, enqueued_at, span: Span::current() })?;
+        tokio::time::timeout_at(deadline.into(), pending)
+            .await
+            .unwrap_or_else(|_| Err(deadline_exceeded("before the model answered")))
+    }
+
+    /// Takes nothing in any more; what was taken in is still run.
+    pub fn close(&self, reason: InferError) {
+        self.shared.queue.close(reason);
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> SchedulerStatus {
+        self.shared.status()
+    }
+}
+
+impl std::fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Scheduler").field(&self.status()).finish()
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.shared.queue.fail(InferError::new(ErrorCode::ModelNotReady, "the model was unloaded"));
+        // First the watchdog, so that no instance is replaced while all are told to leave.
+        self.watchdog.stop();
+        self.shared.join();
+    }
+}
+
+/// The one text for a request that is late, wherever that is noticed.
+fn deadline_exceeded(place: &str) -> InferError {
+    InferError::new(ErrorCode::DeadlineExceeded, format!("the deadline passed {place}"))
+}

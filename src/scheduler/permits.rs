@@ -1,0 +1,154 @@
+//! How many models may compute on the processor at once.
+//!
+//! Each run of a model on the CPU holds a permit, and there are as many as the container has cores:
+//! more threads than cores slow each other down far more than they share. Models that wait are
+//! served in turn, so that a busy one cannot starve its neighbours.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug)]
+struct Turn {
+    model: usize,
+    tickets: VecDeque<Arc<Ticket>>,
+}
+
+#[derive(Debug, Default)]
+struct Ticket {
+    granted: Mutex<bool>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    next_model: usize,
+    /// Models that wait, the next to be served in front.
+    turns: VecDeque<Turn>,
+}
+
+/// A fixed number of permits, shared by all models on the CPU.
+#[derive(Debug, Clone)]
+pub struct Permits(Arc<Mutex<State>>);
+
+/// One model's access to the permits.
+#[derive(Debug, Clone)]
+pub struct PermitSource {
+    permits: Permits,
+    model: usize,
+}
+
+/// Leave to compute; given back on drop.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit(Permits);
+
+impl Permits {
+    /// `n` permits; at least one, or nothing would ever run.
+    #[must_use]
+    pub fn new(n: usize) -> Self {
+        Self(Arc::new(Mutex::new(State { free: n.max(1), next_model: 0, turns: VecDeque::new() })))
+    }
+
+    /// Registers a model.
+    #[must_use]
+    pub fn source(&self) -> PermitSource {
+        let mut state = self.lock();
+        state.next_model += 1;
+        PermitSource { permits: self.clone(), model: state.next_model }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self) {
+        let mut state = self.lock();
+        let Some(mut turn) = state.turns.pop_front() else {
+            state.free += 1;
+            return;
+        };
+        // The permit passes straight to the next in turn: `free` stays as it is, so that nobody
+        // who comes by in between can take it.
+        let ticket = turn.tickets.pop_front();
+        if !turn.tickets.is_empty() {
+            state.turns.push_back(turn);
+        }
+        drop(state);
+        if let Some(ticket) = ticket {
+            *ticket.granted.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            ticket.changed.notify_one();
+        }
+    }
+}
+
+impl PermitSource {
+    /// Blocks until it is this model's turn.
+    pub fn acquire(&self) -> Permit {
+        let ticket = {
+            let mut state = self.permits.lock();
+            if state.free > 0 {
+                state.free -= 1;
+                return Permit(self.permits.clone());
+            }
+            let ticket = Arc::<Ticket>::default();
+            match state.turns.iter_mut().find(|turn| turn.model == self.model) {
+                Some(turn) => turn.tickets.push_back(Arc::clone(&ticket)),
+                None => {
+                    let tickets = VecDeque::from([Arc::clone(&ticket)]);
+                    state.turns.push_back(Turn { model: self.model, tickets });
+                }
+            }
+            ticket
+        };
+        let mut granted = ticket.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*granted {
+            granted = ticket.changed.wait(granted).unwrap_or_else(PoisonError::into_inner);
+        }
+        Permit(self.permits.clone())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn waiting_models_take_turns() {
+        let permits = Permits::new(1);
+        let (busy, quiet) = (permits.source(), permits.source());
+        let held = busy.acquire();
+        let (order, served) = mpsc::channel();
+        let wait = |source: &PermitSource, name: &'static str, already: usize| {
+            let (source, order) = (source.clone(), order.clone());
+            let thread = std::thread::spawn(move || {
+                let permit = source.acquire();
+                order.send(name).unwrap();
+                drop(permit);
+            });
+            while permits.lock().turns.iter().map(|turn| turn.tickets.len()).sum::<usize>()
+                <= already
+            {
+                std::thread::yield_now();
+            }
+            thread
+        };
+        let threads = [wait(&busy, "busy", 0), wait(&busy, "busy", 1), wait(&quiet, "quiet", 2)];
+        drop(held);
+        let order: Vec<_> = served.iter().take(3).collect();
+        assert_eq!(
+            order,
+            ["busy", "quiet", "busy"],
+            "a model must not be served twice while another waits"
+        );
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(permits.lock().free, 1);
+    }
+}

@@ -1,0 +1,295 @@
+//! The bounded queue between the tasks that submit and the threads that run.
+//!
+//! A std mutex, since nothing is awaited while it is held; a condition variable, since the takers
+//! are plain threads. What is late or no longer wanted is dropped here, before it costs a run.
+
+use super::Answer;
+use super::batch;
+use super::policy::{self, BatchLimits, Decision, Waiting};
+use crate::inference::{ErrorCode, InferError, Reply, ValidRequest};
+use crate::telemetry::ModelMetrics;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::Span;
+
+/// A request that waits for an instance.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) request: ValidRequest,
+    pub(super) reply: Reply<Answer>,
+    pub(super) enqueued_at: Instant,
+    /// Entered again by the thread that runs it, so that its log lines belong to the request.
+    pub(super) span: Span,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Queued>,
+    /// Set once: why nothing is taken in any more.
+    closed: Option<InferError>,
+    /// Threads that sleep on `changed`.
+    sleepers: usize,
+}
+
+/// First in, first out, as far as requests that share a run allow.
+#[derive(Debug)]
+pub(super) struct Queue {
+    metrics: Arc<ModelMetrics>,
+    state: Mutex<State>,
+    changed: Condvar,
+    capacity: usize,
+    limits: BatchLimits,
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize, limits: BatchLimits, metrics: Arc<ModelMetrics>) -> Self {
+        metrics.set_queue_capacity(capacity);
+        Self { metrics, state: Mutex::default(), changed: Condvar::new(), capacity, limits }
+    }
+
+    /// Takes a request in, or says why not.
+    pub(super) fn push(&self, queued: Queued) -> Result<(), InferError> {
+        let mut state = self.lock();
+        if let Some(reason) = &state.closed {
+            return Err(reason.clone());
+        }
+        if state.waiting.len() >= self.capacity {
+            let now = queued.enqueued_at;
+            let all = std::mem::take(&mut state.waiting);
+            let (late, wanted) =
+                all.into_iter().partition::<VecDeque<_>, _>(|queued| is_unwanted(queued, now));
+            state.waiting = wanted;
+            self.refuse_late(late);
+        }
+        if state.waiting.len() >= self.capacity {
+            let message = format!("the model's queue is full ({} requests)", self.capacity);
+            let error = InferError::new(ErrorCode::QueueFull, message);
+            return Err(error.with_retry_after(Duration::from_secs(1)));
+        }
+        state.waiting.push_back(queued);
+        self.metrics.queue_changed(1);
+        if state.sleepers > 0 {
+            self.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Blocks until there is something to run. `false` once the queue is closed and empty, or
+    /// `retired` says that the calling thread is no longer wanted.
+    pub(super) fn wait(&self, retired: impl Fn() -> bool) -> bool {
+        let mut state = self.lock();
+        loop {
+            if retired() {
+                return false;
+            }
+            let now = Instant::now();
+            while state.waiting.front().is_some_and(|queued| is_unwanted(queued, now)) {
+                self.refuse_late(state.waiting.pop_front());
+            }
+            match policy::decide(self.waiting(&state), self.limits, now) {
+                Decision::Dispatch(_) => return true,
+                Decision::Idle if state.closed.is_some() => return false,
+                Decision::Idle => state = self.sleep(state, None),
+                Decision::WaitUntil(then) => state = self.sleep(state, Some(then - now)),
+            }
+        }
+    }
+
+    /// The oldest request and those that may run with it. Empty when others were faster.
+    pub(super) fn take(&self, now: Instant) -> Vec<Queued> {
+        let mut state = self.lock();
+        let mut batch: Vec<Queued> = Vec::new();
+        let mut rows = 0;
+        let mut position = 0;
+        while let Some(candidate) = state.waiting.get(position) {
+            if is_unwanted(candidate, now) {
+                self.refuse_late(state.waiting.remove(position));
+                continue;
+            }
+            let n_rows = candidate.request.n_rows();
+            if let Some(first) = batch.first() {
+                if rows + n_rows > self.limits.max_batch_size {
+                    break;
+                }
+                if !batch::compatible(&first.request, &candidate.request) {
+                    position += 1;
+                    continue;
+                }
+            }
+            rows += n_rows;
+            batch.extend(state.waiting.remove(position));
+        }
+        self.left(batch.len());
+        // What does not fit this run may be run by a thread that sleeps.
+        if !state.waiting.is_empty() && state.sleepers > 0 {
+            self.changed.notify_one();
+        }
+        batch
+    }
+
+    /// Takes nothing in any more; what waits is still run.
+    pub(super) fn close(&self, reason: InferError) {
+        self.lock().closed.get_or_insert(reason);
+        self.changed.notify_all();
+    }
+
+    /// Takes nothing in any more and answers what waits with `reason`.
+    pub(super) fn fail(&self, reason: InferError) {
+        let waiting = {
+            let mut state = self.lock();
+            state.closed = Some(reason.clone());
+            std::mem::take(&mut state.waiting)
+        };
+        self.changed.notify_all();
+        self.left(waiting.len());
+        for queued in waiting {
+            queued.reply.send(Err(reason.clone()));
+        }
+    }
+
+    /// Wakes every sleeper, so that retired threads notice.
+    pub(super) fn wake_all(&self) {
+        // Taken and released, so that no thread is between its last look and its sleep.
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// Answers those whose time is over; for those that nobody waits for, nobody hears it.
+    fn refuse_late(&self, late: impl IntoIterator<Item = Queued>) {
+        for queued in late {
+            self.left(1);
+            queued.reply.send(Err(super::deadline_exceeded("in the queue")));
+        }
+    }
+
+    fn left(&self, n_requests: usize) {
+        self.metrics.queue_changed(-i64::try_from(n_requests).unwrap_or(i64::MAX));
+    }
+
+    fn waiting(&self, state: &State) -> Option<Waiting> {
+        let first = state.waiting.front()?;
+        // Counting companions is only worth it when the answer can delay a run.
+        let rows = if self.limits.max_queue_delay.is_zero() {
+            first.request.n_rows()
+        } else {
+            let fits = |queued: &&Queued| batch::compatible(&first.request, &queued.request);
+            state.waiting.iter().filter(fits).map(|queued| queued.request.n_rows()).sum()
+        };
+        Some(Waiting { rows, oldest: first.enqueued_at, closing: state.closed.is_some() })
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        at_most: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.sleepers += 1;
+        let mut state = match at_most {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(duration) => {
+                self.changed.wait_timeout(state, duration).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.sleepers -= 1;
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under this lock but allocation, so the state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody waits for it any more, or its deadline has passed.
+fn is_unwanted(queued: &Queued, now: Instant) -> bool {
+    queued.reply.is_abandoned() || queued.request.context().deadline <= now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::{Pending, reply};
+    use crate::scheduler::testing::{metrics, request, request_until};
+
+    const LIMITS: BatchLimits = BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO };
+
+    fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
+        let (reply, pending) = reply();
+        let queued = Queued { request, reply, enqueued_at: Instant::now(), span: Span::none() };
+        (queued, pending)
+    }
+
+    fn rows(batch: &[Queued]) -> Vec<usize> {
+        batch.iter().map(|queued| queued.request.n_rows()).collect()
+    }
+
+    #[test]
+    fn a_batch_is_what_fits_and_the_rest_keeps_its_place() {
+        let queue = Queue::new(16, LIMITS, metrics());
+        let mut pending = Vec::new();
+        for (rows, k) in [(2, None), (1, Some(7)), (1, None), (2, None), (1, None)] {
+            let (queued, wait) = queued(request(&vec![0.0; rows], k));
+            pending.push(wait);
+            queue.push(queued).unwrap();
+        }
+        let now = Instant::now();
+        assert_eq!(
+            rows(&queue.take(now)),
+            [2, 1],
+            "one of another kind is passed over, one too large ends it"
+        );
+        assert_eq!(rows(&queue.take(now)), [1], "the one of another kind is now the oldest");
+        assert_eq!(rows(&queue.take(now)), [2, 1]);
+        assert!(queue.take(now).is_empty());
+    }
+
+    #[test]
+    fn late_and_unwanted_requests_make_room() {
+        let queue = Queue::new(2, LIMITS, metrics());
+        let (late, late_pending) = queued(request_until(&[1.0], Instant::now()));
+        let (unwanted, gone) = queued(request(&[2.0], None));
+        drop(gone);
+        queue.push(late).unwrap();
+        queue.push(unwanted).unwrap();
+        let (wanted, _pending) = queued(request(&[3.0], None));
+        queue.push(wanted).expect("a queue of requests that nobody wants must not be full");
+        assert_eq!(queue.len(), 1);
+        let answer = futures_now(late_pending);
+        assert_eq!(answer.unwrap_err().code, ErrorCode::DeadlineExceeded);
+    }
+
+    #[test]
+    fn a_full_queue_says_so() {
+        let queue = Queue::new(1, LIMITS, metrics());
+        let (first, _first) = queued(request(&[1.0], None));
+        let (second, _second) = queued(request(&[1.0], None));
+        queue.push(first).unwrap();
+        let error = queue.push(second).unwrap_err();
+        assert_eq!(
+            (error.code, error.retry_after),
+            (ErrorCode::QueueFull, Some(Duration::from_secs(1)))
+        );
+    }
+
+    #[test]
+    fn a_closed_queue_is_emptied_before_its_threads_leave() {
+        let queue = Queue::new(4, LIMITS, metrics());
+        let (first, _pending) = queued(request(&[1.0], None));
+        queue.push(first).unwrap();
+        queue.close(InferError::new(ErrorCode::Draining, "draining"));
+        assert!(queue.wait(|| false), "what waits must still be run");
+        assert_eq!(queue.take(Instant::now()).len(), 1);
+        assert!(!queue.wait(|| false));
+        let (second, _pending) = queued(request(&[1.0], None));
+        assert_eq!(queue.push(second).unwrap_err().code, ErrorCode::Draining);
+    }
+
+    fn futures_now<T>(pending: Pending<T>) -> Result<T, InferError> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pending)
+    }
+}

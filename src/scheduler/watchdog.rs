@@ -1,0 +1,47 @@
+//! Looks for runs that go on long after everybody has stopped waiting for them.
+//!
+//! A thread of its own and not a timer of the async runtime: it must work when that is busy, and a
+//! stuck run whose client has hung up has no task left that could notice.
+
+use super::instance::Shared;
+use crate::engine::{EngineError, Fault};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often it looks, whatever the grace: often enough for short ones, rare enough to cost nothing.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+pub(super) struct Watchdog {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    pub(super) fn spawn(shared: &Arc<Shared>) -> Result<Self, EngineError> {
+        let (stop, stopped) = mpsc::channel();
+        let period = (shared.options.stuck_grace / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
+        // Weak, so that the watched can go while the watcher sleeps.
+        let shared: Weak<Shared> = Arc::downgrade(shared);
+        let watch = move || {
+            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+                let Some(shared) = shared.upgrade() else { return };
+                shared.replace_stuck(Instant::now());
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map_err(
+            |error| EngineError::new(Fault::Internal, format!("cannot start a thread: {error}")),
+        )?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Ends it and waits for that.
+    pub(super) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing of its own that could panic; a panic would have been printed.
+            drop(thread.join());
+        }
+    }
+}

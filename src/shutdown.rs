@@ -1,0 +1,252 @@
+//! The way down: signals in, phases out. Listeners and readiness follow the phase; what happens
+//! after the drain (unload, exit) is `app`'s.
+
+use std::future::{Future, pending};
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use crate::http::listener::{DrainSignal, Phase};
+
+/// What a listener needs to end once it was told to abort. It drops its connections at once, so
+/// this is only a net.
+const ABORT_GRACE: Duration = Duration::from_secs(1);
+
+/// A request to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM: load balancers still send requests, so go on serving for a while.
+    Terminate,
+    /// SIGINT: somebody waits at a terminal.
+    Interrupt,
+}
+
+/// How long the steps of the way down may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long to go on serving with readiness off (5 s). It must outlast the load balancer's
+    /// health check interval.
+    pub lame_duck: Duration,
+    /// How long requests in progress may take after the listeners have closed (20 s).
+    pub drain: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lame_duck: Duration::from_secs(5), drain: Duration::from_secs(20) }
+    }
+}
+
+/// How the way down ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything in progress was finished.
+    Drained,
+    /// The drain deadline passed; what was left was dropped.
+    DeadlinePassed,
+    /// A second signal came; what was left was dropped.
+    Forced,
+}
+
+/// How the way down ended, with what the drained future returned; nothing, if it did not end even
+/// when everything was aborted.
+#[derive(Debug)]
+pub struct Ending<T> {
+    pub outcome: Outcome,
+    pub drained: Option<T>,
+}
+
+/// Owns the phase. Everybody else only reads it.
+#[derive(Debug, Default)]
+pub struct Shutdown {
+    phase: watch::Sender<Phase>,
+}
+
+impl Shutdown {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The phase, for listeners.
+    pub fn phases(&self) -> DrainSignal {
+        self.phase.subscribe()
+    }
+
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Whether readiness must be off.
+    pub fn is_draining(&self) -> bool {
+        self.phase() > Phase::Serving
+    }
+
+    /// Waits for a signal, then leads through the phases. `drained` resolves when all listeners
+    /// have ended; it must make progress by itself (spawned tasks), since it is polled only after
+    /// they were told to close.
+    pub async fn run<T>(
+        &self,
+        signals: &mut mpsc::Receiver<Signal>,
+        options: Options,
+        drained: impl Future<Output = T>,
+    ) -> Ending<T> {
+        let mut drained = pin!(drained);
+        let first = next_signal(signals).await;
+        let outcome = tokio::select! {
+            biased;
+            drained = self.lead_down(first, options, drained.as_mut()) => match drained {
+                Some(drained) => {
+                    return Ending {
+                        outcome: Outcome::Drained,
+                        drained: Some(drained),
+                    };
+                }
+                None => Outcome::DeadlinePassed,
+            },
+            second = next_signal(signals) => {
+                info!(signal = ?second, "second signal, dropping what is in progress");
+                Outcome::Forced
+            }
+        };
+        self.enter(Phase::Aborting);
+        let drained = timeout(ABORT_GRACE, drained).await.ok();
+        Ending { outcome, drained }
+    }
+
+    /// None when the drain deadline passed.
+    async fn lead_down<T>(
+        &self,
+        signal: Signal,
+        options: Options,
+        drained: impl Future<Output = T>,
+    ) -> Option<T> {
+        if signal == Signal::Terminate && !options.lame_duck.is_zero() {
+            self.enter(Phase::LameDuck);
+            sleep(options.lame_duck).await;
+        }
+        self.enter(Phase::Closing);
+        timeout(options.drain, drained).await.ok()
+    }
+
+    fn enter(&self, phase: Phase) {
+        info!(?phase, "shutting down");
+        self.phase.send_replace(phase);
+    }
+}
+
+/// When nobody can send signals any more, none come.
+async fn next_signal(signals: &mut mpsc::Receiver<Signal>) -> Signal {
+    match signals.recv().await {
+        Some(signal) => signal,
+        None => pending().await,
+    }
+}
+
+/// The process's SIGTERM and SIGINT. More than two unread ones are dropped: two already mean now.
+pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            let signal = tokio::select! {
+                Some(()) = terminate.recv() => Signal::Terminate,
+                Some(()) = interrupt.recv() => Signal::Interrupt,
+                else => return,
+            };
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(signal) {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Rig {
+        shutdown: Arc<Shutdown>,
+        signals: mpsc::Sender<Signal>,
+        drained: oneshot::Sender<&'static str>,
+        ending: tokio::task::JoinHandle<Ending<&'static str>>,
+        phases: DrainSignal,
+    }
+
+    fn start() -> Rig {
+        let shutdown = Arc::new(Shutdown::new());
+        let (signals, mut receiver) = mpsc::channel(2);
+        let (drained, drained_rx) = oneshot::channel();
+        let phases = shutdown.phases();
+        let running = Arc::clone(&shutdown);
+        let ending = tokio::spawn(async move {
+            let drained = async { drained_rx.await.expect("the test holds the sender") };
+            running.run(&mut receiver, Options::default(), drained).await
+        });
+        Rig { shutdown, signals, drained, ending, phases }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sigterm_goes_through_the_lame_duck() {
+        let mut rig = start();
+        assert!(!rig.shutdown.is_draining(), "must be ready before any signal");
+        let begun = Instant::now();
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.phases.wait_for(|phase| *phase == Phase::LameDuck).await.expect("alive");
+        assert!(rig.shutdown.is_draining(), "must not be ready in the lame duck");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        rig.phases.wait_for(|phase| *phase == Phase::Closing).await.expect("alive");
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+        rig.drained.send("report").expect("the runner waits for it");
+        let ending = rig.ending.await.expect("no panic");
+        assert_eq!((ending.outcome, ending.drained), (Outcome::Drained, Some("report")));
+        assert_eq!(begun.elapsed(), Duration::from_secs(5), "must not wait out the drain");
+        assert_eq!(rig.shutdown.phase(), Phase::Closing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sigint_skips_the_lame_duck_and_the_drain_has_a_deadline() {
+        let mut rig = start();
+        let begun = Instant::now();
+        rig.signals.send(Signal::Interrupt).await.expect("the runner listens");
+        rig.phases.changed().await.expect("alive");
+        assert_eq!(*rig.phases.borrow_and_update(), Phase::Closing);
+        rig.phases.changed().await.expect("alive");
+        assert_eq!(*rig.phases.borrow_and_update(), Phase::Aborting);
+        assert_eq!(begun.elapsed(), Duration::from_secs(20));
+        let ending = rig.ending.await.expect("no panic");
+        assert_eq!((ending.outcome, ending.drained), (Outcome::DeadlinePassed, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_ends_at_once() {
+        let mut rig = start();
+        let begun = Instant::now();
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.signals.send(Signal::Terminate).await.expect("the runner listens");
+        rig.phases.wait_for(|phase| *phase == Phase::Aborting).await.expect("alive");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        rig.drained.send("report").expect("aborted listeners still report");
+        let ending = rig.ending.await.expect("no panic");
+        assert_eq!((ending.outcome, ending.drained), (Outcome::Forced, Some("report")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_signals_nothing_ends() {
+        let rig = start();
+        drop(rig.signals);
+        let outcome = timeout(Duration::from_secs(3600), rig.ending).await;
+        assert!(outcome.is_err(), "a closed signal channel must not end the program");
+    }
+}

@@ -1,0 +1,108 @@
+//! The one table of every metric: the doc comment of a family is its help text.
+//!
+//! `docs/metrics.md` repeats this table; a test compares the two and what is really exported.
+
+use super::exposition::{Family, Kind};
+
+/// Declares each family as a constant, its help text written once, and lists them all.
+macro_rules! families {
+    ($($(#[doc = $help:literal])+ $id:ident: $kind:ident = $name:literal [$($label:literal),*];)*) => {
+        $(
+            $(#[doc = $help])+
+            pub(super) const $id: Family = Family {
+                name: $name,
+                // Each line of a doc comment begins with the blank that follows the slashes.
+                help: concat!($($help),+),
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+            };
+        )*
+
+        /// Every family, in the order of the page that documents them.
+        pub const ALL: &[Family] = &[$($id),*];
+    };
+}
+
+families! {
+    /// Facts about this build; always 1.
+    BUILD_INFO: Gauge = "sconce_build_info" ["version", "libtorch"];
+    /// 1 while every required model is ready and the server is not draining, as the readiness probe says.
+    READY: Gauge = "sconce_ready" [];
+    /// 1 from the first request to stop until the end.
+    DRAINING: Gauge = "sconce_draining" [];
+    /// Bytes of bodies, decoded tensors and answers held now.
+    INFLIGHT_BYTES: Gauge = "sconce_inflight_bytes" [];
+    /// Bytes of bodies, decoded tensors and answers that may be held at once.
+    INFLIGHT_BYTES_LIMIT: Gauge = "sconce_inflight_bytes_limit" [];
+    /// Log lines dropped because the log could not be written fast enough.
+    LOG_LINES_DROPPED: Counter = "sconce_log_lines_dropped_total" [];
+    /// Trials of model files in the child process, by outcome; `known` needed no child.
+    TRIALS: Counter = "sconce_trials_total" ["outcome"];
+
+    /// HTTP responses by matched route, method and status; series appear with their first response.
+    HTTP_REQUESTS: Counter = "sconce_http_requests_total" ["route", "method", "status"];
+    /// Connections open now.
+    HTTP_CONNECTIONS: Gauge = "sconce_http_connections" ["listener"];
+    /// Connections accepted.
+    HTTP_ACCEPTED: Counter = "sconce_http_connections_accepted_total" ["listener"];
+    /// Connections that the server ended on its own account, by reason.
+    HTTP_CLOSED: Counter = "sconce_http_connections_closed_total" ["listener", "reason"];
+    /// Times that accepting waited because the most connections allowed were open.
+    HTTP_CAPACITY_WAITS: Counter = "sconce_http_capacity_waits_total" ["listener"];
+    /// Times that accepting a connection failed.
+    HTTP_ACCEPT_ERRORS: Counter = "sconce_http_accept_errors_total" ["listener"];
+
+    /// Inference requests by code, `ok` or that of the error; those that named no served model count under `<unknown>`.
+    REQUESTS: Counter = "sconce_requests_total" ["model", "version", "code"];
+    /// From the request's arrival to its encoded answer or error.
+    REQUEST_DURATION: Histogram = "sconce_request_duration_seconds" ["model", "version"];
+    /// Reading the body into tensors.
+    DECODE_DURATION: Histogram = "sconce_decode_duration_seconds" ["model", "version"];
+    /// Waiting in the model's queue.
+    QUEUE_DURATION: Histogram = "sconce_queue_duration_seconds" ["model", "version"];
+    /// Putting the batch together and handing it to the device.
+    INPUT_DURATION: Histogram = "sconce_input_duration_seconds" ["model", "version"];
+    /// The model's own run; counted once for each request of a batch.
+    COMPUTE_DURATION: Histogram = "sconce_compute_duration_seconds" ["model", "version"];
+    /// Getting the outputs back and cutting them apart.
+    OUTPUT_DURATION: Histogram = "sconce_output_duration_seconds" ["model", "version"];
+    /// Writing the answer.
+    ENCODE_DURATION: Histogram = "sconce_encode_duration_seconds" ["model", "version"];
+    /// Rows of each run of the model: `_count` counts runs, `_sum` rows.
+    BATCH_ROWS: Histogram = "sconce_batch_rows" ["model", "version"];
+    /// Requests that wait in the queue now.
+    QUEUE_LENGTH: Gauge = "sconce_queue_length" ["model", "version"];
+    /// Requests that may wait in the queue at once.
+    QUEUE_CAPACITY: Gauge = "sconce_queue_capacity" ["model", "version"];
+    /// Requests between arrival and answer now.
+    INFLIGHT_REQUESTS: Gauge = "sconce_inflight_requests" ["model", "version"];
+    /// Instances that run the model now.
+    INSTANCES: Gauge = "sconce_instances" ["model", "version"];
+    /// Instances rebuilt after a panic, a failing device or a stuck run.
+    INSTANCE_RESTARTS: Counter = "sconce_instance_restarts_total" ["model", "version"];
+    /// Runs that went on past deadline and grace.
+    STUCK_RUNS: Counter = "sconce_stuck_runs_total" ["model", "version"];
+    /// Bytes that the model's weights take.
+    MODEL_MEMORY: Gauge = "sconce_model_memory_bytes" ["model", "version"];
+    /// 1 while the version answers requests.
+    MODEL_READY: Gauge = "sconce_model_ready" ["model", "version"];
+    /// 1 for the value that says whether requests are put together and if not, why not; 0 for the others.
+    MODEL_BATCHING: Gauge = "sconce_model_batching" ["model", "version", "batching"];
+    /// How long the version took from the start of its load until it was ready, the last time.
+    MODEL_LOAD_DURATION: Gauge = "sconce_model_load_duration_seconds" ["model", "version"];
+
+    /// Processor time used by the process.
+    PROCESS_CPU: Counter = "process_cpu_seconds_total" [];
+    /// Memory of the process that is in RAM.
+    PROCESS_RESIDENT_MEMORY: Gauge = "process_resident_memory_bytes" [];
+    /// Address space of the process.
+    PROCESS_VIRTUAL_MEMORY: Gauge = "process_virtual_memory_bytes" [];
+    /// File descriptors open now.
+    PROCESS_OPEN_FDS: Gauge = "process_open_fds" [];
+    /// File descriptors that may be open at once.
+    PROCESS_MAX_FDS: Gauge = "process_max_fds" [];
+    /// Threads of the process.
+    PROCESS_THREADS: Gauge = "process_threads" [];
+    /// When the process started, in seconds since 1970.
+    PROCESS_START_TIME: Gauge = "process_start_time_seconds" [];
+}

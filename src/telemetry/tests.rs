@@ -1,0 +1,164 @@
+//! Tests of the room as a whole: the page, the table and the text agree.
+
+use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+const PAGE: &str = include_str!("../../docs/metrics.md");
+
+/// Metrics with one model, every reading and one HTTP response: all families have a series.
+fn full() -> (Metrics, std::sync::Arc<ModelMetrics>) {
+    let metrics = Metrics::new(MetricsOptions {
+        build: BuildFacts { version: "1.2.3".to_owned(), libtorch: "2.11.0".to_owned() },
+        routes: vec!["/predict/{model}", "/metrics"],
+        codes: vec!["invalid_input", "client_closed"],
+        batching: vec!["safe", "off"],
+    });
+    let listener = "main";
+    let readings = [
+        Reading::Ready,
+        Reading::Draining,
+        Reading::InflightBytes,
+        Reading::InflightBytesLimit,
+        Reading::LogLinesDropped,
+        Reading::HttpConnections { listener },
+        Reading::HttpAccepted { listener },
+        Reading::HttpClosed { listener, reason: "idle" },
+        Reading::HttpClosed { listener, reason: "head_timeout" },
+        Reading::HttpCapacityWaits { listener },
+        Reading::HttpAcceptErrors { listener },
+    ];
+    for reading in readings {
+        metrics.read_at_scrape(reading, || 7);
+    }
+    metrics.http().record(metrics.http().route("/predict/{model}"), "POST", 200);
+    let model = metrics.model("digits", "1");
+    (metrics, model)
+}
+
+/// Families of a text: name to type and labels; panics where the text breaks the format.
+fn parse(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let mut families = BTreeMap::<String, (String, BTreeSet<String>)>::new();
+    let mut helped = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut current = String::new();
+    assert!(text.ends_with('\n'), "the last line must end");
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').expect("help has a text");
+            assert!(text.ends_with('.') && !text.starts_with(' '), "help is a sentence: {line}");
+            assert!(helped.insert(name.to_owned()), "one help a family: {line}");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a type has a name");
+            assert!(helped.contains(name), "help comes before the type: {line}");
+            let new = families.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+            assert!(new.is_none(), "one type a family: {line}");
+            current = name.to_owned();
+        } else {
+            let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+            assert!(value.parse::<f64>().is_ok(), "the value is a number: {line}");
+            assert!(seen.insert(series), "one sample a series: {line}");
+            let (name, labels) = match series.split_once('{') {
+                Some((name, labels)) => (name, labels.strip_suffix('}').expect("labels end")),
+                None => (series, ""),
+            };
+            let (kind, known) = families.get_mut(&current).expect("a type comes first");
+            let plain = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix).filter(|_| kind == "histogram"));
+            assert_eq!(plain.unwrap_or(name), current, "samples follow their type: {line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "counters end so: {line}");
+            let names = labels.split("\",").filter(|label| !label.is_empty());
+            let names = names.map(|label| label.split_once("=\"").expect("a label").0.to_owned());
+            known.extend(names.filter(|name| name != "le"));
+        }
+    }
+    families
+}
+
+#[test]
+fn the_text_holds_what_the_table_says() {
+    let (metrics, model) = full();
+    let expected = FAMILIES.iter().map(|family| {
+        let labels = family.labels().iter().map(|&label| label.to_owned()).collect();
+        (family.name().to_owned(), (family.type_name().to_owned(), labels))
+    });
+    assert_eq!(parse(&metrics.render()), expected.collect());
+    drop(model);
+}
+
+#[test]
+fn the_page_holds_what_the_table_says() {
+    let row = |family: &Family| {
+        let labels = family.labels().iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+        let (name, kind, help) = (family.name(), family.type_name(), family.help());
+        format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
+    };
+    let expected: Vec<String> = FAMILIES.iter().map(row).collect();
+    let found: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(
+        found,
+        expected,
+        "docs/metrics.md must have exactly these rows:\n{}",
+        expected.join("\n")
+    );
+}
+
+#[test]
+fn series_exist_at_zero_and_vanish_with_their_model() {
+    let (metrics, model) = full();
+    let text = metrics.render();
+    for line in [
+        r#"sconce_requests_total{model="digits",version="1",code="ok"} 0"#,
+        r#"sconce_requests_total{model="<unknown>",version="<unknown>",code="invalid_input"} 0"#,
+        r#"sconce_request_duration_seconds_bucket{model="digits",version="1",le="0.00001"} 0"#,
+        r#"sconce_build_info{version="1.2.3",libtorch="2.11.0"} 1"#,
+        r#"sconce_trials_total{outcome="timed_out"} 0"#,
+        r#"sconce_http_connections_closed_total{listener="main",reason="idle"} 7"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    drop(model);
+    assert!(!metrics.render().contains("digits"), "the series must vanish with the model");
+    let again = metrics.model("digits", "1");
+    again.set_ready(true);
+    assert!(
+        metrics.render().contains("sconce_model_ready{model=\"digits\",version=\"1\"} 1\n"),
+        "a model that comes back has series again"
+    );
+}
+
+#[test]
+fn a_request_is_recorded_however_it_ends() {
+    let (metrics, model) = full();
+    let line = |text: &str| {
+        let text = format!("{text}\n");
+        assert!(metrics.render().contains(&text), "expected {text}in\n{}", metrics.render());
+    };
+    let mut answered = RequestGuard::new(model.clone(), Instant::now(), "client_closed");
+    line("sconce_inflight_requests{model=\"digits\",version=\"1\"} 1");
+    answered.record.compute = Some(Duration::from_micros(700));
+    answered.succeed();
+    drop(answered);
+    line("sconce_inflight_requests{model=\"digits\",version=\"1\"} 0");
+    line("sconce_compute_duration_seconds_sum{model=\"digits\",version=\"1\"} 0.0007");
+    line("sconce_requests_total{model=\"digits\",version=\"1\",code=\"ok\"} 1");
+    line("sconce_decode_duration_seconds_count{model=\"digits\",version=\"1\"} 0");
+    drop(RequestGuard::new(model.clone(), Instant::now(), "client_closed"));
+    line("sconce_requests_total{model=\"digits\",version=\"1\",code=\"client_closed\"} 1");
+    line("sconce_request_duration_seconds_count{model=\"digits\",version=\"1\"} 2");
+}
+
+#[test]
+fn what_clients_name_makes_no_series() {
+    let (metrics, model) = full();
+    let n_series = || metrics.render().lines().filter(|line| !line.starts_with('#')).count();
+    metrics.http().record(metrics.http().unmatched(), "POST", 404);
+    let before = n_series();
+    for _ in 0..1000 {
+        metrics.record_unresolved("invalid_input");
+        metrics.http().record(metrics.http().unmatched(), "POST", 404);
+    }
+    assert_eq!(n_series(), before);
+    drop(model);
+}
