@@ -19,10 +19,7 @@ const CALLS: usize = 2_000;
 const ROUNDS: usize = 15;
 
 fn weights(rows: i64, columns: i64) -> Result<Slot, Box<dyn Error>> {
-    Ok(Slot::Parameter(Tensor::f_randn(
-        [rows, columns],
-        (Kind::Float, TchDevice::Cpu),
-    )?))
+    Ok(Slot::Parameter(Tensor::f_randn([rows, columns], (Kind::Float, TchDevice::Cpu))?))
 }
 
 /// The median of the rounds' means, in microseconds.
@@ -35,11 +32,7 @@ fn main() -> Outcome {
     set_intra_op_threads(1)?;
     let source = "def forward(self, x):\n    x = torch.relu(torch.linear(x, self.a))\n    \
                   x = torch.relu(torch.linear(x, self.b))\n    return torch.linear(x, self.c)\n";
-    let slots = vec![
-        ("a", weights(64, 20)?),
-        ("b", weights(32, 64)?),
-        ("c", weights(1, 32)?),
-    ];
+    let slots = vec![("a", weights(64, 20)?), ("b", weights(32, 64)?), ("c", weights(1, 32)?)];
     let path = std::env::temp_dir().join(format!("torch-shim-overhead-{}.pt", std::process::id()));
     Module::define_with("", source, slots)?.save(&path)?;
     let own = CModule::load(&path)?;

@@ -54,32 +54,18 @@ fn calls_leave_nothing_behind() {
     let module = Module::define_with("", source, slots).unwrap();
     let fails = |method: &str, argument: Value| assert!(module.run(method, &[argument]).is_err());
 
-    check("raises with inputs of 2 MiB", || {
-        fails("forward", zeros(2 * MIB / 4).into())
-    });
+    check("raises with inputs of 2 MiB", || fails("forward", zeros(2 * MIB / 4).into()));
     check("failing operators", || fails("inner", zeros(1024).into()));
-    check("wrong arguments", || {
-        fails("inner", Value::List(vec![zeros(1024).into()]))
-    });
-    check("answers without a form", || {
-        fails("foreign", zeros(1024).into())
-    });
-    check("good answers", || {
-        drop(module.run("good", &[zeros(1024).into()]).unwrap())
-    });
-    check("answers read as bytes", || {
-        match module.run("good", &[zeros(1024).into()]) {
-            Ok(Value::Dict(pairs)) => {
-                for (_, value) in pairs {
-                    let Value::List(tensors) = value else {
-                        panic!("must be a list")
-                    };
-                    for tensor in tensors {
-                        let Value::Tensor(tensor) = tensor else {
-                            panic!("must be a tensor")
-                        };
-                        assert_eq!(TensorBytes::new(tensor).unwrap().as_ref().len(), 4096);
-                    }
+    check("wrong arguments", || fails("inner", Value::List(vec![zeros(1024).into()])));
+    check("answers without a form", || fails("foreign", zeros(1024).into()));
+    check("good answers", || drop(module.run("good", &[zeros(1024).into()]).unwrap()));
+    check("answers read as bytes", || match module.run("good", &[zeros(1024).into()]) {
+        Ok(Value::Dict(pairs)) => {
+            for (_, value) in pairs {
+                let Value::List(tensors) = value else { panic!("must be a list") };
+                for tensor in tensors {
+                    let Value::Tensor(tensor) = tensor else { panic!("must be a tensor") };
+                    assert_eq!(TensorBytes::new(tensor).unwrap().as_ref().len(), 4096);
                 }
             }
         }
