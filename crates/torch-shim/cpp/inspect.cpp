@@ -11,6 +11,7 @@
 #include <torch/csrc/jit/passes/inliner.h>
 
 #include "errors.h"
+#include "modules.h"
 #include "values.h"
 
 namespace sconce {
@@ -24,8 +25,6 @@ using torch::jit::Function;
 using torch::jit::Graph;
 using torch::jit::Module;
 using torch::jit::Node;
-
-Module& module_of(void* module) { return *static_cast<Module*>(module); }
 
 IValue tuple_of(std::vector<IValue> parts) { return IValue(c10::ivalue::Tuple::create(std::move(parts))); }
 

@@ -11,6 +11,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "errors.h"
+#include "modules.h"
 #include "values.h"
 
 namespace sconce {
@@ -22,8 +23,6 @@ using torch::jit::Module;
 // Every text libtorch reads from a file lands in a message that may say where; the files of a model's author are none
 // of a client's business, hence no debug files. They only serve tracebacks, which are cut anyway.
 constexpr bool kLoadDebugFiles = false;
-
-Module& module_of(void* module) { return *static_cast<Module*>(module); }
 
 torch::jit::Function& method_of(const Module& module, const std::string& name) {
   auto* function = module._ivalue()->type()->findMethod(name);
