@@ -13,6 +13,9 @@ use crate::schema::{Method, read_method};
 use crate::tensor::{kind_from_code, kind_to_code};
 use crate::value::{Output, Value, encode};
 
+/// A file that lies inside a model file: its name and its bytes.
+pub type ExtraFile = (String, Vec<u8>);
+
 /// A loaded TorchScript module in evaluation mode.
 ///
 /// Several threads may call [`Module::run`] on one module at once if the model does not write its own state while it
@@ -58,7 +61,7 @@ impl Module {
         path: impl AsRef<Path>,
         device: Device,
         names: &[&str],
-    ) -> Result<(Self, Vec<(String, Vec<u8>)>), Error> {
+    ) -> Result<(Self, Vec<ExtraFile>), Error> {
         let path = path.as_ref();
         // libtorch says so too, but only after words about its reader; and it would try to read a folder.
         if !path.is_file() {
