@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check models fixtures
+.PHONY: help setup build run test check models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -44,3 +44,6 @@ fixtures: ## make the test models again and check each (makes a Python environme
 	@echo "fixtures: make and check the test models, fetch silero_vad.jit"
 	@python=$$(scripts/python-env) && PYTHONHASHSEED=0 "$$python" tests/fixtures/make.py
 	@tests/fixtures/fetch_silero
+
+image: ## build the container image and try it, with or without a registry (root, buildah, podman)
+	@scripts/image

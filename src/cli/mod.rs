@@ -4,11 +4,13 @@
 
 mod check;
 mod engine_child;
+mod health;
 mod inspect;
 mod serve;
 mod settings;
 
 pub use check::Check;
+pub use health::Health;
 pub use inspect::Inspect;
 pub use serve::Serve;
 pub use settings::Settings;
@@ -29,6 +31,7 @@ Examples:
   sconce serve --config sconce.toml --set batching.max_queue_delay=2ms
   sconce check --config sconce.toml          try the configuration and every model, serve nothing
   sconce inspect model.pt                    what is in a model file
+  sconce health                              is the server of these settings ready?
   sconce serve --print-config                every setting and where it comes from
 
   curl -d '{\"features\": [1.0, 2.0]}' localhost:8080/predict/MODEL";
@@ -59,6 +62,8 @@ pub enum Command {
     Check(Check),
     /// Show what is in a model file: methods, inputs, parameters, size, operators of concern
     Inspect(Inspect),
+    /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
+    Health(Health),
     /// Hold models for the server, which starts this itself
     #[command(hide = true)]
     EngineChild,
@@ -102,6 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Health(health) => health.run(),
         Command::EngineChild => engine_child::run(),
     })
 }
