@@ -132,6 +132,7 @@ impl Shared {
                 self.fail(error.message);
                 return;
             }
+            self.job.metrics.instance_restarted();
         }
     }
 
