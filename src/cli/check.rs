@@ -30,12 +30,13 @@ impl Check {
         print("configuration: ok\n")?;
         let config = &loaded.config;
         let failure = |error: app::AppError| Failure::Runtime(error.to_string());
-        let _log =
-            logging::install(&config.log_options()).map_err(|error| failure(error.into()))?;
+        let log = logging::install(&config.log_options()).map_err(|error| failure(error.into()))?;
         let engines = Engines::new(config).map_err(failure)?;
         let metrics = app::metrics(&engines.libtorch);
         let repository = engines.open(config, metrics).map_err(failure)?;
         let models = repository.check();
+        // The last lines of the log go first, so that the report stands in one piece.
+        drop(log);
         print(&report(&models))?;
         match models.iter().filter(|model| !is_served(model)).count() {
             0 => Ok(()),

@@ -38,7 +38,8 @@ impl RequestContext {
 pub(super) struct Served {
     pub(super) model: ModelName,
     pub(super) version: Version,
-    pub(super) n_rows: usize,
+    /// Known once the request has been read.
+    pub(super) n_rows: Option<usize>,
 }
 
 /// Left in the extensions by the panic layer, whose response has no request to take an id from.
@@ -127,7 +128,7 @@ impl Record<'_> {
             cause: error.and_then(|error| error.details.cause.as_deref()),
             model: served.map(|served| served.model.as_str()),
             version: version.as_deref(),
-            n_rows: served.map(|served| served.n_rows),
+            n_rows: served.and_then(|served| served.n_rows),
             duration,
             trace_id: context.trace.as_ref().map(|trace| trace.trace_id.as_str()),
         };

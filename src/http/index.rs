@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use std::fmt::Write as _;
 
 /// Samples longer than this are cut in the page; the model's own page has no need of them.
-const MAX_SAMPLE_CHARS: usize = 2000;
+const MAX_SAMPLE_CHARS: usize = 400;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}code{font-size:.9em}.state{color:#666}";

@@ -20,10 +20,13 @@ pub(super) async fn reload(
     };
     // Detached from this request: a client that hangs up must not leave a model half loaded.
     let repository = app.repository.clone();
+    let name = model.name.clone();
     let reloaded = tokio::task::spawn_blocking(move || repository.reload(&model.name)).await;
     match reloaded {
         Ok(Ok(status)) => Json(describe::model(&status)).into_response(),
-        Ok(Err(error)) => context.fail(InferError::new(error.code(), error.to_string())),
+        Ok(Err(error)) => {
+            context.fail(InferError::new(error.code(), error.to_string()).with_model(name))
+        }
         Err(_) => {
             context.fail(InferError::new(ErrorCode::Internal, "the reload ended unexpectedly"))
         }

@@ -105,11 +105,11 @@ async fn answer(
     };
     let abandoned = ErrorCode::ClientClosed.as_str();
     let mut guard = RequestGuard::new(Arc::clone(model.metrics()), context.started_at, abandoned);
-    let mut served = Served { model: model.name().clone(), version: model.version(), n_rows: 0 };
+    let mut served = Served { model: model.name().clone(), version: model.version(), n_rows: None };
     let mut response = match respond(app, context, &model, request, &mut guard).await {
         Ok((response, n_rows)) => {
             guard.succeed();
-            served.n_rows = n_rows;
+            served.n_rows = Some(n_rows);
             response
         }
         Err(error) => {

@@ -10,6 +10,7 @@ use super::layout::{self, ModelFolder};
 use super::policy::{self, Choice};
 use super::served::{ModelHandle, Served};
 use super::source::Source;
+use super::status;
 use crate::inference::{ModelName, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -42,6 +43,16 @@ pub(super) fn load_all(shared: &Shared) {
         // Whoever asks for the outcome reads it from the catalog.
         let _ = load_model(shared, name);
         drop(busy);
+    }
+    let readiness = status::readiness(&shared.catalog);
+    if readiness.ready {
+        tracing::info!("every required model is ready");
+    } else {
+        let waiting_for = readiness.waiting_for;
+        tracing::error!(
+            ?waiting_for,
+            "required models could not be loaded, so the server is not ready"
+        );
     }
 }
 

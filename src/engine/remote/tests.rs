@@ -190,7 +190,12 @@ fn programs_that_are_no_child_are_reported() {
     fails(load("kill -SEGV $$", long), Fault::Died, "SIGSEGV");
     fails(load("exit 7", long), Fault::Died, "exited with code 7");
     fails(load("cat /dev/zero >&0", long), Fault::Died, "sent no answer but");
-    fails(load("printf '\\377\\377\\377\\377' >&0", long), Fault::Died, "a header of 4294967295");
+    // It lives on, so that it is told for what it sent and not for its end.
+    fails(
+        load("printf '\\377\\377\\377\\377' >&0; exec sleep 1000", long),
+        Fault::Died,
+        "a header of 4294967295",
+    );
     fails(
         load("printf '\\4\\0\\0\\0none' >&0; exec sleep 1000", long),
         Fault::Died,

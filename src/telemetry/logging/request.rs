@@ -78,6 +78,8 @@ impl RequestLine<'_> {
     /// them at will.
     fn level(&self) -> Level {
         match self.status {
+            // A probe that says "not yet" has not failed.
+            _ if self.code.is_none() => Level::INFO,
             501 | 503 | 504 => Level::WARN,
             500.. => Level::ERROR,
             _ => Level::INFO,
@@ -102,7 +104,7 @@ impl RequestLine<'_> {
                     model.name = self.model,
                     model.version = self.version,
                     rows = self.n_rows,
-                    duration_ms = self.duration.as_secs_f64() * 1e3,
+                    duration_ms = self.duration.as_micros() as f64 / 1e3,
                     trace_id = self.trace_id,
                     "request {}",
                     if self.code.is_some() { "failed" } else { "answered" },
