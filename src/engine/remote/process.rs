@@ -81,6 +81,8 @@ impl Process {
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| is_kept(name)))
             .envs(SET_VARIABLES.iter().copied())
+            // Where no file can be made, not even an empty one, which the limit on sizes allows.
+            .current_dir("/proc")
             // The socket is its standard input, and both directions go over it. What models
             // print on either output is a log, and cannot be taken for an answer.
             .stdin(OwnedFd::from(theirs))

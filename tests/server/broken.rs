@@ -1,0 +1,125 @@
+//! Files that are no models, or that do harm: they fail, with a reason, and the others serve on.
+
+use crate::harness::{Models, Server, Settings, get};
+use serde_json::json;
+use std::time::Instant;
+
+/// Broken models and a word that the reason must have.
+const FAILURES: &[(&str, &str)] = &[
+    ("empty", ""),
+    ("truncated", ""),
+    ("random", ""),
+    ("bit_flipped", ""),
+    ("not_torchscript", ""),
+    ("deep_code", "was ended by SIG"),
+    ("deep_pickle", "was ended by SIG"),
+    ("hang", "answer within"),
+    ("writes_on_load", ""),
+    ("endless", "answer within"),
+    ("file_reader", "aten::from_file"),
+    ("file_writer", "aten::save"),
+    ("no_forward", "no method \"forward\""),
+    ("text_output", "returned a text"),
+    ("no_file", ""),
+];
+
+#[track_caller]
+fn wait_settled(server: &Server, models: &[&str]) {
+    let is_settled = |name: &&str| server.describe(name)["state"] != "loading";
+    server.wait("every model must be tried", || models.iter().all(is_settled));
+}
+
+#[test]
+fn what_is_broken_fails_with_a_reason_and_the_others_serve() {
+    let fixtures =
+        ["tabular", "endless", "file_reader", "file_writer", "no_forward", "text_output"];
+    let models = fixtures.iter().fold(Models::new(), |models, name| models.fixture(name));
+    let broken = &FAILURES[..9];
+    let models = broken.iter().fold(models, |models, (name, _)| models.broken(name));
+    std::fs::create_dir_all(models.path().join("no_file/1")).unwrap();
+    std::os::unix::fs::symlink("nowhere", models.path().join("no_file/1/model.pt")).unwrap();
+    let started = Instant::now();
+    let server = Settings::new(models).set("trial.timeout=10s").start();
+
+    let names: Vec<_> = FAILURES.iter().map(|(name, _)| *name).chain(["tabular"]).collect();
+    wait_settled(&server, &names);
+    eprintln!("{} broken models were tried in {:?}", FAILURES.len(), started.elapsed());
+    for (name, word) in FAILURES {
+        let model = server.describe(name);
+        assert_eq!(model["state"], "failed", "{name}: {model}");
+        let version = &model["versions"][0];
+        let reason = version["reason"].as_str().or(model["problem"].as_str()).unwrap_or_default();
+        eprintln!("{name}: {reason}");
+        assert!(
+            !reason.is_empty() && reason.contains(word),
+            "{name} fails for a reason: {reason:?}"
+        );
+        assert!(!reason.contains("frame #"), "{name}: no backtrace in {reason:?}");
+        let answer = server.predict(name, &json!({"features": [1, 2, 3, 4]}));
+        answer.failed(503, "model_not_ready");
+        let logged = server.log.entries().iter().any(|line| {
+            line["level"] == "ERROR" && line.to_string().contains(&format!("\"{name}\""))
+        });
+        assert!(logged, "{name}: the reason must be in the log");
+    }
+    assert_eq!(server.describe("tabular")["state"], "ready");
+    let good = server.predict("tabular", &json!({"features": vec![0; 20]}));
+    assert_eq!(good.good()["model"], "tabular", "the others serve");
+    let ready = get(server.http, "/health/ready");
+    assert_eq!(ready.status, 503, "a failed required model holds readiness");
+    let waiting = ready.json()["waiting_for"].as_array().unwrap().len();
+    assert_eq!(waiting, FAILURES.len(), "{}", ready.text());
+    assert_eq!(get(server.http, "/health/live").status, 200);
+    for written in ["written-by-writes_on_load", "written-by-file_writer"] {
+        assert!(!std::path::Path::new(written).exists(), "{written} must not be written");
+    }
+    let outcome =
+        |outcome: &str| server.metric(&format!("sconce_trials_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!(outcome("crashed"), 2.0);
+    assert_eq!(outcome("timed_out"), 2.0);
+}
+
+#[test]
+fn what_is_not_required_does_not_hold_readiness() {
+    let models = Models::new()
+        .fixture("tabular")
+        .broken("truncated")
+        .head("truncated", "required = false")
+        .fixture("file_reader")
+        .head("file_reader", "required = false");
+    let server = Settings::new(models).ready();
+    wait_settled(&server, &["truncated", "file_reader"]);
+    assert_eq!(server.describe("truncated")["state"], "failed");
+    assert!(server.is_ready());
+    assert_eq!(server.describe("truncated")["required"], false);
+    let reason =
+        server.describe("file_reader")["versions"][0]["reason"].as_str().unwrap().to_owned();
+    let digest = reason.split('"').find(|part| part.starts_with("file_reader@sha256:"));
+    let digest =
+        digest.unwrap_or_else(|| panic!("the reason says how to trust the file: {reason}"));
+
+    let trusting = Settings::new(Models::new().fixture("file_reader").fixture("tabular"))
+        .set(format!("trusted_models={digest}"))
+        .ready();
+    let answer = trusting.predict("file_reader", &json!({"features": [0, 0, 0, 0]})).good();
+    let first = f64::from(*std::fs::read("/etc/passwd").unwrap().first().unwrap());
+    assert_eq!(answer["prediction"], json!([first, first, first, first]));
+}
+
+#[test]
+fn a_model_toml_with_faults_fails_that_model() {
+    let models = Models::new()
+        .fixture("tabular")
+        .fixture("raises")
+        .head("raises", "instance = 2")
+        .fixture("double")
+        .head("double", "trusted = true");
+    let server: Server = Settings::new(models).start();
+    wait_settled(&server, &["tabular", "raises", "double"]);
+    for (name, word) in [("raises", "instances"), ("double", "trusted")] {
+        let model = server.describe(name);
+        assert_eq!(model["state"], "failed", "{model}");
+        assert!(model.to_string().contains(word), "{name}: {model}");
+    }
+    assert_eq!(server.describe("tabular")["state"], "ready");
+}

@@ -1,0 +1,59 @@
+//! The subcommands that serve nothing: what they print, and how they end.
+
+use crate::harness::{Ended, Models, run_to_end, sconce, state_dir};
+use std::path::Path;
+
+#[track_caller]
+fn check(models: &Models) -> Ended {
+    let mut command = sconce();
+    command.arg("check").arg("--models").arg(models.path());
+    command.args(["--set", &format!("state_dir={}", state_dir().display()), "--log-level", "off"]);
+    run_to_end(command)
+}
+
+#[test]
+fn check_tells_of_every_model_what_serve_would_do() {
+    let good = Models::new().fixture("tabular").fixture("coupled").example("digits");
+    let ended = check(&good);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for line in
+        ["configuration: ok", "tabular/1: ready on cpu", "digits/1: ready", "batching coupled"]
+    {
+        assert!(ended.stdout.contains(line), "{line:?} must be in {}", ended.stdout);
+    }
+
+    let mixed = Models::new().fixture("tabular").broken("truncated").fixture("file_reader");
+    let ended = check(&mixed);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+    for line in [
+        "tabular/1: ready",
+        "truncated/1: failed: ",
+        "file_reader/1: failed: ",
+        "file_reader@sha256:",
+    ] {
+        assert!(ended.stdout.contains(line), "{line:?} must be in {}", ended.stdout);
+    }
+    assert_eq!(ended.stderr.trim(), "2 of 3 models would not be served");
+}
+
+#[test]
+fn inspect_shows_what_is_in_a_file() {
+    let inspect = |file: &str| {
+        let mut command = sconce();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
+        command.arg("inspect").arg(path);
+        run_to_end(command)
+    };
+    let ended = inspect("models/scalar_arg/1/model.pt");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("k: INT64 (optional)"), "{}", ended.stdout);
+    let ended = inspect("models/tabular/1/model.pt");
+    assert!(ended.stdout.contains("FP32 [64, 20]"), "{}", ended.stdout);
+    let ended = inspect("models/file_reader/1/model.pt");
+    assert!(ended.stdout.contains("aten::from_file: "), "{}", ended.stdout);
+    for broken in ["broken/truncated.pt", "broken/deep_code.pt", "no/such/file.pt"] {
+        let ended = inspect(broken);
+        assert_eq!(ended.status.code(), Some(1), "{broken}: {}", ended.stdout);
+        assert_eq!(ended.stderr.lines().count(), 1, "{broken}: one line: {}", ended.stderr);
+    }
+}

@@ -1,0 +1,122 @@
+//! Every bound alone: queues, bytes in flight, runs that never end.
+
+use crate::harness::{Models, Raw, Server, Settings, post, post_with, request};
+use rustix::process::Signal;
+use serde_json::json;
+
+fn slow(milliseconds: u32) -> Vec<u8> {
+    let body = format!("{{\"features\": [{milliseconds}, 0, 0, 0]}}");
+    request("POST /predict/slow", &[], body.as_bytes())
+}
+
+#[test]
+fn a_full_queue_is_429() {
+    let models = Models::new().fixture("slow").head("slow", "instances = 1");
+    let server = Settings::new(models)
+        .set("batching.queue_capacity=2")
+        .set("batching.max_batch_size=1")
+        .ready();
+    let queue = |key: &str| server.describe("slow")["versions"][0]["queue"][key].as_u64();
+    let mut waiting = Vec::new();
+    for n_sent in 0..3 {
+        let mut raw = Raw::connect(server.http);
+        raw.send(&slow(700)).unwrap();
+        waiting.push(raw);
+        let expected = (Some(1), Some(n_sent));
+        server.wait("each must be taken", || (queue("running"), queue("waiting")) == expected);
+    }
+    let answer = post(server.http, "/predict/slow", r#"{"features": [0, 0, 0, 0]}"#);
+    answer.failed(429, "queue_full");
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "Retry-After is {seconds}");
+    assert!(server.is_ready(), "a full queue must not change readiness");
+    for raw in &mut waiting {
+        assert_eq!(raw.answer().unwrap().good()["prediction"], json!([1400.0, 0.0, 0.0, 0.0]));
+    }
+    let answer = post(server.http, "/predict/slow", r#"{"features": [0, 0, 0, 0]}"#);
+    answer.good();
+}
+
+#[test]
+fn too_many_bytes_in_flight_are_503() {
+    let server = Settings::new(Models::new().fixture("variable").fixture("raises"))
+        .set("http.max_body_bytes=1MiB")
+        .set("limits.inflight_bytes=8MiB")
+        .ready();
+    let n_values = 500_000;
+    let body = format!("{{\"features\": [{}1]}}", "1,".repeat(n_values - 1));
+    assert!(body.len() < 1 << 20);
+    let bytes = request("POST /predict/variable", &[], body.as_bytes());
+    let (all_but_last, last) = bytes.split_at(bytes.len() - 1);
+
+    // All but the last byte of each: what is held cannot go away before the refusals come.
+    let connections: Vec<Raw> = std::thread::scope(|scope| {
+        let client = |_| {
+            let address = server.http;
+            scope.spawn(move || {
+                let mut raw = Raw::connect(address);
+                raw.offer(all_but_last);
+                raw
+            })
+        };
+        let clients: Vec<_> = (0..64).map(client).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    let held = server.metric("sconce_inflight_bytes");
+    assert!(held <= server.metric("sconce_inflight_bytes_limit"), "{held} bytes are held");
+    let (mut answered, mut refused) = (0, 0);
+    for mut raw in connections {
+        raw.offer(last);
+        let answer = raw.answer().expect("every one gets an answer");
+        if answer.status == 200 {
+            assert_eq!(answer.json()["prediction"], json!([1.0]));
+            answered += 1;
+        } else {
+            answer.failed(503, "overloaded");
+            assert!(answer.header("retry-after").is_some(), "an overload passes");
+            refused += 1;
+        }
+    }
+    eprintln!("64 bodies of 1 MiB at once in 8 MiB: {answered} answered, {refused} refused");
+    assert!(refused > 0 && answered > 0, "{answered} answered, {refused} refused");
+    server.wait("nothing must stay booked", || server.metric("sconce_inflight_bytes") == 0.0);
+    assert!(server.is_ready());
+    assert_eq!(post(server.http, "/predict/variable", body).good()["prediction"], json!([1.0]));
+}
+
+#[test]
+fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
+    let models = Models::new().fixture("stuck").head("stuck", "instances = 1").fixture("raises");
+    let server: Server = Settings::new(models)
+        .set("limits.stuck_grace=300ms")
+        .set("limits.max_stuck_runs=1")
+        .set("shutdown.lame_duck=0ms")
+        .ready();
+    let stick = || {
+        let headers = [("x-request-timeout-ms", "300")];
+        let body = r#"{"features": [2000, 0, 0, 0]}"#;
+        post_with(server.http, "/predict/stuck", &headers, body).failed(504, "deadline_exceeded");
+    };
+    let stuck = "sconce_stuck_runs_total{model=\"stuck\",version=\"1\"}";
+    let good = r#"{"features": [1, 2, 3, 4]}"#;
+    stick();
+    server.wait("the run must count as stuck", || server.metric(stuck) == 1.0);
+    let answer = post(server.http, "/predict/stuck", good).good();
+    assert_eq!(answer["prediction"], json!([2.0, 4.0, 6.0, 8.0]), "a new instance serves");
+    let restarts = "sconce_instance_restarts_total{model=\"stuck\",version=\"1\"}";
+    assert_eq!(server.metric(restarts), 1.0, "a replaced instance is a restart");
+    assert_eq!(server.metric("sconce_instances{model=\"stuck\",version=\"1\"}"), 1.0);
+    assert!(server.is_ready(), "one stuck run must not change readiness");
+
+    stick();
+    server.wait("the second must count", || server.metric(stuck) == 2.0);
+    server.wait("the model must be failed", || server.describe("stuck")["state"] == "failed");
+    let reason = server.describe("stuck")["versions"][0]["reason"].to_string();
+    assert!(reason.contains("stuck"), "the status says why: {reason}");
+    post(server.http, "/predict/stuck", good).failed(503, "model_not_ready");
+    assert!(!server.is_ready(), "a failed required model holds readiness");
+    post(server.http, "/predict/raises", good).good();
+
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit().code(), Some(0), "stuck runs must not spoil the exit");
+}
