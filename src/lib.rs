@@ -1,4 +1,35 @@
 //! sconce serves TorchScript models over HTTP.
+//!
+//! # The map
+//!
+//! The modules below are rooms, in reading order. [`cli`] is asked, [`app`] puts everything together,
+//! [`config`] and [`shutdown`] are the way up and the way down. [`tensor`] and [`inference`] are the
+//! words that all others speak; [`telemetry`] is told by all and knows none of them. Then the work
+//! itself, from the inside out: [`engine`] runs models, [`scheduler`] decides when, [`transform`] adds
+//! labels, [`repository`] knows which models there are, [`pipeline`] tells the story of a request,
+//! [`protocol`] reads and writes bodies, [`http`] is the edge.
+//!
+//! # The flow
+//!
+//! A request comes through [`http::listener`], is resolved to a version by [`repository`] (the handle
+//! holds it loaded), read within its limits, and decoded by [`protocol::predict`] straight into typed
+//! buffers. [`pipeline::infer`] checks it ([`inference::ValidRequest`] has one constructor), hands it to
+//! the version's [`scheduler::Scheduler`], where an instance's thread runs it with others, adds labels,
+//! and the answer goes back the same way.
+//!
+//! A model file comes through [`repository`], is tried in a child process ([`engine::remote`],
+//! [`engine::probe`]), and only then loaded here.
+//!
+//! # The invariants
+//!
+//! - A room names only the rooms that its row in `ARCHITECTURE.md` allows; `tests/layering` reads the
+//!   source and holds it to that.
+//! - Only `engine::torch` names libtorch's bindings; only [`http`] knows a status code; policies are
+//!   pure functions of state and time.
+//! - Nothing is global but the log. Torch is never called on the async runtime.
+//! - What a client sends never reaches a model unchecked, never makes a metric series, and never changes
+//!   readiness, except by runs that hang until no more are replaced.
+//! - Every queue, body, cache and wait has a bound. No text of an error holds a path or a backtrace.
 #![forbid(unsafe_code)]
 
 pub mod app;

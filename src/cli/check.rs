@@ -57,7 +57,9 @@ fn is_served(model: &ModelStatus) -> bool {
 fn report(models: &[ModelStatus]) -> String {
     let mut text = String::new();
     for model in models {
-        if let Some(problem) = &model.problem {
+        // A version that failed tells it in its own line.
+        let told = model.versions.iter().any(|version| version.reason.is_some());
+        if let Some(problem) = model.problem.as_ref().filter(|_| !told) {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{}: {problem}", model.name);
         }

@@ -1,9 +1,11 @@
 //! Every key there is, section by section, with its type, default, range and meaning.
 
 use super::section::{Key, Reader, section};
-use super::types::{DeviceChoice, LogFormat, LogLevel, LogRequests, TrustedModel};
+use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
 use crate::inference::ModelName;
+use crate::repository::TrustedModel;
+use crate::repository::manifest::DeviceChoice;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -30,7 +30,7 @@ pub use keys::{
 };
 pub use raw::{FlagValue, Origin};
 pub use section::{Key, Source, Sources};
-pub use types::{DeviceChoice, LogFormat, LogLevel, LogRequests, TrustedModel};
+pub use types::{LogFormat, LogLevel, LogRequests};
 pub use value::ByteSize;
 
 use raw::Raw;

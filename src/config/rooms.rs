@@ -1,13 +1,13 @@
 //! The options of each room, from the settings.
 
-use super::types::{DeviceChoice, LogFormat, LogRequests};
+use super::types::{LogFormat, LogRequests};
 use super::{ByteSize, Config};
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
 use crate::http::listener;
 use crate::http::{BodyTimeouts, refusal_body};
-use crate::repository::manifest;
-use crate::repository::{Defaults, TrustedModel};
+use crate::repository::Defaults;
+use crate::repository::manifest::DeviceChoice;
 use crate::telemetry::logging::{self, LogOptions, RequestLogMode, RequestLogOptions};
 use crate::{http, repository, shutdown};
 use std::io;
@@ -87,32 +87,26 @@ impl Config {
     pub fn fixed_device(&self) -> Option<Device> {
         match self.general.device {
             DeviceChoice::Auto => None,
-            DeviceChoice::Fixed(device) => Some(device),
+            DeviceChoice::Only(device) => Some(device),
         }
     }
 
     /// For the repository.
     #[must_use]
     pub fn repository_options(&self, libtorch: String) -> repository::Options {
-        let trusted = self.general.trusted_models.iter().map(|model| TrustedModel {
-            name: model.name.clone(),
-            digest: model.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-        });
         repository::Options {
             models: self.general.models.clone(),
             state_dir: Some(self.general.state_dir.clone()),
             default_model: self.general.default_model.clone(),
-            trusted: trusted.collect(),
+            trusted: self.general.trusted_models.clone(),
             libtorch,
             defaults: self.defaults(),
         }
     }
 
     fn defaults(&self) -> Defaults {
-        let device = self.fixed_device();
-        let device = device.map_or(manifest::DeviceChoice::Auto, manifest::DeviceChoice::Only);
         Defaults {
-            device,
+            device: self.general.device,
             instances: self.threads.instances,
             intra_op_threads: self.threads.intra_op_threads,
             max_batch_size: self.batching.max_batch_size,

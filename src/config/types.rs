@@ -1,9 +1,9 @@
 //! The types of keys that are words, names or lists of them.
 
 use super::value::{Setting, Value, quote};
-use crate::engine::Device;
 use crate::inference::ModelName;
-use std::fmt;
+use crate::repository::TrustedModel;
+use crate::repository::manifest::DeviceChoice;
 
 macro_rules! words {
     ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
@@ -49,37 +49,15 @@ words! {
     }
 }
 
-/// Where models run that do not say it themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeviceChoice {
-    /// The first GPU, where there is one; otherwise the processor.
-    Auto,
-    /// This one; not finding it is an error at start.
-    Fixed(Device),
-}
-
-impl PartialOrd for DeviceChoice {
-    /// Devices have no order: no range is ever asked of them.
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        (self == other).then_some(std::cmp::Ordering::Equal)
-    }
-}
-
 impl Setting for DeviceChoice {
     const EXPECTED: &'static str = "\"auto\", \"cpu\" or \"cuda:N\"";
 
     fn read(value: &Value) -> Option<Self> {
-        match value.text()? {
-            "auto" => Some(Self::Auto),
-            text => text.parse().ok().map(Self::Fixed),
-        }
+        value.text()?.parse().ok()
     }
 
     fn to_toml(&self) -> String {
-        match self {
-            Self::Auto => quote("auto"),
-            Self::Fixed(device) => quote(&device.to_string()),
-        }
+        quote(&self.to_string())
     }
 }
 
@@ -99,47 +77,15 @@ impl Setting for Option<ModelName> {
     }
 }
 
-/// A model file that may use operators which are otherwise refused.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
-pub struct TrustedModel {
-    /// The model that the file must belong to.
-    pub name: ModelName,
-    /// The digest of the file.
-    pub sha256: [u8; 32],
-}
-
-impl TrustedModel {
-    fn parse(text: &str) -> Option<Self> {
-        let (name, hex) = text.trim().split_once("@sha256:")?;
-        let mut sha256 = [0; 32];
-        if hex.len() != 2 * sha256.len() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        for (byte, digits) in sha256.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        }
-        Some(Self { name: name.parse().ok()?, sha256 })
-    }
-}
-
-impl fmt::Display for TrustedModel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@sha256:", self.name)?;
-        self.sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 impl Setting for Vec<TrustedModel> {
     const EXPECTED: &'static str = "a list of \"name@sha256:<64 hexadecimal digits>\"";
 
     /// Text from a variable or flag has commas between its items.
     fn read(value: &Value) -> Option<Self> {
         match value {
-            Value::List(items) => {
-                items.iter().map(|item| item.text().and_then(TrustedModel::parse)).collect()
-            }
+            Value::List(items) => items.iter().map(|item| item.text()?.parse().ok()).collect(),
             Value::Plain(text) if text.is_empty() => Some(Self::new()),
-            Value::Plain(text) => text.split(',').map(TrustedModel::parse).collect(),
+            Value::Plain(text) => text.split(',').map(|item| item.trim().parse().ok()).collect(),
             _ => None,
         }
     }
@@ -213,7 +159,7 @@ mod tests {
         let trusted = read::<Vec<TrustedModel>>(&text).unwrap();
         assert_eq!(trusted.len(), 2);
         assert_eq!(trusted[1].name.as_str(), "audio");
-        assert_eq!(trusted[1].sha256, [0x0f; 32]);
+        assert_eq!(trusted[1].digest, "0f".repeat(32));
         assert_eq!(trusted[0].to_string(), format!("digits@sha256:{digest}"));
         for bad in ["digits", "digits@sha256:0f", "@sha256:", &format!("a/b@sha256:{digest}")] {
             assert_eq!(read::<Vec<TrustedModel>>(bad), None, "{bad:?} must be refused");
@@ -225,7 +171,7 @@ mod tests {
     #[test]
     fn a_device_is_chosen_or_named() {
         assert_eq!(read("auto"), Some(DeviceChoice::Auto));
-        assert_eq!(read("cuda:1"), Some(DeviceChoice::Fixed(Device::Cuda(1))));
+        assert_eq!(read("cuda:1"), Some(DeviceChoice::Only(crate::engine::Device::Cuda(1))));
         assert_eq!(read::<DeviceChoice>("gpu"), None);
     }
 }

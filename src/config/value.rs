@@ -3,6 +3,7 @@
 //! Each type reads itself from a written value and prints itself as TOML, so that what is printed
 //! reads back as the same.
 
+use crate::repository::manifest::unit;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -150,25 +151,15 @@ impl Setting for Duration {
     const EXPECTED: &'static str = "a duration with its unit, like \"30s\" or \"250ms\",";
 
     fn read(value: &Value) -> Option<Self> {
-        let (number, unit) = split_unit(value.text()?)?;
-        let nanos = match unit {
-            "us" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        number.checked_mul(nanos).map(Self::from_nanos)
+        unit::duration(value.text()?)
     }
 
     fn to_toml(&self) -> String {
         let nanos = self.as_nanos();
-        let units = [("h", 3_600_000_000_000), ("m", 60_000_000_000), ("s", 1_000_000_000)];
-        let mut units = units.into_iter().chain([("ms", 1_000_000)]);
-        let exact = units.find(|(_, unit)| nanos > 0 && nanos.is_multiple_of(*unit));
-        let (name, unit) = exact.unwrap_or(if nanos == 0 { ("s", 1) } else { ("us", 1_000) });
-        quote(&format!("{}{name}", nanos / unit))
+        let exact = |(_, unit): &&(&str, u64)| nanos > 0 && nanos.is_multiple_of(u128::from(*unit));
+        // Shorter than a microsecond is only nothing at all: every other value was read from a unit.
+        let (name, unit) = unit::TIME.iter().find(exact).unwrap_or(&("s", 1));
+        quote(&format!("{}{name}", nanos / u128::from(*unit)))
     }
 }
 
@@ -176,25 +167,11 @@ impl Setting for Duration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-impl ByteSize {
-    const UNITS: [(&'static str, u64); 9] = [
-        ("TiB", 1 << 40),
-        ("GiB", 1 << 30),
-        ("MiB", 1 << 20),
-        ("KiB", 1 << 10),
-        ("TB", 1_000_000_000_000),
-        ("GB", 1_000_000_000),
-        ("MB", 1_000_000),
-        ("KB", 1_000),
-        ("B", 1),
-    ];
-}
-
 impl fmt::Display for ByteSize {
     /// In the largest binary unit that gives a whole number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = |unit: &u64| self.0 > 0 && self.0.is_multiple_of(*unit);
-        match Self::UNITS[..4].iter().find(|(_, unit)| exact(unit)) {
+        match unit::SIZE[..4].iter().find(|(_, unit)| exact(unit)) {
             Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
             None => write!(f, "{}B", self.0),
         }
@@ -205,24 +182,12 @@ impl Setting for ByteSize {
     const EXPECTED: &'static str = "a number of bytes, plain or like \"16MiB\",";
 
     fn read(value: &Value) -> Option<Self> {
-        if let Some(bytes) = value.integer() {
-            return Some(Self(bytes));
-        }
-        let (number, unit) = split_unit(value.text()?)?;
-        let (_, factor) = Self::UNITS.into_iter().find(|(name, _)| *name == unit)?;
-        number.checked_mul(factor).map(Self)
+        value.integer().or_else(|| unit::size(value.text()?)).map(Self)
     }
 
     fn to_toml(&self) -> String {
         quote(&self.to_string())
     }
-}
-
-/// `"250ms"` as 250 and `ms`; a space between them is allowed.
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(digits)?;
-    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 #[cfg(test)]

@@ -124,6 +124,7 @@ impl Record<'_> {
             status: status.as_u16(),
             code: error.map(|error| error.code.as_str()),
             error: error.map(|error| error.message.as_ref()),
+            cause: error.and_then(|error| error.details.cause.as_deref()),
             model: served.map(|served| served.model.as_str()),
             version: version.as_deref(),
             n_rows: served.map(|served| served.n_rows),

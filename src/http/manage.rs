@@ -1,10 +1,10 @@
 //! What changes state; on the management listener only.
 
 use super::context::RequestContext;
-use super::predict::model_ref;
+use super::predict::{NamePath, named};
 use super::{App, describe};
 use crate::inference::{ErrorCode, InferError};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
@@ -12,9 +12,9 @@ use axum::{Extension, Json};
 pub(super) async fn reload(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
-    Path(name): Path<String>,
+    name: NamePath,
 ) -> Response {
-    let model = match model_ref(&name, None) {
+    let model = match named(name) {
         Ok(model) => model,
         Err(error) => return context.fail(error),
     };

@@ -6,6 +6,8 @@
 mod body;
 mod context;
 mod describe;
+#[cfg(test)]
+mod documents;
 mod error;
 mod health;
 mod index;

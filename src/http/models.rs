@@ -1,10 +1,10 @@
 //! What is served: the list of models, and each model in full.
 
 use super::context::RequestContext;
-use super::predict::model_ref;
+use super::predict::{NamePath, named};
 use super::{App, describe};
 use crate::inference::{ErrorCode, InferError};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
@@ -17,9 +17,9 @@ pub(super) async fn list(State(app): State<App>) -> Response {
 pub(super) async fn describe(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
-    Path(name): Path<String>,
+    name: NamePath,
 ) -> Response {
-    let model = model_ref(&name, None).and_then(|model| {
+    let model = named(name).and_then(|model| {
         let missing = || {
             InferError::new(ErrorCode::ModelNotFound, format!("there is no model {:?}", model.name))
         };

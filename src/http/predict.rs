@@ -10,6 +10,7 @@ use crate::repository::ModelHandle;
 use crate::telemetry::RequestGuard;
 use axum::Extension;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
@@ -36,26 +37,42 @@ pub(super) async fn default_model(
 pub(super) async fn model(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
-    Path(name): Path<String>,
+    name: NamePath,
     request: Request,
 ) -> Response {
-    let model = model_ref(&name, None).and_then(|model| app.repository.resolve(&model));
+    let model = named(name).and_then(|model| app.repository.resolve(&model));
     answer(&app, &context, model, request).await
 }
 
 pub(super) async fn version(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
-    Path((name, version)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Response {
-    let model = model_ref(&name, Some(&version)).and_then(|model| app.repository.resolve(&model));
+    let model = path
+        .map_err(unreadable_path)
+        .and_then(|Path((name, version))| model_ref(&name, Some(&version)))
+        .and_then(|model| app.repository.resolve(&model));
     answer(&app, &context, model, request).await
+}
+
+/// The name of a model in a path. The extractor refuses what is not UTF-8 with a text of its own, so
+/// handlers take its result.
+pub(super) type NamePath = Result<Path<String>, PathRejection>;
+
+/// The default version of the model that a path names.
+pub(super) fn named(path: NamePath) -> Result<ModelRef, InferError> {
+    path.map_err(unreadable_path).and_then(|Path(name)| model_ref(&name, None))
+}
+
+fn unreadable_path(_: PathRejection) -> InferError {
+    InferError::new(ErrorCode::ModelNotFound, "no model has this name: it is not UTF-8")
 }
 
 /// A reference from path segments. Text outside the grammar names nothing, so it is not found; it
 /// is not repeated either, since it may be anything.
-pub(super) fn model_ref(name: &str, version: Option<&str>) -> Result<ModelRef, InferError> {
+fn model_ref(name: &str, version: Option<&str>) -> Result<ModelRef, InferError> {
     let name: ModelName = name.parse().map_err(|_| {
         InferError::new(
             ErrorCode::ModelNotFound,

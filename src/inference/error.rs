@@ -109,6 +109,8 @@ pub struct ErrorDetails {
     pub expected: Option<String>,
     /// What came.
     pub got: Option<String>,
+    /// What lies behind the failure, for the log. No protocol writes it: it may quote the model.
+    pub cause: Option<String>,
 }
 
 impl InferError {
@@ -136,6 +138,13 @@ impl InferError {
     #[must_use]
     pub fn with_model(mut self, model: impl fmt::Display) -> Self {
         self.details.model = Some(model.to_string());
+        self
+    }
+
+    /// Adds what lies behind it, for the log alone.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<String>) -> Self {
+        self.details.cause = Some(cause.into());
         self
     }
 

@@ -4,6 +4,7 @@ use super::manifest::{DeviceChoice, Manifest};
 use crate::engine::Device;
 use crate::inference::ModelName;
 use crate::transform::Postprocess;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -74,7 +75,7 @@ impl Default for Defaults {
 }
 
 /// A model file that the server's configuration vouches for, written `name@sha256:digest`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrustedModel {
     /// The model.
     pub name: ModelName,
@@ -92,6 +93,12 @@ impl FromStr for TrustedModel {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         let name = name.parse().map_err(|_| wrong())?;
         if is_digest { Ok(Self { name, digest }) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for TrustedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@sha256:{}", self.name, self.digest)
     }
 }
 

@@ -132,6 +132,7 @@ impl Shared {
                 self.fail(error.message);
                 return;
             }
+            self.job.metrics.instance_restarted();
         }
     }
 
@@ -253,6 +254,8 @@ enum Health {
 
 fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
     let taken_at = Instant::now();
+    // What is logged during a run belongs to its oldest request.
+    let _span = batch.first().map(|queued| queued.span.clone().entered());
     let requests: Vec<&ValidRequest> = batch.iter().map(|queued| &queued.request).collect();
     let n_rows = requests.iter().map(|request| request.n_rows()).sum();
     let outcome = batch::concat(&requests, |bytes| engine.buffer(bytes))
@@ -282,7 +285,7 @@ fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> He
             Health::Good
         }
         Err(error) => {
-            refuse(shared, batch, &error);
+            refuse(batch, &error);
             match error.fault {
                 Fault::Device => Health::Lost(error.message),
                 Fault::Internal | Fault::Died | Fault::TimedOut => Health::Rebuild,
@@ -358,8 +361,9 @@ fn names(shared: &Shared, outputs: &[Output]) -> Vec<Arc<str>> {
     outputs.iter().enumerate().map(name).collect()
 }
 
-fn refuse(shared: &Shared, batch: Vec<Queued>, error: &EngineError) {
-    // The engine's text may hold parts of the model's source: it goes to the log, not to clients.
+fn refuse(batch: Vec<Queued>, error: &EngineError) {
+    // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
+    // not to clients.
     let text = match error.fault {
         Fault::Raised => "the model raised an error on this input",
         Fault::OutOfMemory => "there is not enough memory to run the model on this input",
@@ -367,19 +371,11 @@ fn refuse(shared: &Shared, batch: Vec<Queued>, error: &EngineError) {
         _ => "the model could not be run",
     };
     for queued in batch {
-        let refusal = InferError::new(error.code(), text);
+        let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());
         let refusal = match error.fault {
             Fault::OutOfMemory => refusal.with_retry_after(Duration::from_secs(1)),
             _ => refusal,
         };
-        queued.span.in_scope(|| {
-            tracing::warn!(
-                model = %shared.options.label,
-                request_id = %queued.request.context().request_id,
-                reason = error.message,
-                "A run failed"
-            );
-        });
         queued.reply.send(Err(refusal));
     }
 }

@@ -1,4 +1,4 @@
-// Looking at modules: schema, operators, state, weights. Nothing here runs a model.
+// Looking at modules: schema, operators, state, weights. Nothing here runs any of a model's code.
 #include <set>
 #include <string>
 #include <unordered_set>
@@ -11,6 +11,7 @@
 #include <torch/csrc/jit/passes/inliner.h>
 
 #include "errors.h"
+#include "modules.h"
 #include "values.h"
 
 namespace sconce {
@@ -24,8 +25,6 @@ using torch::jit::Function;
 using torch::jit::Graph;
 using torch::jit::Module;
 using torch::jit::Node;
-
-Module& module_of(void* module) { return *static_cast<Module*>(module); }
 
 IValue tuple_of(std::vector<IValue> parts) { return IValue(c10::ivalue::Tuple::create(std::move(parts))); }
 
@@ -332,11 +331,17 @@ void walk_entries(const Module& module, Walker& walker, bool with_preparation) {
   walker.finish();
 }
 
-// Everything the file defines, whether or not a method of the root leads there.
-void walk_all(const Module& module, Walker& walker) {
+// All that belongs to this module. Forms that were made of one module share its compilation unit, whose other functions
+// are theirs.
+void walk_own(const Module& module, Walker& walker) {
   for (const auto& inner : module.modules()) {
     walk_entries(inner, walker, /*with_preparation=*/true);
   }
+}
+
+// Everything the file defines, whether or not a method of the root leads there.
+void walk_all(const Module& module, Walker& walker) {
+  walk_own(module, walker);
   for (auto* function : module._ivalue()->compilation_unit()->get_functions()) {
     walker.walk(function);
   }
@@ -433,7 +438,7 @@ int sconce_module_byte_size(void* module, uint64_t* bytes, SconceError* error) {
       counter.add(attribute);
     }
     ConstantWalker walker(module_of(module)._ivalue()->compilation_unit(), counter);
-    walk_all(module_of(module), walker);
+    walk_own(module_of(module), walker);
     *bytes = counter.bytes();
   });
 }

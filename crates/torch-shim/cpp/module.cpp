@@ -8,9 +8,11 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "errors.h"
+#include "modules.h"
 #include "values.h"
 
 namespace sconce {
@@ -22,8 +24,6 @@ using torch::jit::Module;
 // Every text libtorch reads from a file lands in a message that may say where; the files of a model's author are none
 // of a client's business, hence no debug files. They only serve tracebacks, which are cut anyway.
 constexpr bool kLoadDebugFiles = false;
-
-Module& module_of(void* module) { return *static_cast<Module*>(module); }
 
 torch::jit::Function& method_of(const Module& module, const std::string& name) {
   auto* function = module._ivalue()->type()->findMethod(name);
@@ -94,6 +94,9 @@ Module in_evaluation_mode(const Module& module) {
 
 // Preserved names that the module lacks would be refused with a text about libtorch's inside.
 std::vector<std::string> checked_names(const Module& module, const SconceText* names, uint64_t count) {
+  if (!module.find_method("forward").has_value()) {
+    throw ShimError(SCONCE_ERROR_UNSUPPORTED, "only a model with a method \"forward\" can be frozen");
+  }
   auto strings = strings_of(names, count);
   strings.erase(std::remove(strings.begin(), strings.end(), std::string("forward")), strings.end());
   for (const auto& name : strings) {
@@ -230,7 +233,12 @@ int sconce_module_optimize(
     const auto names = checked_names(source, preserved, preserved_count);
     // optimize_for_inference rewrites a frozen module where it stands: it gets one of its own.
     Module frozen = source.hasattr("training") ? torch::jit::freeze(source, names) : source.clone();
-    *optimized = new Module(torch::jit::optimize_for_inference(frozen, names));
+    auto result = std::make_unique<Module>(torch::jit::optimize_for_inference(frozen, names));
+    // The passes leave the weights that they replaced in the graph, where nothing uses them: twice the memory.
+    for (auto* method : result->type()->methods()) {
+      torch::jit::EliminateDeadCode(torch::jit::toGraphFunction(*method).graph());
+    }
+    *optimized = result.release();
   });
 }
 

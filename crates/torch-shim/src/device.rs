@@ -113,10 +113,10 @@ pub fn memory_stats(index: usize) -> Option<MemoryStats> {
 pub fn synchronize(device: Device) -> Result<(), Error> {
     match device {
         Device::Cpu => Ok(()),
-        // SAFETY: takes nothing but the place for the error.
-        Device::Cuda(index) => {
-            call(Stage::Run, |error| unsafe { ffi::sconce_device_synchronize(index as u64, error) })
-        }
+        Device::Cuda(index) => call(Stage::Run, |error| {
+            // SAFETY: takes nothing but the place for the error.
+            unsafe { ffi::sconce_device_synchronize(index as u64, error) }
+        }),
     }
 }
 

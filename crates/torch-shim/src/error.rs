@@ -157,7 +157,8 @@ fn explain_file(message: String) -> String {
     } else {
         return message;
     };
-    format!("{kind} ({message})")
+    let reason = message.split(" This is an internal miniz error").next().unwrap_or(&message);
+    format!("{kind} ({reason})")
 }
 
 /// Replaces absolute paths and the places of libtorch's own sources: they say how a host is laid out.

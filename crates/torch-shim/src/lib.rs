@@ -24,7 +24,7 @@ pub use device::{
     set_intra_op_threads, synchronize,
 };
 pub use error::{Error, ErrorClass};
-pub use module::{Module, ParameterInfo, Slot};
+pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,

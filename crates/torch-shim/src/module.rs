@@ -30,6 +30,9 @@ unsafe impl Send for Module {}
 // reference counts; and nothing in this crate changes a module after it was made.
 unsafe impl Sync for Module {}
 
+/// Files that travel inside a model file, by name.
+pub type ExtraFiles = Vec<(String, Vec<u8>)>;
+
 /// A parameter or buffer of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterInfo {
@@ -58,7 +61,7 @@ impl Module {
         path: impl AsRef<Path>,
         device: Device,
         names: &[&str],
-    ) -> Result<(Self, Vec<(String, Vec<u8>)>), Error> {
+    ) -> Result<(Self, ExtraFiles), Error> {
         let path = path.as_ref();
         // libtorch says so too, but only after words about its reader; and it would try to read a folder.
         if !path.is_file() {
@@ -154,7 +157,8 @@ impl Module {
         Ok(answer != 0)
     }
 
-    /// Whether a method may write into the tensors that it is given. Errs on the side of yes.
+    /// Whether a method may write into the tensors that it is given. Errs on the side of yes: a method that writes into
+    /// a tensor of the module counts too, since the two might share memory.
     pub fn mutates_inputs(&self, method: &str) -> Result<bool, Error> {
         let mut answer = 0;
         // SAFETY: as in `methods`; `method` outlives the call.
@@ -196,6 +200,10 @@ impl Module {
 
     /// A module with its weights folded into its code; it shares them with this one. Methods other than `forward` are
     /// dropped unless they are named.
+    ///
+    /// This runs operators whose arguments are all constant, those that read files among them: look at
+    /// [`Module::operators`] first. The code of all forms that were made of one loaded module is freed when the last of
+    /// them is dropped; load the file anew for a form that shall stand alone.
     pub fn freeze(&self, preserved: &[&str]) -> Result<Self, Error> {
         let names = texts(preserved);
         Self::from_pointer(call_for_pointer(Stage::Other, |module, error| {
@@ -213,8 +221,8 @@ impl Module {
         })?)
     }
 
-    /// A frozen module, rewritten for speed on its device (convolutions joined with what follows, oneDNN layouts). Its
-    /// answers differ in the last digits. Methods other than `forward` are dropped unless they are named.
+    /// A frozen module, rewritten for speed on its device (convolutions joined with what follows, oneDNN layouts); all
+    /// that [`Module::freeze`] says holds here. Its answers differ in the last digits.
     pub fn optimize_for_inference(&self, preserved: &[&str]) -> Result<Self, Error> {
         let names = texts(preserved);
         Self::from_pointer(call_for_pointer(Stage::Other, |module, error| {

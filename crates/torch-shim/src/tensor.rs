@@ -121,7 +121,7 @@ fn check_layout(bytes: &[u8], shape: &[i64], kind: Kind) -> Result<(), Error> {
     } else {
         size
     };
-    if !bytes.is_empty() && bytes.as_ptr().addr() % alignment != 0 {
+    if !bytes.is_empty() && !bytes.as_ptr().addr().is_multiple_of(alignment) {
         return invalid(format!(
             "a tensor of kind {kind:?} must start at a multiple of {alignment} bytes"
         ));

@@ -11,10 +11,10 @@ const MIB: usize = 1 << 20;
 // One leaked handle a call is 2 MB and more, one leaked input 20 GB.
 const SLACK: usize = 4 * MIB;
 
-/// Ones, aligned as floats are.
-struct Ones(Vec<f32>);
+/// Zeros, aligned as floats are.
+struct Zeros(Vec<f32>);
 
-impl AsRef<[u8]> for Ones {
+impl AsRef<[u8]> for Zeros {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: floats are plain bytes, four each.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 4) }
@@ -22,9 +22,9 @@ impl AsRef<[u8]> for Ones {
 }
 
 /// A new tensor every time, as requests bring them: a leaked reference would keep all of its memory.
-fn ones(count: usize) -> Tensor {
+fn zeros(count: usize) -> Tensor {
     let shape = [i64::try_from(count).unwrap()];
-    tensor_from_owner(Ones(vec![1.; count]), &shape, Kind::Float).unwrap()
+    tensor_from_owner(Zeros(vec![0.; count]), &shape, Kind::Float).unwrap()
 }
 
 /// The resident memory of this process, in bytes.
@@ -50,16 +50,16 @@ fn calls_leave_nothing_behind() {
                   def inner(self, x):\n    return torch.mm(x, x)\n\
                   def good(self, x):\n    return {\"a\": [x + self.w], \"b\": [x, x]}\n\
                   def foreign(self, x):\n    return ([x + 1], x.device)\n";
-    let slots = vec![("w", Slot::Parameter(ones(1)))];
+    let slots = vec![("w", Slot::Parameter(zeros(1)))];
     let module = Module::define_with("", source, slots).unwrap();
     let fails = |method: &str, argument: Value| assert!(module.run(method, &[argument]).is_err());
 
-    check("raises with inputs of 2 MiB", || fails("forward", ones(2 * MIB / 4).into()));
-    check("failing operators", || fails("inner", ones(1024).into()));
-    check("wrong arguments", || fails("inner", Value::List(vec![ones(1024).into()])));
-    check("answers without a form", || fails("foreign", ones(1024).into()));
-    check("good answers", || drop(module.run("good", &[ones(1024).into()]).unwrap()));
-    check("answers read as bytes", || match module.run("good", &[ones(1024).into()]) {
+    check("raises with inputs of 2 MiB", || fails("forward", zeros(2 * MIB / 4).into()));
+    check("failing operators", || fails("inner", zeros(1024).into()));
+    check("wrong arguments", || fails("inner", Value::List(vec![zeros(1024).into()])));
+    check("answers without a form", || fails("foreign", zeros(1024).into()));
+    check("good answers", || drop(module.run("good", &[zeros(1024).into()]).unwrap()));
+    check("answers read as bytes", || match module.run("good", &[zeros(1024).into()]) {
         Ok(Value::Dict(pairs)) => {
             for (_, value) in pairs {
                 let Value::List(tensors) = value else { panic!("must be a list") };

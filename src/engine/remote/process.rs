@@ -289,7 +289,9 @@ fn describe_signal(signal: i32) -> String {
         Some(Signal::BUS) => ("SIGBUS", "invalid memory access, or a file cut short"),
         Some(Signal::ILL) => ("SIGILL", "an instruction that this processor lacks"),
         Some(Signal::FPE) => ("SIGFPE", "a division by zero in native code"),
-        Some(Signal::ABORT) => ("SIGABRT", "native code gave up, often for want of memory"),
+        Some(Signal::ABORT) => {
+            ("SIGABRT", "native code gave up, often for want of memory or stack")
+        }
         Some(Signal::KILL) => ("SIGKILL", "killed from outside, most likely for want of memory"),
         Some(Signal::XCPU) => ("SIGXCPU", "it used up its processor time"),
         Some(Signal::XFSZ) => ("SIGXFSZ", "it tried to write to a file"),

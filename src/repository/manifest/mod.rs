@@ -4,6 +4,7 @@
 //! and signatures have no key here: a folder must not vouch for itself.
 
 mod reader;
+pub mod unit;
 mod value;
 
 pub use reader::{ManifestError, Problem};
@@ -14,7 +15,9 @@ use crate::engine::Device;
 use crate::inference::TensorSpec;
 use crate::transform::Activation;
 use reader::{Reader, Section};
+use std::fmt;
 use std::path::{Component, Path};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,13 +59,30 @@ const MAX_LABELS: usize = 1 << 20;
 const MAX_TENSOR_NAME: usize = 128;
 
 /// Where a model is to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum DeviceChoice {
     /// On the device that the library names first: a GPU when there is one.
     #[default]
     Auto,
     /// Here, or not at all.
     Only(Device),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Only) }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Only(device) => device.fmt(f),
+        }
+    }
 }
 
 /// Where labels come from.

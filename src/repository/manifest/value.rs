@@ -4,6 +4,7 @@
 
 use super::super::policy::VersionPolicy;
 use super::DeviceChoice;
+use super::unit;
 use crate::inference::Version;
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
@@ -45,41 +46,14 @@ pub(super) fn count(value: &DeValue<'_>) -> Option<usize> {
 }
 
 pub(super) fn duration(value: &DeValue<'_>) -> Option<Duration> {
-    let (number, unit) = split_unit(value.as_str()?)?;
-    let nanos = match unit {
-        "us" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return None,
-    };
-    number.checked_mul(nanos).map(Duration::from_nanos)
+    unit::duration(value.as_str()?)
 }
 
 pub(super) fn size(value: &DeValue<'_>) -> Option<u64> {
-    if let Some(bytes) = integer(value) {
-        return u64::try_from(bytes).ok();
+    match integer(value) {
+        Some(bytes) => u64::try_from(bytes).ok(),
+        None => unit::size(value.as_str()?),
     }
-    let (number, unit) = split_unit(value.as_str()?)?;
-    let factor = match unit {
-        "B" => 1,
-        "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(factor)
-}
-
-/// `"250ms"` as 250 and `ms`; a space between them is allowed.
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(digits)?;
-    Some((number.parse().ok()?, unit.trim_start()))
 }
 
 pub(super) fn versions(value: &DeValue<'_>) -> Option<VersionPolicy> {
@@ -96,10 +70,7 @@ pub(super) fn versions(value: &DeValue<'_>) -> Option<VersionPolicy> {
 }
 
 pub(super) fn device(value: &DeValue<'_>) -> Option<DeviceChoice> {
-    match value.as_str()? {
-        "auto" => Some(DeviceChoice::Auto),
-        text => text.parse().ok().map(DeviceChoice::Only),
-    }
+    value.as_str()?.parse().ok()
 }
 
 pub(super) fn activation(value: &DeValue<'_>) -> Option<Activation> {

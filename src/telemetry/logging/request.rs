@@ -58,6 +58,8 @@ pub struct RequestLine<'a> {
     pub code: Option<&'a str>,
     /// The error's message, as the client got it.
     pub error: Option<&'a str>,
+    /// What lies behind the error; for operators, never sent.
+    pub cause: Option<&'a str>,
     /// The model that was asked, if it exists.
     pub model: Option<&'a str>,
     /// Its version.
@@ -96,6 +98,7 @@ impl RequestLine<'_> {
                     status = self.status,
                     code = self.code,
                     error = self.error,
+                    cause = self.cause,
                     model.name = self.model,
                     model.version = self.version,
                     rows = self.n_rows,

@@ -160,6 +160,14 @@ fn other_forms_keep_the_answers() {
     }
     assert_eq!(run(&module.deep_copy().unwrap()), [4.5, 8.25]);
     assert_eq!(run(&module), [4.5, 8.25], "the first module must be as it was");
+    // Weights, bias and offset, and no second copy in the layout that the optimizer chose.
+    let optimized = module.optimize_for_inference(&[]).unwrap();
+    assert!(
+        optimized.byte_size().unwrap() <= 28,
+        "dead weights must go: {}",
+        optimized.byte_size().unwrap()
+    );
+    assert_eq!(module.byte_size().unwrap(), 44, "other forms must not count for the first module");
     assert!(module.freeze(&["missing"]).unwrap_err().message.contains("missing"));
 }
 

@@ -1,0 +1,106 @@
+//! The rules: what each room may name, and the words that belong to one room alone.
+
+/// The rooms that a room may name beside itself; `None` for those that put the program together.
+pub(crate) type Room = (&'static str, Option<&'static [&'static str]>);
+
+/// In reading order, as in `src/lib.rs` and ARCHITECTURE.md.
+pub(crate) const ROOMS: &[Room] = &[
+    ("cli", None),
+    ("app", None),
+    // The options of every room are built here, so every room that has some may be named.
+    (
+        "config",
+        Some(&["shutdown", "telemetry", "engine", "inference", "scheduler", "repository", "http"]),
+    ),
+    ("shutdown", None),
+    ("tensor", Some(&[])),
+    ("inference", Some(&["tensor"])),
+    ("telemetry", Some(&[])),
+    ("engine", Some(&["tensor", "inference"])),
+    ("scheduler", Some(&["tensor", "inference", "engine", "telemetry"])),
+    ("transform", Some(&["tensor", "inference"])),
+    ("repository", Some(&["tensor", "inference", "engine", "scheduler", "transform", "telemetry"])),
+    (
+        "pipeline",
+        Some(&["tensor", "inference", "transform", "repository", "scheduler", "telemetry"]),
+    ),
+    ("protocol", Some(&["tensor", "inference"])),
+    ("http", Some(&["inference", "protocol", "pipeline", "repository", "telemetry"])),
+];
+
+/// Words that some files must not have.
+pub(crate) struct Rule {
+    /// Beginnings of the paths that it holds for.
+    pub(crate) holds: &'static [&'static str],
+    /// Beginnings of paths among them that it does not hold for.
+    pub(crate) except: &'static [&'static str],
+    pub(crate) words: &'static [&'static str],
+    pub(crate) says: &'static str,
+}
+
+impl Rule {
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        begins(self.holds) && !begins(self.except)
+    }
+}
+
+pub(crate) const RULES: &[Rule] = &[
+    Rule {
+        holds: &[""],
+        except: &["engine/torch/"],
+        words: &["tch", "torch_shim"],
+        says: "only engine/torch names libtorch's bindings",
+    },
+    Rule {
+        holds: &[""],
+        except: &["http/"],
+        words: &["axum", "hyper", "hyper_util", "tower", "tower_http", "StatusCode"],
+        says: "only http knows its framework and status codes",
+    },
+    Rule {
+        holds: &["tensor/", "inference/", "engine/", "scheduler/", "transform/", "pipeline/"],
+        except: &["engine/remote/protocol"],
+        words: &["serde", "serde_json", "Serialize", "Deserialize"],
+        says: "wire formats are for protocol, and for what engine's child speaks",
+    },
+    Rule {
+        holds: &["scheduler/policy.rs", "scheduler/batch.rs", "repository/policy.rs"],
+        except: &[],
+        words: &[
+            "Instant::now",
+            "SystemTime",
+            "Mutex",
+            "RwLock",
+            "Condvar",
+            "mpsc",
+            "oneshot",
+            "watch",
+            "channel",
+            "tokio",
+            "fs",
+            "File",
+        ],
+        says: "policies are pure: no clock, channel, lock or file",
+    },
+    Rule {
+        holds: &["tensor/", "engine/", "transform/"],
+        except: &[],
+        words: &["tokio", "async", "await"],
+        says: "engines block, on threads of their own; tensors and transforms only compute",
+    },
+    Rule {
+        holds: &[""],
+        except: &["telemetry/logging/"],
+        words: &[
+            "static",
+            "thread_local",
+            "lazy_static",
+            "OnceLock",
+            "LazyLock",
+            "OnceCell",
+            "LazyCell",
+        ],
+        says: "nothing is global but the log and the allocator: state is built in app and handed down",
+    },
+];
