@@ -59,6 +59,6 @@ WORKDIR /
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # Ready, not alive: nobody should send requests before. The start period covers trying new models.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["/opt/sconce/bin/sconce", "health"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["/opt/sconce/bin/health-check"]
 ENTRYPOINT ["/opt/sconce/bin/sconce"]
 CMD ["serve"]
