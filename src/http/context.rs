@@ -3,6 +3,7 @@
 use super::App;
 use super::error::{Failure, status};
 use super::routes::ROUTES;
+use super::unread::Unread;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::logging::RequestLine;
 use crate::telemetry::request_id;
@@ -60,6 +61,8 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
     let span = tracing::info_span!("request", request_id = %context.request_id);
     let mut record =
         Record { app: &app, context, route, method: request.method().clone(), done: false };
+    let (unread, version) = (Unread::default(), request.version());
+    let request = request.map(|body| unread.lend(body));
     let mut response = next.run(request).instrument(span).await;
     if response.extensions().get::<Panicked>().is_some() {
         let error = InferError::new(ErrorCode::Internal, "the server failed on this request");
@@ -68,6 +71,7 @@ pub(super) async fn observe(State(app): State<App>, mut request: Request, next: 
     if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    unread.settle(version, &mut response).await;
     record.finish(&response);
     response
 }

@@ -16,6 +16,7 @@ mod manage;
 mod models;
 mod predict;
 mod routes;
+mod unread;
 
 pub use body::BodyTimeouts;
 pub use error::status;

@@ -197,3 +197,25 @@ fn unknown_names_make_no_series() {
     assert!(unknown(&text) >= counted + 1000.0, "what names no model is counted as one");
     assert_eq!(get(server.http, "/predict/unknown-1").status, 405);
 }
+
+/// Many clients write the head and the body apart. An answer that is known from the head alone must
+/// not cost the connection on which the next request may be on its way.
+#[test]
+fn an_answer_before_the_body_keeps_the_connection() {
+    let server = Server::shared();
+    let mut raw = Raw::connect(server.http);
+    for _ in 0..50 {
+        let whole = request("POST /predict/no-such-model", &[], GOOD_BODY);
+        let (head, body) = whole.split_at(whole.len() - GOOD_BODY.len());
+        raw.send(head).unwrap();
+        std::thread::yield_now();
+        raw.send(body).unwrap();
+        raw.answer().expect("the connection must go on").failed(404, "model_not_found");
+    }
+    // A body too long to be read for nothing: the answer says that the connection closes.
+    let head =
+        b"POST /predict/no-such-model HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n";
+    raw.send(head).unwrap();
+    let answer = raw.answer().expect("the answer does not wait for the body");
+    assert_eq!(answer.header("connection"), Some("close"));
+}
