@@ -90,6 +90,7 @@ impl Shared {
         let reason = reason.into();
         tracing::error!(model = %self.options.label, reason, "The model has failed and serves nothing any more");
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.job.metrics.set_ready(false);
         self.queue.fail(InferError::new(ErrorCode::ModelNotReady, "the model has failed"));
     }
 
