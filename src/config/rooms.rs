@@ -4,12 +4,14 @@ use super::types::{LogFormat, LogRequests};
 use super::{ByteSize, Config};
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
+use crate::http;
 use crate::http::listener;
 use crate::http::{BodyTimeouts, refusal_body};
+use crate::repository;
 use crate::repository::Defaults;
 use crate::repository::manifest::DeviceChoice;
+use crate::shutdown;
 use crate::telemetry::logging::{self, LogOptions, RequestLogMode, RequestLogOptions};
-use crate::{http, repository, shutdown};
 use std::io;
 
 impl Config {
