@@ -6,11 +6,13 @@
 
 mod buffer;
 mod datatype;
+mod fill;
 mod growing;
 mod shape;
 
 pub use buffer::{Buffer, BufferMut, Memory};
 pub use datatype::{DataType, Element};
+pub use fill::Filling;
 pub use growing::BufferVec;
 pub use shape::{Dim, Shape, ShapePattern};
 

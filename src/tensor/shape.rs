@@ -55,9 +55,15 @@ impl Shape {
     /// The same shape with another first dimension. A scalar stays one.
     #[must_use]
     pub fn with_rows(&self, n_rows: usize) -> Self {
+        self.with_dim(0, n_rows)
+    }
+
+    /// The same shape with another size of one dimension; as it is where there is no such dimension.
+    #[must_use]
+    pub fn with_dim(&self, axis: usize, size: usize) -> Self {
         let mut dims = self.0.clone();
-        if let Some(first) = dims.first_mut() {
-            *first = n_rows;
+        if let Some(dim) = dims.get_mut(axis) {
+            *dim = size;
         }
         Self(dims)
     }
