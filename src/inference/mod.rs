@@ -6,6 +6,7 @@
 mod budget;
 mod error;
 mod name;
+mod padding;
 mod reply;
 mod request;
 mod response;
@@ -15,6 +16,7 @@ mod trace;
 pub use budget::{ByteBudget, ByteLease};
 pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
+pub use padding::{Fill, Padding, Stretch};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{InferResponse, RowLabel, Timings};
