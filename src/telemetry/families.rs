@@ -70,6 +70,10 @@ families! {
     ENCODE_DURATION: Histogram = "sconce_encode_duration_seconds" ["model", "version"];
     /// Rows of each run of the model: `_count` counts runs, `_sum` rows.
     BATCH_ROWS: Histogram = "sconce_batch_rows" ["model", "version"];
+    /// Positions of padded dimensions that were run, padding included: for text, tokens. Stays 0 for models without `pad`.
+    RUN_POSITIONS: Counter = "sconce_run_positions_total" ["model", "version"];
+    /// Those of them that were padding: the share of it is the share of work that was wasted.
+    PADDING_POSITIONS: Counter = "sconce_padding_positions_total" ["model", "version"];
     /// Requests that wait in the queue now.
     QUEUE_LENGTH: Gauge = "sconce_queue_length" ["model", "version"];
     /// Requests that may wait in the queue at once.

@@ -124,6 +124,8 @@ struct Series {
     output: Histogram,
     encode: Histogram,
     batch_rows: Histogram,
+    run_positions: AtomicU64,
+    padding_positions: AtomicU64,
     levels: Levels,
     restarts: AtomicU64,
     stuck_runs: AtomicU64,
@@ -147,6 +149,8 @@ impl Series {
             output: Histogram::of_durations(),
             encode: Histogram::of_durations(),
             batch_rows: Histogram::of_rows(),
+            run_positions: AtomicU64::new(0),
+            padding_positions: AtomicU64::new(0),
             levels: Levels::default(),
             restarts: AtomicU64::new(0),
             stuck_runs: AtomicU64::new(0),
@@ -171,6 +175,8 @@ impl Series {
         histogram(&families::BATCH_ROWS, &self.batch_rows);
         let level = |level: Level| self.levels[level as usize].load(Ordering::Relaxed) as f64;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        out.number(&families::RUN_POSITIONS, labels, count(&self.run_positions));
+        out.number(&families::PADDING_POSITIONS, labels, count(&self.padding_positions));
         out.number(&families::QUEUE_LENGTH, labels, level(Level::Queue));
         out.number(&families::QUEUE_CAPACITY, labels, level(Level::QueueCapacity));
         out.number(&families::INFLIGHT_REQUESTS, labels, level(Level::Inflight));
@@ -235,6 +241,12 @@ impl ModelMetrics {
     /// Counts a run of the model.
     pub fn observe_batch(&self, n_rows: usize) {
         self.series.batch_rows.observe(n_rows as u64);
+    }
+
+    /// Counts the positions of a run's padded dimension over all rows, and those that are padding.
+    pub fn observe_padding(&self, positions: usize, padding: usize) {
+        self.series.run_positions.fetch_add(positions as u64, Ordering::Relaxed);
+        self.series.padding_positions.fetch_add(padding as u64, Ordering::Relaxed);
     }
 
     /// So many requests more (or fewer) wait in the queue.
