@@ -1,6 +1,6 @@
 //! What the repository tells about models, as JSON.
 
-use crate::inference::TensorSpec;
+use crate::inference::{Padding, TensorSpec};
 use crate::repository::{LoadedStatus, ModelStatus, VersionState, VersionStatus};
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
@@ -65,6 +65,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
                 "max_batch_size": facts.max_batch_size,
             }),
         ),
+        ("padding", facts.padding.as_deref().map_or(Value::Null, |it| padding(it, &spec.inputs))),
         ("device", json!(facts.device.to_string())),
         ("memory_bytes", json!(facts.memory)),
         ("file", json!({"sha256": facts.digest, "bytes": facts.file_bytes})),
@@ -88,6 +89,14 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         ("load_seconds", json!(facts.load_duration.as_secs_f64())),
     ];
     members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
+    let padded = inputs.iter().zip(&padding.fills).filter(|(_, fill)| fill.is_some());
+    json!({
+        "inputs": padded.map(|(spec, _)| &*spec.name).collect::<Vec<_>>(),
+        "buckets": padding.buckets,
+    })
 }
 
 fn tensor(spec: &TensorSpec) -> Value {

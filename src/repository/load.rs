@@ -9,13 +9,13 @@ use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::{Fingerprint, Source};
 use super::store::{Key, Store};
 use super::trial::{Subject, Trial};
-use super::warmup::{self, Inputs};
-use crate::engine::probe::{Findings, RunTimes};
+use super::warmup::{self, Plan};
+use crate::engine::probe::Findings;
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
 use crate::inference::{
     Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor, ValidRequest,
 };
-use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions};
+use crate::scheduler::{BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup};
 use crate::telemetry::{Metrics, TrialOutcome};
 use crate::transform::Postprocess;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,7 +150,14 @@ impl Workshop {
         metrics.set_batching(spec.batching.as_str());
         metrics.set_queue_capacity(settings.queue_capacity);
         let max_batch_size = if spec.batching.is_allowed() { settings.max_batch_size } else { 1 };
-        let facts = Facts {
+        let padding = findings.padding.map(Arc::new);
+        let plan = Plan {
+            batching: spec.batching,
+            padding: padding.clone(),
+            max_batch_size,
+            times: findings.times,
+        };
+        let mut facts = Facts {
             description: source.manifest.description.clone(),
             device: settings.device,
             memory: model.memory(),
@@ -158,6 +165,8 @@ impl Workshop {
             file_bytes: fingerprint.size,
             labels: source.labels.clone().unwrap_or_default(),
             max_batch_size,
+            padding: padding.clone(),
+            padding_wanted: !source.manifest.pads.is_empty(),
             shape_source: findings.shape_source,
             times: findings.times,
             notes: findings.notes,
@@ -168,9 +177,13 @@ impl Workshop {
             spec: Arc::clone(&spec),
             permits: (settings.device == Device::Cpu).then(|| self.permits.source()),
             metrics: Arc::clone(&metrics),
-            warmup: Vec::new(),
+            padding,
+            warmup: Warmup::default(),
         };
-        let scheduler = self.schedule(candidate, job, (max_batch_size, findings.times))?;
+        let scheduler = self.schedule(candidate, job, &plan)?;
+        facts.notes.extend(scheduler.cold_shapes().map(|(n_shapes, warmed)| {
+            format!("{warmed} of {n_shapes} further shapes were warmed up in the time for that")
+        }));
         Ok(Served {
             name: (*name).clone(),
             version: file.version,
@@ -193,24 +206,23 @@ impl Workshop {
         &self,
         candidate: &Candidate<'_>,
         job: Job,
-        (max_batch_size, times): (usize, Option<RunTimes>),
+        plan: &Plan,
     ) -> Result<Scheduler, String> {
         let failed = |error| format!("the model could not be started: {error}");
         let spec = Arc::clone(&job.spec);
-        let options = self.scheduler_options(candidate, &spec, max_batch_size);
-        let most = warmup::most_rows(max_batch_size, times);
+        let options = self.scheduler_options(candidate, &spec, plan.max_batch_size);
         // A run would change the state that the first request is to find.
         if spec.batching == Batching::Stateful {
             return Scheduler::start(options, job).map_err(failed);
         }
         if let Some(text) = &candidate.source.sample {
             let sample = self.sample(candidate, text, &spec)?;
-            let warmup = warmup::batches(&spec, &sample, most);
+            let warmup = plan.warmup(&sample);
             return Scheduler::start(options, Job { warmup, ..job }).map_err(failed);
         }
         let warmup = match warmup::made_up(&spec) {
-            Some(inputs) => warmup::batches(&spec, &inputs, most),
-            None => Vec::new(),
+            Some(inputs) => plan.warmup(&inputs),
+            None => Warmup::default(),
         };
         match Scheduler::start(options.clone(), Job { warmup, ..job.clone() }) {
             Err(error) if error.fault == Fault::Raised => {

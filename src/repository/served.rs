@@ -6,7 +6,7 @@
 
 use crate::engine::Device;
 use crate::engine::probe::{RunTimes, ShapeSource};
-use crate::inference::{ModelName, ModelSpec, Version};
+use crate::inference::{ModelName, ModelSpec, Padding, Version};
 use crate::scheduler::Scheduler;
 use crate::telemetry::ModelMetrics;
 use crate::transform::Postprocess;
@@ -39,6 +39,10 @@ pub struct Facts {
     pub labels: Vec<Arc<str>>,
     /// Most rows of a run; 1 where requests are kept apart.
     pub max_batch_size: usize,
+    /// How inputs of different sizes are filled up to one.
+    pub padding: Option<Arc<Padding>>,
+    /// Whether model.toml asks for that.
+    pub padding_wanted: bool,
     /// Where the shapes of its inputs come from.
     pub shape_source: ShapeSource,
     /// How fast it ran in its trial; `None` when nothing was known to run it with.

@@ -8,7 +8,7 @@
 
 use super::source::hex;
 use crate::engine::probe::{Findings, RunTimes, ShapeSource};
-use crate::inference::{Batching, TensorSpec};
+use crate::inference::{Batching, Fill, Padding, TensorSpec};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -156,10 +156,21 @@ enum Record {
         notes: Vec<String>,
         /// Rows and nanoseconds of the least and of the most that were timed.
         times: Option<[(usize, u64); 2]>,
+        #[serde(default)]
+        padding: Option<PaddingRecord>,
     },
     Failed {
         reason: String,
     },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PaddingRecord {
+    /// Dimension and bytes of the element.
+    fills: Vec<Option<(usize, Vec<u8>)>>,
+    given: Vec<bool>,
+    follows: Vec<Vec<usize>>,
+    buckets: Vec<usize>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -186,9 +197,31 @@ impl From<&Verdict> for Record {
                         (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
                     })
                 }),
+                padding: findings.padding.as_ref().map(PaddingRecord::from),
             },
             Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
         }
+    }
+}
+
+impl From<&Padding> for PaddingRecord {
+    fn from(padding: &Padding) -> Self {
+        let fill = |fill: &Option<Fill>| fill.as_ref().map(|it| (it.axis, it.element.to_vec()));
+        Self {
+            fills: padding.fills.iter().map(fill).collect(),
+            given: padding.given.clone(),
+            follows: padding.follows.clone(),
+            buckets: padding.buckets.clone(),
+        }
+    }
+}
+
+impl From<PaddingRecord> for Padding {
+    fn from(record: PaddingRecord) -> Self {
+        let fill = |(axis, element): (usize, Vec<u8>)| Fill { axis, element: element.into() };
+        let fills = record.fills.into_iter().map(|it| it.map(fill)).collect();
+        let PaddingRecord { given, follows, buckets, .. } = record;
+        Self { fills, given, follows, buckets }
     }
 }
 
@@ -207,10 +240,10 @@ impl TryFrom<Record> for Verdict {
     type Error = String;
 
     fn try_from(record: Record) -> Result<Self, String> {
-        let (inputs, outputs, batching, shape_source, notes, times) = match record {
+        let (inputs, outputs, batching, shape_source, notes, times, padding) = match record {
             Record::Failed { reason } => return Ok(Self::Failed(reason)),
-            Record::Passed { inputs, outputs, batching, shape_source, notes, times } => {
-                (inputs, outputs, batching, shape_source, notes, times)
+            Record::Passed { inputs, outputs, batching, shape_source, notes, times, padding } => {
+                (inputs, outputs, batching, shape_source, notes, times, padding)
             }
         };
         let batching = Batching::ALL.iter().find(|known| known.as_str() == batching);
@@ -225,6 +258,7 @@ impl TryFrom<Record> for Verdict {
             outputs: tensors(outputs)?,
             batching: *batching.ok_or("unknown batching")?,
             shape_source: shape_source.ok_or("unknown source of shapes")?,
+            padding: padding.map(Padding::from),
             notes,
             times: times.map(|[least, most]| RunTimes { least: time(least), most: time(most) }),
         }))
@@ -272,6 +306,12 @@ mod tests {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
             batching: Batching::Coupled,
+            padding: Some(Padding {
+                fills: vec![Some(Fill { axis: 1, element: [1, 2].into() }), None],
+                given: vec![true, false],
+                follows: vec![vec![1, 2], vec![]],
+                buckets: vec![8, 16],
+            }),
             shape_source: ShapeSource::Guessed,
             notes: vec!["a note".into()],
             times: Some(RunTimes {

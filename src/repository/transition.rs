@@ -215,6 +215,13 @@ fn report(served: &Served) {
             "requests are not put together: {}", batching.reason()
         );
     }
+    if served.facts.padding_wanted && served.facts.padding.is_none() {
+        tracing::warn!(
+            model.name = %served.name,
+            model.version = served.version.0,
+            "inputs are not padded although model.toml says so: requests of different sizes are not put together"
+        );
+    }
     for note in &served.facts.notes {
         tracing::info!(model.name = %served.name, model.version = served.version.0, "{note}");
     }

@@ -7,9 +7,11 @@ use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
 use super::manifest::Manifest;
 use super::store::Verdict;
-use crate::engine::probe::{self, Hints};
+use crate::engine::probe::{self, Hints, PaddingWish};
 use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader, Model};
-use crate::inference::{Batching, InferError, ModelName, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{
+    Batching, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
+};
 use crate::telemetry::TrialOutcome;
 use crate::tensor::Tensor;
 
@@ -119,11 +121,21 @@ fn attempt(
         outputs: declared(&manifest.outputs),
         sample,
         max_batch_size: subject.max_batch_size,
+        padding: padding_wish(manifest),
         batching_wanted: manifest.batching.enabled != Some(false),
         ..Hints::default()
     };
     let model: &dyn Model = &*model;
     probe::probe(model, &hints).map(Verdict::Passed)
+}
+
+/// What model.toml wants to have filled up, if anything.
+fn padding_wish(manifest: &Manifest) -> Option<PaddingWish> {
+    let fills: Vec<_> =
+        manifest.pads.iter().map(|it| (it.input.clone(), it.fill.clone())).collect();
+    let buckets = manifest.batching.pad_buckets.clone();
+    let buckets = buckets.unwrap_or_else(Padding::default_buckets);
+    (!fills.is_empty()).then_some(PaddingWish { fills, buckets })
 }
 
 fn refusal(subject: &Subject<'_>, concerns: &[&str]) -> String {

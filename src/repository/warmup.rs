@@ -1,38 +1,109 @@
 //! Inputs that a model is run with before it counts as ready. Pure.
 
 use crate::engine::probe::RunTimes;
-use crate::inference::{Batching, ModelSpec, TensorSpec};
+use crate::inference::{Batching, ModelSpec, Padding, TensorSpec};
+use crate::scheduler::{Inputs, Shapes, Warmup};
 use crate::tensor::{BufferMut, Tensor};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest that a warm-up run may be expected to take: a slow model is not run in its largest batches
 /// before anybody has asked for them.
 const MAX_RUN: Duration = Duration::from_millis(500);
+/// How long the shapes that are run once may take in all. What the first run of a shape costs is
+/// milliseconds at most: it is fast models that notice, and their shapes are soon run.
+const SHAPES_BUDGET: Duration = Duration::from_millis(500);
+/// Longest that one of them may be expected to take.
+const MAX_SHAPE_RUN: Duration = Duration::from_millis(100);
+/// Most of them.
+const MAX_SHAPES: usize = 4096;
 /// Most bytes of a warm-up tensor.
 const MAX_BYTES: usize = 64 << 20;
 /// What variable dimensions are made up as.
 const VARIABLE: usize = 8;
 
-/// Tensors in the order of the model's arguments.
-pub(super) type Inputs = Vec<Option<Tensor>>;
-
-/// Warm-up batches made of the first row of `sample`: of one row, of two, and of `most_rows`, because the library specializes on the first shapes that it sees. A model whose rows must
-/// not be put together sees the sample as it is.
-pub(super) fn batches(spec: &ModelSpec, sample: &Inputs, most_rows: usize) -> Vec<Inputs> {
-    if !spec.batching.is_allowed() {
-        return vec![sample.clone()];
-    }
-    let mut sizes = vec![1, 2.min(most_rows), most_rows];
-    sizes.dedup();
-    sizes.into_iter().filter_map(|n_rows| repeat_first_row(sample, n_rows)).collect()
+/// What to warm a version up for.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) batching: Batching,
+    pub(super) padding: Option<Arc<Padding>>,
+    pub(super) max_batch_size: usize,
+    pub(super) times: Option<RunTimes>,
 }
 
-/// How many rows a warm-up run may have.
-pub(super) fn most_rows(max_batch_size: usize, times: Option<RunTimes>) -> usize {
-    let Some(RunTimes { most: (n_rows, time), .. }) = times else { return max_batch_size };
-    let per_row = time.as_nanos() / n_rows.max(1) as u128;
-    let affordable = MAX_RUN.as_nanos().checked_div(per_row).unwrap_or(u128::MAX);
-    max_batch_size.min(usize::try_from(affordable).unwrap_or(usize::MAX)).max(1)
+impl Plan {
+    /// Runs of the first row of `sample`: of one row, of two, and of as many as there is time for, until
+    /// the library has settled; then every other shape that requests will be run in, once. A model whose
+    /// rows must not be put together sees the sample as it is.
+    pub(super) fn warmup(&self, sample: &Inputs) -> Warmup {
+        if !self.batching.is_allowed() {
+            return Warmup { settle: vec![sample.clone()], shapes: None };
+        }
+        let most = self.most_rows();
+        let mut counts = vec![1, 2.min(most), most];
+        counts.dedup();
+        let own = self.stretched(sample).unwrap_or_else(|| sample.clone());
+        let settle = counts.iter().filter_map(|&n_rows| repeat_first_row(&own, n_rows)).collect();
+        Warmup { settle, shapes: self.shapes(sample, &counts).map(Arc::new) }
+    }
+
+    /// The sample as a request like it is run.
+    fn stretched(&self, sample: &Inputs) -> Option<Inputs> {
+        let padding = self.padding.as_ref()?;
+        padding.resized(sample, padding.stretch(sample)?.to)
+    }
+
+    /// Each number of rows in each bucket: single rows first, as at a light load, then full batches, then
+    /// what lies between. `settled` are run already where there are no buckets.
+    fn shapes(&self, sample: &Inputs, settled: &[usize]) -> Option<Shapes> {
+        let stretch = self.padding.as_ref().and_then(|padding| padding.stretch(sample));
+        let padding = self.padding.clone().filter(|_| stretch.is_some());
+        let sizes: Vec<Option<usize>> = match &padding {
+            Some(padding) => padding.buckets.iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
+        let own_size = stretch.map_or(1, |stretch| stretch.to).max(1);
+        let is_affordable = |n_rows: usize, size: Option<usize>| {
+            let rows = u32::try_from(n_rows).unwrap_or(u32::MAX);
+            let stretched = size.unwrap_or(own_size) as f64 / own_size as f64;
+            let time = self.row_time().saturating_mul(rows).as_secs_f64() * stretched;
+            time <= MAX_SHAPE_RUN.as_secs_f64()
+        };
+        let most = self.max_batch_size;
+        let counts = [1, most].into_iter().chain(2..most).take(most);
+        let is_new = |n_rows: usize| padding.is_some() || !settled.contains(&n_rows);
+        let shapes: Vec<(usize, Option<usize>)> = counts
+            .filter(|&n_rows| is_new(n_rows))
+            .flat_map(|n_rows| sizes.iter().map(move |&size| (n_rows, size)))
+            .filter(|&(n_rows, size)| is_affordable(n_rows, size))
+            .take(MAX_SHAPES)
+            .collect();
+        let (n_shapes, sample) = (shapes.len(), sample.clone());
+        (n_shapes > 0).then(|| {
+            Shapes::new(n_shapes, SHAPES_BUDGET, move |place| {
+                let &(n_rows, size) = shapes.get(place)?;
+                match (&padding, size) {
+                    (Some(padding), Some(size)) => {
+                        repeat_first_row(&padding.resized(&sample, size)?, n_rows)
+                    }
+                    _ => repeat_first_row(&sample, n_rows),
+                }
+            })
+        })
+    }
+
+    /// How long a row takes in a batch, as far as that is known.
+    fn row_time(&self) -> Duration {
+        let Some(RunTimes { most: (n_rows, time), .. }) = self.times else { return Duration::ZERO };
+        time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// How many rows a run may have that is repeated until the library has settled.
+    fn most_rows(&self) -> usize {
+        let per_row = self.row_time().as_nanos();
+        let affordable = MAX_RUN.as_nanos().checked_div(per_row).unwrap_or(u128::MAX);
+        self.max_batch_size.min(usize::try_from(affordable).unwrap_or(usize::MAX)).max(1)
+    }
 }
 
 /// Inputs of zeros; `None` when the model is not known to take such.
@@ -74,32 +145,38 @@ fn repeat_row(row: &Tensor, n_rows: usize) -> Option<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::Batching;
+    use crate::inference::Fill;
     use crate::tensor::Shape;
 
+    fn plan(batching: Batching, max_batch_size: usize) -> Plan {
+        Plan { batching, padding: None, max_batch_size, times: None }
+    }
+
     fn rows(batching: Batching, max_batch_size: usize) -> Vec<Vec<f32>> {
-        let spec = ModelSpec { inputs: vec![], outputs: vec![], batching, max_rows: 9 };
         let x = Tensor::from_vec(Shape::from([2, 1]), vec![1f32, 2.0]).unwrap();
         let k = Tensor::from_vec(Shape::default(), vec![5i64]).unwrap();
         let sample = vec![Some(x), None, Some(k.clone())];
-        let batches = batches(&spec, &sample, max_batch_size);
+        let warmup = plan(batching, max_batch_size).warmup(&sample);
         let first = |batch: &Inputs| {
             assert_eq!((&batch[1], &batch[2]), (&None, &Some(k.clone())));
             batch[0].as_ref().unwrap().as_slice::<f32>().unwrap().to_vec()
         };
-        batches.iter().map(first).collect()
+        warmup.settle.iter().map(first).collect()
     }
 
     #[test]
     fn slow_models_are_warmed_up_with_fewer_rows() {
-        let times = |n_rows, millis| {
-            let most = (n_rows, Duration::from_millis(millis));
-            Some(RunTimes { least: (1, Duration::ZERO), most })
+        let most_rows = |times: Option<(usize, u64)>| {
+            let times = times.map(|(n_rows, millis)| RunTimes {
+                least: (1, Duration::ZERO),
+                most: (n_rows, Duration::from_millis(millis)),
+            });
+            Plan { times, ..plan(Batching::Safe, 64) }.most_rows()
         };
-        assert_eq!(most_rows(64, None), 64);
-        assert_eq!(most_rows(64, times(64, 0)), 64);
-        assert_eq!(most_rows(64, times(8, 800)), 5);
-        assert_eq!(most_rows(64, times(1, 9000)), 1);
+        assert_eq!(most_rows(None), 64);
+        assert_eq!(most_rows(Some((64, 0))), 64);
+        assert_eq!(most_rows(Some((8, 800))), 5);
+        assert_eq!(most_rows(Some((1, 9000))), 1);
     }
 
     #[test]
@@ -108,5 +185,37 @@ mod tests {
         assert_eq!(rows(Batching::Safe, 2), [vec![1.0], vec![1.0; 2]]);
         assert_eq!(rows(Batching::Safe, 1), [vec![1.0]]);
         assert_eq!(rows(Batching::Coupled, 4), [vec![1.0, 2.0]]);
+    }
+
+    /// The shapes that are run once, as (rows, size of the second dimension).
+    fn shapes(plan: &Plan) -> Vec<[usize; 2]> {
+        let ids = Tensor::from_vec(Shape::from([2, 3]), vec![1i64; 6]).unwrap();
+        let sample = vec![Some(ids)];
+        let Some(shapes) = plan.warmup(&sample).shapes else { return Vec::new() };
+        let shape = |place| {
+            let inputs = shapes.inputs(place).unwrap();
+            inputs[0].as_ref().unwrap().shape().dims().try_into().unwrap()
+        };
+        (0..shapes.progress().0).map(shape).collect()
+    }
+
+    #[test]
+    fn every_shape_in_use_is_run_the_most_wanted_first() {
+        assert_eq!(shapes(&plan(Batching::Safe, 5)), [[3, 3], [4, 3]], "what settles is not again");
+        assert_eq!(shapes(&plan(Batching::Coupled, 5)), [[0; 2]; 0]);
+        let padding = Padding {
+            fills: vec![Some(Fill { axis: 1, element: [0; 8].into() })],
+            given: vec![true],
+            follows: vec![],
+            buckets: vec![2, 4],
+        };
+        let padded = Plan { padding: Some(Arc::new(padding)), ..plan(Batching::Safe, 3) };
+        assert_eq!(shapes(&padded), [[1, 2], [1, 4], [3, 2], [3, 4], [2, 2], [2, 4]]);
+        let sample = vec![Tensor::from_vec(Shape::from([1, 3]), vec![1i64; 3]).ok()];
+        let settle = padded.warmup(&sample).settle;
+        assert_eq!(settle[0][0].as_ref().unwrap().shape(), &Shape::from([1, 4]), "the bucket's");
+        let slow = RunTimes { least: (1, Duration::ZERO), most: (1, Duration::from_millis(40)) };
+        let slow = Plan { times: Some(slow), ..padded };
+        assert_eq!(shapes(&slow), [[1, 2], [1, 4], [3, 2], [2, 2], [2, 4]], "3 x 4 takes 120 ms");
     }
 }

@@ -1,61 +1,96 @@
 //! Putting requests together into one batch and cutting its outputs apart again: pure functions.
 
 use crate::engine::Output;
-use crate::inference::ValidRequest;
+use crate::inference::{Padding, Stretch, ValidRequest};
 use crate::tensor::BufferMut;
 use crate::tensor::Shape;
 use crate::tensor::Tensor;
 use crate::tensor::TensorError;
 
+/// A request as a batch sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) request: &'a ValidRequest,
+    /// How far its inputs are filled up; `None` when they are run as they are.
+    pub(super) stretch: Option<Stretch>,
+}
+
 /// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows have
-/// the same dimensions, and plain numbers, which hold for a whole batch, are equal.
-pub(super) fn compatible(a: &ValidRequest, b: &ValidRequest) -> bool {
-    a.inputs().iter().zip(b.inputs()).all(|pair| match pair {
+/// the same dimensions once they are filled up, and plain numbers, which hold for a whole batch, are
+/// equal.
+pub(super) fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
+    if a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
+        return false;
+    }
+    let fills = padding.filter(|_| a.stretch.is_some()).map_or(&[][..], |it| &it.fills);
+    let pairs = a.request.inputs().iter().zip(b.request.inputs());
+    pairs.enumerate().all(|(place, pair)| match pair {
         (None, None) => true,
         (Some(a), Some(b)) if a.shape().rank() == 0 => a == b,
         (Some(a), Some(b)) => {
+            let filled = fills.get(place).and_then(Option::as_ref).map(|fill| fill.axis);
             // `BYTES` elements differ in length, so their rows cannot be laid end to end by size.
-            a.datatype().byte_size().is_some()
-                && a.shape().rank() == b.shape().rank()
-                && a.shape().row() == b.shape().row()
+            a.datatype().byte_size().is_some() && same_rows(a.shape(), b.shape(), filled)
         }
         _ => false,
     })
 }
 
-/// The inputs of all requests, end to end along the rows. One request's tensors are passed on as
-/// they are; several are copied once into memory that `allocate` gives.
+/// Whether all dimensions but the rows, and that which is filled up, are the same.
+fn same_rows(a: &Shape, b: &Shape, filled: Option<usize>) -> bool {
+    let mut pairs = a.dims().iter().zip(b.dims()).enumerate().skip(1);
+    a.rank() == b.rank() && pairs.all(|(axis, (a, b))| a == b || filled == Some(axis))
+}
+
+/// The inputs of all requests, end to end along the rows and filled up to one size. The tensors of a
+/// request that is alone and needs no filling are passed on as they are; else they are copied, once,
+/// into memory that `allocate` gives.
 pub(super) fn concat(
-    requests: &[&ValidRequest],
+    parts: &[Part<'_>],
+    padding: Option<&Padding>,
     mut allocate: impl FnMut(usize) -> BufferMut,
 ) -> Result<Vec<Option<Tensor>>, TensorError> {
-    let Some((first, rest)) = requests.split_first() else {
+    let Some((first, rest)) = parts.split_first() else {
         return Ok(Vec::new());
     };
-    if rest.is_empty() {
-        return Ok(first.inputs().to_vec());
+    let is_exact = first.stretch.is_none_or(Stretch::is_exact);
+    if rest.is_empty() && is_exact {
+        return Ok(first.request.inputs().to_vec());
     }
-    let n_rows = requests.iter().map(|request| request.n_rows()).sum();
-    let mut inputs = Vec::with_capacity(first.inputs().len());
-    for (position, input) in first.inputs().iter().enumerate() {
+    let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
+    let mut inputs = Vec::with_capacity(first.request.inputs().len());
+    for (place, input) in first.request.inputs().iter().enumerate() {
+        let filling = first.stretch.and_then(|stretch| padding?.filling(place, stretch.to));
         let Some(tensor) = input else {
             inputs.push(None);
             continue;
         };
-        if tensor.shape().rank() == 0 {
+        if tensor.shape().rank() == 0 || (rest.is_empty() && filling.is_none()) {
             inputs.push(Some(tensor.clone()));
             continue;
         }
-        let parts = requests.iter().filter_map(|request| request.inputs()[position].as_ref());
-        let bytes = parts.clone().map(|part| part.buffer().len()).sum();
-        let mut buffer = allocate(bytes);
+        let tensors = parts.iter().filter_map(|part| part.request.inputs()[place].as_ref());
+        let bytes = |tensor: &Tensor| match filling {
+            None => Ok(tensor.buffer().len()),
+            Some(filling) => tensor
+                .filled_bytes(filling)
+                .ok_or_else(|| TensorError::Overflow { shape: tensor.shape().clone() }),
+        };
+        let total = tensors.clone().map(bytes).sum::<Result<usize, _>>()?;
+        let mut buffer = allocate(total);
         let mut free = buffer.as_mut();
-        for part in parts {
-            let (place, behind) = free.split_at_mut(part.buffer().len());
-            place.copy_from_slice(part.buffer().as_bytes());
+        for tensor in tensors {
+            let (place, behind) = free.split_at_mut(bytes(tensor)?);
+            match filling {
+                None => place.copy_from_slice(tensor.buffer().as_bytes()),
+                Some(filling) => tensor.write_filled(filling, place),
+            }
             free = behind;
         }
-        let shape = tensor.shape().with_rows(n_rows);
+        let mut shape = tensor.shape().with_rows(n_rows);
+        if let Some(filling) = filling {
+            shape = shape.with_dim(filling.axis, filling.size);
+        }
         inputs.push(Some(Tensor::new(tensor.datatype(), shape, buffer.freeze())?));
     }
     Ok(inputs)
@@ -71,31 +106,89 @@ pub(super) fn has_rows(outputs: &[Output], n_rows: usize) -> bool {
     })
 }
 
-/// Each request's rows of each output, without copying. Call only where [`has_rows`] holds.
-pub(super) fn split(outputs: &[Output], rows: impl Iterator<Item = usize>) -> Vec<Vec<Tensor>> {
+/// Whether the outputs of a run with this size have it where the probe found that they would.
+pub(super) fn follow(outputs: &[Output], padding: &Padding, size: usize) -> bool {
+    let mut pairs = outputs.iter().zip(&padding.follows);
+    outputs.len() == padding.follows.len()
+        && pairs.all(|(output, axes)| {
+            axes.iter().all(|&axis| output.tensor.shape().dims().get(axis) == Some(&size))
+        })
+}
+
+/// Each request's rows of each output, copied only where it was filled up. Call only where
+/// [`has_rows`] and, for what was filled up, [`follow`] hold.
+pub(super) fn split(
+    outputs: &[Output],
+    parts: &[Part<'_>],
+    padding: Option<&Padding>,
+) -> Vec<Vec<Tensor>> {
     let mut start = 0;
-    rows.map(|n_rows| {
-        let part = outputs.iter().filter_map(|output| output.tensor.rows(start, n_rows)).collect();
+    let mut split = Vec::with_capacity(parts.len());
+    for part in parts {
+        let n_rows = part.request.n_rows();
+        let cut = part.stretch.filter(|stretch| !stretch.is_exact()).zip(padding);
+        let own = |(place, output): (usize, &Output)| {
+            let rows = match parts {
+                [_] => output.tensor.clone(),
+                _ => output.tensor.rows(start, n_rows)?,
+            };
+            match cut {
+                Some((stretch, padding)) => rows.cut(padding.follows.get(place)?, stretch.from),
+                None => Some(rows),
+            }
+        };
+        split.push(outputs.iter().enumerate().filter_map(own).collect());
         start += n_rows;
-        part
-    })
-    .collect()
+    }
+    split
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::testing::{request, spec};
+    use crate::scheduler::testing::{plain, request, spec, stretched, texts};
     use crate::tensor::Tensor;
     use proptest::prelude::*;
 
     #[test]
     fn only_equal_rows_and_equal_numbers_go_together() {
         let a = request(&[1.0, 2.0], Some(3));
-        assert!(compatible(&a, &request(&[5.0], Some(3))));
-        assert!(!compatible(&a, &request(&[5.0], Some(4))), "plain numbers must be equal");
-        assert!(!compatible(&a, &request(&[5.0], None)), "the same arguments must be given");
+        let compatible = |b: ValidRequest| compatible(plain(&a), plain(&b), None);
+        assert!(compatible(request(&[5.0], Some(3))));
+        assert!(!compatible(request(&[5.0], Some(4))), "plain numbers must be equal");
+        assert!(!compatible(request(&[5.0], None)), "the same arguments must be given");
         assert_eq!(spec().inputs.len(), 2);
+    }
+
+    #[test]
+    fn only_what_goes_to_one_bucket_goes_together() {
+        let padding = stretched::padding(&[4, 8]);
+        let three = stretched::request(1, 3, 5);
+        let compatible = |b: ValidRequest| {
+            let parts = [&three, &b].map(|it| stretched::part(it, &padding));
+            super::compatible(parts[0], parts[1], Some(&padding))
+        };
+        assert!(compatible(stretched::request(2, 4, 5)));
+        assert!(!compatible(stretched::request(1, 5, 5)), "another bucket");
+        assert!(!compatible(stretched::request(1, 3, 6)), "a dimension that is not filled up");
+        let long = stretched::request(1, 9, 5);
+        let pair = |b: &ValidRequest| {
+            super::compatible(
+                stretched::part(&long, &padding),
+                stretched::part(b, &padding),
+                Some(&padding),
+            )
+        };
+        assert!(pair(&stretched::request(3, 9, 5)), "beyond the largest, equal sizes");
+        assert!(!pair(&stretched::request(1, 10, 5)));
+    }
+
+    #[test]
+    fn texts_are_neither_put_together_nor_filled_up() {
+        let request = texts(&["a", "bc"]);
+        assert!(!compatible(plain(&request), plain(&request), None));
+        let inputs = concat(&[plain(&request)], None, BufferMut::zeroed).unwrap();
+        assert_eq!(inputs, request.inputs());
     }
 
     proptest! {
@@ -106,14 +199,49 @@ mod tests {
                 let rows: Vec<f32> = (0..n_rows).map(|_| { next += 1.0; next }).collect();
                 request(&rows, None)
             }).collect();
-            let inputs = concat(&requests.iter().collect::<Vec<_>>(), BufferMut::zeroed).unwrap();
+            let parts: Vec<_> = requests.iter().map(plain).collect();
+            let inputs = concat(&parts, None, BufferMut::zeroed).unwrap();
             let tensor = inputs[0].clone().unwrap();
             let outputs = [Output { name: None, tensor }];
             prop_assert!(has_rows(&outputs, sizes.iter().sum()));
-            let parts = split(&outputs, sizes.iter().copied());
-            for (request, part) in requests.iter().zip(&parts) {
+            let split = split(&outputs, &parts, None);
+            for (request, part) in requests.iter().zip(&split) {
                 let expected: &Tensor = request.inputs()[0].as_ref().unwrap();
                 prop_assert_eq!(&part[0], expected);
+            }
+        }
+
+        /// Two inputs that are filled up, one that is not; outputs that follow and one that does not.
+        #[test]
+        fn what_is_filled_up_comes_back_as_it_was(
+            requests in prop::collection::vec((1usize..4, 5usize..9), 1..7)
+        ) {
+            let padding = stretched::padding(&[4, 8]);
+            let requests: Vec<_> = requests.into_iter()
+                .map(|(n_rows, size)| stretched::request(n_rows, size, 2)).collect();
+            let parts: Vec<_> = requests.iter().map(|it| stretched::part(it, &padding)).collect();
+            let dirty = |bytes| {
+                let mut buffer = BufferMut::zeroed(bytes);
+                buffer.as_mut().fill(0xaa);
+                buffer
+            };
+            let inputs = concat(&parts, Some(&padding), dirty).unwrap();
+            let outputs: Vec<_> = inputs.iter().flatten()
+                .map(|tensor| Output { name: None, tensor: tensor.clone() }).collect();
+            let n_rows = requests.iter().map(ValidRequest::n_rows).sum();
+            prop_assert!(has_rows(&outputs, n_rows));
+            let filled = parts.iter().any(|part| !part.stretch.unwrap().is_exact());
+            prop_assert!(parts.len() == 1 && !filled || follow(&outputs, &padding, 8));
+            let ids = outputs[0].tensor.as_slice::<i64>().unwrap();
+            let expected: usize = requests.iter()
+                .map(|it| it.n_rows() * (8 - it.inputs()[0].as_ref().unwrap().shape().dims()[1])).sum();
+            if parts.len() > 1 || filled {
+                let padded = ids.iter().filter(|id| **id == stretched::PAD).count();
+                prop_assert_eq!(padded, expected, "every place behind a row holds the declared value");
+            }
+            for (request, part) in requests.iter().zip(split(&outputs, &parts, Some(&padding))) {
+                let inputs: Vec<_> = request.inputs().iter().flatten().cloned().collect();
+                prop_assert_eq!(part, inputs);
             }
         }
     }

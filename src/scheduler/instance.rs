@@ -1,10 +1,13 @@
 //! An instance: one thread that owns one engine, and what all instances of a version share.
 
-use super::batch;
+use super::batch::{self, Part};
 use super::queue::{Queue, Queued};
+use super::warmup::{Warmup, warm_up};
 use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
 use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, Output};
-use crate::inference::{ErrorCode, InferError, NamedTensor, Timings, ValidRequest};
+use crate::inference::{
+    ErrorCode, InferError, NamedTensor, Padding, Stretch, Timings, ValidRequest,
+};
 use crate::tensor::{Tensor, TensorError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,9 +15,6 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Runs of one warm-up input at most: a model whose time never settles must not hold up the start.
-const MAX_WARMUP_RUNS: usize = 10;
 
 /// What the instances, the watchdog and the scheduler's handle all hold.
 pub(super) struct Shared {
@@ -83,6 +83,19 @@ impl Shared {
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
         }
+    }
+
+    /// How far a request's inputs are to be filled up.
+    pub(super) fn stretch(&self, request: &ValidRequest) -> Option<Stretch> {
+        self.padding()?.stretch(request.inputs())
+    }
+
+    pub(super) fn warmup(&self) -> &Warmup {
+        &self.job.warmup
+    }
+
+    fn padding(&self) -> Option<&Padding> {
+        self.job.padding.as_deref()
     }
 
     /// Nothing runs any more: whoever waits is told, and so is whoever comes.
@@ -186,8 +199,10 @@ impl Slot {
 }
 
 fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), EngineError>>) {
-    let warmed =
-        shared.engine().and_then(|mut engine| warm_up(shared, &mut *engine).map(|()| engine));
+    let warmed = shared.engine().and_then(|mut engine| {
+        let Job { warmup, permits, .. } = &shared.job;
+        warm_up(warmup, permits.as_ref(), &mut *engine).map(|()| engine)
+    });
     let mut engine = match warmed {
         Ok(engine) => engine,
         Err(error) => {
@@ -225,25 +240,6 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
     }
 }
 
-/// Runs each warm-up input until two runs in a row take about the same time: the library compiles
-/// and specializes during the first ones.
-fn warm_up(shared: &Shared, engine: &mut dyn Engine) -> Result<(), EngineError> {
-    for inputs in &shared.job.warmup {
-        let mut before: Option<Duration> = None;
-        for _ in 0..MAX_WARMUP_RUNS {
-            let _permit = shared.job.permits.as_ref().map(PermitSource::acquire);
-            let started = Instant::now();
-            run(engine, inputs.clone())?;
-            let took = started.elapsed();
-            if before.is_some_and(|before| before.abs_diff(took) <= before.min(took) / 4) {
-                break;
-            }
-            before = Some(took);
-        }
-    }
-    Ok(())
-}
-
 /// What is left of an engine after a run.
 enum Health {
     Good,
@@ -257,27 +253,30 @@ fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> He
     let taken_at = Instant::now();
     // What is logged during a run belongs to its oldest request.
     let _span = batch.first().map(|queued| queued.span.clone().entered());
-    let requests: Vec<&ValidRequest> = batch.iter().map(|queued| &queued.request).collect();
-    let n_rows = requests.iter().map(|request| request.n_rows()).sum();
-    let outcome = batch::concat(&requests, |bytes| engine.buffer(bytes))
+    let parts: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
+    let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
+    let outcome = batch::concat(&parts, shared.padding(), |bytes| engine.buffer(bytes))
         .map_err(|error: TensorError| EngineError::new(Fault::Internal, error.to_string()));
     let input = taken_at.elapsed();
-    shared.job.metrics.observe_batch(n_rows);
-    let outcome = outcome.and_then(|inputs| run(engine, inputs)).and_then(|outcome| {
-        check(shared, &outcome.outputs, (batch.len() > 1).then_some(n_rows)).map(|()| outcome)
-    });
+    observe(shared, &parts, n_rows);
+    let is_filled = parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
+    let outcome = outcome
+        .and_then(|inputs| run(engine, inputs))
+        .and_then(|outcome| check(shared, &outcome.outputs, &parts).map(|()| outcome));
     match outcome {
         Ok(outcome) => {
             answer(shared, batch, outcome, (taken_at, input));
             Health::Good
         }
-        // One request's input may be what the model refuses, or the batch may be what does not
-        // fit: alone, each gets the answer that it would have got without the others.
+        // One request's input may be what the model refuses, or the batch or the size that it was
+        // filled up to may be what does not fit: alone and as it is, each gets the answer that it
+        // would have got without the others.
         Err(error)
-            if batch.len() > 1 && matches!(error.fault, Fault::Raised | Fault::OutOfMemory) =>
+            if (batch.len() > 1 || is_filled)
+                && matches!(error.fault, Fault::Raised | Fault::OutOfMemory) =>
         {
             for queued in batch {
-                match run_batch(shared, engine, vec![queued]) {
+                match run_batch(shared, engine, vec![Queued { stretch: None, ..queued }]) {
                     Health::Good => {}
                     // Those behind it are answered by their replies' drop: the engine is gone.
                     lost => return lost,
@@ -296,29 +295,49 @@ fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> He
     }
 }
 
+/// Counts a run and what of it is padding.
+fn observe(shared: &Shared, parts: &[Part<'_>], n_rows: usize) {
+    let metrics = &shared.job.metrics;
+    metrics.observe_batch(n_rows);
+    let (mut positions, mut padding) = (0, 0);
+    for (rows, stretch) in parts.iter().filter_map(|it| Some((it.request.n_rows(), it.stretch?))) {
+        positions += rows * stretch.to;
+        padding += rows * (stretch.to - stretch.from);
+    }
+    if positions > 0 {
+        metrics.observe_padding(positions, padding);
+    }
+}
+
 /// Runs the engine; a panic in it becomes an error.
-fn run(engine: &mut dyn Engine, inputs: Vec<Option<Tensor>>) -> Result<Outcome, EngineError> {
+pub(super) fn run(
+    engine: &mut dyn Engine,
+    inputs: Vec<Option<Tensor>>,
+) -> Result<Outcome, EngineError> {
     catch_unwind(AssertUnwindSafe(|| engine.run(Batch { inputs })))
         .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
 }
 
-/// Whether the outputs are those of the specification and, for a batch, can be cut apart.
-fn check(
-    shared: &Shared,
-    outputs: &[Output],
-    batch_rows: Option<usize>,
-) -> Result<(), EngineError> {
+/// Whether the outputs are those of the specification and can be cut apart and back.
+fn check(shared: &Shared, outputs: &[Output], parts: &[Part<'_>]) -> Result<(), EngineError> {
+    let raised = |message: String| Err(EngineError::new(Fault::Raised, message));
     let expected = shared.job.spec.outputs.len();
     // A model that no probe could run has no known outputs; it gives what it gives.
     if expected != 0 && outputs.len() != expected {
-        let message = format!("the model returned {} outputs, expected {expected}", outputs.len());
-        return Err(EngineError::new(Fault::Raised, message));
-    }
-    if batch_rows.is_some_and(|n_rows| !batch::has_rows(outputs, n_rows)) {
-        return Err(EngineError::new(
-            Fault::Raised,
-            "an output has no row for each row of the batch",
+        return raised(format!(
+            "the model returned {} outputs, expected {expected}",
+            outputs.len()
         ));
+    }
+    let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
+    if parts.len() > 1 && !batch::has_rows(outputs, n_rows) {
+        return raised("an output has no row for each row of the batch".to_owned());
+    }
+    let filled = parts.iter().filter_map(|part| part.stretch).find(|it| !it.is_exact());
+    if let (Some(stretch), Some(padding)) = (filled, shared.padding())
+        && !batch::follow(outputs, padding, stretch.to)
+    {
+        return raised("an output does not have the size of the padded inputs".to_owned());
     }
     Ok(())
 }
@@ -330,11 +349,8 @@ fn answer(
     (taken_at, input): (Instant, Duration),
 ) {
     let ran_at = Instant::now();
-    let parts = if batch.len() == 1 {
-        vec![outcome.outputs.iter().map(|output| output.tensor.clone()).collect()]
-    } else {
-        batch::split(&outcome.outputs, batch.iter().map(|queued| queued.request.n_rows()))
-    };
+    let parts: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
+    let parts = batch::split(&outcome.outputs, &parts, shared.padding());
     let names = names(shared, &outcome.outputs);
     let phases = outcome.phases;
     let output = phases.output + ran_at.elapsed();

@@ -9,6 +9,7 @@ mod instance;
 mod permits;
 mod policy;
 mod queue;
+mod warmup;
 mod watchdog;
 
 #[cfg(test)]
@@ -18,13 +19,13 @@ mod tests;
 
 pub use permits::{Permit, PermitSource, Permits};
 pub use policy::BatchLimits;
+pub use warmup::{Inputs, Shapes, Warmup};
 
 use crate::engine::{EngineError, Fault, Model};
 use crate::inference::{
-    ErrorCode, InferError, ModelSpec, NamedTensor, Timings, ValidRequest, reply,
+    ErrorCode, InferError, ModelSpec, NamedTensor, Padding, Timings, ValidRequest, reply,
 };
 use crate::telemetry::ModelMetrics;
-use crate::tensor::Tensor;
 use instance::{Instance, Shared};
 use queue::{Queue, Queued};
 use std::sync::Arc;
@@ -59,8 +60,10 @@ pub struct Job {
     pub permits: Option<PermitSource>,
     /// Where runs are counted.
     pub metrics: Arc<ModelMetrics>,
-    /// Inputs of the shapes to be expected, run by each instance before it counts as ready.
-    pub warmup: Vec<Vec<Option<Tensor>>>,
+    /// How requests of different sizes are filled up to one; `None` keeps them apart.
+    pub padding: Option<Arc<Padding>>,
+    /// What is run before it counts as ready.
+    pub warmup: Warmup,
 }
 
 impl std::fmt::Debug for Job {
@@ -106,7 +109,8 @@ impl Scheduler {
     /// An engine cannot be made, or the model raises on its warm-up.
     pub fn start(options: SchedulerOptions, job: Job) -> Result<Self, EngineError> {
         let instances = options.instances.max(1);
-        let queue = Queue::new(options.queue_capacity, options.batch, Arc::clone(&job.metrics));
+        let (padding, metrics) = (job.padding.clone(), Arc::clone(&job.metrics));
+        let queue = Queue::new(options.queue_capacity, options.batch, padding, metrics);
         let shared = Arc::new(Shared::new(options, queue, job));
         // Started before the instances: from here on, an early return stops and joins what runs.
         let watchdog = watchdog::Watchdog::spawn(&shared)?;
@@ -133,7 +137,9 @@ impl Scheduler {
         let deadline = request.context().deadline;
         let (reply, pending) = reply();
         let enqueued_at = Instant::now();
-        self.shared.queue.push(Queued { request, reply, enqueued_at, span: Span::current() })?;
+        let stretch = self.shared.stretch(&request);
+        let span = Span::current();
+        self.shared.queue.push(Queued { request, reply, enqueued_at, span, stretch })?;
         tokio::time::timeout_at(deadline.into(), pending)
             .await
             .unwrap_or_else(|_| Err(deadline_exceeded("before the model answered")))
@@ -142,6 +148,13 @@ impl Scheduler {
     /// Takes nothing in any more; what was taken in is still run.
     pub fn close(&self, reason: InferError) {
         self.shared.queue.close(reason);
+    }
+
+    /// How many shapes were to be run once in the warm-up, and how many were, where that is not all.
+    #[must_use]
+    pub fn cold_shapes(&self) -> Option<(usize, usize)> {
+        let (n_shapes, warmed) = self.shared.warmup().shapes.as_ref()?.progress();
+        (warmed < n_shapes).then_some((n_shapes, warmed))
     }
 
     /// What it is doing.

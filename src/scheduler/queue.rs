@@ -4,9 +4,9 @@
 //! are plain threads. What is late or no longer wanted is dropped here, before it costs a run.
 
 use super::Answer;
-use super::batch;
+use super::batch::{self, Part};
 use super::policy::{self, BatchLimits, Decision, Waiting};
-use crate::inference::{ErrorCode, InferError, Reply, ValidRequest};
+use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
 use crate::telemetry::ModelMetrics;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,14 @@ pub(super) struct Queued {
     pub(super) enqueued_at: Instant,
     /// Entered again by the thread that runs it, so that its log lines belong to the request.
     pub(super) span: Span,
+    /// How far its inputs are filled up when it is run; `None` when they are run as they are.
+    pub(super) stretch: Option<Stretch>,
+}
+
+impl Queued {
+    pub(super) fn part(&self) -> Part<'_> {
+        Part { request: &self.request, stretch: self.stretch }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,12 +48,19 @@ pub(super) struct Queue {
     changed: Condvar,
     capacity: usize,
     limits: BatchLimits,
+    padding: Option<Arc<Padding>>,
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize, limits: BatchLimits, metrics: Arc<ModelMetrics>) -> Self {
+    pub(super) fn new(
+        capacity: usize,
+        limits: BatchLimits,
+        padding: Option<Arc<Padding>>,
+        metrics: Arc<ModelMetrics>,
+    ) -> Self {
         metrics.set_queue_capacity(capacity);
-        Self { metrics, state: Mutex::default(), changed: Condvar::new(), capacity, limits }
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Self { metrics, state, changed, capacity, limits, padding }
     }
 
     /// Takes a request in, or says why not.
@@ -97,6 +112,10 @@ impl Queue {
     }
 
     /// The oldest request and those that may run with it. Empty when others were faster.
+    ///
+    /// Of requests that are filled up, those of the oldest's own bucket: smaller ones that would fit
+    /// too have company of their own soon, and filling them up further costs more than the larger
+    /// batch saves.
     pub(super) fn take(&self, now: Instant) -> Vec<Queued> {
         let mut state = self.lock();
         let mut batch: Vec<Queued> = Vec::new();
@@ -112,7 +131,7 @@ impl Queue {
                 if rows + n_rows > self.limits.max_batch_size {
                     break;
                 }
-                if !batch::compatible(&first.request, &candidate.request) {
+                if !self.fits(first, candidate) {
                     position += 1;
                     continue;
                 }
@@ -167,6 +186,10 @@ impl Queue {
         }
     }
 
+    fn fits(&self, first: &Queued, other: &Queued) -> bool {
+        batch::compatible(first.part(), other.part(), self.padding.as_deref())
+    }
+
     fn left(&self, n_requests: usize) {
         self.metrics.queue_changed(-i64::try_from(n_requests).unwrap_or(i64::MAX));
     }
@@ -177,7 +200,7 @@ impl Queue {
         let rows = if self.limits.max_queue_delay.is_zero() {
             first.request.n_rows()
         } else {
-            let fits = |queued: &&Queued| batch::compatible(&first.request, &queued.request);
+            let fits = |queued: &&Queued| self.fits(first, queued);
             state.waiting.iter().filter(fits).map(|queued| queued.request.n_rows()).sum()
         };
         Some(Waiting { rows, oldest: first.enqueued_at, closing: state.closed.is_some() })
@@ -220,8 +243,8 @@ mod tests {
 
     fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
         let (reply, pending) = reply();
-        let queued = Queued { request, reply, enqueued_at: Instant::now(), span: Span::none() };
-        (queued, pending)
+        let (enqueued_at, span) = (Instant::now(), Span::none());
+        (Queued { request, reply, enqueued_at, span, stretch: None }, pending)
     }
 
     fn rows(batch: &[Queued]) -> Vec<usize> {
@@ -230,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_what_fits_and_the_rest_keeps_its_place() {
-        let queue = Queue::new(16, LIMITS, metrics());
+        let queue = Queue::new(16, LIMITS, None, metrics());
         let mut pending = Vec::new();
         for (rows, k) in [(2, None), (1, Some(7)), (1, None), (2, None), (1, None)] {
             let (queued, wait) = queued(request(&vec![0.0; rows], k));
@@ -250,7 +273,7 @@ mod tests {
 
     #[test]
     fn late_and_unwanted_requests_make_room() {
-        let queue = Queue::new(2, LIMITS, metrics());
+        let queue = Queue::new(2, LIMITS, None, metrics());
         let (late, late_pending) = queued(request_until(&[1.0], Instant::now()));
         let (unwanted, gone) = queued(request(&[2.0], None));
         drop(gone);
@@ -265,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so() {
-        let queue = Queue::new(1, LIMITS, metrics());
+        let queue = Queue::new(1, LIMITS, None, metrics());
         let (first, _first) = queued(request(&[1.0], None));
         let (second, _second) = queued(request(&[1.0], None));
         queue.push(first).unwrap();
@@ -278,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_is_emptied_before_its_threads_leave() {
-        let queue = Queue::new(4, LIMITS, metrics());
+        let queue = Queue::new(4, LIMITS, None, metrics());
         let (first, _pending) = queued(request(&[1.0], None));
         queue.push(first).unwrap();
         queue.close(InferError::new(ErrorCode::Draining, "draining"));

@@ -27,7 +27,8 @@ fn start(options: SchedulerOptions, model: FakeModel) -> (Scheduler, Arc<Seen>) 
         spec: Arc::new(spec()),
         permits: Some(Permits::new(1).source()),
         metrics: metrics(),
-        warmup: vec![],
+        padding: None,
+        warmup: Warmup::default(),
     };
     (Scheduler::start(options, job).unwrap(), seen)
 }
@@ -210,7 +211,8 @@ fn a_model_that_raises_on_its_warmup_does_not_start() {
         spec: Arc::new(spec()),
         permits: None,
         metrics: metrics(),
-        warmup: vec![request(&[1.0], None).inputs().to_vec()],
+        padding: None,
+        warmup: Warmup { settle: vec![request(&[1.0], None).inputs().to_vec()], shapes: None },
     };
     assert_eq!(Scheduler::start(options(), job).unwrap_err().fault, Fault::Raised);
 }

@@ -9,6 +9,7 @@ mod candidates;
 mod compare;
 mod concerns;
 mod outputs;
+mod padding;
 mod recipe;
 mod trial;
 
@@ -16,9 +17,19 @@ pub use arguments::arguments;
 pub use concerns::{concern, concerns};
 
 use super::{EngineError, Model};
-use crate::inference::{Batching, TensorSpec};
+use crate::inference::{Batching, Fill, Padding, TensorSpec};
 use crate::tensor::Tensor;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What model.toml says about filling inputs up.
+#[derive(Debug, Clone)]
+pub struct PaddingWish {
+    /// Inputs by their declared names, and what fills them up.
+    pub fills: Vec<(Arc<str>, Fill)>,
+    /// Sizes to fill up to, rising.
+    pub buckets: Vec<usize>,
+}
 
 /// What is known about a model besides its file.
 #[derive(Debug, Clone)]
@@ -33,6 +44,8 @@ pub struct Hints {
     pub max_batch_size: usize,
     /// Whether requests are to be put together when that is safe.
     pub batching_wanted: bool,
+    /// How inputs are to be filled up when that is safe; `None` when they are not.
+    pub padding: Option<PaddingWish>,
     /// How far a row's answer in a batch may be from the one that it gets alone, relative to the largest
     /// answer. Devices that compute in reduced precision need more than the default.
     pub tolerance: f64,
@@ -48,6 +61,7 @@ impl Default for Hints {
             sample: None,
             max_batch_size: 32,
             batching_wanted: true,
+            padding: None,
             tolerance: 1e-5,
             budget: Duration::from_secs(20),
         }
@@ -98,6 +112,9 @@ pub struct Findings {
     pub outputs: Vec<TensorSpec>,
     /// Whether and why not requests may be put together.
     pub batching: Batching,
+    /// How inputs of different sizes may be filled up to one; `None` where that was not asked for or
+    /// changes answers.
+    pub padding: Option<Padding>,
     /// Where the inputs' shapes come from.
     pub shape_source: ShapeSource,
     /// Sentences for the log and the metadata.
@@ -129,6 +146,7 @@ pub fn probe(model: &dyn Model, hints: &Hints) -> Result<Findings, EngineError> 
         inputs: specs,
         outputs: hints.outputs.clone().unwrap_or_default(),
         batching,
+        padding: None,
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
         notes,
         times: None,

@@ -121,6 +121,18 @@ impl Recipe {
         self.parts.iter().map(rows).min().unwrap_or(usize::MAX)
     }
 
+    /// The number of a row that is taken from the sample as it is, where there is one.
+    pub(super) fn as_given(&self, number: u64) -> u64 {
+        let rows = |part: &Part| match part {
+            Part::Rows { values: Values::Sample { tensor, .. }, .. } => {
+                Some(tensor.n_rows() as u64)
+            }
+            _ => None,
+        };
+        let n_rows = self.parts.iter().filter_map(rows).min();
+        n_rows.and_then(|n_rows| number.checked_rem(n_rows)).unwrap_or(number)
+    }
+
     /// A batch of the rows of these numbers; variable dimensions get `size` where it is given.
     pub(super) fn batch(&self, numbers: &[u64], size: Option<usize>) -> Batch {
         let input = |(place, (spec, part)): (usize, (&TensorSpec, &Part))| match part {

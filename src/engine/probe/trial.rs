@@ -26,11 +26,11 @@ pub(super) struct Accepted {
 /// A model under trial.
 pub(super) struct Trial<'a> {
     model: &'a dyn Model,
-    hints: &'a Hints,
+    pub(super) hints: &'a Hints,
     engine: Box<dyn Engine>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     seen: Vec<Seen>,
-    started_at: Instant,
+    pub(super) started_at: Instant,
 }
 
 /// Why rows may not be batched, or that they may.
@@ -100,6 +100,7 @@ impl<'a> Trial<'a> {
         let probed = self.verdict(&recipe, fixed)?;
         let stays = matches!(probed, Batching::Stateful | Batching::FixedRows);
         let batching = if self.hints.batching_wanted || stays { probed } else { Batching::Off };
+        let padding = self.padding(&recipe, batching)?;
         let times = self.times(&recipe, fixed, batching)?;
         let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
         let Recipe { specs: inputs, .. } = recipe;
@@ -108,6 +109,7 @@ impl<'a> Trial<'a> {
             inputs,
             outputs,
             batching,
+            padding,
             shape_source,
             notes: self.notes,
             times: Some(times),
@@ -343,7 +345,7 @@ impl<'a> Trial<'a> {
     }
 
     /// A run: what the model refuses is the inner error, what ends the trial is the outer one.
-    fn attempt(
+    pub(super) fn attempt(
         &mut self,
         inputs: &[Option<crate::tensor::Tensor>],
     ) -> Result<Result<(Vec<Output>, Duration), EngineError>, EngineError> {
@@ -369,7 +371,7 @@ impl<'a> Trial<'a> {
 }
 
 /// One row of each output, with one row.
-fn row(outputs: &[Output], place: usize) -> Option<Vec<Output>> {
+pub(super) fn row(outputs: &[Output], place: usize) -> Option<Vec<Output>> {
     let row = |output: &Output| {
         let tensor = output.tensor.rows(place, 1)?;
         Some(Output { name: output.name.clone(), tensor })

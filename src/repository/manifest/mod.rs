@@ -12,7 +12,8 @@ pub(super) use value::are_labels;
 
 use super::policy::VersionPolicy;
 use crate::engine::Device;
-use crate::inference::TensorSpec;
+use crate::inference::{Fill, TensorSpec};
+use crate::tensor::{DataType, Dim};
 use crate::transform::Activation;
 use reader::{Reader, Section};
 use std::fmt;
@@ -37,6 +38,7 @@ pub const KEYS: &[&str] = &[
     "inputs.datatype",
     "inputs.shape",
     "inputs.optional",
+    "inputs.pad",
     "outputs.name",
     "outputs.datatype",
     "outputs.shape",
@@ -44,6 +46,7 @@ pub const KEYS: &[&str] = &[
     "batching.max_batch_size",
     "batching.max_queue_delay",
     "batching.queue_capacity",
+    "batching.pad_buckets",
     "limits.max_rows",
     "limits.max_body_bytes",
     "limits.timeout",
@@ -105,6 +108,17 @@ pub struct BatchingKeys {
     pub max_queue_delay: Option<Duration>,
     /// Most requests that wait.
     pub queue_capacity: Option<usize>,
+    /// Sizes that padded dimensions are filled up to, rising.
+    pub pad_buckets: Option<Vec<usize>>,
+}
+
+/// An input whose variable dimension may be filled up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pad {
+    /// The input's name.
+    pub input: Arc<str>,
+    /// Where and with what.
+    pub fill: Fill,
 }
 
 /// What `[limits]` says. A folder may tighten the server's limits, never widen them.
@@ -141,6 +155,8 @@ pub struct Manifest {
     pub top: Option<usize>,
     /// Declared inputs; empty leaves them to the probe.
     pub inputs: Vec<TensorSpec>,
+    /// Inputs that may be filled up.
+    pub pads: Vec<Pad>,
     /// Declared outputs; empty leaves them to the probe.
     pub outputs: Vec<TensorSpec>,
     /// `[batching]`.
@@ -167,8 +183,11 @@ impl Manifest {
 fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
     reader.refuse_unknown(root, KEYS, SERVER_ONLY);
     let labels = read_labels(reader, root);
-    let inputs = read_tensors(reader, root, "inputs");
-    let outputs = read_tensors(reader, root, "outputs");
+    let mut pads = Vec::new();
+    let inputs = read_tensors(reader, root, "inputs", |reader, section, spec| {
+        pads.extend(read_pad(reader, section, spec));
+    });
+    let outputs = read_tensors(reader, root, "outputs", |_, _, _| {});
     let batching = match reader.section(root, "batching") {
         None => BatchingKeys::default(),
         Some(section) => BatchingKeys {
@@ -182,6 +201,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
             queue_capacity: reader.take(&section, "queue_capacity", "1 to 1048576", |found| {
                 value::integer_in(found, 1..=1 << 20)
             }),
+            pad_buckets: reader.take(&section, "pad_buckets", value::BUCKETS, value::buckets),
         },
     };
     let limits = match reader.section(root, "limits") {
@@ -214,6 +234,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
             .unwrap_or_default(),
         top: reader.take(root, "top", "1 to 100", |found| value::integer_in(found, 1..=100)),
         inputs,
+        pads,
         outputs,
         batching,
         limits,
@@ -244,10 +265,36 @@ fn stays_inside(path: &str) -> bool {
         && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// What an input is filled up with, if it says so.
+fn read_pad<'s>(
+    reader: &mut Reader<'s>,
+    section: &Section<'_, 's>,
+    spec: &TensorSpec,
+) -> Option<Pad> {
+    let element = reader.take(section, "pad", value::PAD, |found| {
+        value::element(found, spec.datatype).or((spec.datatype == DataType::Bytes).then(Vec::new))
+    })?;
+    if spec.datatype == DataType::Bytes {
+        reader.report(section, "pad", "texts cannot be padded");
+        return None;
+    }
+    let dims = spec.shape.dims().unwrap_or_default();
+    let is_variable = |axis: &usize| dims[*axis] == Dim::Variable;
+    let mut variable = (1..dims.len()).filter(is_variable);
+    let (Some(axis), None) = (variable.next(), variable.next()) else {
+        let shape = &spec.shape;
+        let message = format!("expected a shape with one -1 behind the rows, got {shape}");
+        reader.report(section, "pad", &message);
+        return None;
+    };
+    Some(Pad { input: Arc::clone(&spec.name), fill: Fill { axis, element: element.into() } })
+}
+
 fn read_tensors<'s>(
     reader: &mut Reader<'s>,
     root: &Section<'_, 's>,
     key: &'static str,
+    mut each: impl FnMut(&mut Reader<'s>, &Section<'_, 's>, &TensorSpec),
 ) -> Vec<TensorSpec> {
     let mut tensors: Vec<TensorSpec> = Vec::new();
     for section in reader.sections(root, key) {
@@ -264,7 +311,9 @@ fn read_tensors<'s>(
         if tensors.iter().any(|tensor| *tensor.name == *name) {
             reader.report(&section, "name", &format!("{name:?} is there already"));
         }
-        tensors.push(TensorSpec { name: name.into(), datatype, shape, optional });
+        let spec = TensorSpec { name: name.into(), datatype, shape, optional };
+        each(reader, &section, &spec);
+        tensors.push(spec);
     }
     tensors
 }

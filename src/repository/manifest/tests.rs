@@ -1,5 +1,5 @@
 use super::*;
-use crate::inference::Version;
+use crate::inference::{Fill, Version};
 use crate::tensor::{DataType, ShapePattern};
 
 #[track_caller]
@@ -29,7 +29,8 @@ fn every_key_is_read() {
         [[inputs]]
         name = "x"
         datatype = "FP32"
-        shape = [-1, 784]
+        shape = [-1, -1]
+        pad = 0.5
         [[inputs]]
         name = "sr"
         datatype = "INT64"
@@ -44,6 +45,7 @@ fn every_key_is_read() {
         max_batch_size = 64
         max_queue_delay = "2ms"
         queue_capacity = 7
+        pad_buckets = [16, 64]
         [limits]
         max_rows = 128
         max_body_bytes = "1MiB"
@@ -66,15 +68,20 @@ fn every_key_is_read() {
         activation: Activation::Softmax,
         top: Some(3),
         inputs: vec![
-            tensor("x", DataType::Fp32, &[-1, 784], false),
+            tensor("x", DataType::Fp32, &[-1, -1], false),
             tensor("sr", DataType::Int64, &[], true),
         ],
+        pads: vec![Pad {
+            input: "x".into(),
+            fill: Fill { axis: 1, element: 0.5f32.to_le_bytes().into() },
+        }],
         outputs: vec![tensor("y", DataType::Fp32, &[-1, 10], false)],
         batching: BatchingKeys {
             enabled: Some(true),
             max_batch_size: Some(64),
             max_queue_delay: Some(Duration::from_millis(2)),
             queue_capacity: Some(7),
+            pad_buckets: Some(vec![16, 64]),
         },
         limits: LimitKeys {
             max_rows: Some(128),
@@ -93,12 +100,46 @@ fn everything_wrong_is_told_at_once_with_line_and_key() {
             "m/model.toml:1: instances: expected 1 to 1024, got 0",
             "m/model.toml:2: device: expected \"auto\", \"cpu\" or \"cuda:N\", got \"gpu\"",
             "m/model.toml:5: batching.max_queue_delay: expected a duration with its unit, like \"5ms\" or \"30s\", got 5",
-            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_batch_size, max_queue_delay, queue_capacity",
+            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_batch_size, max_queue_delay, queue_capacity, pad_buckets",
             "m/model.toml:7: inputs[0].datatype: missing, expected a datatype like \"FP32\" or \"INT64\"",
             "m/model.toml:8: inputs[0].name: expected 1 to 128 visible ASCII characters, got \"x y\"",
             "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, got a list of 1",
         ],
     );
+}
+
+#[test]
+fn a_pad_is_a_number_of_its_input_and_has_one_place_to_go() {
+    let input = |datatype: &str, shape: &str, pad: &str| {
+        format!(
+            "[[inputs]]\nname = \"x\"\ndatatype = \"{datatype}\"\nshape = {shape}\npad = {pad}\n"
+        )
+    };
+    let element = |text: &str| Manifest::parse("m", text).unwrap().pads[0].fill.element.to_vec();
+    assert_eq!(element(&input("INT64", "[-1, -1]", "-1")), [0xff; 8]);
+    assert_eq!(element(&input("BOOL", "[-1, 2, -1]", "true")), [1]);
+    assert_eq!(element(&input("FP16", "[-1, -1]", "1")), [0x00, 0x3c]);
+    assert_eq!(element(&input("FP64", "[-1, -1]", "-inf")), f64::NEG_INFINITY.to_le_bytes());
+    let number = "expected a number that the input's datatype holds";
+    for (datatype, pad) in [("UINT8", "256"), ("INT64", "0.5"), ("BOOL", "2"), ("FP32", "\"0\"")] {
+        let got = if pad == "\"0\"" { "\"0\"" } else { pad };
+        let expected = format!("m/model.toml:5: inputs[0].pad: {number}, got {got}");
+        refused(&input(datatype, "[-1, -1]", pad), &[&expected]);
+    }
+    for shape in ["[-1, 3]", "[-1]", "[-1, -1, -1]"] {
+        let expected = format!(
+            "m/model.toml:5: inputs[0].pad: expected a shape with one -1 behind the rows, got {shape}"
+        );
+        refused(&input("FP32", shape, "0"), &[&expected]);
+    }
+    refused(
+        &input("BYTES", "[-1, -1]", "0"),
+        &["m/model.toml:5: inputs[0].pad: texts cannot be padded"],
+    );
+    for sizes in ["[]", "[8, 8]", "[16, 8]", "[0, 8]"] {
+        let error = Manifest::parse("m", &format!("[batching]\npad_buckets = {sizes}"));
+        assert!(error.unwrap_err().to_string().contains("a list of 1 to 256 rising sizes"));
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::unit;
 use crate::inference::Version;
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
+use half::{bf16, f16};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ pub(super) const DEVICE: &str = "\"auto\", \"cpu\" or \"cuda:N\"";
 pub(super) const ACTIVATION: &str = "\"none\", \"softmax\" or \"sigmoid\"";
 pub(super) const DATATYPE: &str = "a datatype like \"FP32\" or \"INT64\"";
 pub(super) const SHAPE: &str = "a list of sizes, where -1 means any and the first counts rows";
+
+pub(super) const PAD: &str = "a number that the input's datatype holds";
+pub(super) const BUCKETS: &str = "a list of 1 to 256 rising sizes";
 
 pub(super) fn text(value: &DeValue<'_>) -> Option<String> {
     value.as_str().map(str::to_owned)
@@ -86,6 +90,42 @@ pub(super) fn shape(value: &DeValue<'_>) -> Option<ShapePattern> {
         value.as_array()?.iter().map(|item| integer(item.get_ref())).collect();
     let dims = dims.filter(|dims| dims.len() <= 32 && !dims.contains(&0))?;
     ShapePattern::from_wire(&dims).ok()
+}
+
+/// The bytes of one element; `None` when the datatype cannot hold the number as it is written.
+pub(super) fn element(value: &DeValue<'_>, datatype: DataType) -> Option<Vec<u8>> {
+    let whole = || integer(value);
+    let number = || match value.as_float() {
+        Some(float) => float.as_str().replace('_', "").parse().ok(),
+        None => whole().map(|whole| whole as f64),
+    };
+    Some(match datatype {
+        DataType::Bool => {
+            let flag =
+                flag(value).or(whole().and_then(|it| [false, true].get(it as usize).copied()));
+            vec![u8::from(flag?)]
+        }
+        DataType::UInt8 => u8::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::UInt16 => u16::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::UInt32 => u32::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::UInt64 => u64::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::Int8 => i8::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::Int16 => i16::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::Int32 => i32::try_from(whole()?).ok()?.to_le_bytes().into(),
+        DataType::Int64 => whole()?.to_le_bytes().into(),
+        DataType::Fp16 => f16::from_f64(number()?).to_le_bytes().into(),
+        DataType::Bf16 => bf16::from_f64(number()?).to_le_bytes().into(),
+        DataType::Fp32 => (number()? as f32).to_le_bytes().into(),
+        DataType::Fp64 => number()?.to_le_bytes().into(),
+        DataType::Bytes => return None,
+    })
+}
+
+pub(super) fn buckets(value: &DeValue<'_>) -> Option<Vec<usize>> {
+    let size = |item: &DeValue<'_>| integer_in(item, 1..=1 << 24);
+    let sizes: Vec<_> =
+        value.as_array()?.iter().map(|item| size(item.get_ref())).collect::<Option<_>>()?;
+    ((1..=256).contains(&sizes.len()) && sizes.is_sorted_by(|a, b| a < b)).then_some(sizes)
 }
 
 pub(super) fn labels(value: &DeValue<'_>, most: usize) -> Option<Vec<Arc<str>>> {
