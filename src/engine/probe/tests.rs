@@ -1,3 +1,5 @@
+mod padding;
+
 use super::*;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Argument, ArgumentKind, Batch, Fault, Parameter, Signature};
