@@ -157,7 +157,7 @@ enum Record {
         /// Rows and nanoseconds of the least and of the most that were timed.
         times: Option<[(usize, u64); 2]>,
         #[serde(default)]
-        padding: Option<PaddingRecord>,
+        padding: Option<Box<PaddingRecord>>,
     },
     Failed {
         reason: String,
@@ -197,7 +197,7 @@ impl From<&Verdict> for Record {
                         (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
                     })
                 }),
-                padding: findings.padding.as_ref().map(PaddingRecord::from),
+                padding: findings.padding.as_ref().map(|it| Box::new(it.into())),
             },
             Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
         }
@@ -258,7 +258,7 @@ impl TryFrom<Record> for Verdict {
             outputs: tensors(outputs)?,
             batching: *batching.ok_or("unknown batching")?,
             shape_source: shape_source.ok_or("unknown source of shapes")?,
-            padding: padding.map(Padding::from),
+            padding: padding.map(|record| Padding::from(*record)),
             notes,
             times: times.map(|[least, most]| RunTimes { least: time(least), most: time(most) }),
         }))

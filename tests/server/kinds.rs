@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 /// What each model is found to be, by the word of its metadata.
 const FINDINGS: &[(&str, &str)] = &[
+    ("attention", "safe"),
     ("bare", "safe"),
     ("baked", "fixed_rows"),
     ("bfloat16", "safe"),

@@ -15,4 +15,5 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod padding;
 mod reload;

@@ -25,6 +25,7 @@ pub(crate) struct Models(TempDir);
 impl Models {
     /// Good models, each of another kind.
     pub(crate) const KINDS: &[&str] = &[
+        "attention",
         "bare",
         "baked",
         "bfloat16",
@@ -95,6 +96,16 @@ impl Models {
         let file = self.path().join(name).join("model.toml");
         let rest = fs::read_to_string(&file).unwrap_or_default();
         fs::write(file, format!("{line}\n{rest}")).unwrap();
+        self
+    }
+
+    /// Adds a fixture model under another name, with its model.toml changed.
+    pub(crate) fn changed(self, name: &str, fixture: &str, change: [&str; 2]) -> Self {
+        let folder = self.path().join(name);
+        copy(&fixtures().join("models").join(fixture), &folder);
+        let text = fs::read_to_string(folder.join("model.toml")).unwrap();
+        assert!(text.contains(change[0]), "{fixture}/model.toml must have {:?}", change[0]);
+        fs::write(folder.join("model.toml"), text.replace(change[0], change[1])).unwrap();
         self
     }
 
