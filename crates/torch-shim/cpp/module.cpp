@@ -1,10 +1,12 @@
 // Loading, running and rewriting TorchScript modules.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
@@ -67,11 +69,18 @@ void push_arguments(
 }
 
 // Casts what holds floating-point numbers. torch's own Module::to casts integer buffers too, and position ids or
-// token tables that turn into bfloat16 point at the wrong rows.
-void cast_floating(const Module& module, at::ScalarType kind) {
-  auto cast = [kind](at::Tensor tensor) {
-    if (tensor.defined() && at::isFloatingType(tensor.scalar_type()) && tensor.scalar_type() != kind) {
-      tensor.set_data(tensor.to(kind));
+// token tables that turn into bfloat16 point at the wrong rows. The layout is only how the numbers lie in memory:
+// convolutions with weights in it work and answer in it, whatever the layout of their input is.
+void recast_floating(const Module& module, std::optional<at::ScalarType> kind, bool channels_last) {
+  auto cast = [kind, channels_last](at::Tensor tensor) {
+    if (!tensor.defined() || !at::isFloatingType(tensor.scalar_type()) || tensor.layout() != at::kStrided) {
+      return;
+    }
+    if (kind.has_value() && tensor.scalar_type() != *kind) {
+      tensor.set_data(tensor.to(*kind));
+    }
+    if (channels_last && tensor.dim() == 4) {
+      tensor.set_data(tensor.contiguous(at::MemoryFormat::ChannelsLast));
     }
   };
   at::NoGradGuard no_grad;
@@ -81,6 +90,34 @@ void cast_floating(const Module& module, at::ScalarType kind) {
     }
   }
 }
+
+// While it lives, the operators that gain from it compute in `kind` on the calling thread. The cache of cast weights is
+// off: it is one for the process, keeps what it has until somebody empties it, and would outlive its model.
+class AutocastScope {
+ public:
+  AutocastScope(at::DeviceType device, at::ScalarType kind)
+      : device_(device),
+        was_enabled_(at::autocast::is_autocast_enabled(device)),
+        was_cached_(at::autocast::is_autocast_cache_enabled()),
+        previous_(at::autocast::get_autocast_dtype(device)) {
+    at::autocast::set_autocast_dtype(device_, kind);
+    at::autocast::set_autocast_cache_enabled(false);
+    at::autocast::set_autocast_enabled(device_, true);
+  }
+  ~AutocastScope() {
+    at::autocast::set_autocast_enabled(device_, was_enabled_);
+    at::autocast::set_autocast_cache_enabled(was_cached_);
+    at::autocast::set_autocast_dtype(device_, previous_);
+  }
+  AutocastScope(const AutocastScope&) = delete;
+  AutocastScope& operator=(const AutocastScope&) = delete;
+
+ private:
+  at::DeviceType device_;
+  bool was_enabled_;
+  bool was_cached_;
+  at::ScalarType previous_;
+};
 
 // Freezing wants a module in evaluation mode. `load` leaves it so; the check is for methods that set `training`.
 Module in_evaluation_mode(const Module& module) {
@@ -176,10 +213,14 @@ void sconce_module_free(void* module) { delete static_cast<Module*>(module); }
 
 int sconce_module_run(
     void* module, SconceText method, const SconceNode* nodes, uint64_t node_count, uint64_t argument_count,
-    SconceOutput* output, SconceError* error) {
+    SconceDevice device, int32_t autocast, SconceOutput* output, SconceError* error) {
   return guarded(error, [&] {
     // Cheaper than no-grad: tensors made here carry no version counter and no view tracking.
     c10::InferenceMode inference_mode;
+    std::optional<AutocastScope> casting;
+    if (autocast >= 0) {
+      casting.emplace(device_of(device).type(), static_cast<at::ScalarType>(autocast));
+    }
     Module& owner = module_of(module);
     auto& function = method_of(owner, string_of(method));
     // The stack owns what the model gets, so an exception on the way releases it.
@@ -202,16 +243,19 @@ int sconce_module_copy(void* module, void** copy, SconceError* error) {
   });
 }
 
-int sconce_module_to_kind(void* module, int32_t kind, void** copy, SconceError* error) {
+int sconce_module_recast(void* module, int32_t kind, int32_t channels_last, void** copy, SconceError* error) {
   return guarded(error, [&] {
-    const auto scalar = static_cast<at::ScalarType>(kind);
-    if (!at::isFloatingType(scalar)) {
-      throw ShimError(SCONCE_ERROR_INVALID_ARGUMENT, "a model can only be cast to a floating-point type");
+    std::optional<at::ScalarType> scalar;
+    if (kind >= 0) {
+      scalar = static_cast<at::ScalarType>(kind);
+      if (!at::isFloatingType(*scalar)) {
+        throw ShimError(SCONCE_ERROR_INVALID_ARGUMENT, "a model can only be cast to a floating-point type");
+      }
     }
     at::NoGradGuard no_grad;
-    auto cast = std::make_unique<Module>(module_of(module).deepcopy());
-    cast_floating(*cast, scalar);
-    *copy = cast.release();
+    auto recast = std::make_unique<Module>(module_of(module).deepcopy());
+    recast_floating(*recast, scalar, channels_last != 0);
+    *copy = recast.release();
   });
 }
 

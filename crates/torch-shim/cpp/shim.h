@@ -88,11 +88,13 @@ int sconce_module_load(
     SconceText path, SconceDevice device, const SconceText* extra, uint64_t extra_count, void** module,
     SconceOutput* extra_files, SconceError* error);
 void sconce_module_free(void* module);
+// `autocast` is the datatype that operators are cast to on `device` while this runs; -1: none.
 int sconce_module_run(
     void* module, SconceText method, const SconceNode* nodes, uint64_t node_count, uint64_t argument_count,
-    SconceOutput* output, SconceError* error);
+    SconceDevice device, int32_t autocast, SconceOutput* output, SconceError* error);
 int sconce_module_copy(void* module, void** copy, SconceError* error);
-int sconce_module_to_kind(void* module, int32_t kind, void** copy, SconceError* error);
+// `kind` -1: weights keep their datatypes; `channels_last` lays those of four dimensions out so.
+int sconce_module_recast(void* module, int32_t kind, int32_t channels_last, void** copy, SconceError* error);
 int sconce_module_freeze(
     void* module, const SconceText* preserved, uint64_t preserved_count, void** frozen, SconceError* error);
 int sconce_module_optimize(
@@ -119,6 +121,7 @@ int sconce_tensor_to_cpu_bytes(
     const void* tensor, void** result, const uint8_t** data, uint64_t* length, SconceError* error);
 int sconce_tensor_to_device(
     const void* tensor, SconceDevice device, int32_t non_blocking, void** result, SconceError* error);
+int sconce_tensor_cast(const void* tensor, int32_t kind, void** result, SconceError* error);
 int sconce_tensor_shape(const void* tensor, const int64_t** shape, uint64_t* dimensions, SconceError* error);
 int sconce_tensor_kind(const void* tensor, int32_t* kind, SconceError* error);
 int sconce_tensor_device(const void* tensor, int32_t* index, SconceError* error);

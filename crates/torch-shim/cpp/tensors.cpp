@@ -100,6 +100,13 @@ int sconce_tensor_to_device(
   });
 }
 
+int sconce_tensor_cast(const void* tensor, int32_t kind, void** result, SconceError* error) {
+  return guarded(error, [&] {
+    c10::InferenceMode inference_mode;
+    *result = new at::Tensor(tensor_of(tensor).to(static_cast<at::ScalarType>(kind)));
+  });
+}
+
 int sconce_tensor_shape(const void* tensor, const int64_t** shape, uint64_t* dimensions, SconceError* error) {
   return guarded(error, [&] {
     refuse_exotic(tensor_of(tensor));

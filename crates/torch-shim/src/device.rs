@@ -149,6 +149,23 @@ pub fn set_fusion_strategy(fixed: usize, dynamic: usize) -> Result<(), Error> {
     })
 }
 
+/// How many compiled operators oneDNN keeps, of all models together. It reads this when it first computes, so
+/// that this must come before, and while the process has one thread: the setting is a variable of its environment,
+/// `ONEDNN_PRIMITIVE_CACHE_CAPACITY`. One that is set already stays. Says whether oneDNN will know the number.
+pub fn limit_primitive_cache(capacity: usize) -> bool {
+    const VARIABLE: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
+    if std::env::var_os(VARIABLE).is_some() {
+        return true;
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
+    if threads != 1 {
+        return false;
+    }
+    // SAFETY: no other thread is there that could read the environment meanwhile.
+    unsafe { std::env::set_var(VARIABLE, capacity.to_string()) };
+    true
+}
+
 /// The version of libtorch that this was compiled against, which is the one that it runs with.
 pub fn libtorch_version() -> Result<String, Error> {
     Ok(build_facts()?.version)

@@ -106,6 +106,8 @@ unsafe extern "C" {
         nodes: *const Node,
         node_count: u64,
         argument_count: u64,
+        device: RawDevice,
+        autocast: i32,
         output: *mut RawOutput,
         error: *mut RawError,
     ) -> c_int;
@@ -114,9 +116,10 @@ unsafe extern "C" {
         copy: *mut *mut c_void,
         error: *mut RawError,
     ) -> c_int;
-    pub(crate) fn sconce_module_to_kind(
+    pub(crate) fn sconce_module_recast(
         module: *mut c_void,
         kind: i32,
+        channels_last: i32,
         copy: *mut *mut c_void,
         error: *mut RawError,
     ) -> c_int;
@@ -201,6 +204,12 @@ unsafe extern "C" {
         tensor: *const c_void,
         device: RawDevice,
         non_blocking: i32,
+        result: *mut *mut c_void,
+        error: *mut RawError,
+    ) -> c_int;
+    pub(crate) fn sconce_tensor_cast(
+        tensor: *const c_void,
+        kind: i32,
         result: *mut *mut c_void,
         error: *mut RawError,
     ) -> c_int;

@@ -20,14 +20,14 @@ mod value;
 
 pub use device::{
     BuildFacts, Device, MemoryStats, StreamGuard, build_facts, device_count, device_name,
-    libtorch_version, load_cuda_library, memory_stats, set_fusion_strategy, set_inter_op_threads,
-    set_intra_op_threads, synchronize,
+    libtorch_version, limit_primitive_cache, load_cuda_library, memory_stats, set_fusion_strategy,
+    set_inter_op_threads, set_intra_op_threads, synchronize,
 };
 pub use error::{Error, ErrorClass};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
-    PinnedBuffer, TensorBytes, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,
+    PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,
     to_device,
 };
 pub use value::Value;

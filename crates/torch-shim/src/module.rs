@@ -8,7 +8,7 @@ use tch::Kind;
 
 use crate::device::Device;
 use crate::error::{Error, ErrorClass, Stage};
-use crate::ffi::{self, Text, call, call_for_pointer};
+use crate::ffi::{self, RawDevice, Text, call, call_for_pointer};
 use crate::schema::{Method, read_method};
 use crate::tensor::{kind_from_code, kind_to_code};
 use crate::value::{Output, Value, encode};
@@ -29,6 +29,9 @@ unsafe impl Send for Module {}
 // SAFETY: running takes the executor's own lock where it must; attributes are whole values that are replaced under
 // reference counts; and nothing in this crate changes a module after it was made.
 unsafe impl Sync for Module {}
+
+/// The number that stands for no datatype.
+const NO_KIND: i32 = -1;
 
 /// Files that travel inside a model file, by name.
 pub type ExtraFiles = Vec<(String, Vec<u8>)>;
@@ -106,6 +109,32 @@ impl Module {
     /// Arguments that the model gives defaults may be left out from the end. Tensors must lie on the model's device. A
     /// model that works in place writes into the tensors that it is given: see [`Module::mutates_inputs`].
     pub fn run(&self, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+        self.run_on(method, arguments, RawDevice { index: -1 }, NO_KIND)
+    }
+
+    /// As [`Module::run`], with the operators that gain from it (matrix products, convolutions) computing in `kind` on
+    /// this device, a floating-point datatype of two bytes. Weights are cast in each call; the answer may be of `kind`.
+    pub fn run_with_autocast(
+        &self,
+        method: &str,
+        arguments: &[Value],
+        device: Device,
+        kind: Kind,
+    ) -> Result<Value, Error> {
+        if !matches!(kind, Kind::BFloat16 | Kind::Half) {
+            let text = format!("operators can be cast to BFloat16 or Half, not to {kind:?}");
+            return Err(Error::new(ErrorClass::InvalidArgument, text));
+        }
+        self.run_on(method, arguments, device.raw(), kind_to_code(kind))
+    }
+
+    fn run_on(
+        &self,
+        method: &str,
+        arguments: &[Value],
+        device: RawDevice,
+        autocast: i32,
+    ) -> Result<Value, Error> {
         let nodes = encode(arguments)?;
         let mut output = Output::new();
         call(Stage::Run, |error| {
@@ -117,6 +146,8 @@ impl Module {
                     nodes.as_ptr(),
                     nodes.len() as u64,
                     arguments.len() as u64,
+                    device,
+                    autocast,
                     output.slot(),
                     error,
                 )
@@ -251,10 +282,19 @@ impl Module {
     /// A copy whose floating-point weights have another datatype; integer buffers stay as they are. Constants of the
     /// code stay too, so cast before freezing.
     pub fn to_kind(&self, kind: Kind) -> Result<Self, Error> {
+        self.recast(Some(kind), false)
+    }
+
+    /// As [`Module::to_kind`], where a kind is given; with `channels_last`, weights of four dimensions lie in memory
+    /// with their channels innermost, and convolutions compute in that layout from there on: the same numbers, up to
+    /// rounding, whatever the layout of the input.
+    pub fn recast(&self, kind: Option<Kind>, channels_last: bool) -> Result<Self, Error> {
+        let kind = kind.map_or(NO_KIND, kind_to_code);
         Self::from_pointer(call_for_pointer(Stage::Other, |module, error| {
             // SAFETY: the module lives.
             unsafe {
-                ffi::sconce_module_to_kind(self.pointer.as_ptr(), kind_to_code(kind), module, error)
+                let channels_last = i32::from(channels_last);
+                ffi::sconce_module_recast(self.pointer.as_ptr(), kind, channels_last, module, error)
             }
         })?)
     }

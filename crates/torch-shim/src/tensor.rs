@@ -209,6 +209,18 @@ pub fn to_device(tensor: &Tensor, device: Device, non_blocking: bool) -> Result<
     Ok(unsafe { tensor_from_raw(pointer) })
 }
 
+/// A tensor of the same numbers in another datatype; the same tensor if it has that already.
+pub fn cast(tensor: &Tensor, kind: Kind) -> Result<Tensor, Error> {
+    let pointer = call_for_pointer(Stage::Run, |result, error| {
+        // SAFETY: the tensor lives for the call.
+        unsafe {
+            ffi::sconce_tensor_cast(tensor.as_ptr().cast(), kind_to_code(kind), result, error)
+        }
+    })?;
+    // SAFETY: the call above made the tensor for us.
+    Ok(unsafe { tensor_from_raw(pointer) })
+}
+
 /// The shape, or an error for an undefined or nested tensor.
 pub fn tensor_shape(tensor: &Tensor) -> Result<Vec<i64>, Error> {
     let mut shape = ptr::null();
