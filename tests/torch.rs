@@ -8,15 +8,20 @@
 use half::{bf16, f16};
 use sconce::engine::torch::TorchLoader;
 use sconce::engine::{
-    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model,
-    Outcome,
+    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, Form, LoadOptions, Loader,
+    Model, Outcome, Precision, Rewrite,
 };
 use sconce::tensor::{DataType, Element, Shape, Tensor};
 use std::path::Path;
 
 fn load_file(file: &str) -> Result<Box<dyn Model>, EngineError> {
+    load_form(file, Form::PLAIN, &[])
+}
+
+fn load_form(file: &str, form: Form, outputs: &[DataType]) -> Result<Box<dyn Model>, EngineError> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
-    let options = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
+    let options =
+        LoadOptions { form, outputs: outputs.to_vec(), ..LoadOptions::plain(Device::Cpu, 1) };
     TorchLoader::new().load(&Artifact { path }, &options)
 }
 
@@ -246,4 +251,132 @@ fn inputs_are_not_written_to() {
     let mut engine = load("raises").instance().unwrap();
     run(&mut *engine, vec![input.clone()]).unwrap();
     assert_eq!(input.as_slice::<f32>(), Some(&[1f32, 2., 3., 4.][..]));
+}
+
+/// Every form that runs on a CPU.
+fn cpu_forms() -> impl Iterator<Item = Form> {
+    Form::all().filter(|form| form.precision != Precision::Fp16)
+}
+
+/// How far a form's answers may be from PyTorch's, relative to the largest.
+fn tolerance(form: Form) -> f32 {
+    match (form.precision, form.rewrite) {
+        (Precision::Fp32, Rewrite::Optimized) => 1e-3,
+        (Precision::Fp32, _) => 1e-5,
+        _ => 1e-2,
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0f32, |largest, value| largest.max(value.abs()))
+}
+
+#[track_caller]
+fn agree(what: &str, form: Form, got: &[f32], expected: &[f32], largest: f32) {
+    assert_eq!(got.len(), expected.len(), "{what} as {form}");
+    for (place, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let difference = (got - expected).abs() / largest;
+        assert!(
+            difference <= tolerance(form),
+            "{what} as {form}, value {place}: {got}, not {expected}: {difference:e} of the largest"
+        );
+    }
+}
+
+/// Runs a model in every form, on all rows of a reference, in batches of several sizes, in an order that
+/// is not that of the sizes: what is compiled for the first shapes must bear the next.
+#[track_caller]
+fn every_form_agrees(model: &str, reference: &str, row: &[usize]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(reference);
+    let text = std::fs::read_to_string(path).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let table = |key: &str| -> Vec<Vec<f32>> {
+        let number = |value: &serde_json::Value| value.as_f64().unwrap() as f32;
+        let row = |row: &serde_json::Value| row.as_array().unwrap().iter().map(number).collect();
+        document[key].as_array().unwrap().iter().take(64).map(row).collect()
+    };
+    let (rows, expected) = (table("instances"), table("reference"));
+    let largest = largest(&expected.concat());
+    for form in cpu_forms() {
+        let model_file = format!("{model}/1/model.pt");
+        let mut engine = load_form(&model_file, form, &[]).unwrap().instance().unwrap();
+        for size in [2, 1, 3, rows.len(), 1, 5] {
+            for (rows, expected) in rows.chunks(size).zip(expected.chunks(size)) {
+                let dims = [&[rows.len()], row].concat();
+                let outcome = run(&mut *engine, vec![tensor(&dims, &rows.concat())]).unwrap();
+                let answer = outcome.outputs[0].tensor.as_slice::<f32>();
+                let answer = answer.expect("FP32 comes back");
+                agree(model, form, answer, &expected.concat(), largest);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_form_gives_the_answers_of_pytorch() {
+    every_form_agrees("models/tabular", "reference/tabular.json", &[20]);
+    every_form_agrees("models/images", "reference/images.json", &[3, 8, 8]);
+    every_form_agrees("../../models/digits", "held_out/digits.json", &[784]);
+    every_form_agrees("../../models/breast_cancer", "held_out/breast_cancer.json", &[30]);
+}
+
+#[test]
+fn every_form_follows_variable_sizes() {
+    let picture = |size: usize| {
+        let values: Vec<f32> = (0..2 * 3 * size * size).map(|n| (n as f32 * 0.7).sin()).collect();
+        vec![tensor(&[2, 3, size, size], &values)]
+    };
+    let answer = |engine: &mut dyn Engine, size| {
+        let outcome = run(engine, picture(size)).unwrap();
+        outcome.outputs[0].tensor.as_slice::<f32>().unwrap().to_vec()
+    };
+    let mut plain = load("images").instance().unwrap();
+    for form in cpu_forms() {
+        let model = load_form("models/images/1/model.pt", form, &[]).unwrap();
+        let mut engine = model.instance().unwrap();
+        for size in [8, 12, 31, 8, 7] {
+            let expected = answer(&mut *plain, size);
+            agree("images", form, &answer(&mut *engine, size), &expected, largest(&expected));
+        }
+    }
+}
+
+#[test]
+fn a_form_changes_neither_names_nor_datatypes_nor_whole_numbers() {
+    for form in cpu_forms() {
+        let load = |name: &str, outputs: &[DataType]| {
+            load_form(&format!("models/{name}/1/model.pt"), form, outputs).unwrap()
+        };
+        let ask = |name: &str, inputs: Vec<Tensor>, outputs: &[DataType]| {
+            run(&mut *load(name, outputs).instance().unwrap(), inputs).unwrap().outputs
+        };
+        let large = (1i64 << 53) + 1;
+        let small = tensor(&[1, 4], &[255u8, 0, 1, 2]);
+        let sum = ask("integers", vec![small, tensor(&[1, 2], &[large, -3])], &[]);
+        assert_eq!(sum[0].tensor.as_slice::<i64>(), Some(&[large + 255][..]), "{form}");
+
+        let x = || vec![row([1., 2., 3., 4.])];
+        let mut named = ask("dict_output", x(), &[DataType::Fp32, DataType::Fp32]);
+        named.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(named[1].name.as_deref(), Some("sum"), "{form}");
+        assert_eq!(named[1].tensor.as_slice::<f32>(), Some(&[10f32][..]), "{form}");
+        assert_eq!(ask("multi_output", x(), &[]).len(), 2, "{form}");
+
+        let third = ask("double", vec![tensor(&[1, 4], &[3f64; 4])], &[DataType::Fp64]);
+        assert_eq!(third[0].tensor.as_slice::<f64>(), Some(&[1f64; 4][..]), "{form}");
+        let truth = ask("bool_output", vec![row([1., 0., -1., 2.])], &[DataType::Bool]);
+        assert_eq!(truth[0].tensor.buffer().as_bytes(), [1, 0, 0, 1], "{form}");
+        assert_eq!(load("methods", &[]).signature().methods.len(), 2, "{form}: as in the file");
+    }
+}
+
+#[test]
+fn what_keeps_state_has_one_form() {
+    let frozen = Form { rewrite: Rewrite::Frozen, ..Form::PLAIN };
+    let error = load_form("models/stateful/1/model.pt", frozen, &[]).err().unwrap();
+    assert_eq!(error.fault, Fault::Unsupported, "{error}");
+    let bf16 = Form { precision: Precision::Bf16, ..Form::PLAIN };
+    let plain = load("tabular").memory();
+    let half = load_form("models/tabular/1/model.pt", bf16, &[]).unwrap().memory();
+    assert_eq!(half * 2, plain, "weights of two bytes take half the memory");
 }

@@ -8,6 +8,7 @@ use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What one run does.
 type Script = dyn Fn(Batch) -> Result<Vec<Tensor>, EngineError> + Send + Sync;
@@ -45,6 +46,7 @@ impl Seen {
 pub struct FakeModel {
     signature: Signature,
     script: Arc<Script>,
+    cost: Option<Duration>,
     seen: Arc<Seen>,
 }
 
@@ -60,7 +62,7 @@ impl FakeModel {
             methods: vec!["forward".into()],
             ..Signature::default()
         };
-        Self { signature, script: Arc::new(script), seen: Arc::default() }
+        Self { signature, script: Arc::new(script), cost: None, seen: Arc::default() }
     }
 
     /// A model that returns its first input.
@@ -78,6 +80,12 @@ impl FakeModel {
     #[must_use]
     pub fn with_signature(self, signature: Signature) -> Self {
         Self { signature, ..self }
+    }
+
+    /// The same model, whose runs cost the processor so much for each row.
+    #[must_use]
+    pub fn with_cost(self, cost: Duration) -> Self {
+        Self { cost: Some(cost), ..self }
     }
 
     /// What its engines see.
@@ -119,7 +127,8 @@ impl Engine for FakeEngine {
         self.model.seen.rows.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
         let tensors = (self.model.script)(batch)?;
         let outputs = tensors.into_iter().map(|tensor| Output { name: None, tensor }).collect();
-        Ok(Outcome { outputs, phases: Phases::default() })
+        let processor_time = self.model.cost.map(|cost| cost * rows as u32);
+        Ok(Outcome { outputs, phases: Phases::default(), processor_time })
     }
 }
 

@@ -9,8 +9,10 @@ pub mod remote;
 pub mod torch;
 
 mod error;
+mod form;
 
 pub use error::{EngineError, Fault};
+pub use form::{Form, Precision, Rewrite};
 
 use crate::tensor::{BufferMut, DataType, Tensor};
 use std::fmt;
@@ -66,6 +68,23 @@ pub struct LoadOptions {
     pub device: Device,
     /// Threads that one operator may use, for each instance.
     pub intra_op_threads: usize,
+    /// In which form.
+    pub form: Form,
+    /// The datatypes of its outputs in the plain form, to which floating-point outputs are brought back; those that
+    /// are not told and come in a reduced precision become FP32.
+    pub outputs: Vec<DataType>,
+    /// How long the model may take for everything together, where that can be enforced (see
+    /// `remote`): less than what holds otherwise, never more.
+    pub within: Option<Duration>,
+}
+
+impl LoadOptions {
+    /// For the form that the file has.
+    #[must_use]
+    pub const fn plain(device: Device, intra_op_threads: usize) -> Self {
+        let outputs = Vec::new();
+        Self { device, intra_op_threads, form: Form::PLAIN, outputs, within: None }
+    }
 }
 
 /// What kind of value an argument of a model takes.
@@ -134,6 +153,14 @@ pub struct Phases {
     pub output: Duration,
 }
 
+impl Phases {
+    /// All of them together.
+    #[must_use]
+    pub fn total(self) -> Duration {
+        self.input + self.compute + self.output
+    }
+}
+
 /// One output of a run.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -150,6 +177,9 @@ pub struct Outcome {
     pub outputs: Vec<Output>,
     /// Where the time went.
     pub phases: Phases,
+    /// What the run cost the processor, where that was measured: unlike its duration, the same whatever
+    /// else the machine does. Of one thread only, so `None` where operators have several or run on a GPU.
+    pub processor_time: Option<Duration>,
 }
 
 /// Loads files of one format.

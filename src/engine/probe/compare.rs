@@ -35,6 +35,61 @@ fn same(a: &Tensor, b: &Tensor, scale: f64, tolerance: f64) -> bool {
     left.into_iter().zip(right).all(close)
 }
 
+/// The largest difference between two answers, relative to the scale of its output; or in what they are of different
+/// kinds. NaN and infinities must stand in the same places, and whole numbers be the same.
+pub(super) fn difference(a: &[Output], b: &[Output], scales: &[f64]) -> Result<f64, String> {
+    if a.len() != b.len() {
+        return Err(format!("it gives {} outputs, not {}", b.len(), a.len()));
+    }
+    let mut worst = 0.0f64;
+    for (place, ((a, b), &scale)) in a.iter().zip(b).zip(scales).enumerate() {
+        let (left, right) = (&a.tensor, &b.tensor);
+        if a.name != b.name || left.datatype() != right.datatype() || left.shape() != right.shape()
+        {
+            let [left, right] = [left, right].map(|it| format!("{} {}", it.datatype(), it.shape()));
+            return Err(format!("output {place} is {right}, not {left}"));
+        }
+        let (Some(left), Some(right)) = (numbers(left), numbers(right)) else {
+            if left == right {
+                continue;
+            }
+            return Err(format!("output {place} of {} has other values", left.datatype()));
+        };
+        for (a, b) in left.into_iter().zip(right) {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            let difference = if same { 0.0 } else { (a - b).abs() / scale };
+            // Where one is no number or infinite, so is the difference.
+            worst = if difference.is_finite() { worst.max(difference) } else { f64::INFINITY };
+        }
+    }
+    Ok(worst)
+}
+
+/// How many rows of the first output have another best class in `b`, and of how many; `None` when it does not
+/// hold scores of classes. A single score means the second class from `threshold` on.
+pub(super) fn changed_classes(
+    a: &[Output],
+    b: &[Output],
+    threshold: f64,
+) -> Option<(usize, usize)> {
+    let (a, b) = (classes(a.first()?, threshold)?, classes(b.first()?, threshold)?);
+    let changed = a.iter().zip(&b).filter(|(a, b)| a != b).count();
+    Some((changed, a.len()))
+}
+
+fn classes(output: &Output, threshold: f64) -> Option<Vec<usize>> {
+    let width = match *output.tensor.shape().dims() {
+        [_] => 1,
+        [_, width] if width > 0 => width,
+        _ => return None,
+    };
+    let best = |row: &[f64]| match *row {
+        [score] => usize::from(score >= threshold),
+        _ => (0..row.len()).max_by(|&i, &j| row[i].total_cmp(&row[j]).then(j.cmp(&i))).unwrap_or(0),
+    };
+    Some(numbers(&output.tensor)?.chunks(width).map(best).collect())
+}
+
 /// What a few roundings of this type make of a number, relative to it.
 fn precision(datatype: DataType) -> f64 {
     match datatype {

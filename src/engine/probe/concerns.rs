@@ -39,6 +39,19 @@ pub fn concerns(signature: &Signature) -> Vec<&str> {
     operators.filter(|operator| concern(operator).is_some()).collect()
 }
 
+/// Whether the code has no loops and starts nothing, so that how long a run takes follows from the
+/// shapes of its inputs alone. (TorchScript has no recursion.)
+#[must_use]
+pub fn is_straight_line(signature: &Signature) -> bool {
+    let is_known = |name: &str| name.starts_with("aten::") || name.starts_with("prim::");
+    let may_run_long = ["prim::Loop", "prim::fork", "prim::awaitable", "aten::wait"];
+    let ends_soon = |name: &String| {
+        is_known(name) && !may_run_long.contains(&name.as_str()) && concern(name).is_none()
+    };
+    // Of a model that tells no operator nothing is known.
+    !signature.operators.is_empty() && signature.operators.iter().all(ends_soon)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,5 +64,18 @@ mod tests {
         assert_eq!(concerns(&signature), ["aten::from_file.out", "aten::save", "c10d::send"]);
         assert_eq!(concern("aten::save_for_later"), None, "a prefix is not the operator");
         assert_eq!(concern("prim::Print"), None, "what is printed goes to the log");
+    }
+
+    #[test]
+    fn loops_and_what_is_not_known_may_run_long() {
+        let of = |operators: &[&str]| Signature {
+            operators: operators.iter().map(|name| (*name).to_owned()).collect(),
+            ..Signature::default()
+        };
+        assert!(is_straight_line(&of(&["aten::linear", "prim::If", "prim::Constant"])));
+        assert!(!is_straight_line(&of(&[])));
+        for long in ["prim::Loop", "prim::fork", "mine::operator", "foreign::f", "aten::save"] {
+            assert!(!is_straight_line(&of(&["aten::linear", long])), "{long}");
+        }
     }
 }

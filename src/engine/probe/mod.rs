@@ -8,13 +8,16 @@ mod arguments;
 mod candidates;
 mod compare;
 mod concerns;
+mod contest;
+mod forms;
 mod outputs;
 mod padding;
 mod recipe;
 mod trial;
 
 pub use arguments::arguments;
-pub use concerns::{concern, concerns};
+pub use concerns::{concern, concerns, is_straight_line};
+pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};
 use crate::inference::{Batching, Fill, Padding, TensorSpec};
@@ -51,6 +54,8 @@ pub struct Hints {
     pub tolerance: f64,
     /// About how long probing may take; large batches of slow models are left out to keep it.
     pub budget: Duration,
+    /// What is wanted of the model's form.
+    pub wish: Wish,
 }
 
 impl Default for Hints {
@@ -64,6 +69,7 @@ impl Default for Hints {
             padding: None,
             tolerance: 1e-5,
             budget: Duration::from_secs(20),
+            wish: Wish::default(),
         }
     }
 }
@@ -104,7 +110,7 @@ pub struct RunTimes {
 }
 
 /// What was found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Findings {
     /// One for each argument, in the model's order.
     pub inputs: Vec<TensorSpec>,
@@ -121,6 +127,8 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// How fast it is; `None` when it never ran.
     pub times: Option<RunTimes>,
+    /// In which form it is to run.
+    pub form: FormFindings,
 }
 
 /// Finds out what a model takes and gives, and whether its rows may be batched.
@@ -130,19 +138,41 @@ pub struct Findings {
 /// The declaration does not match the model, the model refuses its sample, or it cannot be run at
 /// all (its process died, hung, or the device failed).
 pub fn probe(model: &dyn Model, hints: &Hints) -> Result<Findings, EngineError> {
+    examine(model, hints).map(|(findings, _)| findings)
+}
+
+/// [`probe`] of a model in its plain form, and then which form of it to run: `load` loads the others.
+///
+/// # Errors
+///
+/// As for [`probe`]; or a reduced precision is asked for, and no form has answers near enough.
+pub fn probe_forms(
+    model: Box<dyn Model>,
+    hints: &Hints,
+    load: &mut LoadForm<'_>,
+) -> Result<Findings, EngineError> {
+    let examined = examine(&*model, hints)?;
+    forms::choose(model, examined, hints, load)
+}
+
+fn examine(
+    model: &dyn Model,
+    hints: &Hints,
+) -> Result<(Findings, Option<forms::Exercise>), EngineError> {
     let signature = model.signature();
     let specs = arguments(signature, hints.inputs.as_deref())?;
     let candidates = candidates::candidates(signature, specs.clone(), hints)?;
     let mut trial = trial::Trial::new(model, hints)?;
     if let Some(accepted) = trial.first_accepted(&candidates)? {
-        return trial.examine(accepted);
+        let (findings, exercise) = trial.examine(accepted)?;
+        return Ok((findings, Some(exercise)));
     }
     // Random numbers were refused or there were none to try: that is no fault of the model.
     let batching = if signature.mutates_state { Batching::Stateful } else { Batching::Unprobed };
     let mut notes = trial.into_notes();
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
-    Ok(Findings {
+    let findings = Findings {
         inputs: specs,
         outputs: hints.outputs.clone().unwrap_or_default(),
         batching,
@@ -150,8 +180,12 @@ pub fn probe(model: &dyn Model, hints: &Hints) -> Result<Findings, EngineError> 
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
         notes,
         times: None,
-    })
+        form: FormFindings::default(),
+    };
+    Ok((findings, None))
 }
 
+#[cfg(test)]
+mod form_tests;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,11 @@
 
 use super::candidates::Candidate;
 use super::compare::{agree, has_nan, scales};
+use super::forms::Exercise;
 use super::outputs::{Seen, describe};
 use super::recipe::Recipe;
-use super::{Findings, Hints, RunTimes, ShapeSource};
-use crate::engine::{Engine, EngineError, Fault, Model, Output};
+use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
+use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
 use crate::inference::Batching;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,10 @@ impl<'a> Trial<'a> {
     }
 
     /// Everything about a model that runs.
-    pub(super) fn examine(mut self, accepted: Accepted) -> Result<Findings, EngineError> {
+    pub(super) fn examine(
+        mut self,
+        accepted: Accepted,
+    ) -> Result<(Findings, Exercise), EngineError> {
         let Accepted { candidate: Candidate { mut recipe, source, is_sample, .. }, run } = accepted;
         let n_rows = run.n_rows;
         self.seen.push(run);
@@ -103,17 +107,17 @@ impl<'a> Trial<'a> {
         let padding = self.padding(&recipe, batching)?;
         let times = self.times(&recipe, fixed, batching)?;
         let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
-        let Recipe { specs: inputs, .. } = recipe;
-        let shape_source = source;
-        Ok(Findings {
-            inputs,
+        let findings = Findings {
+            inputs: recipe.specs.clone(),
             outputs,
             batching,
             padding,
-            shape_source,
+            shape_source: source,
             notes: self.notes,
             times: Some(times),
-        })
+            form: FormFindings::default(),
+        };
+        Ok((findings, Exercise { recipe, fixed }))
     }
 
     /// Checks that variations of the sample are accepted, and otherwise does without them.
@@ -154,7 +158,7 @@ impl<'a> Trial<'a> {
     ) -> Result<(), EngineError> {
         let Some(size) = recipe.variable_size() else { return Ok(()) };
         let numbers: Vec<u64> = (0..fixed.unwrap_or(2) as u64).collect();
-        let other = if size > 64 { size / 2 } else { size * 2 };
+        let other = other_size(size);
         match self.attempt(&recipe.batch(&numbers, Some(other)).inputs)? {
             Ok((outputs, _)) => self.seen.push(Seen::new(numbers.len(), &outputs)),
             Err(_) if source == ShapeSource::Guessed => recipe.fix_sizes(),
@@ -352,9 +356,7 @@ impl<'a> Trial<'a> {
         let started_at = Instant::now();
         match self.engine.run(crate::engine::Batch { inputs: inputs.to_vec() }) {
             Ok(outcome) => {
-                let phases = outcome.phases;
-                let measured = phases.input + phases.compute + phases.output;
-                let time = if measured.is_zero() { started_at.elapsed() } else { measured };
+                let time = run_time(&outcome, started_at);
                 Ok(Ok((outcome.outputs, time)))
             }
             Err(error) => match error.fault {
@@ -368,6 +370,17 @@ impl<'a> Trial<'a> {
             },
         }
     }
+}
+
+/// What a run took by the engine's own account, or since it was started if it keeps none.
+pub(super) fn run_time(outcome: &Outcome, started_at: Instant) -> Duration {
+    let measured = outcome.phases.total();
+    if measured.is_zero() { started_at.elapsed() } else { measured }
+}
+
+/// The size that variable dimensions are tried at beside the first.
+pub(super) fn other_size(size: usize) -> usize {
+    if size > 64 { size / 2 } else { size * 2 }
 }
 
 /// One row of each output, with one row.

@@ -4,11 +4,14 @@
 //! The limits on it are set by the parent, from outside, before the first request.
 
 use super::protocol::{self, Answer, Request, WireSignature};
-use crate::engine::{Artifact, Batch, Engine, EngineError, Fault, LoadOptions, Loader, Model};
+use crate::engine::{
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+};
 use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpid, kill_process, nice};
 use rustix::thread::set_no_new_privs;
+use rustix::time::{ClockId, clock_gettime};
 use std::any::Any;
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,6 +20,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// How much the child steps back behind the server.
 const NICENESS: i32 = 5;
@@ -96,9 +100,20 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 /// What the parent has asked for and not yet given back.
 #[derive(Default)]
 struct Held {
-    models: HashMap<u64, Box<dyn Model>>,
-    instances: HashMap<u64, Box<dyn Engine>>,
+    models: HashMap<u64, Loaded>,
+    instances: HashMap<u64, Instance>,
     last_id: u64,
+}
+
+struct Loaded {
+    model: Box<dyn Model>,
+    /// Whether all that a run does is done by the thread that calls it.
+    single: bool,
+}
+
+struct Instance {
+    engine: Box<dyn Engine>,
+    single: bool,
 }
 
 impl Held {
@@ -109,22 +124,26 @@ impl Held {
 
     fn answer(&mut self, loader: &dyn Loader, request: Request) -> Answered {
         let answer = match request {
-            Request::Load { path, device, intra_op_threads } => {
-                let device =
-                    device.parse().map_err(|text| EngineError::new(Fault::Internal, text))?;
-                let options = LoadOptions { device, intra_op_threads };
+            Request::Load { path, device, intra_op_threads, form, outputs } => {
+                let unknown = |text| EngineError::new(Fault::Internal, text);
+                let options = LoadOptions {
+                    form: form.parse().map_err(unknown)?,
+                    outputs: outputs.into_iter().map(|it| it.0).collect(),
+                    ..LoadOptions::plain(device.parse().map_err(unknown)?, intra_op_threads)
+                };
                 let model = loader.load(&Artifact { path }, &options)?;
+                let single = options.device == Device::Cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
                 let signature = WireSignature::from(model.signature());
                 let memory = model.memory();
-                self.models.insert(id, model);
+                self.models.insert(id, Loaded { model, single });
                 Answer::Loaded { model: id, signature, memory }
             }
             Request::Instance { model } => {
                 let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;
-                let engine = model.instance()?;
+                let (engine, single) = (model.model.instance()?, model.single);
                 let id = self.next_id();
-                self.instances.insert(id, engine);
+                self.instances.insert(id, Instance { engine, single });
                 Answer::Instance { instance: id }
             }
             Request::Discard { instance } => {
@@ -141,10 +160,20 @@ impl Held {
     }
 
     fn run(&mut self, instance: u64, inputs: Vec<Option<crate::tensor::Tensor>>) -> Answered {
-        let engine =
+        let instance =
             self.instances.get_mut(&instance).ok_or_else(|| unknown("instance", instance))?;
-        engine.run(Batch { inputs }).map(protocol::ran)
+        let before = processor_time();
+        let outcome = instance.engine.run(Batch { inputs })?;
+        let processor_time = instance.single.then(|| processor_time().saturating_sub(before));
+        Ok(protocol::ran(Outcome { processor_time, ..outcome }))
     }
+}
+
+/// What this thread has cost the processor so far.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let part = |part: i64| u64::try_from(part).unwrap_or(0);
+    Duration::from_secs(part(time.tv_sec)) + Duration::from_nanos(part(time.tv_nsec))
 }
 
 fn unknown(what: &str, id: u64) -> EngineError {

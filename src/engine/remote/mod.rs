@@ -16,7 +16,7 @@ use super::{
 };
 use crate::tensor::Buffer;
 use process::Process;
-use protocol::{Answer, Request};
+use protocol::{Answer, Request, WireDataType};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -84,13 +84,16 @@ impl Loader for RemoteLoader {
         artifact: &Artifact,
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
-        let deadline = Instant::now() + self.shared.options.timeout;
+        let timeout = self.shared.options.timeout;
+        let deadline = Deadline::after(options.within.map_or(timeout, |it| it.min(timeout)));
         let path = std::path::absolute(&artifact.path)
             .map_err(|error| EngineError::new(Fault::InvalidFile, error.to_string()))?;
         let request = Request::Load {
             path,
             device: options.device.to_string(),
             intra_op_threads: options.intra_op_threads,
+            form: options.form.to_string(),
+            outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
         };
         let (generation, answer) = self.shared.load(&request, deadline)?;
         let Answer::Loaded { model, signature, memory } = answer else {
@@ -102,6 +105,25 @@ impl Loader for RemoteLoader {
 
     fn devices(&self) -> Vec<Device> {
         self.shared.options.devices.clone()
+    }
+}
+
+/// When a model's time is up, and how long that was at first.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+
+    /// The later of this one and `limit` from now.
+    fn or_after(self, limit: Duration) -> Self {
+        let other = Self::after(limit);
+        if other.at > self.at { other } else { self }
     }
 }
 
@@ -121,7 +143,7 @@ struct State {
 
 impl Shared {
     /// Loads in the running child, or in a new one.
-    fn load(&self, request: &Request, deadline: Instant) -> Result<(u64, Answer), EngineError> {
+    fn load(&self, request: &Request, deadline: Deadline) -> Result<(u64, Answer), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.process.as_mut().is_none_or(Process::has_ended) {
             let process = Process::spawn(&self.options).map_err(|error| {
@@ -150,7 +172,7 @@ impl Shared {
         generation: u64,
         request: &Request,
         buffers: &[Buffer],
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<(Answer, Vec<Output>), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.generation != generation {
@@ -164,12 +186,12 @@ impl Shared {
         state: &mut State,
         request: &Request,
         buffers: &[Buffer],
-        deadline: Instant,
+        deadline: Deadline,
     ) -> Result<(Answer, Vec<Output>), EngineError> {
         let Some(process) = &mut state.process else {
             return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
         };
-        let error = match process.call(request, buffers, deadline) {
+        let error = match process.call(request, buffers, deadline.at) {
             Ok((Answer::Failed { fault, message }, _)) => {
                 let error = protocol::failure(fault, &message);
                 if error.fault != Fault::Device {
@@ -180,7 +202,7 @@ impl Shared {
             }
             Ok(answer) => return Ok(answer),
             Err(error) => {
-                let error = self.explain(process, &error);
+                let error = explain(process, &error, deadline);
                 let last_words = process.last_words();
                 tracing::warn!(%error, last_words, "the child process was given up");
                 error
@@ -188,28 +210,6 @@ impl Shared {
         };
         state.process = None;
         Err(error)
-    }
-
-    /// What a broken exchange says about the child, which is about to be dropped.
-    fn explain(&self, process: &mut Process, error: &io::Error) -> EngineError {
-        match error.kind() {
-            io::ErrorKind::TimedOut => {
-                let timeout = self.options.timeout.as_secs_f64();
-                let message = format!("did not answer within {timeout} s");
-                EngineError::new(Fault::TimedOut, message)
-            }
-            io::ErrorKind::InvalidData => EngineError::new(
-                Fault::Died,
-                format!("the process that ran the model sent no answer but {error}"),
-            ),
-            _ => {
-                let how = process.ended_by_itself().map_or_else(
-                    || "closed its connection and was ended".to_owned(),
-                    process::describe,
-                );
-                EngineError::new(Fault::Died, format!("the process that ran the model {how}"))
-            }
-        }
     }
 
     /// An answer that does not belong to its request: whatever runs there, it is not our program.
@@ -222,13 +222,35 @@ impl Shared {
     }
 }
 
+/// What a broken exchange says about the child, which is about to be dropped.
+fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> EngineError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => {
+            let limit = deadline.limit.as_secs_f64();
+            let message = format!("did not answer within {limit} s");
+            EngineError::new(Fault::TimedOut, message)
+        }
+        io::ErrorKind::InvalidData => EngineError::new(
+            Fault::Died,
+            format!("the process that ran the model sent no answer but {error}"),
+        ),
+        _ => {
+            let how = process.ended_by_itself().map_or_else(
+                || "closed its connection and was ended".to_owned(),
+                process::describe,
+            );
+            EngineError::new(Fault::Died, format!("the process that ran the model {how}"))
+        }
+    }
+}
+
 /// A model's place in the child; held by the model and its engines, and given back by the last.
 #[derive(Debug)]
 struct Link {
     shared: Arc<Shared>,
     generation: u64,
     model: u64,
-    deadline: Instant,
+    deadline: Deadline,
 }
 
 impl Link {
@@ -241,7 +263,7 @@ impl Link {
     }
 
     fn give_back(&self, request: &Request) {
-        let deadline = self.deadline.max(Instant::now() + UNLOAD_TIMEOUT);
+        let deadline = self.deadline.or_after(UNLOAD_TIMEOUT);
         // A child that fails here is ended, and then it holds nothing either.
         let _ = self.shared.call(self.generation, request, &[], deadline);
     }
@@ -289,12 +311,11 @@ struct RemoteEngine {
 impl Engine for RemoteEngine {
     fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
         let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
-        let (Answer::Ran { phases: [input, compute, output], .. }, outputs) =
-            self.link.call(&request, &buffers)?
-        else {
+        let (answer, outputs) = self.link.call(&request, &buffers)?;
+        let Answer::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
-        Ok(Outcome { outputs, phases: Phases { input, compute, output } })
+        Ok(Outcome { outputs, phases: Phases { input, compute, output }, processor_time })
     }
 }
 

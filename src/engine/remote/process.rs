@@ -134,9 +134,9 @@ impl Process {
         protocol::write(&mut stream, request, buffers)?;
         let answer = protocol::read_header(&mut stream)?;
         match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
-            Answer::Ran { mut outputs, phases } => {
-                let outputs = protocol::read_outputs(&mut stream, std::mem::take(&mut outputs))?;
-                Ok((Answer::Ran { outputs: Vec::new(), phases }, outputs))
+            Answer::Ran { outputs, phases, processor_time } => {
+                let outputs = protocol::read_outputs(&mut stream, outputs)?;
+                Ok((Answer::Ran { outputs: Vec::new(), phases, processor_time }, outputs))
             }
             answer => Ok((answer, Vec::new())),
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest header: the signature of a model with tens of thousands of parameters fits.
 const MAX_HEADER_BYTES: usize = 16 << 20;
@@ -26,11 +27,26 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
-    Load { path: PathBuf, device: String, intra_op_threads: usize },
-    Unload { model: u64 },
-    Instance { model: u64 },
-    Discard { instance: u64 },
-    Run { instance: u64, inputs: Vec<Option<TensorHeader>> },
+    Load {
+        path: PathBuf,
+        device: String,
+        intra_op_threads: usize,
+        form: String,
+        outputs: Vec<WireDataType>,
+    },
+    Unload {
+        model: u64,
+    },
+    Instance {
+        model: u64,
+    },
+    Discard {
+        instance: u64,
+    },
+    Run {
+        instance: u64,
+        inputs: Vec<Option<TensorHeader>>,
+    },
 }
 
 /// What the child answers.
@@ -40,14 +56,14 @@ pub(super) enum Answer {
     Loaded { model: u64, signature: WireSignature, memory: u64 },
     Instance { instance: u64 },
     Done,
-    Ran { outputs: Vec<OutputHeader>, phases: [std::time::Duration; 3] },
+    Ran { outputs: Vec<OutputHeader>, phases: [Duration; 3], processor_time: Option<Duration> },
     Failed { fault: WireFault, message: String },
 }
 
 /// A datatype by its name.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
-pub(super) struct WireDataType(DataType);
+pub(super) struct WireDataType(pub(super) DataType);
 
 impl TryFrom<String> for WireDataType {
     type Error = String;
@@ -203,7 +219,8 @@ pub(super) fn ran(outcome: Outcome) -> (Answer, Vec<Buffer>) {
     let Phases { input, compute, output: fetch } = outcome.phases;
     let outputs = outcome.outputs.iter().map(output).collect();
     let buffers = outcome.outputs.iter().map(|output| output.tensor.buffer().clone()).collect();
-    (Answer::Ran { outputs, phases: [input, compute, fetch] }, buffers)
+    let processor_time = outcome.processor_time;
+    (Answer::Ran { outputs, phases: [input, compute, fetch], processor_time }, buffers)
 }
 
 fn header(tensor: &Tensor) -> TensorHeader {
@@ -366,7 +383,9 @@ mod tests {
     fn an_outcome_comes_back_bit_for_bit() {
         let tensor = Tensor::from_vec(Shape::from([2, 1]), vec![f32::NAN, -0.0]).unwrap();
         let output = Output { name: Some("y".into()), tensor: tensor.clone() };
-        let (answer, buffers) = ran(Outcome { outputs: vec![output], phases: Phases::default() });
+        let phases = Phases::default();
+        let outcome = Outcome { outputs: vec![output], phases, processor_time: None };
+        let (answer, buffers) = ran(outcome);
         let mut frame = Vec::new();
         write(&mut frame, &answer, &buffers).unwrap();
         let mut stream = frame.as_slice();

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-const CPU: LoadOptions = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
+const CPU: LoadOptions = LoadOptions::plain(Device::Cpu, 1);
 
 fn artifact() -> Artifact {
     Artifact { path: std::env::current_exe().unwrap() }
@@ -110,7 +110,13 @@ fn serve_answers_over_any_stream() {
         protocol::read_header::<Answer>(&mut &ours).unwrap().unwrap()
     };
     let path = artifact().path;
-    let load = Request::Load { path, device: "cpu".into(), intra_op_threads: 1 };
+    let load = Request::Load {
+        path,
+        device: "cpu".into(),
+        intra_op_threads: 1,
+        form: "plain".into(),
+        outputs: vec![],
+    };
     assert!(matches!(ask(load, &[]), Answer::Loaded { model: 1, .. }));
     assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Answer::Failed { .. }));
     assert!(matches!(ask(Request::Instance { model: 1 }, &[]), Answer::Instance { instance: 2 }));

@@ -1,6 +1,7 @@
 //! Our tensors as libtorch's values, and back. Nothing is copied on the CPU unless it must be.
 
 use super::fault;
+use super::form::Numbers;
 use crate::engine::{Argument, ArgumentKind, Device, EngineError, Fault, Output};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(super) fn device(device: Device) -> torch_shim::Device {
 }
 
 /// `None` where libtorch, or the version range that is supported, has no such type.
-fn kind(datatype: DataType) -> Option<Kind> {
+pub(super) fn kind(datatype: DataType) -> Option<Kind> {
     Some(match datatype {
         DataType::Bool => Kind::Bool,
         DataType::UInt8 => Kind::Uint8,
@@ -93,24 +94,31 @@ fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError>
 }
 
 /// The outputs of a run: one tensor, or a tuple, list or dictionary of tensors and numbers.
-pub(super) fn outputs(value: Value, field_names: &[Arc<str>]) -> Result<Vec<Output>, EngineError> {
-    match value {
+pub(super) fn outputs(
+    value: Value,
+    field_names: &[Arc<str>],
+    numbers: &Numbers,
+) -> Result<Vec<Output>, EngineError> {
+    let named = match value {
         Value::Tuple(values) if values.len() == field_names.len() => {
-            let named = values.into_iter().zip(field_names);
-            named.map(|(value, name)| output(Some(Arc::clone(name)), value)).collect()
+            values.into_iter().zip(field_names).map(|(it, name)| (Some(name.clone()), it)).collect()
         }
         Value::Tuple(values) | Value::List(values) => {
-            values.into_iter().map(|value| output(None, value)).collect()
+            values.into_iter().map(|value| (None, value)).collect()
         }
-        Value::Dict(entries) => entries
-            .into_iter()
-            .map(|(key, value)| match key {
-                Value::Str(name) => output(Some(name.into()), value),
-                Value::Int(number) => output(Some(number.to_string().into()), value),
-                other => Err(unsupported(&format!("a dictionary whose keys are {}", word(&other)))),
-            })
-            .collect(),
-        value => Ok(vec![output(None, value)?]),
+        Value::Dict(entries) => entries.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?,
+        value => vec![(None, value)],
+    };
+    let output = |(place, (name, value))| output(name, numbers.cast_output(place, value)?);
+    named.into_iter().enumerate().map(output).collect()
+}
+
+/// An entry of a dictionary: its key is the output's name.
+fn entry((key, value): (Value, Value)) -> Result<(Option<Arc<str>>, Value), EngineError> {
+    match key {
+        Value::Str(name) => Ok((Some(name.into()), value)),
+        Value::Int(number) => Ok((Some(number.to_string().into()), value)),
+        other => Err(unsupported(&format!("a dictionary whose keys are {}", word(&other)))),
     }
 }
 

@@ -1,0 +1,277 @@
+//! One form against the plain one: the same inputs to both, their answers compared, their times taken
+//! in turn.
+
+use super::compare::{changed_classes, difference, scales};
+use super::forms::{Exercise, LoadForm, Wish};
+use super::trial::run_time;
+use super::{Findings, RunTimes};
+use crate::engine::{Batch, Engine, EngineError, Fault, Form, Model, Output};
+use crate::tensor::{DataType, Tensor};
+use std::time::{Duration, Instant};
+
+/// Runs of one input until two in a row take about as long: the library profiles the first and
+/// compiles in the next.
+const MAX_WARMUP_RUNS: usize = 6;
+/// Rounds of runs in turn that a ratio is the median of: at most, and also when time is short.
+const ROUNDS: std::ops::RangeInclusive<usize> = 3..=25;
+/// How long the rounds of one size go on when the fewest have been run.
+const ROUND_TIME: Duration = Duration::from_millis(120);
+/// Numbers of rows that no other part of the probe has used.
+const FRESH: u64 = 1 << 21;
+
+type Inputs = Vec<Option<Tensor>>;
+
+/// What is known about a form after it ran.
+pub(super) struct Measured {
+    pub(super) difference: f64,
+    pub(super) changed: Option<(usize, usize)>,
+    pub(super) times: RunTimes,
+    pub(super) gain: f64,
+}
+
+/// Why a form is out.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) reason: String,
+    /// Whether it might be in on another day.
+    pub(super) by_circumstance: bool,
+    /// Whether it took its process with it.
+    pub(super) ended: bool,
+}
+
+/// An input and the plain form's answer.
+struct Check {
+    inputs: Inputs,
+    expected: Vec<Output>,
+}
+
+/// The plain form, and what it answered.
+pub(super) struct Contest<'a, 'l> {
+    wish: &'a Wish,
+    load: &'a mut LoadForm<'l>,
+    /// Absent for as long as its process is gone.
+    plain: Option<Box<dyn Engine>>,
+    checks: Vec<Check>,
+    scales: Vec<f64>,
+    /// Rows and inputs of the sizes that are timed: the least, and the most if it is another.
+    sizes: Vec<(usize, Inputs)>,
+    datatypes: Vec<DataType>,
+    started_at: Instant,
+    longest: Duration,
+}
+
+impl<'a, 'l> Contest<'a, 'l> {
+    /// Asks the plain form for the answers that the others have to give.
+    pub(super) fn new(
+        model: Box<dyn Model>,
+        (findings, times): (&Findings, RunTimes),
+        exercise: &Exercise,
+        (wish, forms): (&'a Wish, usize),
+        load: &'a mut LoadForm<'l>,
+    ) -> Result<Self, EngineError> {
+        let mut plain = model.instance()?;
+        let recipe = &exercise.recipe;
+        let affordable = affordable(times, wish.budget / u32::try_from(forms).unwrap_or(u32::MAX));
+        let rows = match exercise.fixed {
+            Some(n_rows) => vec![n_rows],
+            None if times.most.0 > 3 => vec![1, 2, 3, affordable],
+            None => vec![1, 2, 3],
+        };
+        let mut next = 0;
+        let mut batches: Vec<Inputs> = Vec::new();
+        for n_rows in rows {
+            // Other rows in each: first those that a sample has, then variations of them.
+            let numbers: Vec<u64> = (next..).take(n_rows).collect();
+            next = if next == 0 { 1 } else { FRESH + next + n_rows as u64 };
+            batches.push(recipe.batch(&numbers, None).inputs);
+        }
+        if let Some(size) = recipe.variable_size() {
+            let numbers: Vec<u64> = (0..exercise.fixed.unwrap_or(2) as u64).collect();
+            batches.push(recipe.batch(&numbers, Some(super::trial::other_size(size))).inputs);
+        }
+        let mut checks = Vec::new();
+        for inputs in batches {
+            // What the plain form refuses, no other has to take.
+            match plain.run(Batch { inputs: inputs.clone() }) {
+                Ok(outcome) => checks.push(Check { inputs, expected: outcome.outputs }),
+                Err(error) if is_refusal(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if checks.is_empty() {
+            return Err(EngineError::new(Fault::Raised, "the model refuses all inputs to compare"));
+        }
+        let scales = scales(checks.iter().map(|check| &check.expected[..]));
+        let mut sizes = vec![times.least.0];
+        if findings.batching.is_allowed() && affordable > times.least.0 {
+            sizes.push(affordable);
+        }
+        let numbers = |n_rows: usize| (0..n_rows as u64).collect::<Vec<_>>();
+        let sizes = sizes.into_iter().map(|it| (it, recipe.batch(&numbers(it), None).inputs));
+        Ok(Self {
+            wish,
+            load,
+            plain: Some(plain),
+            checks,
+            scales,
+            sizes: sizes.collect(),
+            datatypes: findings.outputs.iter().map(|spec| spec.datatype).collect(),
+            started_at: Instant::now(),
+            longest: Duration::ZERO,
+        })
+    }
+
+    /// Tries a form; `left` are those that still want their share of the time, this one included.
+    pub(super) fn measure(&mut self, form: Form, left: usize) -> Result<Measured, Out> {
+        let started_at = Instant::now();
+        let remaining = self.wish.budget.saturating_sub(self.started_at.elapsed());
+        if remaining < self.longest || remaining.is_zero() {
+            let reason = "there was no time left to try it".to_owned();
+            return Err(Out { reason, by_circumstance: true, ended: false });
+        }
+        let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
+        // No form is begun when the budget is used up, and one that is under way gets half of it more: it is
+        // ended only for hanging, not because the machine is busy.
+        let within = remaining + self.wish.budget / 2;
+        let outcome = self.attempt(form, within, share);
+        self.longest = self.longest.max(started_at.elapsed());
+        outcome.unwrap_or_else(|error| {
+            let ended = is_end(&error);
+            if ended {
+                // The plain form was in that process too.
+                self.plain = None;
+            }
+            let by_circumstance =
+                ended || matches!(error.fault, Fault::OutOfMemory | Fault::Internal);
+            Err(Out { reason: error.message, by_circumstance, ended })
+        })
+    }
+
+    /// The inner error is what is wrong with the form's answers, the outer one what kept it from
+    /// giving any.
+    fn attempt(
+        &mut self,
+        form: Form,
+        within: Duration,
+        share: Duration,
+    ) -> Result<Result<Measured, Out>, EngineError> {
+        if self.plain.is_none() {
+            let plain = (self.load)(Form::PLAIN, &self.datatypes, within)?;
+            self.plain = Some(plain.instance()?);
+        }
+        let model = (self.load)(form, &self.datatypes, within)?;
+        let mut engine = model.instance()?;
+        let mut worst = 0.0f64;
+        let mut changed = None;
+        // Twice, and the second time from the back: a form that was compiled for the shapes that it
+        // saw first must bear others.
+        let passes = self.checks.iter().chain(self.checks.iter().rev());
+        for check in passes {
+            let outputs = engine.run(Batch { inputs: check.inputs.clone() })?.outputs;
+            match difference(&check.expected, &outputs, &self.scales) {
+                Ok(found) => worst = worst.max(found),
+                Err(reason) => {
+                    return Ok(Err(Out { reason, by_circumstance: false, ended: false }));
+                }
+            }
+            if let Some(threshold) = self.wish.classes
+                && let Some((rows, all)) = changed_classes(&check.expected, &outputs, threshold)
+            {
+                let (sum, total) = changed.unwrap_or((0, 0));
+                changed = Some((sum + rows, total + all));
+            }
+        }
+        let Some(plain) = &mut self.plain else {
+            return Err(EngineError::new(Fault::Internal, "the plain form is gone"));
+        };
+        let mut ratios = Vec::new();
+        let mut times = Vec::new();
+        for (n_rows, inputs) in &self.sizes {
+            let (ratio, time) = duel(&mut **plain, &mut *engine, inputs, share / 4)?;
+            ratios.push(ratio);
+            times.push((*n_rows, time));
+        }
+        let gain = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        let (Some(&least), Some(&most)) = (times.first(), times.last()) else {
+            return Err(EngineError::new(Fault::Internal, "no size was timed"));
+        };
+        let times = RunTimes { least, most };
+        Ok(Ok(Measured { difference: worst, changed, times, gain }))
+    }
+}
+
+/// Both forms in turn on one input: the median of the plain one's time over the other's, and the other's median time.
+fn duel(
+    plain: &mut dyn Engine,
+    form: &mut dyn Engine,
+    inputs: &Inputs,
+    limit: Duration,
+) -> Result<(f64, Duration), EngineError> {
+    let started_at = Instant::now();
+    warm_up(plain, inputs, limit / 4)?;
+    warm_up(form, inputs, limit / 4)?;
+    let mut ratios = Vec::new();
+    let mut times = Vec::new();
+    for round in 0..*ROUNDS.end() {
+        if round >= *ROUNDS.start() && started_at.elapsed() > ROUND_TIME.min(limit) {
+            break;
+        }
+        // Each goes first as often as second: whoever follows finds the other's data in the caches.
+        let (slow, fast) = if round % 2 == 0 {
+            let slow = timed(plain, inputs)?;
+            (slow, timed(form, inputs)?)
+        } else {
+            let fast = timed(form, inputs)?;
+            (timed(plain, inputs)?, fast)
+        };
+        ratios.push(slow.as_secs_f64().max(1e-9) / fast.as_secs_f64().max(1e-9));
+        times.push(fast);
+    }
+    ratios.sort_by(f64::total_cmp);
+    times.sort_unstable();
+    Ok((ratios[ratios.len() / 2], times[times.len() / 2]))
+}
+
+fn warm_up(engine: &mut dyn Engine, inputs: &Inputs, limit: Duration) -> Result<(), EngineError> {
+    let started_at = Instant::now();
+    let mut before: Option<Duration> = None;
+    for _ in 0..MAX_WARMUP_RUNS {
+        let took = timed(engine, inputs)?;
+        let settled = before.is_some_and(|before| before.abs_diff(took) <= before.min(took) / 4);
+        if settled || started_at.elapsed() > limit {
+            break;
+        }
+        before = Some(took);
+    }
+    Ok(())
+}
+
+/// A run that must succeed, and how long it took: by the processor's account where there is one, since other
+/// programs delay one form as they like and the other not.
+fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
+    let started_at = Instant::now();
+    let outcome = engine.run(Batch { inputs: inputs.clone() })?;
+    Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
+}
+
+/// The most rows that can be compared and timed in the share of one form.
+fn affordable(times: RunTimes, share: Duration) -> usize {
+    let (mut n_rows, time) = times.most;
+    let per_row = time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX);
+    // In turn with the plain form, twice to compare, and to warm up.
+    let runs = 2 * *ROUNDS.start() as u32 + 4;
+    while n_rows > 1 && per_row.saturating_mul(n_rows as u32 * runs) > share / 2 {
+        n_rows /= 2;
+    }
+    n_rows
+}
+
+/// The model's own refusal of an input.
+fn is_refusal(error: &EngineError) -> bool {
+    matches!(error.fault, Fault::Raised | Fault::OutOfMemory)
+}
+
+/// Whether the process that ran the form, and with it the plain one, is gone.
+fn is_end(error: &EngineError) -> bool {
+    matches!(error.fault, Fault::Died | Fault::TimedOut | Fault::Device)
+}
