@@ -22,6 +22,11 @@ impl<T: Element> BufferVec<T> {
         self.0.push(value);
     }
 
+    /// Adds elements; the memory at least doubles when it is full.
+    pub fn extend_from_slice(&mut self, values: &[T]) {
+        self.0.extend_from_slice(values);
+    }
+
     /// How many elements there are.
     #[must_use]
     pub fn len(&self) -> usize {
