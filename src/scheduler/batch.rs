@@ -9,16 +9,18 @@ use crate::tensor::TensorError;
 
 /// A request as a batch sees it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part<'a> {
-    pub(super) request: &'a ValidRequest,
+pub struct Part<'a> {
+    /// The request.
+    pub request: &'a ValidRequest,
     /// How far its inputs are filled up; `None` when they are run as they are.
-    pub(super) stretch: Option<Stretch>,
+    pub stretch: Option<Stretch>,
 }
 
 /// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows have
 /// the same dimensions once they are filled up, and plain numbers, which hold for a whole batch, are
 /// equal.
-pub(super) fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
+#[must_use]
+pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
     if a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
         return false;
     }
@@ -45,7 +47,11 @@ fn same_rows(a: &Shape, b: &Shape, filled: Option<usize>) -> bool {
 /// The inputs of all requests, end to end along the rows and filled up to one size. The tensors of a
 /// request that is alone and needs no filling are passed on as they are; else they are copied, once,
 /// into memory that `allocate` gives.
-pub(super) fn concat(
+///
+/// # Errors
+///
+/// Together they have more elements than can be addressed.
+pub fn concat(
     parts: &[Part<'_>],
     padding: Option<&Padding>,
     mut allocate: impl FnMut(usize) -> BufferMut,
@@ -97,7 +103,8 @@ pub(super) fn concat(
 }
 
 /// Whether each output has a row for each row of the batch, so that it can be cut apart.
-pub(super) fn has_rows(outputs: &[Output], n_rows: usize) -> bool {
+#[must_use]
+pub fn has_rows(outputs: &[Output], n_rows: usize) -> bool {
     outputs.iter().all(|output| {
         let shape: &Shape = output.tensor.shape();
         shape.rank() > 0
@@ -117,7 +124,8 @@ pub(super) fn follow(outputs: &[Output], padding: &Padding, size: usize) -> bool
 
 /// Each request's rows of each output, copied only where it was filled up. Call only where
 /// [`has_rows`] and, for what was filled up, [`follow`] hold.
-pub(super) fn split(
+#[must_use]
+pub fn split(
     outputs: &[Output],
     parts: &[Part<'_>],
     padding: Option<&Padding>,

@@ -164,7 +164,11 @@ impl Shared {
         self.instances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
+    pub(super) fn permits(&self) -> Option<&PermitSource> {
+        self.job.permits.as_ref()
+    }
+
+    pub(super) fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
         catch_unwind(AssertUnwindSafe(|| self.job.model.instance()))
             .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "making an engine panicked")))
     }
@@ -241,7 +245,7 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
 }
 
 /// What is left of an engine after a run.
-enum Health {
+pub(super) enum Health {
     Good,
     /// The run panicked: the engine's state is not to be trusted.
     Rebuild,
@@ -249,7 +253,7 @@ enum Health {
     Lost(String),
 }
 
-fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
+pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
     let taken_at = Instant::now();
     // What is logged during a run belongs to its oldest request.
     let _span = batch.first().map(|queued| queued.span.clone().entered());

@@ -4,10 +4,12 @@
 //! an instance, take what is queued, run it and answer. Nothing here knows a wire format or a
 //! repository.
 
-mod batch;
+pub mod batch;
+pub mod policy;
+
+mod direct;
 mod instance;
 mod permits;
-mod policy;
 mod queue;
 mod warmup;
 mod watchdog;
@@ -26,6 +28,7 @@ use crate::inference::{
     ErrorCode, InferError, ModelSpec, NamedTensor, Padding, Timings, ValidRequest, reply,
 };
 use crate::telemetry::ModelMetrics;
+use direct::Direct;
 use instance::{Instance, Shared};
 use queue::{Queue, Queued};
 use std::sync::Arc;
@@ -43,6 +46,9 @@ pub struct SchedulerOptions {
     pub batch: BatchLimits,
     /// Threads that run the model, each with an engine of its own.
     pub instances: usize,
+    /// Whether the thread that submits may run a batch itself when it finds an engine idle: for
+    /// models whose runs end within a fraction of a millisecond, whatever they are given.
+    pub direct: bool,
     /// How long past its last deadline a run may go on before it counts as stuck.
     pub stuck_grace: Duration,
     /// Stuck runs that are replaced; one more and the version fails.
@@ -99,6 +105,7 @@ pub struct SchedulerStatus {
 pub struct Scheduler {
     shared: Arc<Shared>,
     watchdog: watchdog::Watchdog,
+    direct: Option<Direct>,
 }
 
 impl Scheduler {
@@ -114,7 +121,7 @@ impl Scheduler {
         let shared = Arc::new(Shared::new(options, queue, job));
         // Started before the instances: from here on, an early return stops and joins what runs.
         let watchdog = watchdog::Watchdog::spawn(&shared)?;
-        let scheduler = Self { shared, watchdog };
+        let mut scheduler = Self { shared, watchdog, direct: None };
         let started: Vec<_> = (0..instances)
             .map(|_| Instance::spawn(&scheduler.shared))
             .collect::<Result<_, EngineError>>()?;
@@ -123,6 +130,9 @@ impl Scheduler {
             ready.recv().unwrap_or_else(|_| {
                 Err(EngineError::new(Fault::Internal, "an instance ended while it started"))
             })?;
+        }
+        if scheduler.shared.options.direct {
+            scheduler.direct = Some(Direct::new(&scheduler.shared, instances)?);
         }
         Ok(scheduler)
     }
@@ -139,7 +149,23 @@ impl Scheduler {
         let enqueued_at = Instant::now();
         let stretch = self.shared.stretch(&request);
         let span = Span::current();
-        self.shared.queue.push(Queued { request, reply, enqueued_at, span, stretch })?;
+        let queued = Queued { request, reply, enqueued_at, span, stretch };
+        if let Some(alarm) = self.shared.queue.push(queued)? {
+            // The other requests that this thread of the runtime has ready come first: on a busy
+            // server they share the run, and one wake-up serves them all. On an idle one this is
+            // a glance at the sockets.
+            tokio::task::yield_now().await;
+            match &self.direct {
+                None => drop(alarm),
+                Some(direct) => {
+                    alarm.put_off();
+                    direct.run(&self.shared);
+                    // What is left, because it was too much or because no engine was free, is for
+                    // the threads.
+                    self.shared.queue.wake_one();
+                }
+            }
+        }
         tokio::time::timeout_at(deadline.into(), pending)
             .await
             .unwrap_or_else(|_| Err(deadline_exceeded("before the model answered")))

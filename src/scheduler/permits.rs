@@ -83,6 +83,13 @@ impl Permits {
 }
 
 impl PermitSource {
+    /// A permit, if one is free.
+    pub fn try_acquire(&self) -> Option<Permit> {
+        let mut state = self.permits.lock();
+        state.free = state.free.checked_sub(1)?;
+        Some(Permit(self.permits.clone()))
+    }
+
     /// Blocks until it is this model's turn.
     pub fn acquire(&self) -> Permit {
         let ticket = {

@@ -16,18 +16,18 @@ pub struct BatchLimits {
 
 /// What waits, as far as the decision depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
+pub struct Waiting {
     /// Rows that could share a run with the oldest request, its own included.
-    pub(super) rows: usize,
+    pub rows: usize,
     /// When the oldest request came.
-    pub(super) oldest: Instant,
+    pub oldest: Instant,
     /// Whether nothing more may be waited for: the queue is closing.
-    pub(super) closing: bool,
+    pub closing: bool,
 }
 
 /// What an idle instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decision {
+pub enum Decision {
     /// Take the oldest request and what may run with it, up to this many rows.
     Dispatch(usize),
     /// Look again then, or when another request comes.
@@ -37,7 +37,8 @@ pub(super) enum Decision {
 }
 
 /// Decides for one idle instance.
-pub(super) fn decide(waiting: Option<Waiting>, limits: BatchLimits, now: Instant) -> Decision {
+#[must_use]
+pub fn decide(waiting: Option<Waiting>, limits: BatchLimits, now: Instant) -> Decision {
     let Some(waiting) = waiting else {
         return Decision::Idle;
     };

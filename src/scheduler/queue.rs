@@ -38,6 +38,28 @@ struct State {
     closed: Option<InferError>,
     /// Threads that sleep on `changed`.
     sleepers: usize,
+    /// Somebody has said that they will wake a sleeper.
+    is_alarm_set: bool,
+}
+
+/// Wakes a sleeping thread when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Alarm<'a>(&'a Queue);
+
+impl Alarm<'_> {
+    /// Wakes nobody, for now: who calls this has [`Queue::wake_one`] to call.
+    pub(super) fn put_off(self) {
+        self.0.lock().is_alarm_set = false;
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_alarm_set = false;
+        self.0.wake_one();
+    }
 }
 
 /// First in, first out, as far as requests that share a run allow.
@@ -64,7 +86,10 @@ impl Queue {
     }
 
     /// Takes a request in, or says why not.
-    pub(super) fn push(&self, queued: Queued) -> Result<(), InferError> {
+    ///
+    /// The alarm, if there is one, wakes a sleeping thread when it is dropped. Who gets it may let
+    /// others push first: until then a thread that sleeps goes on sleeping.
+    pub(super) fn push(&self, queued: Queued) -> Result<Option<Alarm<'_>>, InferError> {
         let mut state = self.lock();
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
@@ -84,10 +109,10 @@ impl Queue {
         }
         state.waiting.push_back(queued);
         self.metrics.queue_changed(1);
-        if state.sleepers > 0 {
-            self.changed.notify_one();
-        }
-        Ok(())
+        let is_first = state.sleepers > 0 && !state.is_alarm_set;
+        state.is_alarm_set |= is_first;
+        // Made only where it is wanted: its drop takes the lock.
+        Ok(is_first.then(|| Alarm(self)))
     }
 
     /// Blocks until there is something to run. `false` once the queue is closed and empty, or
@@ -117,7 +142,20 @@ impl Queue {
     /// too have company of their own soon, and filling them up further costs more than the larger
     /// batch saves.
     pub(super) fn take(&self, now: Instant) -> Vec<Queued> {
-        let mut state = self.lock();
+        self.take_from(self.lock(), now)
+    }
+
+    /// The same, unless the oldest request alone is larger than a batch: then nothing.
+    pub(super) fn take_batch(&self, now: Instant) -> Vec<Queued> {
+        let state = self.lock();
+        let is_large = |first: &Queued| first.request.n_rows() > self.limits.max_batch_size;
+        if state.waiting.front().is_some_and(is_large) {
+            return Vec::new();
+        }
+        self.take_from(state, now)
+    }
+
+    fn take_from(&self, mut state: MutexGuard<'_, State>, now: Instant) -> Vec<Queued> {
         let mut batch: Vec<Queued> = Vec::new();
         let mut rows = 0;
         let mut position = 0;
@@ -164,6 +202,16 @@ impl Queue {
         self.left(waiting.len());
         for queued in waiting {
             queued.reply.send(Err(reason.clone()));
+        }
+    }
+
+    /// Wakes a sleeper, if there is something for it to do.
+    pub(super) fn wake_one(&self) {
+        let state = self.lock();
+        let is_needed = state.sleepers > 0 && !state.waiting.is_empty();
+        drop(state);
+        if is_needed {
+            self.changed.notify_one();
         }
     }
 
@@ -258,7 +306,7 @@ mod tests {
         for (rows, k) in [(2, None), (1, Some(7)), (1, None), (2, None), (1, None)] {
             let (queued, wait) = queued(request(&vec![0.0; rows], k));
             pending.push(wait);
-            queue.push(queued).unwrap();
+            drop(queue.push(queued).unwrap());
         }
         let now = Instant::now();
         assert_eq!(
@@ -277,10 +325,11 @@ mod tests {
         let (late, late_pending) = queued(request_until(&[1.0], Instant::now()));
         let (unwanted, gone) = queued(request(&[2.0], None));
         drop(gone);
-        queue.push(late).unwrap();
-        queue.push(unwanted).unwrap();
+        drop(queue.push(late).unwrap());
+        drop(queue.push(unwanted).unwrap());
         let (wanted, _pending) = queued(request(&[3.0], None));
-        queue.push(wanted).expect("a queue of requests that nobody wants must not be full");
+        let pushed = queue.push(wanted);
+        drop(pushed.expect("a queue of requests that nobody wants must not be full"));
         assert_eq!(queue.len(), 1);
         let answer = futures_now(late_pending);
         assert_eq!(answer.unwrap_err().code, ErrorCode::DeadlineExceeded);
@@ -291,7 +340,7 @@ mod tests {
         let queue = Queue::new(1, LIMITS, None, metrics());
         let (first, _first) = queued(request(&[1.0], None));
         let (second, _second) = queued(request(&[1.0], None));
-        queue.push(first).unwrap();
+        drop(queue.push(first).unwrap());
         let error = queue.push(second).unwrap_err();
         assert_eq!(
             (error.code, error.retry_after),
@@ -303,7 +352,7 @@ mod tests {
     fn a_closed_queue_is_emptied_before_its_threads_leave() {
         let queue = Queue::new(4, LIMITS, None, metrics());
         let (first, _pending) = queued(request(&[1.0], None));
-        queue.push(first).unwrap();
+        drop(queue.push(first).unwrap());
         queue.close(InferError::new(ErrorCode::Draining, "draining"));
         assert!(queue.wait(|| false), "what waits must still be run");
         assert_eq!(queue.take(Instant::now()).len(), 1);

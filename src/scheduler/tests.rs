@@ -16,6 +16,7 @@ fn options() -> SchedulerOptions {
         queue_capacity: 8,
         batch: BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO },
         instances: 1,
+        direct: false,
         stuck_grace: Duration::from_millis(20),
         max_stuck: 1,
     }
@@ -60,12 +61,13 @@ fn values(answer: Result<Answer, InferError>) -> Vec<f32> {
 /// Polls each future once, in order, so that their requests are queued in that order.
 async fn queue_in_order<F: Future + Unpin>(futures: &mut [F]) {
     for future in futures {
-        assert!(
-            std::future::poll_fn(|context| {
+        // Once to be queued, and once more to wake a thread if that has fallen to it.
+        for _ in 0..2 {
+            let poll = std::future::poll_fn(|context| {
                 std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
-            })
-            .await
-        );
+            });
+            assert!(poll.await);
+        }
     }
 }
 
@@ -329,4 +331,52 @@ fn each_shape_is_warmed_up_once_by_all_instances_together() {
     assert_eq!((rows, scheduler.cold_shapes()), (vec![2, 3, 4, 5, 6], None));
     let none = Shapes::new(3, Duration::ZERO, |_| None);
     assert_eq!(none.progress(), (3, 0));
+}
+
+#[tokio::test]
+async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let threads = Arc::clone(&seen);
+    let model = FakeModel::new(move |batch| {
+        threads.lock().unwrap().push(std::thread::current().id());
+        Ok(vec![double(&batch)])
+    });
+    let (scheduler, _) = start(SchedulerOptions { direct: true, ..options() }, model);
+    let together = tokio::join!(
+        scheduler.submit(request(&[1.0], None)),
+        scheduler.submit(request(&[2.0], None)),
+        scheduler.submit(request(&[3.0, 4.0], None)),
+    );
+    assert_eq!(values(together.0), [2.0]);
+    assert_eq!(values(together.1), [4.0]);
+    assert_eq!(values(together.2), [6.0, 8.0]);
+    let large = scheduler.submit(request(&[1.0; 5], None)).await;
+    assert_eq!(values(large), [2.0; 5]);
+    let seen = seen.lock().unwrap();
+    let here = std::thread::current().id();
+    assert_eq!(seen.len(), 2, "what was ready together must be one batch");
+    assert_eq!((seen[0] == here, seen[1] == here), (true, false), "more than a batch is hopped");
+}
+
+#[tokio::test]
+async fn what_finds_no_permit_is_left_to_the_threads() {
+    let model = FakeModel::new(|batch| Ok(vec![double(&batch)]));
+    let permits = Permits::new(1);
+    let job = Job {
+        model: Arc::new(model),
+        spec: Arc::new(spec()),
+        permits: Some(permits.source()),
+        metrics: metrics(),
+        padding: None,
+        warmup: Warmup::default(),
+    };
+    let scheduler = Scheduler::start(SchedulerOptions { direct: true, ..options() }, job).unwrap();
+    let held = permits.source().acquire();
+    let asked = scheduler.submit(request(&[1.0], None));
+    let released = async {
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    assert_eq!(values(tokio::join!(asked, released).0), [2.0]);
 }
