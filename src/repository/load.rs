@@ -10,16 +10,21 @@ use super::source::{Fingerprint, Source};
 use super::store::{Key, Store};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
-use crate::engine::probe::Findings;
+use crate::engine::probe::{Findings, RunTimes, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
 use crate::inference::{
     Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor, ValidRequest,
 };
 use crate::scheduler::{BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup};
 use crate::telemetry::{Metrics, TrialOutcome};
+use crate::tensor::Dim;
 use crate::transform::Postprocess;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longest that a batch may take for threads of the runtime to run it themselves: about what
+/// decoding the largest body takes that they decode themselves.
+const LONGEST_DIRECT_RUN: Duration = Duration::from_micros(500);
 
 /// Reads the tensors of a sample.json. A function, because this room knows no wire format.
 pub type SampleDecoder =
@@ -74,9 +79,10 @@ impl Workshop {
         let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())?;
         let fingerprint = Fingerprint::take(&file.file)
             .map_err(|error| format!("the model file cannot be read: {error}"))?;
-        let candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
+        let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
         let findings = self.findings(&candidate)?;
-        let model = self.load_here(&candidate)?;
+        candidate.settings.apply(&self.options.overrides);
+        let model = self.load_here(&candidate, &findings)?;
         let served = self.serve(&candidate, findings, model)?;
         let load_duration = started_at.elapsed();
         served.metrics.set_load_duration(load_duration);
@@ -96,6 +102,7 @@ impl Workshop {
             device: &candidate.settings.device.to_string(),
             max_batch_size: candidate.settings.max_batch_size,
             trusted,
+            optimize: candidate.settings.optimize,
         };
         if let Some(verdict) = self.store.get(&key) {
             self.metrics.record_trial(TrialOutcome::Known);
@@ -105,12 +112,14 @@ impl Workshop {
         let subject = Subject {
             name: candidate.name,
             artifact: candidate.artifact(),
-            options: candidate.load_options(),
+            options: candidate.plain(),
             digest,
             trusted,
             manifest: &candidate.source.manifest,
             sample: candidate.source.sample.as_deref(),
             max_batch_size: candidate.settings.max_batch_size,
+            wish: candidate.settings.wish(candidate.source, self.options.trial_timeout),
+            timeout: self.options.trial_timeout,
         };
         let trial = Trial::run(&*self.trial_loader, &self.decode_sample, &subject);
         drop(trying);
@@ -121,8 +130,18 @@ impl Workshop {
         trial.verdict.into_findings()
     }
 
-    fn load_here(&self, candidate: &Candidate<'_>) -> Result<Box<dyn Model>, String> {
-        let loaded = self.loader.load(&candidate.artifact(), &candidate.load_options());
+    /// Loads the model in the form that its trial found best.
+    fn load_here(
+        &self,
+        candidate: &Candidate<'_>,
+        findings: &Findings,
+    ) -> Result<Box<dyn Model>, String> {
+        let options = LoadOptions {
+            form: findings.form.chosen,
+            outputs: findings.outputs.iter().map(|spec| spec.datatype).collect(),
+            ..candidate.plain()
+        };
+        let loaded = self.loader.load(&candidate.artifact(), &options);
         let model = loaded.map_err(|error| error.to_string())?;
         if candidate.fingerprint.still_holds(&candidate.file.file) {
             Ok(model)
@@ -169,6 +188,8 @@ impl Workshop {
             padding_wanted: !source.manifest.pads.is_empty(),
             shape_source: findings.shape_source,
             times: findings.times,
+            precision: settings.precision,
+            form: findings.form,
             notes: findings.notes,
             load_duration: std::time::Duration::ZERO,
         };
@@ -210,7 +231,11 @@ impl Workshop {
     ) -> Result<Scheduler, String> {
         let failed = |error| format!("the model could not be started: {error}");
         let spec = Arc::clone(&job.spec);
-        let options = self.scheduler_options(candidate, &spec, plan.max_batch_size);
+        let direct = may_run_directly(&job, plan, &candidate.settings);
+        let options = SchedulerOptions {
+            direct,
+            ..self.scheduler_options(candidate, &spec, plan.max_batch_size)
+        };
         // A run would change the state that the first request is to find.
         if spec.batching == Batching::Stateful {
             return Scheduler::start(options, job).map_err(failed);
@@ -249,6 +274,7 @@ impl Workshop {
             queue_capacity: settings.queue_capacity,
             batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
             instances: settings.instances.unwrap_or(by_default),
+            direct: false,
             stuck_grace: defaults.stuck_grace,
             max_stuck: defaults.max_stuck,
         }
@@ -271,6 +297,22 @@ impl Workshop {
         let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
         Ok(request.inputs().to_vec())
     }
+}
+
+/// Whether the thread that asks may run the model itself: batches of it end soon, whatever is in
+/// them.
+fn may_run_directly(job: &Job, plan: &Plan, settings: &Settings) -> bool {
+    let Some(RunTimes { most: (n_rows, time), .. }) = plan.times else { return false };
+    let whole_batch = time.as_secs_f64() / n_rows.max(1) as f64 * plan.max_batch_size as f64;
+    let mut shapes = job.spec.inputs.iter().map(|input| input.shape.dims());
+    let is_variable = |dims: &[Dim]| dims.iter().skip(1).any(|dim| *dim == Dim::Variable);
+    job.permits.is_some()
+        && plan.batching.is_allowed()
+        && settings.intra_op_threads == 1
+        && settings.max_queue_delay.is_zero()
+        && time.as_secs_f64().max(whole_batch) <= LONGEST_DIRECT_RUN.as_secs_f64()
+        && shapes.all(|dims| dims.is_some_and(|dims| !is_variable(dims)))
+        && is_straight_line(job.model.signature())
 }
 
 /// The step that labels answers, when model.toml gives labels. Outputs that no probe saw are checked
@@ -302,10 +344,7 @@ impl Candidate<'_> {
         Artifact { path: self.file.file.clone() }
     }
 
-    fn load_options(&self) -> LoadOptions {
-        LoadOptions {
-            device: self.settings.device,
-            intra_op_threads: self.settings.intra_op_threads,
-        }
+    fn plain(&self) -> LoadOptions {
+        LoadOptions::plain(self.settings.device, self.settings.intra_op_threads)
     }
 }

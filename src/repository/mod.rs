@@ -17,7 +17,9 @@ mod load;
 pub mod manifest;
 mod options;
 pub mod policy;
+mod record;
 mod served;
+mod single;
 mod source;
 mod status;
 mod store;
@@ -28,11 +30,13 @@ mod warmup;
 #[cfg(test)]
 mod tests;
 
+pub use crate::engine::probe::{FormFacts, FormFindings, RunTimes, Tried};
 pub use catalog::VersionState;
 pub use error::RepositoryError;
 pub use load::SampleDecoder;
-pub use options::{Defaults, Options, TrustedModel};
+pub use options::{Defaults, Options, Overrides, TrustedModel};
 pub use served::{Facts, ModelHandle, ModelLimits};
+pub use single::try_file;
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 
 use crate::engine::Loader;
@@ -136,6 +140,15 @@ impl Repository {
     pub fn check(&self) -> Vec<ModelStatus> {
         transition::load_all(&self.0);
         self.list()
+    }
+
+    /// Loads one model of a repository that was not started. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or it could not be loaded.
+    pub fn load_alone(&self, name: &ModelName) -> Result<(), RepositoryError> {
+        transition::load_alone(&self.0, name)
     }
 
     /// The version that a request means. The handle holds it loaded.

@@ -1,9 +1,11 @@
 //! What the repository is told, and what a model gets after its model.toml has had its say.
 
-use super::manifest::{DeviceChoice, Manifest};
-use crate::engine::Device;
+use super::manifest::{DeviceChoice, Manifest, Optimize};
+use super::source::Source;
+use crate::engine::probe::Wish;
+use crate::engine::{Device, Precision};
 use crate::inference::ModelName;
-use crate::transform::Postprocess;
+use crate::transform::{Activation, Postprocess};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,8 +24,26 @@ pub struct Options {
     pub trusted: Vec<TrustedModel>,
     /// Version of libtorch, for the key of verdicts.
     pub libtorch: String,
+    /// How long the trial of one model may take.
+    pub trial_timeout: Duration,
     /// What holds for models whose model.toml says nothing.
     pub defaults: Defaults,
+    /// What holds whatever model.toml says.
+    pub overrides: Overrides,
+}
+
+/// How models are scheduled, whatever model.toml says. What is found out about a model does not
+/// depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// Instances of each version.
+    pub instances: Option<usize>,
+    /// Threads that one operator may use, in each instance.
+    pub intra_op_threads: Option<usize>,
+    /// Most rows of a batch; more than the model's own limit has no effect.
+    pub max_batch_size: Option<usize>,
+    /// How long an idle instance waits for more rows.
+    pub max_queue_delay: Option<Duration>,
 }
 
 /// What holds for a model whose model.toml says nothing.
@@ -31,6 +51,8 @@ pub struct Options {
 pub struct Defaults {
     /// Where to run.
     pub device: DeviceChoice,
+    /// Whether the fastest form of a model is looked for.
+    pub optimize: Optimize,
     /// Instances of each version.
     pub instances: usize,
     /// Threads that one operator may use, in each instance.
@@ -59,6 +81,7 @@ impl Default for Defaults {
     fn default() -> Self {
         Self {
             device: DeviceChoice::Auto,
+            optimize: Optimize::Auto,
             instances: 1,
             intra_op_threads: 1,
             max_batch_size: 64,
@@ -103,9 +126,12 @@ impl fmt::Display for TrustedModel {
 }
 
 /// What one model gets: its model.toml over the defaults, inside the server's limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub(super) device: Device,
+    pub(super) optimize: bool,
+    pub(super) precision: Precision,
+    pub(super) max_difference: f64,
     pub(super) instances: Option<usize>,
     pub(super) intra_op_threads: usize,
     pub(super) max_batch_size: usize,
@@ -118,6 +144,18 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// How far answers in a reduced precision may be from those in FP32, unless model.toml says it.
+    const MAX_DIFFERENCE: f64 = 1e-2;
+
+    /// Replaces what is overridden.
+    pub(super) fn apply(&mut self, overrides: &Overrides) {
+        let Overrides { instances, intra_op_threads, max_batch_size, max_queue_delay } = *overrides;
+        self.instances = instances.or(self.instances);
+        self.intra_op_threads = intra_op_threads.unwrap_or(self.intra_op_threads);
+        self.max_batch_size = max_batch_size.unwrap_or(usize::MAX).min(self.max_batch_size);
+        self.max_queue_delay = max_queue_delay.unwrap_or(self.max_queue_delay);
+    }
+
     /// Applies a model.toml. `devices` are those that there are, the preferred one first.
     pub(super) fn resolve(
         defaults: &Defaults,
@@ -126,8 +164,15 @@ impl Settings {
     ) -> Result<Self, String> {
         let Manifest { batching, limits, .. } = manifest;
         let lower = |wanted: Option<usize>, limit: usize| wanted.map_or(limit, |it| it.min(limit));
+        let device = pick_device(manifest.device.unwrap_or(defaults.device), devices)?;
+        if manifest.precision == Precision::Fp16 && device == Device::Cpu {
+            return Err("precision \"fp16\" needs a GPU, and the model runs on cpu".into());
+        }
         Ok(Self {
-            device: pick_device(manifest.device.unwrap_or(defaults.device), devices)?,
+            device,
+            optimize: manifest.optimize.unwrap_or(defaults.optimize) == Optimize::Auto,
+            precision: manifest.precision,
+            max_difference: manifest.max_difference.unwrap_or(Self::MAX_DIFFERENCE),
             instances: manifest.instances,
             intra_op_threads: manifest.intra_op_threads.unwrap_or(defaults.intra_op_threads),
             max_batch_size: batching.max_batch_size.unwrap_or(defaults.max_batch_size),
@@ -138,6 +183,25 @@ impl Settings {
             timeout: defaults.timeout.min(limits.timeout.unwrap_or(Duration::MAX)),
             top: manifest.top.unwrap_or(defaults.top),
         })
+    }
+}
+
+impl Settings {
+    /// What is wanted of the form of a model, when its trial may take that long.
+    pub(super) fn wish(&self, source: &Source, trial_timeout: Duration) -> Wish {
+        // A single score is a probability, or what becomes one of a half at zero.
+        let threshold = match source.manifest.activation {
+            Activation::Sigmoid => 0.0,
+            Activation::None | Activation::Softmax => 0.5,
+        };
+        Wish {
+            optimize: self.optimize,
+            precision: self.precision,
+            max_difference: self.max_difference,
+            classes: source.labels.is_some().then_some(threshold),
+            // The plain form comes first, and shall not be hurried.
+            budget: Wish::default().budget.min(trial_timeout / 3),
+        }
     }
 }
 
@@ -187,6 +251,20 @@ mod tests {
             resolve("device = \"cuda:1\"", &both),
             Err("device cuda:1 is not there, this machine has cuda:0, cpu".into())
         );
+    }
+
+    #[test]
+    fn a_reduced_precision_fits_the_device_and_has_a_limit() {
+        let resolve = |text: &str, device| {
+            Settings::resolve(&Defaults::default(), &manifest(text), &[device])
+        };
+        let bf16 = resolve("precision = \"bf16\"\noptimize = \"off\"", Device::Cpu).unwrap();
+        assert_eq!((bf16.precision, bf16.optimize), (Precision::Bf16, false));
+        assert_eq!(bf16.max_difference, 1e-2);
+        assert!(resolve("", Device::Cpu).unwrap().optimize);
+        let error = resolve("precision = \"fp16\"", Device::Cpu).unwrap_err();
+        assert!(error.contains("needs a GPU"), "{error}");
+        assert!(resolve("precision = \"fp16\"", Device::Cuda(0)).is_ok());
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! a version only takes the repository's handle away: whoever resolved the old one finishes on it,
 //! and the last handle unloads it.
 
-use crate::engine::Device;
-use crate::engine::probe::{RunTimes, ShapeSource};
+use crate::engine::probe::{FormFindings, RunTimes, ShapeSource};
+use crate::engine::{Device, Precision};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
 use crate::scheduler::Scheduler;
 use crate::telemetry::ModelMetrics;
@@ -47,6 +47,10 @@ pub struct Facts {
     pub shape_source: ShapeSource,
     /// How fast it ran in its trial; `None` when nothing was known to run it with.
     pub times: Option<RunTimes>,
+    /// In which numbers it was told to compute.
+    pub precision: Precision,
+    /// In which form it runs, and what else was tried.
+    pub form: FormFindings,
     /// What else the trial found, in sentences.
     pub notes: Vec<String>,
     /// From the start of its load to ready.

@@ -15,7 +15,7 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 const CHUNK: usize = 1 << 16;
 
 /// The texts of a model's folder.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Source {
     pub(super) manifest: Manifest,
     pub(super) labels: Option<Vec<Arc<str>>>,

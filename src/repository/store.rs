@@ -6,32 +6,27 @@
 //! the machine's fault, and that a file could not be read. A verdict that cannot be read counts as
 //! absent; a folder that cannot be written costs a trial at each start, and one warning.
 
+use super::record::Record;
 use super::source::hex;
-use crate::engine::probe::{Findings, RunTimes, ShapeSource};
-use crate::inference::{Batching, Fill, Padding, TensorSpec};
-use crate::tensor::ShapePattern;
-use serde::{Deserialize, Serialize};
+use crate::engine::probe::Findings;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 /// Most verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
-const SHAPE_SOURCES: [ShapeSource; 4] =
-    [ShapeSource::Declared, ShapeSource::Sample, ShapeSource::Guessed, ShapeSource::None];
 /// Longest verdict that is read, in bytes.
 const MAX_VERDICT_BYTES: u64 = 1 << 20;
 
 /// What a trial came to, as far as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
     /// The model may be served.
-    Passed(Findings),
+    Passed(Box<Findings>),
     /// It may not, for this reason.
     Failed(String),
 }
@@ -40,7 +35,7 @@ impl Verdict {
     /// The findings, or why the model may not be served.
     pub(super) fn into_findings(self) -> Result<Findings, String> {
         match self {
-            Self::Passed(findings) => Ok(findings),
+            Self::Passed(findings) => Ok(*findings),
             Self::Failed(reason) => Err(reason),
         }
     }
@@ -57,6 +52,8 @@ pub(super) struct Key<'a> {
     pub(super) max_batch_size: usize,
     /// Trust turns a refusal into a pass.
     pub(super) trusted: bool,
+    /// Whether the fastest form was looked for. The rest of what is wanted stands in model.toml.
+    pub(super) optimize: bool,
 }
 
 impl Key<'_> {
@@ -70,6 +67,7 @@ impl Key<'_> {
             self.device,
             &self.max_batch_size.to_string(),
             if self.trusted { "trusted" } else { "" },
+            if self.optimize { "optimize" } else { "" },
         ];
         // None of the parts holds a line break.
         format!("{}.json", hex(&Sha256::digest(parts.join("\n"))))
@@ -144,145 +142,15 @@ fn prune(folder: &Path, most: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A verdict as it is written.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Record {
-    Passed {
-        inputs: Vec<TensorRecord>,
-        outputs: Vec<TensorRecord>,
-        batching: String,
-        shape_source: String,
-        notes: Vec<String>,
-        /// Rows and nanoseconds of the least and of the most that were timed.
-        times: Option<[(usize, u64); 2]>,
-        #[serde(default)]
-        padding: Option<Box<PaddingRecord>>,
-    },
-    Failed {
-        reason: String,
-    },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct PaddingRecord {
-    /// Dimension and bytes of the element.
-    fills: Vec<Option<(usize, Vec<u8>)>>,
-    given: Vec<bool>,
-    follows: Vec<Vec<usize>>,
-    buckets: Vec<usize>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct TensorRecord {
-    name: String,
-    datatype: String,
-    /// Absent when unknown.
-    shape: Option<Vec<i64>>,
-    optional: bool,
-}
-
-impl From<&Verdict> for Record {
-    fn from(verdict: &Verdict) -> Self {
-        let tensors = |specs: &[TensorSpec]| specs.iter().map(TensorRecord::from).collect();
-        match verdict {
-            Verdict::Passed(findings) => Self::Passed {
-                inputs: tensors(&findings.inputs),
-                outputs: tensors(&findings.outputs),
-                batching: findings.batching.as_str().into(),
-                shape_source: findings.shape_source.as_str().into(),
-                notes: findings.notes.clone(),
-                times: findings.times.map(|times| {
-                    [times.least, times.most].map(|(n_rows, time)| {
-                        (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-                    })
-                }),
-                padding: findings.padding.as_ref().map(|it| Box::new(it.into())),
-            },
-            Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
-        }
-    }
-}
-
-impl From<&Padding> for PaddingRecord {
-    fn from(padding: &Padding) -> Self {
-        let fill = |fill: &Option<Fill>| fill.as_ref().map(|it| (it.axis, it.element.to_vec()));
-        Self {
-            fills: padding.fills.iter().map(fill).collect(),
-            given: padding.given.clone(),
-            follows: padding.follows.clone(),
-            buckets: padding.buckets.clone(),
-        }
-    }
-}
-
-impl From<PaddingRecord> for Padding {
-    fn from(record: PaddingRecord) -> Self {
-        let fill = |(axis, element): (usize, Vec<u8>)| Fill { axis, element: element.into() };
-        let fills = record.fills.into_iter().map(|it| it.map(fill)).collect();
-        let PaddingRecord { given, follows, buckets, .. } = record;
-        Self { fills, given, follows, buckets }
-    }
-}
-
-impl From<&TensorSpec> for TensorRecord {
-    fn from(spec: &TensorSpec) -> Self {
-        Self {
-            name: spec.name.to_string(),
-            datatype: spec.datatype.name().into(),
-            shape: spec.shape.to_wire(),
-            optional: spec.optional,
-        }
-    }
-}
-
-impl TryFrom<Record> for Verdict {
-    type Error = String;
-
-    fn try_from(record: Record) -> Result<Self, String> {
-        let (inputs, outputs, batching, shape_source, notes, times, padding) = match record {
-            Record::Failed { reason } => return Ok(Self::Failed(reason)),
-            Record::Passed { inputs, outputs, batching, shape_source, notes, times, padding } => {
-                (inputs, outputs, batching, shape_source, notes, times, padding)
-            }
-        };
-        let batching = Batching::ALL.iter().find(|known| known.as_str() == batching);
-        let mut sources = SHAPE_SOURCES.into_iter();
-        let shape_source = sources.find(|known| known.as_str() == shape_source);
-        let tensors = |records: Vec<TensorRecord>| {
-            records.into_iter().map(TensorSpec::try_from).collect::<Result<Vec<_>, _>>()
-        };
-        let time = |(n_rows, nanos)| (n_rows, Duration::from_nanos(nanos));
-        Ok(Self::Passed(Findings {
-            inputs: tensors(inputs)?,
-            outputs: tensors(outputs)?,
-            batching: *batching.ok_or("unknown batching")?,
-            shape_source: shape_source.ok_or("unknown source of shapes")?,
-            padding: padding.map(|record| Padding::from(*record)),
-            notes,
-            times: times.map(|[least, most]| RunTimes { least: time(least), most: time(most) }),
-        }))
-    }
-}
-
-impl TryFrom<TensorRecord> for TensorSpec {
-    type Error = String;
-
-    fn try_from(record: TensorRecord) -> Result<Self, String> {
-        let shape = record.shape.as_deref().map(ShapePattern::from_wire).transpose()?;
-        Ok(Self {
-            name: record.name.into(),
-            datatype: record.datatype.parse()?,
-            shape: shape.unwrap_or(ShapePattern::Unknown),
-            optional: record.optional,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::DataType;
+    use crate::engine::probe::{FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
+    use crate::engine::{Form, Rewrite};
+    use crate::inference::{Batching, TensorSpec};
+    use crate::inference::{Fill, Padding};
+    use crate::tensor::{DataType, ShapePattern};
+    use std::time::Duration;
 
     fn key(model_digest: &str) -> Key<'_> {
         Key {
@@ -292,6 +160,7 @@ mod tests {
             device: "cpu",
             max_batch_size: 64,
             trusted: false,
+            optimize: true,
         }
     }
 
@@ -302,7 +171,15 @@ mod tests {
             shape,
             optional: false,
         };
-        Verdict::Passed(Findings {
+        let times = RunTimes {
+            least: (1, Duration::from_nanos(123)),
+            most: (64, Duration::from_millis(4)),
+        };
+        let frozen = Form { rewrite: Rewrite::Frozen, ..Form::PLAIN };
+        let facts = FormFacts { gain: 1.25, difference: 3e-7, changed: Some((0, 70)), times };
+        let optimized = Form { rewrite: Rewrite::Optimized, ..Form::PLAIN };
+        let out = Tried { form: optimized, outcome: Err("it raised".into()) };
+        Verdict::Passed(Box::new(Findings {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
             batching: Batching::Coupled,
@@ -314,11 +191,12 @@ mod tests {
             }),
             shape_source: ShapeSource::Guessed,
             notes: vec!["a note".into()],
-            times: Some(RunTimes {
-                least: (1, Duration::from_nanos(123)),
-                most: (64, Duration::from_millis(4)),
-            }),
-        })
+            times: Some(times),
+            form: FormFindings {
+                chosen: frozen,
+                tried: vec![Tried { form: frozen, outcome: Ok(facts) }, out],
+            },
+        }))
     }
 
     #[test]
@@ -332,6 +210,7 @@ mod tests {
         assert_eq!(store.get(&key("c")), None);
         assert_eq!(store.get(&Key { trusted: true, ..key("a") }), None);
         assert_eq!(store.get(&Key { device: "cuda:0", ..key("a") }), None);
+        assert_eq!(store.get(&Key { optimize: false, ..key("a") }), None);
         assert_eq!(store.get(&Key { libtorch: "2.14.0", ..key("a") }), None);
     }
 

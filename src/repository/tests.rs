@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
-use crate::engine::{Artifact, Device, EngineError, Fault, LoadOptions, Model, Signature};
+use crate::engine::{
+    Artifact, Device, EngineError, Fault, Form, LoadOptions, Model, Precision, Rewrite, Signature,
+};
 use crate::inference::{ErrorCode, Version};
 use crate::telemetry::MetricsOptions;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DataType, Shape, Tensor};
 use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -15,6 +17,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 #[derive(Default)]
 struct Scripted {
     loads: Mutex<Vec<String>>,
+    forms: Mutex<Vec<LoadOptions>>,
     seen: Mutex<Vec<Arc<Seen>>>,
     /// Met by every load of a file that says `wait`.
     gate: Mutex<Option<(Sender<()>, Receiver<()>)>>,
@@ -32,9 +35,17 @@ impl Scripted {
 }
 
 impl Loader for Scripted {
-    fn load(&self, artifact: &Artifact, _: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
+    fn load(
+        &self,
+        artifact: &Artifact,
+        options: &LoadOptions,
+    ) -> Result<Box<dyn Model>, EngineError> {
         let script = fs::read_to_string(&artifact.path).unwrap();
-        self.loads.lock().unwrap().push(script.clone());
+        if options.form == Form::PLAIN {
+            self.loads.lock().unwrap().push(script.clone());
+        } else {
+            self.forms.lock().unwrap().push(options.clone());
+        }
         let fault = match &*script {
             "invalid" => Fault::InvalidFile,
             "crash" => Fault::Died,
@@ -51,6 +62,8 @@ impl Loader for Scripted {
                     "stateful" => with_signature(|it| it.mutates_state = true),
                     _ => FakeModel::echo(),
                 };
+                let is_fast = script == "fast" && options.form.rewrite == Rewrite::Frozen;
+                let model = model.with_cost(Duration::from_micros(if is_fast { 5 } else { 10 }));
                 self.seen.lock().unwrap().push(model.seen());
                 return Ok(Box::new(model));
             }
@@ -109,10 +122,12 @@ impl House {
     fn parts(&self) -> Parts {
         Parts {
             options: Options {
+                overrides: Overrides::default(),
                 models: self.models(),
                 state_dir: Some(self.root.path().join("state")),
                 default_model: None,
                 trusted: vec![],
+                trial_timeout: Duration::from_secs(60),
                 libtorch: "none".into(),
                 defaults: Defaults::default(),
             },
@@ -201,6 +216,30 @@ fn a_verdict_is_a_trial_saved_but_only_when_it_is_a_fact() {
         house.trial.loads.lock().unwrap().contains(&"other".into()),
         "another file must be tried anew"
     );
+}
+
+#[test]
+fn the_form_that_the_trial_found_best_serves_and_is_remembered() {
+    let house = House::new(&[("m", "fast"), ("bf16", "ok"), ("off", "fast")]);
+    house.write("bf16/model.toml", &format!("precision = \"bf16\"\n{MANIFEST}"));
+    house.write("off/model.toml", &format!("optimize = \"off\"\n{MANIFEST}"));
+    let serves = |repository: &Repository, text: &str| {
+        let status = repository.describe(&name(text)).unwrap();
+        let facts = status.versions[0].loaded.clone().unwrap().facts;
+        (facts.form.chosen.to_string(), facts.precision)
+    };
+    for _ in 0..2 {
+        let repository = house.loaded();
+        assert_eq!(serves(&repository, "m"), ("frozen".into(), Precision::Fp32));
+        assert_eq!(serves(&repository, "bf16"), ("bf16-frozen".into(), Precision::Bf16));
+        assert_eq!(serves(&repository, "off"), ("plain".into(), Precision::Fp32));
+        repository.shutdown(Duration::from_secs(60));
+    }
+    assert_eq!(house.trial.loads(), 3, "a known form must not be looked for again");
+    let forms = house.serving.forms.lock().unwrap();
+    let loaded: Vec<_> = forms.iter().map(|options| options.form.to_string()).collect();
+    assert_eq!(loaded, ["bf16-frozen", "frozen", "bf16-frozen", "frozen"]);
+    assert!(forms.iter().all(|options| options.outputs == [DataType::Fp32]));
 }
 
 #[test]

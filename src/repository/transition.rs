@@ -56,6 +56,18 @@ pub(super) fn load_all(shared: &Shared) {
     }
 }
 
+/// Loads one model of a catalog that nobody else loads.
+pub(super) fn load_alone(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    let catalog = &shared.catalog;
+    if !catalog.snapshot().contains_key(name) {
+        return Err(RepositoryError::NotFound(name.clone()));
+    }
+    let busy = Busy { catalog, name };
+    let outcome = load_model(shared, name);
+    drop(busy);
+    outcome.map_err(|reason| RepositoryError::Failed { model: name.clone(), reason })
+}
+
 /// Loads one model anew.
 pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
     let catalog = &shared.catalog;
@@ -204,6 +216,8 @@ fn report(served: &Served) {
         model.version = served.version.0,
         device = %served.facts.device,
         %batching,
+        form = %served.facts.form.chosen,
+        gain = %format_args!("{:.2}", served.facts.form.gain()),
         duration_ms = u64::try_from(served.facts.load_duration.as_millis()).unwrap_or(u64::MAX),
         "model is ready"
     );

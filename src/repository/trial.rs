@@ -7,13 +7,14 @@ use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
 use super::manifest::Manifest;
 use super::store::Verdict;
-use crate::engine::probe::{self, Hints, PaddingWish};
-use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader, Model};
+use crate::engine::probe::{self, Hints, PaddingWish, Wish};
+use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{
     Batching, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
 };
 use crate::telemetry::TrialOutcome;
-use crate::tensor::Tensor;
+use crate::tensor::{DataType, Tensor};
+use std::time::{Duration, Instant};
 
 /// Ends that someone else brings to a process: the kernel short of memory, an operator, a limit on
 /// processor time.
@@ -32,6 +33,10 @@ pub(super) struct Subject<'a> {
     /// The text of sample.json.
     pub(super) sample: Option<&'a str>,
     pub(super) max_batch_size: usize,
+    /// What is wanted of the model's form.
+    pub(super) wish: Wish,
+    /// How long everything may take.
+    pub(super) timeout: Duration,
 }
 
 /// What a trial came to.
@@ -94,6 +99,7 @@ fn attempt(
     decode_sample: &SampleDecoder,
     subject: &Subject<'_>,
 ) -> Result<Verdict, EngineError> {
+    let started_at = Instant::now();
     let model = loader.load(&subject.artifact, &subject.options)?;
     // Before anything runs: the file alone says what it could do.
     let concerns = probe::concerns(model.signature());
@@ -123,10 +129,23 @@ fn attempt(
         max_batch_size: subject.max_batch_size,
         padding: padding_wish(manifest),
         batching_wanted: manifest.batching.enabled != Some(false),
+        wish: subject.wish,
         ..Hints::default()
     };
-    let model: &dyn Model = &*model;
-    probe::probe(model, &hints).map(Verdict::Passed)
+    let mut load = |form, outputs: &[DataType], within: Duration| {
+        let left = subject.timeout.saturating_sub(started_at.elapsed());
+        if left.is_zero() {
+            return Err(EngineError::new(Fault::Internal, "the time of the trial is up"));
+        }
+        let options = LoadOptions {
+            form,
+            outputs: outputs.to_vec(),
+            within: Some(within.min(left)),
+            ..subject.options.clone()
+        };
+        loader.load(&subject.artifact, &options)
+    };
+    probe::probe_forms(model, &hints, &mut load).map(|it| Verdict::Passed(Box::new(it)))
 }
 
 /// What model.toml wants to have filled up, if anything.

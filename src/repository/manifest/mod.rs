@@ -11,7 +11,7 @@ pub use reader::{ManifestError, Problem};
 pub(super) use value::are_labels;
 
 use super::policy::VersionPolicy;
-use crate::engine::Device;
+use crate::engine::{Device, Precision};
 use crate::inference::{Fill, TensorSpec};
 use crate::tensor::{DataType, Dim};
 use crate::transform::Activation;
@@ -28,6 +28,9 @@ pub const KEYS: &[&str] = &[
     "required",
     "versions",
     "device",
+    "optimize",
+    "precision",
+    "max_difference",
     "instances",
     "intra_op_threads",
     "labels",
@@ -88,6 +91,37 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+/// Whether the fastest form of a model is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Optimize {
+    /// The trial tries forms, and the fastest that gives the same answers serves.
+    #[default]
+    Auto,
+    /// The model runs as its file has it.
+    Off,
+}
+
+impl FromStr for Optimize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("expected \"auto\" or \"off\", got {text:?}")),
+        }
+    }
+}
+
+impl fmt::Display for Optimize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+        })
+    }
+}
+
 /// Where labels come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
@@ -133,7 +167,7 @@ pub struct LimitKeys {
 }
 
 /// A model.toml, as written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Manifest {
     /// One sentence for people.
     pub description: Option<String>,
@@ -143,6 +177,12 @@ pub struct Manifest {
     pub versions: VersionPolicy,
     /// Where to run; `None` leaves it to the server.
     pub device: Option<DeviceChoice>,
+    /// Whether to look for the fastest form; `None` leaves it to the server.
+    pub optimize: Option<Optimize>,
+    /// In which numbers to compute.
+    pub precision: Precision,
+    /// How far answers in a reduced precision may be from those in FP32.
+    pub max_difference: Option<f64>,
     /// Instances of each version.
     pub instances: Option<usize>,
     /// Threads that one operator may use.
@@ -223,6 +263,16 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
             .take(root, "versions", value::VERSIONS, value::versions)
             .unwrap_or_default(),
         device: reader.take(root, "device", value::DEVICE, value::device),
+        optimize: reader.take(root, "optimize", value::OPTIMIZE, value::word),
+        precision: reader
+            .take(root, "precision", value::PRECISION, value::word)
+            .unwrap_or_default(),
+        max_difference: reader.take(
+            root,
+            "max_difference",
+            "a number above 0, at most 1",
+            |found| value::number(found).filter(|limit| *limit > 0.0 && *limit <= 1.0),
+        ),
         instances: reader
             .take(root, "instances", "1 to 1024", |found| value::integer_in(found, 1..=1024)),
         intra_op_threads: reader.take(root, "intra_op_threads", "1 to 1024", |found| {

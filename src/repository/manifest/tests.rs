@@ -21,6 +21,9 @@ fn every_key_is_read() {
         required = false
         versions = [1, 3]
         device = "cuda:1"
+        optimize = "off"
+        precision = "bf16"
+        max_difference = 2e-2
         instances = 2
         intra_op_threads = 4
         labels = ["a", "b"]
@@ -62,6 +65,9 @@ fn every_key_is_read() {
         required: Some(false),
         versions: VersionPolicy::Specific(vec![Version(1), Version(3)]),
         device: Some(DeviceChoice::Only(Device::Cuda(1))),
+        optimize: Some(Optimize::Off),
+        precision: Precision::Bf16,
+        max_difference: Some(0.02),
         instances: Some(2),
         intra_op_threads: Some(4),
         labels: Some(Labels::Listed(vec!["a".into(), "b".into()])),
@@ -140,6 +146,22 @@ fn a_pad_is_a_number_of_its_input_and_has_one_place_to_go() {
         let error = Manifest::parse("m", &format!("[batching]\npad_buckets = {sizes}"));
         assert!(error.unwrap_err().to_string().contains("a list of 1 to 256 rising sizes"));
     }
+}
+
+#[test]
+fn forms_and_precisions_are_words_and_the_difference_a_part_of_one() {
+    refused(
+        "optimize = true\nprecision = \"int8\"\nmax_difference = 0\n",
+        &[
+            "m/model.toml:1: optimize: expected \"auto\" or \"off\", got true",
+            "m/model.toml:2: precision: expected \"fp32\", \"bf16\" or \"fp16\", got \"int8\"",
+            "m/model.toml:3: max_difference: expected a number above 0, at most 1, got 0",
+        ],
+    );
+    assert_eq!(
+        Manifest::parse("m/model.toml", "max_difference = 1").unwrap().max_difference,
+        Some(1.0)
+    );
 }
 
 #[test]

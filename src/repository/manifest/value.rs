@@ -11,6 +11,7 @@ use crate::transform::Activation;
 use half::{bf16, f16};
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use toml::de::DeValue;
@@ -21,6 +22,8 @@ pub(super) const DURATION: &str = "a duration with its unit, like \"5ms\" or \"3
 pub(super) const SIZE: &str = "a number of bytes, plain or like \"16MiB\"";
 pub(super) const VERSIONS: &str = "\"latest\", \"all\" or a list of version numbers";
 pub(super) const DEVICE: &str = "\"auto\", \"cpu\" or \"cuda:N\"";
+pub(super) const OPTIMIZE: &str = "\"auto\" or \"off\"";
+pub(super) const PRECISION: &str = "\"fp32\", \"bf16\" or \"fp16\"";
 pub(super) const ACTIVATION: &str = "\"none\", \"softmax\" or \"sigmoid\"";
 pub(super) const DATATYPE: &str = "a datatype like \"FP32\" or \"INT64\"";
 pub(super) const SHAPE: &str = "a list of sizes, where -1 means any and the first counts rows";
@@ -70,6 +73,18 @@ pub(super) fn versions(value: &DeValue<'_>) -> Option<VersionPolicy> {
         "latest" => Some(VersionPolicy::Latest),
         "all" => Some(VersionPolicy::All),
         _ => None,
+    }
+}
+
+/// A text that the type itself knows how to read.
+pub(super) fn word<T: FromStr>(value: &DeValue<'_>) -> Option<T> {
+    value.as_str()?.parse().ok()
+}
+
+pub(super) fn number(value: &DeValue<'_>) -> Option<f64> {
+    match value.as_float() {
+        Some(number) => number.as_str().parse().ok(),
+        None => integer(value).map(|number| number as f64),
     }
 }
 

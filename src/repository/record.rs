@@ -1,0 +1,213 @@
+//! A verdict as JSON: words and numbers that stay readable when the program's own types change.
+
+use super::store::Verdict;
+use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
+use crate::inference::{Batching, Fill, Padding, TensorSpec};
+use crate::tensor::ShapePattern;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const SHAPE_SOURCES: [ShapeSource; 4] =
+    [ShapeSource::Declared, ShapeSource::Sample, ShapeSource::Guessed, ShapeSource::None];
+
+/// A verdict as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Record {
+    Passed(Box<PassedRecord>),
+    Failed { reason: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PassedRecord {
+    inputs: Vec<TensorRecord>,
+    outputs: Vec<TensorRecord>,
+    batching: String,
+    shape_source: String,
+    notes: Vec<String>,
+    times: Option<TimesRecord>,
+    form: String,
+    tried: Vec<TriedRecord>,
+    padding: Option<PaddingRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TensorRecord {
+    name: String,
+    datatype: String,
+    /// Absent when unknown.
+    shape: Option<Vec<i64>>,
+    optional: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PaddingRecord {
+    /// Dimension and bytes of the element.
+    fills: Vec<Option<(usize, Vec<u8>)>>,
+    given: Vec<bool>,
+    follows: Vec<Vec<usize>>,
+    buckets: Vec<usize>,
+}
+
+/// Rows and nanoseconds of the least and of the most that were timed.
+type TimesRecord = [(usize, u64); 2];
+
+/// A form that was tried: with its facts, or with the reason why it is out.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TriedRecord {
+    form: String,
+    facts: Option<FactsRecord>,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FactsRecord {
+    gain: f64,
+    difference: f64,
+    changed: Option<(usize, usize)>,
+    times: TimesRecord,
+}
+
+fn times(times: RunTimes) -> TimesRecord {
+    [times.least, times.most]
+        .map(|(n_rows, time)| (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+}
+
+fn run_times([least, most]: TimesRecord) -> RunTimes {
+    let time = |(n_rows, nanos)| (n_rows, Duration::from_nanos(nanos));
+    RunTimes { least: time(least), most: time(most) }
+}
+
+impl From<&Verdict> for Record {
+    fn from(verdict: &Verdict) -> Self {
+        let tensors = |specs: &[TensorSpec]| specs.iter().map(TensorRecord::from).collect();
+        match verdict {
+            Verdict::Passed(findings) => Self::Passed(Box::new(PassedRecord {
+                inputs: tensors(&findings.inputs),
+                outputs: tensors(&findings.outputs),
+                batching: findings.batching.as_str().into(),
+                shape_source: findings.shape_source.as_str().into(),
+                notes: findings.notes.clone(),
+                times: findings.times.map(times),
+                form: findings.form.chosen.to_string(),
+                tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
+                padding: findings.padding.as_ref().map(PaddingRecord::from),
+            })),
+            Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
+        }
+    }
+}
+
+impl From<&Padding> for PaddingRecord {
+    fn from(padding: &Padding) -> Self {
+        let fill = |fill: &Option<Fill>| fill.as_ref().map(|it| (it.axis, it.element.to_vec()));
+        Self {
+            fills: padding.fills.iter().map(fill).collect(),
+            given: padding.given.clone(),
+            follows: padding.follows.clone(),
+            buckets: padding.buckets.clone(),
+        }
+    }
+}
+
+impl From<PaddingRecord> for Padding {
+    fn from(record: PaddingRecord) -> Self {
+        let fill = |(axis, element): (usize, Vec<u8>)| Fill { axis, element: element.into() };
+        let fills = record.fills.into_iter().map(|it| it.map(fill)).collect();
+        let PaddingRecord { given, follows, buckets, .. } = record;
+        Self { fills, given, follows, buckets }
+    }
+}
+
+impl From<&TensorSpec> for TensorRecord {
+    fn from(spec: &TensorSpec) -> Self {
+        Self {
+            name: spec.name.to_string(),
+            datatype: spec.datatype.name().into(),
+            shape: spec.shape.to_wire(),
+            optional: spec.optional,
+        }
+    }
+}
+
+impl TryFrom<Record> for Verdict {
+    type Error = String;
+
+    fn try_from(record: Record) -> Result<Self, String> {
+        match record {
+            Record::Failed { reason } => Ok(Self::Failed(reason)),
+            Record::Passed(passed) => {
+                Findings::try_from(*passed).map(|it| Self::Passed(Box::new(it)))
+            }
+        }
+    }
+}
+
+impl TryFrom<PassedRecord> for Findings {
+    type Error = String;
+
+    fn try_from(record: PassedRecord) -> Result<Self, String> {
+        let PassedRecord { batching, shape_source, .. } = &record;
+        let batching = Batching::ALL.iter().find(|known| known.as_str() == *batching);
+        let mut sources = SHAPE_SOURCES.into_iter();
+        let shape_source = sources.find(|known| known.as_str() == *shape_source);
+        let tensors = |records: Vec<TensorRecord>| {
+            records.into_iter().map(TensorSpec::try_from).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            inputs: tensors(record.inputs)?,
+            outputs: tensors(record.outputs)?,
+            batching: *batching.ok_or("unknown batching")?,
+            shape_source: shape_source.ok_or("unknown source of shapes")?,
+            notes: record.notes,
+            padding: record.padding.map(Padding::from),
+            times: record.times.map(run_times),
+            form: FormFindings {
+                chosen: record.form.parse()?,
+                tried: record.tried.into_iter().map(Tried::try_from).collect::<Result<_, _>>()?,
+            },
+        })
+    }
+}
+
+impl From<&Tried> for TriedRecord {
+    fn from(tried: &Tried) -> Self {
+        let facts = tried.outcome.as_ref().ok().map(|facts| FactsRecord {
+            gain: facts.gain,
+            difference: facts.difference,
+            changed: facts.changed,
+            times: times(facts.times),
+        });
+        let reason = tried.outcome.as_ref().err().cloned();
+        Self { form: tried.form.to_string(), facts, reason }
+    }
+}
+
+impl TryFrom<TriedRecord> for Tried {
+    type Error = String;
+
+    fn try_from(record: TriedRecord) -> Result<Self, String> {
+        let facts = record.facts.map(|facts| FormFacts {
+            gain: facts.gain,
+            difference: facts.difference,
+            changed: facts.changed,
+            times: run_times(facts.times),
+        });
+        let outcome = facts.ok_or_else(|| record.reason.unwrap_or_default());
+        Ok(Self { form: record.form.parse()?, outcome })
+    }
+}
+
+impl TryFrom<TensorRecord> for TensorSpec {
+    type Error = String;
+
+    fn try_from(record: TensorRecord) -> Result<Self, String> {
+        let shape = record.shape.as_deref().map(ShapePattern::from_wire).transpose()?;
+        Ok(Self {
+            name: record.name.into(),
+            datatype: record.datatype.parse()?,
+            shape: shape.unwrap_or(ShapePattern::Unknown),
+            optional: record.optional,
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! The trial of a single file, for people who want to know what the server would find out about it.
+
+use super::layout::{self, MODEL_FILE, ModelFolder};
+use super::load::SampleDecoder;
+use super::options::{Defaults, Settings};
+use super::source::{Fingerprint, Source};
+use super::trial::{Subject, Trial};
+use crate::engine::probe::Findings;
+use crate::engine::{Artifact, Device, LoadOptions, Loader};
+use crate::inference::{ModelName, Version};
+use std::path::Path;
+use std::time::Duration;
+
+/// What messages call a model without a folder.
+const NO_NAME: &str = "model";
+
+/// Tries a file on the CPU, with the texts of its model's folder if it lies in one. Nothing is
+/// remembered.
+///
+/// # Errors
+///
+/// Why the model would not be served.
+pub fn try_file(
+    loader: &dyn Loader,
+    decode_sample: &SampleDecoder,
+    file: &Path,
+    timeout: Duration,
+) -> Result<Findings, String> {
+    let folder = folder_of(file);
+    let source = folder.as_ref().map_or_else(|| Ok(Source::default()), Source::read)?;
+    let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
+    let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
+    let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
+    let subject = Subject {
+        name: &name,
+        artifact: Artifact { path: file.to_owned() },
+        options: LoadOptions::plain(settings.device, settings.intra_op_threads),
+        digest: &fingerprint.digest,
+        trusted: false,
+        manifest: &source.manifest,
+        sample: source.sample.as_deref(),
+        max_batch_size: settings.max_batch_size,
+        wish: settings.wish(&source, timeout),
+        timeout,
+    };
+    Trial::run(loader, decode_sample, &subject).verdict.into_findings()
+}
+
+/// The model's folder that a file lies in as a version, if it does.
+fn folder_of(file: &Path) -> Option<ModelFolder> {
+    let file = std::path::absolute(file).ok()?;
+    let version = file.parent()?;
+    let model = version.parent()?;
+    version.file_name()?.to_str()?.parse::<Version>().ok()?;
+    let name: ModelName = model.file_name()?.to_str()?.parse().ok()?;
+    let is_version = file.file_name()? == MODEL_FILE;
+    is_version.then(|| layout::find(model.parent()?, &name).map(|(folder, _)| folder)).flatten()
+}
