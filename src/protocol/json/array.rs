@@ -71,25 +71,31 @@ trait Scalar {
     /// What an element is, in a client's words.
     const KIND: &'static str;
 
-    /// The next value, or `None` when it is of another kind.
-    fn read(reader: &mut Reader<'_>, index: &[usize]) -> Result<Option<Self::Stored>, Fault>;
+    /// The next value, or `None` when it is of another kind. Faults come without their indices.
+    fn read(reader: &mut Reader<'_>) -> Result<Option<Self::Stored>, Fault>;
 }
 
 impl<T: FromNumber> Scalar for T {
     type Stored = T;
     const KIND: &'static str = "a number";
 
-    #[inline]
-    fn read(reader: &mut Reader<'_>, index: &[usize]) -> Result<Option<T>, Fault> {
-        let Some(number) = reader.number()? else { return Ok(None) };
-        match T::from_number(number) {
-            Ok(value) => Ok(Some(value)),
-            Err(fault) => {
-                let text = excerpt(number.text());
-                Err(Fault::Number { index: index.to_vec(), text, fault })
-            }
+    #[inline(always)]
+    fn read(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
+        match reader.quick() {
+            Some(value) => Ok(Some(value)),
+            None => read_any(reader),
         }
     }
+}
+
+/// A number of any spelling.
+#[inline(never)]
+fn read_any<T: FromNumber>(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
+    let Some(number) = reader.number()? else { return Ok(None) };
+    T::from_number(number).map(Some).map_err(|fault| {
+        let text = excerpt(number.text());
+        Fault::Number { index: Vec::new(), text, fault }
+    })
 }
 
 /// An element of `BOOL`: `true` or `false` and nothing else, stored as 1 and 0.
@@ -100,7 +106,7 @@ impl Scalar for Flag {
     const KIND: &'static str = "true or false";
 
     #[inline]
-    fn read(reader: &mut Reader<'_>, _: &[usize]) -> Result<Option<u8>, Fault> {
+    fn read(reader: &mut Reader<'_>) -> Result<Option<u8>, Fault> {
         Ok(reader.boolean().map(u8::from))
     }
 }
@@ -111,8 +117,6 @@ struct Plan {
     max_rows: usize,
     capacity: usize,
     n_rows: usize,
-    /// Indices of the value being read, one for each dimension.
-    index: Vec<usize>,
 }
 
 impl Plan {
@@ -124,7 +128,7 @@ impl Plan {
         // One row of the declared size, if the text can hold it: the common case grows no further.
         let one_row = dims.iter().map(fixed).try_fold(1usize, usize::checked_mul);
         let capacity = one_row.unwrap_or(usize::MAX).min(remaining / MIN_TEXT + 1);
-        Self { index: vec![0; dims.len()], dims, max_rows, capacity, n_rows: 0 }
+        Self { dims, max_rows, capacity, n_rows: 0 }
     }
 }
 
@@ -135,42 +139,34 @@ struct Array<S: Scalar> {
 }
 
 impl<S: Scalar> Array<S> {
-    #[inline]
+    /// The value of the dimensions from `axis` on.
     fn value(&mut self, reader: &mut Reader<'_>, axis: usize) -> Result<(), Fault> {
-        if axis < self.plan.dims.len() {
-            return self.list(reader, axis);
+        if axis < self.plan.dims.len() { self.list(reader, axis) } else { self.element(reader) }
+    }
+
+    #[inline(always)]
+    fn element(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        match S::read(reader)? {
+            Some(value) => {
+                self.values.push(value);
+                Ok(())
+            }
+            None => Err(wrong_kind::<S>(reader, S::KIND)),
         }
-        match S::read(reader, &self.plan.index)? {
-            Some(value) => self.values.push(value),
-            None => return Err(self.wrong_kind(reader, axis, S::KIND)),
-        }
-        Ok(())
     }
 
     fn list(&mut self, reader: &mut Reader<'_>, axis: usize) -> Result<(), Fault> {
         if !reader.take(b'[') {
-            return Err(self.wrong_kind(reader, axis, "an array"));
+            return Err(wrong_kind::<S>(reader, "an array"));
         }
         if reader.take(b']') {
             return Err(Fault::Shape);
         }
-        let (limit, beyond) = match self.plan.dims[axis] {
-            Dim::Fixed(size) => (size, Fault::Shape),
-            Dim::Variable if axis == 0 => (self.plan.max_rows, Fault::TooManyRows),
-            Dim::Variable => (usize::MAX, Fault::Shape),
+        let len = if axis + 1 == self.plan.dims.len() {
+            self.items(reader, axis, |array, reader| array.element(reader))?
+        } else {
+            self.items(reader, axis, |array, reader| array.list(reader, axis + 1))?
         };
-        let mut len = 0;
-        loop {
-            if len == limit {
-                return Err(beyond);
-            }
-            self.plan.index[axis] = len;
-            self.value(reader, axis + 1)?;
-            len += 1;
-            if !reader.goes_on(b']')? {
-                break;
-            }
-        }
         match self.plan.dims[axis] {
             Dim::Fixed(size) if size != len => return Err(Fault::Shape),
             _ => self.plan.dims[axis] = Dim::Fixed(len),
@@ -178,16 +174,44 @@ impl<S: Scalar> Array<S> {
         Ok(())
     }
 
-    /// What to say of a value that is not of the kind expected at `axis`.
-    #[cold]
-    fn wrong_kind(&self, reader: &mut Reader<'_>, axis: usize, expected: &'static str) -> Fault {
-        match reader.kind() {
-            Err(error) => error.into(),
-            // Too many or too few brackets: a matter of shape.
-            Ok("an array") => Fault::Shape,
-            Ok(got) if got == S::KIND && expected == "an array" => Fault::Shape,
-            Ok(got) => Fault::Kind { index: self.plan.index[..axis].to_vec(), expected, got },
+    /// The items of a list that has some, and how many there are.
+    #[inline(always)]
+    fn items(
+        &mut self,
+        reader: &mut Reader<'_>,
+        axis: usize,
+        item: impl Fn(&mut Self, &mut Reader<'_>) -> Result<(), Fault>,
+    ) -> Result<usize, Fault> {
+        let limit = match self.plan.dims[axis] {
+            Dim::Fixed(size) => size,
+            Dim::Variable if axis == 0 => self.plan.max_rows,
+            Dim::Variable => usize::MAX,
+        };
+        let mut len = 0;
+        loop {
+            if len == limit {
+                let is_rows = axis == 0 && self.plan.dims[axis] == Dim::Variable;
+                return Err(if is_rows { Fault::TooManyRows } else { Fault::Shape });
+            }
+            // The indices of a fault are put together on the way out: most values have none.
+            item(self, reader).map_err(|fault| fault.inside(len))?;
+            len += 1;
+            if !reader.goes_on(b']')? {
+                return Ok(len);
+            }
         }
+    }
+}
+
+/// What to say of a value that is not of the kind expected.
+#[cold]
+fn wrong_kind<S: Scalar>(reader: &mut Reader<'_>, expected: &'static str) -> Fault {
+    match reader.kind() {
+        Err(error) => error.into(),
+        // Too many or too few brackets: a matter of shape.
+        Ok("an array") => Fault::Shape,
+        Ok(got) if got == S::KIND && expected == "an array" => Fault::Shape,
+        Ok(got) => Fault::Kind { index: Vec::new(), expected, got },
     }
 }
 
@@ -205,8 +229,8 @@ impl<S: Scalar> Fill for Array<S> {
         if self.plan.n_rows == limit {
             return Err(Fault::TooManyRows);
         }
-        self.plan.index[0] = self.plan.n_rows;
-        self.value(reader, 1)?;
+        let row = self.plan.n_rows;
+        self.value(reader, 1).map_err(|fault| fault.inside(row))?;
         self.plan.n_rows += 1;
         Ok(())
     }

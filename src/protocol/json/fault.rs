@@ -22,6 +22,17 @@ pub(super) enum Fault {
     TooManyRows,
 }
 
+impl Fault {
+    /// The fault, as seen from the list in which its value is item `position`.
+    #[cold]
+    pub(super) fn inside(mut self, position: usize) -> Self {
+        if let Self::Kind { index, .. } | Self::Number { index, .. } = &mut self {
+            index.insert(0, position);
+        }
+        self
+    }
+}
+
 impl From<SyntaxError> for Fault {
     fn from(error: SyntaxError) -> Self {
         Self::Syntax(error)

@@ -12,9 +12,10 @@ mod number;
 mod print;
 mod reader;
 mod tensor;
+mod window;
 
 pub(crate) use fault::excerpt;
-pub(crate) use print::{Printer, write_float, write_string, write_tensor};
+pub(crate) use print::{Printer, text_len, write_float, write_integer, write_string, write_tensor};
 pub(crate) use reader::Reader;
 pub(crate) use tensor::{TensorDecoder, too_many_rows};
 

@@ -4,6 +4,7 @@
 //! not. Integers are exact or refused. FP32 and FP64 take the nearest value that they have, rounded
 //! once; FP16 and BF16 round the nearest FP32. What rounds to infinity is out of range.
 
+use super::window::{self, Decimal, MAX_FRACTION, Window};
 use crate::tensor::{DataType, Element};
 use half::{bf16, f16};
 
@@ -21,12 +22,6 @@ pub(crate) struct Number<'a> {
     mantissa: Option<u64>,
     /// Power of ten that belongs to the digits.
     exponent: i64,
-}
-
-/// A value that may have been rounded twice.
-struct Estimate {
-    value: f64,
-    is_exact: bool,
 }
 
 /// Why a number has no value in a datatype.
@@ -67,7 +62,9 @@ impl<'a> Number<'a> {
             exponent += written;
             at = end;
         }
-        let mantissa = (n_digits <= U64_DIGITS).then_some(value);
+        // Zeros in front are no digits of the mantissa.
+        let fits = n_digits <= U64_DIGITS || n_digits - leading_zeros(bytes, start) <= U64_DIGITS;
+        let mantissa = fits.then_some(value);
         Ok((Self { text: &bytes[..at], is_negative, mantissa, exponent }, at))
     }
 
@@ -76,45 +73,40 @@ impl<'a> Number<'a> {
         std::str::from_utf8(self.text).expect("a JSON number consists of ASCII characters")
     }
 
-    /// The value by one operation on `f64`: exact operands, so correctly rounded, when `is_exact`;
-    /// otherwise the digits have been rounded before. `None` for many digits and large exponents.
+    /// The digits as an `f64`, where there are few enough.
     #[inline]
-    fn estimate(&self) -> Option<Estimate> {
+    fn magnitude(&self) -> Option<(u64, f64, usize)> {
         let mantissa = self.mantissa?;
-        let power = *POWERS_OF_TEN.get(usize::try_from(self.exponent.unsigned_abs()).ok()?)?;
-        let magnitude = mantissa as f64;
-        let value = if self.exponent < 0 { magnitude / power } else { magnitude * power };
-        let value = if self.is_negative { -value } else { value };
-        Some(Estimate { value, is_exact: mantissa <= 1 << f64::MANTISSA_DIGITS })
+        Some((mantissa, mantissa as f64, usize::try_from(self.exponent.unsigned_abs()).ok()?))
     }
 
     #[inline]
     fn to_f64(self) -> f64 {
-        match self.estimate() {
-            Some(Estimate { value, is_exact: true }) => value,
-            _ => self.parse(),
-        }
-    }
-
-    /// The nearest `f32`. Two roundings to `f64` move a value by less than [`Self::DOUBT`] units in
-    /// its last place, so only a result that close to half-way between two `f32` values could be
-    /// rounded to the wrong side. No result is subnormal: the smallest is 1e-22.
-    #[inline]
-    fn to_f32(self) -> f32 {
-        const DROPPED: u64 = (1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS)) - 1;
-        const HALF_WAY: u64 = (DROPPED >> 1) + 1;
-        match self.estimate() {
-            Some(Estimate { value, .. })
-                if (value.to_bits() & DROPPED).abs_diff(HALF_WAY) > Self::DOUBT =>
+        match self.magnitude() {
+            // One operation on exact operands is rounded once.
+            Some((mantissa, value, exponent))
+                if mantissa <= EXACT_F64 && exponent <= EXACT_POWER =>
             {
-                value as f32
+                let power = POWERS_OF_TEN[exponent];
+                self.signed(if self.exponent < 0 { value / power } else { value * power })
             }
             _ => self.parse(),
         }
     }
 
-    /// See [`Self::to_f32`].
-    const DOUBT: u64 = 4;
+    #[inline]
+    fn to_f32(self) -> f32 {
+        let estimate = self.magnitude().and_then(|(_, value, exponent)| {
+            let powers = if self.exponent < 0 { &NEGATIVE_POWERS_OF_TEN } else { &POWERS_OF_TEN };
+            round(self.signed(value * powers.get(exponent)?))
+        });
+        estimate.unwrap_or_else(|| self.parse())
+    }
+
+    #[inline]
+    fn signed(&self, value: f64) -> f64 {
+        if self.is_negative { -value } else { value }
+    }
 
     #[cold]
     fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(self) -> T {
@@ -156,6 +148,13 @@ impl<'a> Number<'a> {
         let power = 10u128.checked_pow(scale).ok_or(NumberFault::OutOfRange)?;
         value.checked_mul(power).ok_or(NumberFault::OutOfRange)
     }
+}
+
+/// Zeros before the first digit that is none, of the number whose digits begin at `start`.
+#[cold]
+fn leading_zeros(bytes: &[u8], start: usize) -> usize {
+    let digits = bytes[start..].iter().filter(|byte| **byte != b'.');
+    digits.take_while(|byte| **byte == b'0').count()
 }
 
 /// The same for a fraction, where digits are many: eight of them at a time while there are as many.
@@ -216,15 +215,46 @@ fn read_exponent(bytes: &[u8], mut at: usize) -> Result<(i64, usize), (&'static 
     Ok((if sign == Some(b'-') { -value } else { value }, at))
 }
 
-/// The powers of ten that an `f64` holds exactly.
-const POWERS_OF_TEN: [f64; 23] = [
+/// The nearest `f32` to a decimal number, by an estimate of it that is the product of an integer and
+/// a power of ten. The integer, the power and the product are rounded to `f64` each, which moves the
+/// value by less than [`DOUBT`] units in its last place: only an estimate that close to half-way
+/// between two `f32` values could be rounded to the wrong side, and is `None`. The power is not below
+/// 1e-37, so no estimate is a subnormal `f32`, which has its half-way elsewhere.
+#[inline(always)]
+fn round(estimate: f64) -> Option<f32> {
+    const DOUBT: u64 = 4;
+    const DROPPED: u64 = (1 << (f64::MANTISSA_DIGITS - f32::MANTISSA_DIGITS)) - 1;
+    const HALF_WAY: u64 = (DROPPED >> 1) + 1;
+    let is_clear = (estimate.to_bits() & DROPPED).abs_diff(HALF_WAY) > DOUBT;
+    is_clear.then_some(estimate as f32)
+}
+
+/// Up to this all integers are exact in an `f64`.
+const EXACT_F64: u64 = 1 << f64::MANTISSA_DIGITS;
+/// Up to this the powers of ten are exact in an `f64`.
+const EXACT_POWER: usize = 22;
+
+/// Powers of ten, rounded to `f64`: those from which no normal `f32` is far.
+const POWERS_OF_TEN: [f64; 38] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+    1e17, 1e18, 1e19, 1e20, 1e21, 1e22, 1e23, 1e24, 1e25, 1e26, 1e27, 1e28, 1e29, 1e30, 1e31, 1e32,
+    1e33, 1e34, 1e35, 1e36, 1e37,
+];
+
+/// Their reciprocals, rounded to `f64`: a multiplication is faster than a division.
+const NEGATIVE_POWERS_OF_TEN: [f64; 38] = [
+    1e-0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14,
+    1e-15, 1e-16, 1e-17, 1e-18, 1e-19, 1e-20, 1e-21, 1e-22, 1e-23, 1e-24, 1e-25, 1e-26, 1e-27,
+    1e-28, 1e-29, 1e-30, 1e-31, 1e-32, 1e-33, 1e-34, 1e-35, 1e-36, 1e-37,
 ];
 
 /// A datatype whose elements are written as numbers.
 pub(super) trait FromNumber: Element {
     fn from_number(number: Number<'_>) -> Result<Self, NumberFault>;
+
+    /// The number that the window starts with and how long it is, if its spelling is a common one:
+    /// the same as [`Number::scan`] and [`Self::from_number`] give, only faster.
+    fn from_window(window: &Window) -> Option<(Self, usize)>;
 }
 
 macro_rules! integers {
@@ -234,17 +264,29 @@ macro_rules! integers {
             fn from_number(number: Number<'_>) -> Result<Self, NumberFault> {
                 Self::try_from(number.to_integer()?).map_err(|_| NumberFault::OutOfRange)
             }
+
+            #[inline(always)]
+            fn from_window(window: &Window) -> Option<(Self, usize)> {
+                let (value, len) = window::integer(window)?;
+                Some((Self::try_from(value).ok()?, len))
+            }
         })*
     };
 }
 
 macro_rules! floats {
-    ($($rust:ty: $convert:expr;)*) => {
+    ($($rust:ty: $convert:expr, $estimate:expr;)*) => {
         $(impl FromNumber for $rust {
             #[inline]
             fn from_number(number: Number<'_>) -> Result<Self, NumberFault> {
                 let value: $rust = $convert(number);
                 if value.is_finite() { Ok(value) } else { Err(NumberFault::OutOfRange) }
+            }
+
+            #[inline(always)]
+            fn from_window(window: &Window) -> Option<(Self, usize)> {
+                let decimal = window::decimal(window)?;
+                $estimate(decimal).map(|value| (value, decimal.len))
             }
         })*
     };
@@ -252,10 +294,34 @@ macro_rules! floats {
 
 integers!(u8, u16, u32, u64, i8, i16, i32, i64);
 floats! {
-    f64: Number::to_f64;
-    f32: Number::to_f32;
-    f16: |number: Number<'_>| f16::from_f32(number.to_f32());
-    bf16: |number: Number<'_>| bf16::from_f32(number.to_f32());
+    f64: Number::to_f64, Decimal::to_f64;
+    f32: Number::to_f32, Decimal::to_f32;
+    f16: |number: Number<'_>| f16::from_f32(number.to_f32()),
+        |decimal: Decimal| decimal.to_f32().map(f16::from_f32).filter(|value| value.is_finite());
+    bf16: |number: Number<'_>| bf16::from_f32(number.to_f32()),
+        |decimal: Decimal| decimal.to_f32().map(bf16::from_f32);
+}
+
+impl Decimal {
+    /// The nearest `f64`, if it is found by one operation on exact operands.
+    #[inline(always)]
+    fn to_f64(self) -> Option<f64> {
+        let is_exact = self.digits <= EXACT_F64 as i64;
+        is_exact.then(|| self.signed(self.digits as f64 / POWERS_OF_TEN[self.n_fraction]))
+    }
+
+    /// The nearest `f32`, if it is clear which one that is.
+    #[inline(always)]
+    fn to_f32(self) -> Option<f32> {
+        const _: () = assert!(MAX_FRACTION <= EXACT_POWER);
+        round(self.signed(self.digits as f64 * NEGATIVE_POWERS_OF_TEN[self.n_fraction]))
+    }
+
+    /// Without a branch: the signs of data are random.
+    #[inline(always)]
+    fn signed(self, magnitude: f64) -> f64 {
+        f64::from_bits(magnitude.to_bits() | u64::from(self.is_negative) << 63)
+    }
 }
 
 impl NumberFault {
@@ -353,6 +419,23 @@ mod tests {
             let got = read::<f32>(&text);
             prop_assert_eq!(got, if expected.is_finite() { Ok(expected) } else { Err(NumberFault::OutOfRange) });
             prop_assert_eq!(read::<f64>(&text), Ok(text.parse().unwrap()));
+        }
+
+        /// The shortest digits of half-way points, also of subnormal ones, and their neighbors.
+        #[test]
+        fn half_way_points_are_rounded_once(bits in 0u32..0x7f7f_ffff, nudge in -1i64..2, digits in 12usize..40) {
+            let half = (f64::from(f32::from_bits(bits)) + f64::from(f32::from_bits(bits + 1))) / 2.0;
+            let half = f64::from_bits(half.to_bits().wrapping_add_signed(nudge));
+            for text in [format!("{half:e}"), format!("{half:.digits$e}")] {
+                prop_assert_eq!(read::<f32>(&text).map(f32::to_bits), Ok(text.parse::<f32>().unwrap().to_bits()));
+            }
+        }
+
+        #[test]
+        fn zeros_in_front_are_no_digits(zeros in 0usize..40, digits in "[1-9][0-9]{0,20}") {
+            let text = format!("0.{}{digits}", "0".repeat(zeros));
+            prop_assert_eq!(read::<f32>(&text).map(f32::to_bits), Ok(text.parse::<f32>().unwrap().to_bits()));
+            prop_assert_eq!(read::<f64>(&text).map(f64::to_bits), Ok(text.parse::<f64>().unwrap().to_bits()));
         }
 
         #[test]

@@ -4,43 +4,37 @@
 //! (`0.1` for an FP32; FP16 and BF16 as the FP32 of equal value). JSON has no word for NaN and the
 //! infinities: they become `null`. A tensor without elements is `[]`, whatever its shape.
 
-use crate::tensor::{Buffer, DataType, Element, Tensor};
+use crate::tensor::{DataType, Element, Tensor};
 use half::{bf16, f16};
 
 /// Bytes to set aside for one printed element: more than most take.
-const TYPICAL_TEXT: usize = 12;
+const TYPICAL_TEXT: usize = 14;
 
 /// A tensor being printed, part by part, in the order of its elements.
 #[derive(Debug)]
-pub(crate) struct Printer {
+pub(crate) struct Printer<'t> {
     datatype: DataType,
     /// What is not printed yet.
-    rest: Buffer,
+    rest: &'t [u8],
 }
 
-impl Printer {
-    pub(crate) fn new(tensor: &Tensor) -> Self {
-        let buffer = tensor.buffer();
-        let align = tensor.datatype().byte_size().unwrap_or(1);
-        // A slice of a wire's buffer need not be aligned; a copy is.
-        let is_aligned = buffer.as_bytes().as_ptr().addr().is_multiple_of(align);
-        let rest =
-            if is_aligned { buffer.clone() } else { Buffer::copy_aligned(buffer.as_bytes()) };
-        Self { datatype: tensor.datatype(), rest }
+impl<'t> Printer<'t> {
+    pub(crate) fn new(tensor: &'t Tensor) -> Self {
+        Self { datatype: tensor.datatype(), rest: tensor.buffer().as_bytes() }
     }
 
     /// Prints the next elements as nested arrays of `dims`.
     pub(crate) fn next(&mut self, out: &mut Vec<u8>, dims: &[usize]) {
         match self.datatype {
             DataType::Bool => self.typed(out, dims, print_flag),
-            DataType::UInt8 => self.typed::<u8>(out, dims, print_integer),
-            DataType::UInt16 => self.typed::<u16>(out, dims, print_integer),
-            DataType::UInt32 => self.typed::<u32>(out, dims, print_integer),
-            DataType::UInt64 => self.typed::<u64>(out, dims, print_integer),
-            DataType::Int8 => self.typed::<i8>(out, dims, print_integer),
-            DataType::Int16 => self.typed::<i16>(out, dims, print_integer),
-            DataType::Int32 => self.typed::<i32>(out, dims, print_integer),
-            DataType::Int64 => self.typed::<i64>(out, dims, print_integer),
+            DataType::UInt8 => self.typed::<u8>(out, dims, write_integer),
+            DataType::UInt16 => self.typed::<u16>(out, dims, write_integer),
+            DataType::UInt32 => self.typed::<u32>(out, dims, write_integer),
+            DataType::UInt64 => self.typed::<u64>(out, dims, write_integer),
+            DataType::Int8 => self.typed::<i8>(out, dims, write_integer),
+            DataType::Int16 => self.typed::<i16>(out, dims, write_integer),
+            DataType::Int32 => self.typed::<i32>(out, dims, write_integer),
+            DataType::Int64 => self.typed::<i64>(out, dims, write_integer),
             DataType::Fp16 => {
                 self.typed(out, dims, |out, value: f16| write_float(out, value.to_f32()))
             }
@@ -60,32 +54,35 @@ impl Printer {
         print: impl Fn(&mut Vec<u8>, T) + Copy,
     ) {
         let part = self.cut(dims.iter().product::<usize>() * size_of::<T>());
-        let values = part.as_slice::<T>().unwrap_or_default();
-        out.reserve(values.len().saturating_mul(TYPICAL_TEXT));
-        write_nested(out, values, dims, print);
+        // A slice of a wire's buffer need not be aligned, so elements are read as bytes.
+        let elements = part.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned);
+        write_nested(out, elements, dims, print);
     }
 
     /// Elements of `BYTES`: a length of four bytes and then that many.
     fn texts(&mut self, out: &mut Vec<u8>, dims: &[usize]) {
         let mut texts = Vec::new();
         for _ in 0..dims.iter().product() {
-            let prefix = self.cut(4);
-            let Ok(prefix) = <[u8; 4]>::try_from(prefix.as_bytes()) else { break };
+            let Ok(prefix) = <[u8; 4]>::try_from(self.cut(4)) else { break };
             texts.push(self.cut(u32::from_le_bytes(prefix) as usize));
         }
-        let texts: Vec<&[u8]> = texts.iter().map(Buffer::as_bytes).collect();
-        write_nested(out, &texts, dims, |out, text| {
+        write_nested(out, texts.into_iter(), dims, |out, text| {
             write_string(out, &String::from_utf8_lossy(text));
         });
     }
 
     /// Takes the next bytes off; fewer where the buffer ends.
-    fn cut(&mut self, len: usize) -> Buffer {
-        let len = len.min(self.rest.len());
-        let part = self.rest.slice(0..len);
-        self.rest = self.rest.slice(len..self.rest.len());
+    fn cut(&mut self, len: usize) -> &'t [u8] {
+        let (part, rest) = self.rest.split_at(len.min(self.rest.len()));
+        self.rest = rest;
         part
     }
+}
+
+/// About how many bytes the text of a tensor takes, rather more than fewer.
+pub(crate) fn text_len(tensor: &Tensor) -> usize {
+    let Some(size) = tensor.datatype().byte_size() else { return tensor.buffer().len() * 2 };
+    (tensor.buffer().len() / size).saturating_mul(TYPICAL_TEXT)
 }
 
 /// Prints the whole of a tensor.
@@ -95,9 +92,9 @@ pub(crate) fn write_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
 
 /// Prints a float; `null` for what JSON has no word for.
 #[inline]
-pub(crate) fn write_float<F: ryu::Float + Into<f64>>(out: &mut Vec<u8>, value: F) {
+pub(crate) fn write_float<F: zmij::Float + Into<f64>>(out: &mut Vec<u8>, value: F) {
     if value.into().is_finite() {
-        out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
         out.extend_from_slice(b"null");
     }
@@ -105,11 +102,19 @@ pub(crate) fn write_float<F: ryu::Float + Into<f64>>(out: &mut Vec<u8>, value: F
 
 /// Prints a string with its quotes.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Names and ids: nothing in them is escaped.
+    if text.bytes().all(|byte| (b' '..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\')) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     serde_json::to_writer(out, text).expect("writing to memory does not fail");
 }
 
+/// Prints an integer.
 #[inline]
-fn print_integer<T: itoa::Integer>(out: &mut Vec<u8>, value: T) {
+pub(crate) fn write_integer<T: itoa::Integer>(out: &mut Vec<u8>, value: T) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
@@ -117,33 +122,43 @@ fn print_flag(out: &mut Vec<u8>, value: u8) {
     out.extend_from_slice(if value == 0 { b"false" } else { b"true" });
 }
 
-fn write_nested<T: Copy>(
+/// Prints elements as nested arrays of `dims`; `null` where one is missing.
+fn write_nested<T>(
     out: &mut Vec<u8>,
-    values: &[T],
+    mut elements: impl ExactSizeIterator<Item = T>,
     dims: &[usize],
     print: impl Fn(&mut Vec<u8>, T) + Copy,
 ) {
-    let Some((_, inner)) = dims.split_first() else {
-        match values.first() {
-            Some(&value) => print(out, value),
+    match dims {
+        [] => match elements.next() {
+            Some(element) => print(out, element),
             None => out.extend_from_slice(b"null"),
-        }
-        return;
-    };
+        },
+        _ if elements.len() == 0 => out.extend_from_slice(b"[]"),
+        _ => write_axis(out, &mut elements, dims, print),
+    }
+}
+
+fn write_axis<T>(
+    out: &mut Vec<u8>,
+    elements: &mut impl ExactSizeIterator<Item = T>,
+    dims: &[usize],
+    print: impl Fn(&mut Vec<u8>, T) + Copy,
+) {
+    let Some((&len, inner)) = dims.split_first() else { return };
     out.push(b'[');
-    if inner.is_empty() {
-        for (position, &value) in values.iter().enumerate() {
-            if position > 0 {
-                out.push(b',');
-            }
-            print(out, value);
+    // Bounded by what is there: dimensions alone do not make an answer long.
+    for position in 0..len {
+        if elements.len() == 0 {
+            break;
         }
-    } else if !values.is_empty() {
-        for (position, part) in values.chunks(inner.iter().product()).enumerate() {
-            if position > 0 {
-                out.push(b',');
-            }
-            write_nested(out, part, inner, print);
+        if position > 0 {
+            out.push(b',');
+        }
+        if !inner.is_empty() {
+            write_axis(out, elements, inner, print);
+        } else if let Some(element) = elements.next() {
+            print(out, element);
         }
     }
     out.push(b']');
@@ -152,7 +167,7 @@ fn write_nested<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Shape;
+    use crate::tensor::{Buffer, Shape};
 
     fn print(tensor: &Tensor) -> String {
         let mut out = Vec::new();
@@ -166,7 +181,7 @@ mod tests {
             Shape::from([2, 4]),
             vec![0.1f32, 1.0, -0.0, 1e-7, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY],
         );
-        let expected = "[[0.1,1.0,-0.0,1e-7],[3.4028235e38,null,null,null]]";
+        let expected = "[[0.1,1.0,-0.0,1e-7],[3.4028235e+38,null,null,null]]";
         assert_eq!(print(&floats.unwrap()), expected);
         let integers = Tensor::from_vec(Shape::from([2]), vec![u64::MAX, 0]).unwrap();
         assert_eq!(print(&integers), "[18446744073709551615,0]");
@@ -183,6 +198,15 @@ mod tests {
     fn a_tensor_without_elements_prints_short() {
         let empty = Tensor::from_vec(Shape::from([1_000_000_000, 0]), Vec::<f32>::new()).unwrap();
         assert_eq!(print(&empty), "[]", "an answer must not grow with a shape of no elements");
+    }
+
+    #[test]
+    fn texts_that_end_too_early_print_as_far_as_they_go() {
+        let text = b"\x01\0\0\0a\x01\0\0\0".to_vec();
+        let shape = Shape::from([2, 1_000_000, 1_000_000]);
+        let texts = Tensor::new(DataType::Bytes, shape, text.into()).unwrap();
+        let printed = print(&texts);
+        assert_eq!(printed, r#"[[["a",""]]]"#, "an answer must not grow with its shape alone");
     }
 
     #[test]

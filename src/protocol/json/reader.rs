@@ -1,7 +1,8 @@
 //! A reader that walks over JSON text once, from left to right, and remembers only where it is.
 
 use super::MAX_DEPTH;
-use super::number::Number;
+use super::number::{FromNumber, Number};
+use super::window::Window;
 use crate::inference::{ErrorCode, InferError};
 use std::borrow::Cow;
 
@@ -129,8 +130,20 @@ impl<'a> Reader<'a> {
         Ok(&self.bytes[start..self.at])
     }
 
-    /// A number; `None` when the next value is of another kind.
+    /// A number of common spelling; `None` leaves the reader where it is, see [`Self::number`].
     #[inline(always)]
+    pub(super) fn quick<T: FromNumber>(&mut self) -> Option<T> {
+        self.peek();
+        let rest = self.bytes.get(self.at..)?;
+        let (value, len) = match rest.first_chunk() {
+            Some(window) => T::from_window(window)?,
+            None => T::from_window(&last_window(rest))?,
+        };
+        self.at += len;
+        Some(value)
+    }
+
+    /// A number; `None` when the next value is of another kind.
     pub(crate) fn number(&mut self) -> Result<Option<Number<'a>>, SyntaxError> {
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
             return Ok(None);
@@ -241,6 +254,14 @@ impl<'a> Reader<'a> {
             Some(_) => Err(self.error("more text after the document")),
         }
     }
+}
+
+/// The end of the text, with zeros behind it.
+#[inline(never)]
+fn last_window(rest: &[u8]) -> Window {
+    let mut window = [0; size_of::<Window>()];
+    window[..rest.len()].copy_from_slice(rest);
+    window
 }
 
 #[cfg(test)]

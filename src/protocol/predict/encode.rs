@@ -2,7 +2,8 @@
 
 use super::Form;
 use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
-use crate::protocol::json::{Printer, write_float, write_string, write_tensor};
+use crate::protocol::json::{Printer, text_len, write_float, write_integer};
+use crate::protocol::json::{write_string, write_tensor};
 use crate::tensor::{DataType, Tensor};
 
 /// Most elements that [`example`] prints.
@@ -11,17 +12,22 @@ const MAX_EXAMPLE: usize = 4096;
 /// Writes an answer in the form of its request.
 #[must_use]
 pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(expected_len(response));
     out.push(b'{');
     write_key(&mut out, form.response_key());
-    match form {
-        Form::Named => write_named(&mut out, &response.outputs),
-        Form::One | Form::Many if !can_be_split(response, form) => {
-            write_whole(&mut out, &response.outputs)
+    match (form, &response.outputs[..]) {
+        (Form::Named, outputs) => write_named(&mut out, outputs),
+        (_, outputs) if !can_be_split(response, form) => write_whole(&mut out, outputs),
+        // One output needs no printer for each: its row, or the list of its rows, is printed whole.
+        (Form::One, [NamedTensor { tensor, .. }]) => {
+            Printer::new(tensor).next(&mut out, tensor.shape().row());
         }
-        Form::One => write_row(&mut out, &mut printers(response)),
-        Form::Many => {
-            let mut printers = printers(response);
+        (Form::One, outputs) => write_row(&mut out, &mut printers(outputs)),
+        (Form::Many, [output]) if !output.tensor.buffer().is_empty() => {
+            write_tensor(&mut out, &output.tensor)
+        }
+        (Form::Many, outputs) => {
+            let mut printers = printers(outputs);
             write_list(&mut out, 0..response.n_rows, |out, _| write_row(out, &mut printers));
         }
     }
@@ -33,10 +39,28 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
         (Some(labels), Form::Many | Form::Named) => write_labels(&mut out, labels),
     }
     write_text_member(&mut out, "model", response.model.as_str());
-    write_text_member(&mut out, "version", &response.version.to_string());
+    write_member(&mut out, "version");
+    out.push(b'"');
+    write_integer(&mut out, response.version.0);
+    out.push(b'"');
     write_text_member(&mut out, "request_id", &response.request_id);
     out.push(b'}');
     out
+}
+
+/// About how long the text will be, so that it is written to one place: rather too long, for bodies
+/// live shortly and a move costs more than room.
+fn expected_len(response: &InferResponse) -> usize {
+    let output = |output: &NamedTensor| text_len(&output.tensor) + output.name.len() + 8;
+    // A label and its score stand there twice, with their keys.
+    let label = |label: &RowLabel| {
+        let top = label.top.iter().map(|(label, _)| label.len() + 40);
+        label.label.len() + 64 + top.sum::<usize>()
+    };
+    let outputs: usize = response.outputs.iter().map(output).sum();
+    let labels: usize = response.labels.iter().flatten().map(label).sum();
+    let names = response.model.as_str().len() + response.request_id.len();
+    outputs + labels + names + 96
 }
 
 /// Writes the report of a failure.
@@ -107,19 +131,16 @@ fn can_be_split(response: &InferResponse, form: Form) -> bool {
 struct RowPrinter<'r> {
     name: &'r str,
     row: &'r [usize],
-    printer: Printer,
+    printer: Printer<'r>,
 }
 
-fn printers(response: &InferResponse) -> Vec<RowPrinter<'_>> {
-    let printer = |output: &'_ NamedTensor| Printer::new(&output.tensor);
-    let outputs = response.outputs.iter();
-    outputs
-        .map(|output| RowPrinter {
-            name: &output.name,
-            row: output.tensor.shape().row(),
-            printer: printer(output),
-        })
-        .collect()
+fn printers(outputs: &[NamedTensor]) -> Vec<RowPrinter<'_>> {
+    let printers = outputs.iter().map(|NamedTensor { name, tensor }| RowPrinter {
+        name,
+        row: tensor.shape().row(),
+        printer: Printer::new(tensor),
+    });
+    printers.collect()
 }
 
 /// The next row of all outputs.

@@ -17,9 +17,12 @@
 //! Numbers: a number fits a datatype by its value, so `1.0` is an integer and `1.5` is not; integers
 //! are exact or refused; floats round to the nearest value and are refused where that is infinite.
 //! `BOOL` takes `true` and `false` only. In answers `null` stands for NaN and the infinities.
+//!
+//! A body may also be the elements of the one input and nothing else: see `raw`.
 
 mod decode;
 mod encode;
+mod raw;
 
 #[cfg(test)]
 mod properties;
@@ -28,6 +31,7 @@ mod tests;
 
 pub use decode::{Decoded, decode};
 pub use encode::{encode, encode_error, example};
+pub use raw::decode_raw;
 
 /// In which form a request came, and so its answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

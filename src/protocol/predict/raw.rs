@@ -1,0 +1,139 @@
+//! A body that is a tensor: the elements of the model's one input as they lie in memory,
+//! little-endian and row-major, with nothing around them. How many rows there are follows from the
+//! length. The answer is that to `instances`.
+
+use super::{Decoded, Form};
+use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::tensor::{Buffer, DataType, Dim, Shape, Tensor};
+
+/// Takes a body for the one input of a model of this specification. Nothing is copied, unless the
+/// bytes do not lie where their type may lie.
+///
+/// # Errors
+///
+/// `invalid_body` for a model whose input cannot be told from bytes alone, `invalid_input` for a
+/// length that is not a number of rows, or bytes that are not of the type.
+pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    let Some(input) = spec.sole_input() else {
+        return Err(not_raw("the model does not have just one required input"));
+    };
+    let shape = shape(input, body.len(), spec.max_rows)?;
+    if input.datatype == DataType::Bool && body.as_bytes().iter().any(|&byte| byte > 1) {
+        let message = format!("input {:?} has a byte that is neither 0 nor 1", input.name);
+        return Err(InferError::invalid_input(&*input.name, message));
+    }
+    let is_aligned = input
+        .datatype
+        .byte_size()
+        .is_none_or(|size| body.as_bytes().as_ptr().addr().is_multiple_of(size));
+    let body = if is_aligned { body } else { Buffer::copy_aligned(body.as_bytes()) };
+    let tensor = Tensor::new(input.datatype, shape, body)
+        .map_err(|error| InferError::invalid_input(&*input.name, error.to_string()))?;
+    let inputs = vec![NamedTensor { name: input.name.clone(), tensor }];
+    Ok(Decoded { inputs, form: Form::Many })
+}
+
+/// The shape that so many bytes have.
+fn shape(input: &TensorSpec, bytes: usize, max_rows: usize) -> Result<Shape, InferError> {
+    let size = input.datatype.byte_size();
+    let size = size.ok_or_else(|| not_raw("elements of the type BYTES differ in length"))?;
+    let [rows, row @ ..] = input.shape.dims().unwrap_or_default() else {
+        return Err(not_raw("the shape of the model's input has no rows"));
+    };
+    let sizes = row.iter().map(|dim| match dim {
+        Dim::Fixed(size) => Some(*size),
+        Dim::Variable => None,
+    });
+    let Some(sizes) = sizes.collect::<Option<Vec<_>>>() else {
+        return Err(not_raw("the model's input has more variable dimensions than the rows"));
+    };
+    let row_bytes = sizes.iter().try_fold(size, |bytes, size| bytes.checked_mul(*size));
+    let row_bytes = row_bytes.filter(|bytes| *bytes > 0);
+    let row_bytes = row_bytes.ok_or_else(|| not_raw("a row of the model's input has no bytes"))?;
+    let n_rows = bytes / row_bytes;
+    let mismatch = |expected: String| {
+        let message = format!("input {:?} came as {bytes} bytes, expected {expected}", input.name);
+        let error = InferError::invalid_input(&*input.name, message);
+        Err(error.with_mismatch(expected, format_args!("{bytes} bytes")))
+    };
+    match rows {
+        Dim::Fixed(n_rows) if n_rows.checked_mul(row_bytes) != Some(bytes) => {
+            mismatch(format!("{n_rows} rows of {row_bytes} bytes"))
+        }
+        _ if n_rows == 0 || !bytes.is_multiple_of(row_bytes) => {
+            mismatch(format!("a multiple of the {row_bytes} bytes of a row"))
+        }
+        _ if n_rows > max_rows => mismatch(format!("at most {max_rows} rows of {row_bytes} bytes")),
+        _ => Ok(Shape::new([&[n_rows], &sizes[..]].concat())),
+    }
+}
+
+fn not_raw(reason: &str) -> InferError {
+    let message = format!("the body cannot be plain bytes: {reason}; send JSON");
+    InferError::new(ErrorCode::InvalidBody, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::Batching;
+    use crate::tensor::ShapePattern;
+
+    fn spec(datatype: DataType, shape: &[i64]) -> ModelSpec {
+        let shape = ShapePattern::from_wire(shape).unwrap();
+        ModelSpec {
+            inputs: vec![TensorSpec { name: "x".into(), datatype, shape, optional: false }],
+            outputs: vec![],
+            batching: Batching::Safe,
+            max_rows: 3,
+        }
+    }
+
+    #[track_caller]
+    fn check(spec: &ModelSpec, body: Vec<u8>, expected: Result<&[usize], &str>) {
+        let decoded = decode_raw(Buffer::from(body), spec);
+        let shape = decoded.map(|decoded| decoded.inputs[0].tensor.shape().dims().to_vec());
+        let shape = shape.map_err(|error| error.to_string());
+        assert_eq!(shape.as_deref().map_err(String::as_str), expected);
+    }
+
+    #[test]
+    fn rows_are_told_from_the_length() {
+        let pairs = spec(DataType::Fp32, &[-1, 2]);
+        check(&pairs, vec![0; 8], Ok(&[1, 2]));
+        check(&pairs, vec![0; 24], Ok(&[3, 2]));
+        let text = "input \"x\" came as 12 bytes, expected a multiple of the 8 bytes of a row";
+        check(&pairs, vec![0; 12], Err(text));
+        let text = "input \"x\" came as 0 bytes, expected a multiple of the 8 bytes of a row";
+        check(&pairs, vec![], Err(text));
+        let text = "input \"x\" came as 32 bytes, expected at most 3 rows of 8 bytes";
+        check(&pairs, vec![0; 32], Err(text));
+        let fixed = spec(DataType::UInt8, &[2, 2]);
+        check(&fixed, vec![0; 4], Ok(&[2, 2]));
+        let text = "input \"x\" came as 6 bytes, expected 2 rows of 2 bytes";
+        check(&fixed, vec![0; 6], Err(text));
+    }
+
+    #[test]
+    fn what_bytes_alone_cannot_tell_is_refused() {
+        let refused = |spec: &ModelSpec, body: Vec<u8>| {
+            decode_raw(Buffer::from(body), spec).unwrap_err().code
+        };
+        assert_eq!(refused(&spec(DataType::Fp32, &[-1, -1]), vec![0; 8]), ErrorCode::InvalidBody);
+        assert_eq!(refused(&spec(DataType::Bytes, &[-1, 1]), vec![0; 8]), ErrorCode::InvalidBody);
+        assert_eq!(refused(&spec(DataType::Int64, &[]), vec![0; 8]), ErrorCode::InvalidBody);
+        assert_eq!(refused(&spec(DataType::Bool, &[-1, 2]), vec![1, 2]), ErrorCode::InvalidInput);
+    }
+
+    #[test]
+    fn bytes_are_taken_as_they_are_or_moved_to_where_they_may_lie() {
+        let whole = Buffer::copy_aligned(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let pairs = spec(DataType::Fp32, &[-1, 2]);
+        let aligned = decode_raw(whole.slice(0..8), &pairs).unwrap();
+        let tensor = &aligned.inputs[0].tensor;
+        assert_eq!(tensor.buffer().as_bytes().as_ptr(), whole.as_bytes().as_ptr());
+        let moved = decode_raw(whole.slice(1..9), &pairs).unwrap();
+        let expected = [f32::from_le_bytes([1, 2, 3, 4]), f32::from_le_bytes([5, 6, 7, 8])];
+        assert_eq!(moved.inputs[0].tensor.as_slice::<f32>(), Some(&expected[..]));
+    }
+}
