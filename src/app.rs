@@ -7,11 +7,11 @@
 use crate::config::Config;
 use crate::engine::Loader;
 use crate::engine::remote::RemoteLoader;
-use crate::http::listener::{BindError, ConnectionStats, DrainReport, Listener};
+use crate::http::listener::{BindError, ConnectionStats, DrainReport, Listener, Threads};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::protocol::predict;
-use crate::repository::{self, Repository, RepositoryError};
+use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::scheduler::Permits;
 use crate::shutdown::{self, Outcome, Shutdown};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
@@ -47,6 +47,7 @@ pub enum AppError {
 }
 
 /// The engines of this build: in this process, and in a child for what has not been tried.
+#[derive(Clone)]
 pub struct Engines {
     /// Loads what has been tried.
     pub loader: Arc<dyn Loader>,
@@ -60,6 +61,12 @@ impl std::fmt::Debug for Engines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engines").field("libtorch", &self.libtorch).finish_non_exhaustive()
     }
+}
+
+/// What has to be settled before the process has more than one thread.
+pub fn prepare_process() {
+    #[cfg(feature = "torch")]
+    crate::engine::torch::prepare_process();
 }
 
 /// The loader of this build.
@@ -114,18 +121,36 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
+        self.open_with(config, metrics, Overrides::default())
+    }
+
+    /// The same, with settings that go before those of model.toml.
+    ///
+    /// # Errors
+    ///
+    /// The models folder cannot be read.
+    pub fn open_with(
+        self,
+        config: &Config,
+        metrics: Metrics,
+        overrides: Overrides,
+    ) -> Result<Repository, AppError> {
         let parts = repository::Parts {
-            options: config.repository_options(self.libtorch),
+            options: repository::Options { overrides, ..config.repository_options(self.libtorch) },
             trial_loader: self.trial_loader,
             loader: self.loader,
-            decode_sample: Arc::new(|body, spec| {
-                predict::decode(body, spec).map(|decoded| decoded.inputs)
-            }),
+            decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
         };
         Ok(Repository::open(parts)?)
     }
+}
+
+/// Reads a sample.json as the body of a request.
+#[must_use]
+pub fn sample_decoder() -> SampleDecoder {
+    Arc::new(|body, spec| predict::decode(body, spec).map(|decoded| decoded.inputs))
 }
 
 /// The metrics of this build.
@@ -148,11 +173,8 @@ pub fn metrics(libtorch: &str) -> Metrics {
 /// The server could not start. Once it serves, its end is no error.
 pub fn serve(config: &Config) -> Result<(), AppError> {
     let log = crate::telemetry::logging::install(&config.log_options())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.threads.http_threads)
-        .thread_name("http")
-        .enable_all()
-        .build()?;
+    // This thread accepts and watches; connections have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(run(config, &log));
     // Tasks that are still there belong to connections that were given up.
     runtime.shutdown_background();
@@ -163,6 +185,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let options = config.listener_options();
     let public = Listener::bind(config.http.listen, options.clone())?;
     let management = Listener::bind(config.management.listen, options)?;
+    let threads = Threads::start(config.threads.http_threads)?;
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
@@ -195,9 +218,10 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
         intra_op_threads = config.threads.intra_op_threads,
         "sconce is listening"
     );
-    let public = tokio::spawn(public.serve(http::public_router(&app), shutdown.phases()));
+    let public =
+        tokio::spawn(public.serve(http::public_service(&app), threads.clone(), shutdown.phases()));
     let management =
-        tokio::spawn(management.serve(http::management_router(&app), shutdown.phases()));
+        tokio::spawn(management.serve(http::management_service(&app), threads, shutdown.phases()));
     repository.start()?;
 
     let drained = async { [public.await, management.await] };

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// For libtorch's allocations too: the feature `override` takes over `malloc`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     sconce::cli::run(std::env::args_os())
 }

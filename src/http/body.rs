@@ -1,7 +1,8 @@
 //! Reading a request's body: within its size, its time, and the bytes that all requests may hold.
 
 use crate::inference::{ByteLease, ErrorCode, InferError};
-use axum::body::{Body, Bytes};
+use crate::tensor::{Buffer, BufferVec};
+use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
@@ -17,16 +18,17 @@ pub struct BodyTimeouts {
     pub total: Duration,
 }
 
-/// Reads the whole body, already unpacked by the layer in front, into one piece.
+/// Reads the whole body, already unpacked where it was packed. What comes in several pieces is
+/// copied once, to a place that is aligned for numbers.
 pub(super) async fn read(
     headers: &HeaderMap,
     mut body: Body,
     limits: (usize, BodyTimeouts),
     lease: &mut ByteLease,
-) -> Result<Bytes, InferError> {
+) -> Result<Buffer, InferError> {
     let (max_bytes, timeouts) = limits;
     if headers.contains_key(CONTENT_ENCODING) {
-        // The layer takes the header away with every encoding that it knows.
+        // Unpacking takes the header away with every encoding that it knows.
         let message = "the content encoding is not supported, expected gzip or deflate";
         return Err(InferError::new(ErrorCode::UnsupportedMediaType, message));
     }
@@ -34,11 +36,12 @@ pub(super) async fn read(
     if announced.is_some_and(|announced: usize| announced > max_bytes) {
         return Err(too_large(max_bytes));
     }
-    let ends = Instant::now() + timeouts.total;
-    let mut pieces: Vec<Bytes> = Vec::new();
+    let now = Instant::now();
+    let ends = now + timeouts.total;
+    let mut waits_until = ends.min(now + timeouts.idle);
+    let mut gathered: Option<BufferVec<u8>> = None;
     let mut len = 0;
     loop {
-        let waits_until = ends.min(Instant::now() + timeouts.idle);
         let frame = timeout_at(waits_until, body.frame()).await.map_err(|_| {
             InferError::new(ErrorCode::BodyTimeout, format!("the body stopped after {len} bytes"))
         })?;
@@ -46,22 +49,23 @@ pub(super) async fn read(
         let Ok(piece) = frame.map_err(unreadable)?.into_data() else {
             continue;
         };
+        let is_whole = len == 0 && announced == Some(piece.len());
         len += piece.len();
         if len > max_bytes {
             return Err(too_large(max_bytes));
         }
         // Booked as it comes and not as announced: who announces much and sends nothing holds nothing.
         lease.grow(piece.len())?;
-        pieces.push(piece);
+        if is_whole {
+            return Ok(piece.into());
+        }
+        // The system gives memory when it is written to: what was announced and does not come
+        // takes none.
+        let room = || BufferVec::with_capacity(announced.unwrap_or(piece.len()));
+        gathered.get_or_insert_with(room).extend_from_slice(&piece);
+        waits_until = ends.min(Instant::now() + timeouts.idle);
     }
-    if pieces.len() == 1 {
-        return Ok(pieces.remove(0));
-    }
-    lease.grow(len)?;
-    let whole = pieces.concat();
-    drop(pieces);
-    lease.shrink_to(lease.held() - len);
-    Ok(whole.into())
+    Ok(gathered.map_or_else(Buffer::default, BufferVec::freeze))
 }
 
 fn too_large(max_bytes: usize) -> InferError {
@@ -76,27 +80,39 @@ fn unreadable(_: axum::Error) -> InferError {
     )
 }
 
-/// Whether the body may be taken for JSON: it says so, it says nothing, or it says what `curl -d`
-/// says of everything.
-pub(super) fn require_json(headers: &HeaderMap) -> Result<(), InferError> {
+/// How a body is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MediaType {
+    /// It says so, it says nothing, or it says what `curl -d` says of everything.
+    Json,
+    /// The elements of a tensor, as they lie in memory.
+    Bytes,
+}
+
+/// What the content type says.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, InferError> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Ok(());
+        return Ok(MediaType::Json);
     };
+    if value == "application/json" {
+        return Ok(MediaType::Json);
+    }
     let text = value.to_str().unwrap_or("").to_ascii_lowercase();
     let media_type = text.split(';').next().unwrap_or("").trim();
-    let json = media_type.is_empty()
-        || matches!(
-            media_type,
-            "application/json" | "text/json" | "application/x-www-form-urlencoded"
-        )
-        || media_type.starts_with("application/") && media_type.ends_with("+json");
-    if json {
-        return Ok(());
+    match media_type {
+        "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" => {
+            return Ok(MediaType::Json);
+        }
+        "application/octet-stream" => return Ok(MediaType::Bytes),
+        other if other.starts_with("application/") && other.ends_with("+json") => {
+            return Ok(MediaType::Json);
+        }
+        _ => {}
     }
-    let message =
-        format!("the content type {media_type:?} is not supported, expected \"application/json\"");
+    let expected = "\"application/json\" or \"application/octet-stream\"";
+    let message = format!("the content type {media_type:?} is not supported, expected {expected}");
     Err(InferError::new(ErrorCode::UnsupportedMediaType, message)
-        .with_mismatch("application/json", media_type))
+        .with_mismatch(expected, media_type))
 }
 
 #[cfg(test)]
@@ -106,24 +122,20 @@ mod tests {
 
     #[test]
     fn json_goes_by_several_names() {
-        let require = |content_type: &'static str| {
+        let media_type = |content_type: &'static str| {
             let headers =
                 HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
-            require_json(&headers).map_err(|error| error.code)
+            media_type(&headers).map_err(|error| error.code)
         };
-        for good in
+        for json in
             ["application/json; charset=utf-8", "application/vnd.x+json", "APPLICATION/JSON", ""]
         {
-            assert_eq!(require(good), Ok(()), "{good}");
+            assert_eq!(media_type(json), Ok(MediaType::Json), "{json}");
         }
-        for bad in [
-            "text/plain",
-            "image/png",
-            "application/octet-stream",
-            "multipart/form-data; boundary=x",
-        ] {
-            assert_eq!(require(bad), Err(ErrorCode::UnsupportedMediaType), "{bad}");
+        assert_eq!(media_type("Application/Octet-Stream"), Ok(MediaType::Bytes));
+        for bad in ["text/plain", "image/png", "multipart/form-data; boundary=x"] {
+            assert_eq!(media_type(bad), Err(ErrorCode::UnsupportedMediaType), "{bad}");
         }
-        assert_eq!(require_json(&HeaderMap::new()), Ok(()));
+        assert_eq!(super::media_type(&HeaderMap::new()), Ok(MediaType::Json));
     }
 }

@@ -1,152 +1,72 @@
-//! What surrounds every request: its id, its span, its log line, its count, and a net for panics.
+//! What every handler knows of its request: its id, its clock, its deadline.
 
 use super::App;
-use super::error::{Failure, status};
-use super::routes::ROUTES;
-use super::unread::Unread;
+use super::error::Failure;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
-use crate::telemetry::logging::RequestLine;
 use crate::telemetry::request_id;
-use crate::telemetry::{METHODS, RouteIndex};
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tracing::Instrument;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// What every handler knows of its request.
+/// In the extensions of every request. Clones share everything.
 #[derive(Debug, Clone)]
-pub(super) struct RequestContext {
+pub(super) struct RequestContext(Arc<Parts>);
+
+#[derive(Debug)]
+pub(super) struct Parts {
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
     pub(super) started_at: Instant,
+    told: Mutex<Told>,
+}
+
+/// What a handler found out that the request's line of the log tells.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    /// The model that it resolved.
+    pub(super) served: Option<(ModelName, Version)>,
+    /// Rows of the request.
+    pub(super) n_rows: Option<usize>,
 }
 
 impl RequestContext {
+    /// Begins now.
+    pub(super) fn new(app: &App, headers: &HeaderMap) -> Self {
+        let trace = headers.get(TRACEPARENT);
+        Self(Arc::new(Parts {
+            request_id: request_id(app, headers),
+            trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
+            started_at: Instant::now(),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// Notes something for the log.
+    pub(super) fn tell(&self, note: impl FnOnce(&mut Told)) {
+        note(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What has been noted.
+    pub(super) fn told(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn fail(&self, error: InferError) -> Response {
         Failure::new(error, &self.request_id).into_response()
     }
 }
 
-/// The model that a handler resolved, for the log line; travels in the response's extensions.
-#[derive(Debug, Clone)]
-pub(super) struct Served {
-    pub(super) model: ModelName,
-    pub(super) version: Version,
-    /// Known once the request has been read.
-    pub(super) n_rows: Option<usize>,
-}
+impl Deref for RequestContext {
+    type Target = Parts;
 
-/// Left in the extensions by the panic layer, whose response has no request to take an id from.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Panicked;
-
-/// The outermost layer: everything below runs inside the request's span.
-pub(super) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let started_at = Instant::now();
-    let headers = request.headers();
-    let context = RequestContext {
-        request_id: request_id(&app, headers),
-        trace: headers.get(TRACEPARENT).and_then(|value| TraceParent::parse(value.to_str().ok()?)),
-        started_at,
-    };
-    request.extensions_mut().insert(context.clone());
-    let route = Route::of(&app, request.extensions().get::<MatchedPath>());
-    let span = tracing::info_span!("request", request_id = %context.request_id);
-    let mut record =
-        Record { app: &app, context, route, method: request.method().clone(), done: false };
-    let (unread, version) = (Unread::default(), request.version());
-    let request = request.map(|body| unread.lend(body));
-    let mut response = next.run(request).instrument(span).await;
-    if response.extensions().get::<Panicked>().is_some() {
-        let error = InferError::new(ErrorCode::Internal, "the server failed on this request");
-        response = record.context.fail(error);
-    }
-    if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    unread.settle(version, &mut response).await;
-    record.finish(&response);
-    response
-}
-
-/// The route as the router writes it, and its place in the table of counts.
-struct Route {
-    path: &'static str,
-    index: RouteIndex,
-}
-
-impl Route {
-    fn of(app: &App, matched: Option<&MatchedPath>) -> Self {
-        let http = app.metrics.http();
-        match matched.and_then(|path| ROUTES.iter().find(|route| **route == path.as_str())) {
-            Some(&path) => Self { path, index: http.route(path) },
-            None => Self { path: "<unmatched>", index: http.unmatched() },
-        }
-    }
-}
-
-/// Records a request once: when its response is there, or when its future is dropped because the
-/// client hung up.
-struct Record<'a> {
-    app: &'a App,
-    context: RequestContext,
-    route: Route,
-    method: Method,
-    done: bool,
-}
-
-impl Record<'_> {
-    fn finish(&mut self, response: &Response) {
-        self.done = true;
-        let error = response.extensions().get::<Arc<InferError>>();
-        self.write(
-            response.status(),
-            error.map(AsRef::as_ref),
-            response.extensions().get::<Served>(),
-        );
-    }
-
-    fn write(&self, status: StatusCode, error: Option<&InferError>, served: Option<&Served>) {
-        let Self { app, context, route, method, .. } = self;
-        app.metrics.http().record(route.index, method.as_str(), status.as_u16());
-        let now = Instant::now();
-        let duration = now - context.started_at;
-        if !app.request_log.wants(error.is_some(), duration, now) {
-            return;
-        }
-        let version = served.map(|served| served.version.to_string());
-        let line = RequestLine {
-            request_id: &context.request_id,
-            method: METHODS.iter().find(|known| **known == method.as_str()).unwrap_or(&"other"),
-            route: route.path,
-            status: status.as_u16(),
-            code: error.map(|error| error.code.as_str()),
-            error: error.map(|error| error.message.as_ref()),
-            cause: error.and_then(|error| error.details.cause.as_deref()),
-            model: served.map(|served| served.model.as_str()),
-            version: version.as_deref(),
-            n_rows: served.and_then(|served| served.n_rows),
-            duration,
-            trace_id: context.trace.as_ref().map(|trace| trace.trace_id.as_str()),
-        };
-        line.write();
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            let error =
-                InferError::new(ErrorCode::ClientClosed, "the client hung up before the answer");
-            self.write(status(error.code), Some(&error), None);
-        }
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 

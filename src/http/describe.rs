@@ -1,9 +1,12 @@
 //! What the repository tells about models, as JSON.
 
 use crate::inference::{Padding, TensorSpec};
-use crate::repository::{LoadedStatus, ModelStatus, VersionState, VersionStatus};
+use crate::repository::{
+    FormFacts, FormFindings, LoadedStatus, ModelStatus, RunTimes, Tried, VersionState,
+    VersionStatus,
+};
 use serde_json::{Value, json};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// A model in a list: its name, its state and the version that it serves.
 pub(super) fn summary(model: &ModelStatus) -> Value {
@@ -67,6 +70,8 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         ),
         ("padding", facts.padding.as_deref().map_or(Value::Null, |it| padding(it, &spec.inputs))),
         ("device", json!(facts.device.to_string())),
+        ("precision", json!(facts.precision.as_str())),
+        ("form", form(&facts.form)),
         ("memory_bytes", json!(facts.memory)),
         ("file", json!({"sha256": facts.digest, "bytes": facts.file_bytes})),
         (
@@ -96,6 +101,39 @@ fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
     json!({
         "inputs": padded.map(|(spec, _)| &*spec.name).collect::<Vec<_>>(),
         "buckets": padding.buckets,
+    })
+}
+
+/// In which form the model runs, what that is worth, and what became of the others.
+fn form(form: &FormFindings) -> Value {
+    let facts = |facts: &FormFacts| {
+        let run = |(n_rows, time): (usize, Duration)| json!({"rows": n_rows, "seconds": time.as_secs_f64()});
+        let RunTimes { least, most } = facts.times;
+        let mut runs = vec![run(least)];
+        if most.0 != least.0 {
+            runs.push(run(most));
+        }
+        let changed = facts.changed.map(|(rows, all)| json!({"rows": rows, "of": all}));
+        json!({
+            "gain": facts.gain,
+            "difference": facts.difference,
+            "changed_classes": changed,
+            "runs": runs,
+        })
+    };
+    let tried = |tried: &Tried| {
+        let mut body = match &tried.outcome {
+            Ok(it) => facts(it),
+            Err(reason) => json!({"reason": reason}),
+        };
+        body["form"] = json!(tried.form.to_string());
+        body
+    };
+    json!({
+        "chosen": form.chosen.to_string(),
+        "gain": form.gain(),
+        "difference": form.facts().map_or(0.0, |facts| facts.difference),
+        "tried": form.tried.iter().map(tried).collect::<Vec<_>>(),
     })
 }
 

@@ -14,6 +14,7 @@ mod index;
 pub mod listener;
 mod manage;
 mod models;
+mod observe;
 mod predict;
 mod routes;
 mod unread;
@@ -21,7 +22,8 @@ mod unread;
 pub use body::BodyTimeouts;
 pub use error::status;
 pub use listener::{Listener, Phase};
-pub use routes::{ROUTES, management_router, public_router};
+pub use observe::Observed;
+pub use routes::{ROUTES, management_service, public_service};
 
 use crate::inference::ByteBudget;
 use crate::inference::InferError;

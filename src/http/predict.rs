@@ -1,6 +1,7 @@
 //! The native prediction routes: resolve, read, decode, infer, encode.
 
-use super::context::{RequestContext, Served, deadline};
+use super::body::MediaType;
+use super::context::{RequestContext, deadline};
 use super::{App, body};
 use crate::inference::{ByteLease, Context, ErrorCode, InferError, InferRequest, InferResponse};
 use crate::inference::{ModelName, ModelRef, ModelSpec, Version, VersionSelector};
@@ -8,6 +9,7 @@ use crate::pipeline;
 use crate::protocol::predict::{self, Decoded, Form};
 use crate::repository::ModelHandle;
 use crate::telemetry::RequestGuard;
+use crate::tensor::Buffer;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
@@ -105,20 +107,17 @@ async fn answer(
     };
     let abandoned = ErrorCode::ClientClosed.as_str();
     let mut guard = RequestGuard::new(Arc::clone(model.metrics()), context.started_at, abandoned);
-    let mut served = Served { model: model.name().clone(), version: model.version(), n_rows: None };
-    let mut response = match respond(app, context, &model, request, &mut guard).await {
-        Ok((response, n_rows)) => {
+    context.tell(|told| told.served = Some((model.name().clone(), model.version())));
+    match respond(app, context, &model, request, &mut guard).await {
+        Ok(response) => {
             guard.succeed();
-            served.n_rows = Some(n_rows);
             response
         }
         Err(error) => {
             guard.fail(error.code.as_str());
             context.fail(error.with_model(model.name()))
         }
-    };
-    response.extensions_mut().insert(served);
-    response
+    }
 }
 
 async fn respond(
@@ -127,10 +126,10 @@ async fn respond(
     model: &ModelHandle,
     request: Request,
     guard: &mut RequestGuard,
-) -> Result<(Response, usize), InferError> {
+) -> Result<Response, InferError> {
     let (parts, body) = request.into_parts();
     let limits = model.limits();
-    body::require_json(&parts.headers)?;
+    let media_type = body::media_type(&parts.headers)?;
     let deadline = deadline(&parts.headers, context.started_at, limits.timeout)?;
     let mut lease = app.budget.lease();
     let max_bytes = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
@@ -139,17 +138,21 @@ async fn respond(
 
     let decode_started = Instant::now();
     let spec = Arc::clone(model.spec());
-    let (decoded, lease) = decode(body, spec, lease).await?;
+    let (decoded, lease) = match media_type {
+        MediaType::Json => decode(body, spec, lease).await?,
+        // The body is the tensor; its bytes are booked already.
+        MediaType::Bytes => (predict::decode_raw(body, &spec)?, lease),
+    };
     guard.record.decode = Some(decode_started.elapsed());
 
-    let context = Context {
+    let travels = Context {
         request_id: Arc::clone(&context.request_id),
         deadline,
         trace: context.trace.clone(),
     };
-    let request = InferRequest { context, inputs: decoded.inputs };
+    let request = InferRequest { context: travels, inputs: decoded.inputs };
     let response = pipeline::infer(model, request).await?;
-    let n_rows = response.n_rows;
+    context.tell(|told| told.n_rows = Some(response.n_rows));
     let timings = response.timings;
     guard.record.queue = Some(timings.queue);
     guard.record.input = Some(timings.input);
@@ -173,19 +176,19 @@ async fn respond(
         ("encode", encode),
     ];
     headers.extend(server_timing(&phases).map(|value| (SERVER_TIMING, value)));
-    Ok((response, n_rows))
+    Ok(response)
 }
 
 /// Decodes with the tensors booked before they exist: at most what the body can hold, and at most
 /// what the model takes.
 async fn decode(
-    body: Bytes,
+    body: Buffer,
     spec: Arc<ModelSpec>,
     mut lease: ByteLease,
 ) -> Result<(Decoded, ByteLease), InferError> {
     let body_bytes = body.len();
     lease.grow(largest_decoded(body_bytes, &spec))?;
-    let decode = move || predict::decode(&body, &spec);
+    let decode = move || predict::decode(body.as_bytes(), &spec);
     let decoded = off_runtime(body_bytes, decode).await??;
     let tensors = decoded.inputs.iter().map(|input| input.tensor.buffer().len()).sum();
     // The body is gone by now; what stays booked is what the tensors really take.
@@ -241,12 +244,15 @@ async fn off_runtime<T: Send + 'static>(
         .map_err(|_| InferError::new(ErrorCode::Internal, "the server failed on this request"))
 }
 
-/// The header of that name (W3C Server Timing): milliseconds a phase.
+/// The header of that name (W3C Server Timing): milliseconds a phase, with three decimals.
 fn server_timing(phases: &[(&str, Duration)]) -> Option<HeaderValue> {
-    let mut text = String::with_capacity(128);
+    let mut text = String::with_capacity(160);
     for (name, duration) in phases {
         let separator = if text.is_empty() { "" } else { ", " };
-        write!(text, "{separator}{name};dur={:.3}", duration.as_secs_f64() * 1e3).ok()?;
+        // Whole microseconds, as digits: formatting a float exactly takes longer than a decode.
+        let micros = duration.as_micros();
+        let (whole, rest) = (micros / 1000, micros % 1000);
+        write!(text, "{separator}{name};dur={whole}.{rest:03}").ok()?;
     }
-    HeaderValue::try_from(text).ok()
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }

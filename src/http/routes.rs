@@ -1,19 +1,16 @@
-//! The routers of both listeners, and the layers around their handlers.
+//! The routes of both listeners.
 
-use super::context::{self, Panicked, RequestContext};
+use super::context::RequestContext;
+use super::observe::Observed;
 use super::{App, health, index, manage, models, predict};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
-use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Router, middleware};
-use std::any::Any;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::decompression::RequestDecompressionLayer;
+use axum::{Extension, Router};
 
 /// Every route of both listeners, as the routers write them: the closed list of a metric's label
 /// and of the page that documents them.
@@ -36,25 +33,25 @@ pub const ROUTES: &[&str] = &[
 ];
 
 /// The listener for predictions: everything that reads or predicts.
-pub fn public_router(app: &App) -> Router {
+pub fn public_service(app: &App) -> Observed {
     let mut router = reading_routes(app.options.public_metrics)
         .route("/models", get(models::list))
         .route("/models/{model}", get(models::describe));
     for route in ROUTES.iter().filter(|route| route.starts_with("/manage/")) {
         router = router.route(route, axum::routing::any(management_only));
     }
-    with_layers(router, app)
+    with_fallbacks(router, app)
 }
 
 /// The listener that changes state; it also does all that the public one does for predictions, so
 /// that a client which knows one address works whole. `/models` on it is left to TorchServe's
 /// management protocol.
-pub fn management_router(app: &App) -> Router {
+pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
         .route("/manage/models", get(models::list))
         .route("/manage/models/{model}", get(models::describe))
         .route("/manage/models/{model}/reload", post(manage::reload));
-    with_layers(router, app)
+    with_fallbacks(router, app)
 }
 
 fn reading_routes(metrics: bool) -> Router<App> {
@@ -71,17 +68,12 @@ fn reading_routes(metrics: bool) -> Router<App> {
     if metrics { router.route("/metrics", get(self::metrics)) } else { router }
 }
 
-/// From the inside out: unpacking sees the body first, so that every limit behind it counts
-/// unpacked bytes; the net for panics; and around all, what is known and told of a request.
-fn with_layers(router: Router<App>, app: &App) -> Router {
-    router
+fn with_fallbacks(router: Router<App>, app: &App) -> Observed {
+    let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        // A client that says nothing of an encoding that we lack gets our own error, from the handler.
-        .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), context::observe))
-        .with_state(app.clone())
+        .with_state(app.clone());
+    Observed::new(router, app)
 }
 
 async fn metrics(State(app): State<App>) -> Response {
@@ -102,14 +94,4 @@ async fn method_not_allowed(Extension(context): Extension<RequestContext>) -> Re
 async fn management_only(Extension(context): Extension<RequestContext>) -> Response {
     let message = "this route answers on the management listener only";
     context.fail(InferError::new(ErrorCode::ManagementOnly, message))
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-    tracing::error!(panic = text, "a handler panicked");
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.extensions_mut().insert(Panicked);
-    response
 }

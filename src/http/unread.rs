@@ -5,6 +5,7 @@
 //! its next request on the way by then sees it fail. So a short rest is read and dropped before the
 //! answer goes out, and where that is not possible the answer says that the connection closes.
 
+use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Version};
@@ -24,19 +25,31 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Where a body goes back to that a handler dropped before its end.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Unread(Arc<Mutex<Option<Body>>>);
+#[derive(Debug)]
+pub(super) struct Unread<B>(Arc<Mutex<Option<B>>>);
 
 /// A body on loan to the handlers.
-struct Lent {
-    body: Option<Body>,
-    owner: Unread,
+struct Lent<B: HttpBody> {
+    body: Option<B>,
+    owner: Arc<Mutex<Option<B>>>,
 }
 
-impl Unread {
+impl<B> Default for Unread<B> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<B> Unread<B>
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
     /// The body as handlers get it.
-    pub(super) fn lend(&self, body: Body) -> Body {
-        Body::new(Lent { body: Some(body), owner: self.clone() })
+    pub(super) fn lend(&self, body: B) -> Body {
+        if body.is_end_stream() {
+            return Body::empty();
+        }
+        Body::new(Lent { body: Some(body), owner: Arc::clone(&self.0) })
     }
 
     /// Reads what is left, or has the answer say that the connection closes.
@@ -52,7 +65,10 @@ impl Unread {
 }
 
 /// Whether the body came to its end.
-async fn discard(mut body: Body) -> bool {
+async fn discard<B>(mut body: B) -> bool
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let mut bytes = 0;
     if body.size_hint().lower() > MAX_BYTES as u64 {
         return false;
@@ -67,14 +83,14 @@ async fn discard(mut body: Body) -> bool {
     true
 }
 
-impl HttpBody for Lent {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let polled = Pin::new(body).poll_frame(context);
         // What has ended, well or badly, is not given back.
@@ -93,10 +109,10 @@ impl HttpBody for Lent {
     }
 }
 
-impl Drop for Lent {
+impl<B: HttpBody> Drop for Lent<B> {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            *self.owner.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
     }
 }

@@ -17,6 +17,7 @@ use super::options::Options;
 use super::phase::{DrainSignal, Phase};
 use super::service::HttpService;
 use super::stats::{ConnectionStats, count};
+use super::threads::Threads;
 
 /// How long to wait after the first accept that failed for lack of descriptors or memory, and at
 /// most. Long enough not to spin, short enough that a freed descriptor is used at once.
@@ -42,6 +43,7 @@ pub(super) struct Acceptor<S> {
 /// The connections of one socket, each a task.
 struct Connections<S> {
     service: S,
+    threads: Threads,
     shared: Arc<Shared>,
     phases: DrainSignal,
     tasks: JoinSet<()>,
@@ -50,7 +52,7 @@ struct Connections<S> {
 impl<S: HttpService> Acceptor<S> {
     pub(super) fn new(
         socket: TcpListener,
-        service: S,
+        (service, threads): (S, Threads),
         (options, stats): (Options, Arc<ConnectionStats>),
         phases: DrainSignal,
     ) -> Self {
@@ -60,6 +62,7 @@ impl<S: HttpService> Acceptor<S> {
             back_off: FIRST_BACK_OFF,
             connections: Connections {
                 service,
+                threads,
                 shared: Arc::new(Shared { options, stats, aborted: AtomicU64::new(0) }),
                 phases,
                 tasks: JoinSet::new(),
@@ -151,10 +154,24 @@ impl<S: HttpService> Connections<S> {
         }
         let service = self.service.clone();
         let (shared, phases) = (Arc::clone(&self.shared), self.phases.clone());
-        self.tasks.spawn(async move {
-            connection::serve(stream, peer, service, shared, phases).await;
+        // From the reactor that accepted it to that of its thread.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%error, "cannot hand a connection on, it is closed");
+                return;
+            }
+        };
+        let place = self.threads.place();
+        let runtime = place.runtime.clone();
+        let connection = async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => connection::serve(stream, peer, service, shared, phases).await,
+                Err(error) => warn!(%error, "cannot watch a connection, it is closed"),
+            }
             drop(permit);
-        });
+        };
+        self.tasks.spawn_on(place.hold(connection), &runtime);
     }
 
     /// Accepts what is in the kernel's queue, then closes the listening socket. The clients in the

@@ -17,6 +17,7 @@ mod options;
 mod phase;
 mod service;
 mod stats;
+mod threads;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use options::{Http2Options, Options};
 pub use phase::{DrainSignal, Phase};
 pub use service::{AnswerBody, HttpService, PeerAddr};
 pub use stats::ConnectionStats;
+pub use threads::Threads;
 
 /// Connections that the kernel keeps for us while we do not accept.
 const BACKLOG: u32 = 1024;
@@ -88,17 +90,19 @@ impl Listener {
         Arc::clone(&self.stats)
     }
 
-    /// Serves until the drain has ended. What is in progress is never waited for beyond
-    /// `Phase::Aborting`, whatever the clients do.
+    /// Serves on these threads until the drain has ended. What is in progress is never waited for
+    /// beyond `Phase::Aborting`, whatever the clients do.
     pub fn serve<S>(
         self,
         service: S,
+        threads: Threads,
         phases: DrainSignal,
     ) -> impl Future<Output = DrainReport> + Send
     where
         S: HttpService,
     {
-        accept::Acceptor::new(self.socket, service, (self.options, self.stats), phases).run()
+        let limits = (self.options, self.stats);
+        accept::Acceptor::new(self.socket, (service, threads), limits, phases).run()
     }
 }
 

@@ -62,7 +62,7 @@ impl Rig {
         let service = tower::service_fn(move |request| {
             answer(request, Arc::clone(&service_gate), Arc::clone(&held_tx))
         });
-        let report = tokio::spawn(listener.serve(service, signal));
+        let report = tokio::spawn(listener.serve(service, Threads::of_the_caller(), signal));
         Self { addr, phases, stats, gate, held, report }
     }
 

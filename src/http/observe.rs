@@ -1,0 +1,211 @@
+//! The outermost service of a listener: every request gets its id and its clock, runs inside a net
+//! for panics, and is counted and logged once, however it ends.
+//!
+//! A service around the router and not layers within it: axum boxes and clones each layer for each
+//! request, which on a small model costs more than the model.
+
+use super::App;
+use super::context::{REQUEST_ID, RequestContext, Told};
+use super::error::status;
+use super::routes::ROUTES;
+use super::unread::Unread;
+use crate::inference::{ErrorCode, InferError};
+use crate::telemetry::logging::RequestLine;
+use crate::telemetry::{METHODS, RouteIndex};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
+use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::{BoxError, Router};
+use matchit::Router as Paths;
+use std::any::Any;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tower::Service;
+use tower_http::decompression::RequestDecompression;
+use tracing::Instrument;
+
+/// What a listener serves.
+#[derive(Debug, Clone)]
+pub struct Observed(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    app: App,
+    router: Router,
+    /// The same routes behind unpacking, for bodies that say that they are packed. Unpacking sees
+    /// the body first, so that every limit behind it counts unpacked bytes.
+    unpacking: RequestDecompression<Router>,
+    paths: Paths<Route>,
+}
+
+/// The route as the router writes it, and its place in the table of counts.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    path: &'static str,
+    index: RouteIndex,
+}
+
+impl Observed {
+    /// Puts the service around a router whose routes are among [`ROUTES`].
+    pub(super) fn new(router: Router, app: &App) -> Self {
+        let http = app.metrics.http();
+        let mut paths = Paths::new();
+        for &path in ROUTES {
+            let route = Route { path, index: http.route(path) };
+            paths.insert(path, route).expect("the routes do not contradict each other");
+        }
+        // A client that says nothing of an encoding that we lack gets our own error, from the handler.
+        let unpacking = RequestDecompression::new(router.clone()).pass_through_unaccepted(true);
+        Self(Arc::new(Inner { app: app.clone(), router, unpacking, paths }))
+    }
+}
+
+impl<B> Service<Request<B>> for Observed
+where
+    B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { Ok(inner.answer(request).await) })
+    }
+}
+
+impl Inner {
+    async fn answer<B>(&self, mut request: Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        let context = RequestContext::new(&self.app, request.headers());
+        request.extensions_mut().insert(context.clone());
+        let mut record = Record {
+            app: &self.app,
+            route: self.route(request.uri().path()),
+            method: request.method().clone(),
+            context,
+            done: false,
+        };
+        let (unread, version) = (Unread::default(), request.version());
+        let request = request.map(|body| unread.lend(body));
+        // Below the usual level: a span costs more than all else that is done here, and what is
+        // logged about a request names it.
+        let span = tracing::debug_span!("request", request_id = %record.context.request_id);
+        let mut response =
+            self.route_caught(request).instrument(span).await.unwrap_or_else(|panic| {
+                let text = text_of(&*panic);
+                let request_id = &*record.context.request_id;
+                tracing::error!(panic = text, request_id, "a handler panicked");
+                let error =
+                    InferError::new(ErrorCode::Internal, "the server failed on this request");
+                record.context.fail(error)
+            });
+        if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        unread.settle(version, &mut response).await;
+        record.finish(&response);
+        response
+    }
+
+    fn route(&self, path: &str) -> Route {
+        let unmatched = Route { path: "<unmatched>", index: self.app.metrics.http().unmatched() };
+        self.paths.at(path).map_or(unmatched, |matched| *matched.value)
+    }
+
+    /// Runs the handler; a panic in it becomes an error.
+    async fn route_caught(&self, request: Request) -> Result<Response, Box<dyn Any + Send>> {
+        let mut answering = pin!(self.hand_on(request));
+        poll_fn(|context| {
+            // A handler that panicked is not polled again, and what it shares is behind locks that
+            // do without poisoning.
+            let polled = AssertUnwindSafe(|| answering.as_mut().poll(context));
+            match catch_unwind(polled) {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            }
+        })
+        .await
+    }
+
+    async fn hand_on(&self, request: Request) -> Response {
+        if request.headers().contains_key(CONTENT_ENCODING) {
+            let answer = self.unpacking.clone().call(request).await;
+            return answer.unwrap_or_else(|never| match never {}).map(Body::new);
+        }
+        self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text")
+}
+
+/// Records a request once: when its response is there, or when its future is dropped because the
+/// client hung up.
+struct Record<'a> {
+    app: &'a App,
+    context: RequestContext,
+    route: Route,
+    method: Method,
+    done: bool,
+}
+
+impl Record<'_> {
+    fn finish(&mut self, response: &Response) {
+        self.done = true;
+        let error = response.extensions().get::<Arc<InferError>>();
+        self.write(response.status(), error.map(AsRef::as_ref));
+    }
+
+    fn write(&self, status: StatusCode, error: Option<&InferError>) {
+        let Self { app, context, route, method, .. } = self;
+        app.metrics.http().record(route.index, method.as_str(), status.as_u16());
+        let now = Instant::now();
+        let duration = now - context.started_at;
+        if !app.request_log.wants(error.is_some(), duration, now) {
+            return;
+        }
+        let Told { served, n_rows } = context.told();
+        let version = served.as_ref().map(|(_, version)| version.to_string());
+        let line = RequestLine {
+            request_id: &context.request_id,
+            method: METHODS.iter().find(|known| **known == method.as_str()).unwrap_or(&"other"),
+            route: route.path,
+            status: status.as_u16(),
+            code: error.map(|error| error.code.as_str()),
+            error: error.map(|error| error.message.as_ref()),
+            cause: error.and_then(|error| error.details.cause.as_deref()),
+            model: served.as_ref().map(|(model, _)| model.as_str()),
+            version: version.as_deref(),
+            n_rows,
+            duration,
+            trace_id: context.trace.as_ref().map(|trace| trace.trace_id.as_str()),
+        };
+        line.write();
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let error =
+                InferError::new(ErrorCode::ClientClosed, "the client hung up before the answer");
+            self.write(status(error.code), Some(&error));
+        }
+    }
+}
