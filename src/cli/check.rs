@@ -78,8 +78,10 @@ fn line(version: &VersionStatus) -> String {
         (Some(loaded), None) => {
             let batching = loaded.spec.batching;
             format!(
-                "{state} on {}, {} bytes of weights, batching {batching}: {}",
+                "{state} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}",
                 loaded.facts.device,
+                loaded.facts.form.chosen,
+                loaded.facts.form.gain(),
                 loaded.facts.memory,
                 batching.reason()
             )

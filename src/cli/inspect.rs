@@ -2,16 +2,17 @@
 
 use super::{Failure, print};
 use crate::app;
-use crate::engine::probe::{concern, concerns};
+use crate::engine::probe::{Findings, Tried, concern, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
+use crate::repository;
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Longest that loading the file may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest that loading the file may take; trying its forms may take a third of it.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Parameters that are listed; the rest is only counted.
 const MAX_PARAMETERS: usize = 40;
@@ -22,14 +23,18 @@ pub struct Inspect {
     /// The model file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Run it too, as a trial would: may requests share runs, and which form is the fastest?
+    #[arg(long = "try")]
+    pub with_trial: bool,
 }
 
 impl Inspect {
-    /// Loads the file in a child process and prints what it declares.
+    /// Loads the file in a child process and prints what it declares, and what a trial finds out if
+    /// that is asked for.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or loaded.
+    /// The file cannot be read or loaded, or does not pass its trial.
     pub fn run(&self) -> Result<(), Failure> {
         let unreadable =
             |error| Failure::Runtime(format!("{:?} cannot be read: {error}", self.file));
@@ -39,11 +44,19 @@ impl Inspect {
         app::loader().map_err(|error| Failure::Runtime(error.to_string()))?;
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
         let artifact = Artifact { path: self.file.clone() };
-        let options_of_load = LoadOptions { device: Device::Cpu, intra_op_threads: 1 };
-        let model = RemoteLoader::new(options)
+        let options_of_load = LoadOptions::plain(Device::Cpu, 1);
+        let loader = RemoteLoader::new(options);
+        let model = loader
             .load(&artifact, &options_of_load)
             .map_err(|error| Failure::Runtime(format!("{:?}: {error}", self.file)))?;
-        print(&report(&*model, file_bytes))
+        print(&report(&*model, file_bytes))?;
+        if !self.with_trial {
+            return Ok(());
+        }
+        drop(model);
+        let found = repository::try_file(&loader, &app::sample_decoder(), &self.file, TIMEOUT);
+        let findings = found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
+        print(&trial(&findings))
     }
 }
 
@@ -77,6 +90,28 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
         signature.parameters.len().checked_sub(MAX_PARAMETERS).filter(|more| *more > 0)
     {
         line("", format!("and {more} more"));
+    }
+    text
+}
+
+/// What a trial finds out: whether requests share runs, and the form that would serve.
+fn trial(findings: &Findings) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    line("batching", format!("{}: {}", findings.batching, findings.batching.reason()));
+    let form = &findings.form;
+    line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));
+    for Tried { form, outcome } in &form.tried {
+        let told = match outcome {
+            Ok(facts) => format!(
+                "{:.2} times as fast, answers differ by {:.1e} of the largest",
+                facts.gain, facts.difference
+            ),
+            Err(reason) => reason.clone(),
+        };
+        line("", format!("{form}: {told}"));
     }
     text
 }

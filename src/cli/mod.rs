@@ -8,12 +8,14 @@ mod health;
 mod inspect;
 mod serve;
 mod settings;
+mod tune;
 
 pub use check::Check;
 pub use health::Health;
 pub use inspect::Inspect;
 pub use serve::Serve;
 pub use settings::Settings;
+pub use tune::Tune;
 
 use crate::app;
 use crate::config::ConfigErrors;
@@ -31,6 +33,7 @@ Examples:
   sconce serve --config sconce.toml --set batching.max_queue_delay=2ms
   sconce check --config sconce.toml          try the configuration and every model, serve nothing
   sconce inspect model.pt                    what is in a model file
+  sconce tune digits --latency 5ms           which instances, threads, batches and delays suit it
   sconce health                              is the server of these settings ready?
   sconce serve --print-config                every setting and where it comes from
 
@@ -62,6 +65,8 @@ pub enum Command {
     Check(Check),
     /// Show what is in a model file: methods, inputs, parameters, size, operators of concern
     Inspect(Inspect),
+    /// Measure instances, threads, batch sizes and delays of a model, and name the best
+    Tune(Tune),
     /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
     Health(Health),
     /// Hold models for the server, which starts this itself
@@ -93,6 +98,7 @@ impl Failure {
 
 /// Parses the arguments, runs the subcommand, reports its failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    app::prepare_process();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.kind() == ErrorKind::DisplayVersion => return end(print(&version())),
@@ -107,6 +113,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Tune(tune) => tune.run(),
         Command::Health(health) => health.run(),
         Command::EngineChild => engine_child::run(),
     })

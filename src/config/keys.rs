@@ -5,7 +5,7 @@ use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
 use crate::inference::ModelName;
 use crate::repository::TrustedModel;
-use crate::repository::manifest::DeviceChoice;
+use crate::repository::manifest::{DeviceChoice, Optimize};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ section! {
         state_dir: PathBuf = "auto" => host.state_dir.clone();
         /// Where models run that do not say it: `auto` (a GPU if there is one), `cpu` or `cuda:N`.
         device: DeviceChoice = "auto";
+        /// Whether the trial looks for the fastest form of a model (`auto`) or serves it as its file has it (`off`).
+        optimize: Optimize = "auto";
         /// Model files that may use operators which touch files, as `name@sha256:<64 hex digits>`.
         trusted_models: Vec<TrustedModel> = [];
     }

@@ -102,13 +102,16 @@ impl Config {
             default_model: self.general.default_model.clone(),
             trusted: self.general.trusted_models.clone(),
             libtorch,
+            trial_timeout: self.trial.timeout,
             defaults: self.defaults(),
+            overrides: repository::Overrides::default(),
         }
     }
 
     fn defaults(&self) -> Defaults {
         Defaults {
             device: self.general.device,
+            optimize: self.general.optimize,
             instances: self.threads.instances,
             intra_op_threads: self.threads.intra_op_threads,
             max_batch_size: self.batching.max_batch_size,

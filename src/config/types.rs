@@ -3,7 +3,7 @@
 use super::value::{Setting, Value, quote};
 use crate::inference::ModelName;
 use crate::repository::TrustedModel;
-use crate::repository::manifest::DeviceChoice;
+use crate::repository::manifest::{DeviceChoice, Optimize};
 
 macro_rules! words {
     ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
@@ -51,6 +51,18 @@ words! {
 
 impl Setting for DeviceChoice {
     const EXPECTED: &'static str = "\"auto\", \"cpu\" or \"cuda:N\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.text()?.parse().ok()
+    }
+
+    fn to_toml(&self) -> String {
+        quote(&self.to_string())
+    }
+}
+
+impl Setting for Optimize {
+    const EXPECTED: &'static str = "\"auto\" or \"off\"";
 
     fn read(value: &Value) -> Option<Self> {
         value.text()?.parse().ok()
