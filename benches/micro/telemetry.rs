@@ -1,0 +1,25 @@
+//! What it costs to count one request.
+
+use crate::clock::ProcessorTime;
+use criterion::Criterion;
+use sconce::telemetry::{Metrics, MetricsOptions, RequestGuard};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) fn record(criterion: &mut Criterion<ProcessorTime>) {
+    let metrics = Metrics::new(MetricsOptions::default()).model("bench", "1");
+    criterion.bench_function("record", |bencher| {
+        bencher.iter(|| {
+            let mut guard = RequestGuard::new(Arc::clone(&metrics), Instant::now(), "abandoned");
+            let phase = black_box(Some(Duration::from_micros(12)));
+            guard.record.decode = phase;
+            guard.record.queue = phase;
+            guard.record.input = phase;
+            guard.record.compute = phase;
+            guard.record.output = phase;
+            guard.record.encode = phase;
+            guard.succeed();
+        });
+    });
+}
