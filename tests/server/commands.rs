@@ -38,21 +38,25 @@ fn check_tells_of_every_model_what_serve_would_do() {
 
 #[test]
 fn inspect_shows_what_is_in_a_file() {
-    let inspect = |file: &str| {
+    let inspect = |file: &str, flags: &[&str]| {
         let mut command = sconce();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
-        command.arg("inspect").arg(path);
+        command.arg("inspect").arg(path).args(flags);
         run_to_end(command)
     };
-    let ended = inspect("models/scalar_arg/1/model.pt");
+    let ended = inspect("models/scalar_arg/1/model.pt", &[]);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("k: INT64 (optional)"), "{}", ended.stdout);
-    let ended = inspect("models/tabular/1/model.pt");
+    let ended = inspect("models/tabular/1/model.pt", &["--try"]);
     assert!(ended.stdout.contains("FP32 [64, 20]"), "{}", ended.stdout);
-    let ended = inspect("models/file_reader/1/model.pt");
+    for found in ["batching    safe: ", "times as fast as plain", "frozen: "] {
+        assert!(ended.stdout.contains(found), "{found:?} must be in {}", ended.stdout);
+    }
+    let ended = inspect("models/file_reader/1/model.pt", &["--try"]);
     assert!(ended.stdout.contains("aten::from_file: "), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("trial: the file uses aten::from_file"), "{}", ended.stderr);
     for broken in ["broken/truncated.pt", "broken/deep_code.pt", "no/such/file.pt"] {
-        let ended = inspect(broken);
+        let ended = inspect(broken, &[]);
         assert_eq!(ended.status.code(), Some(1), "{broken}: {}", ended.stdout);
         assert_eq!(ended.stderr.lines().count(), 1, "{broken}: one line: {}", ended.stderr);
     }

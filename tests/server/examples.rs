@@ -1,6 +1,6 @@
 //! The example models and the reference: the right answers, in the right form.
 
-use crate::harness::{Server, held_out, post, post_with};
+use crate::harness::{Raw, Server, held_out, post, post_with, request};
 use serde_json::{Value, json};
 use std::slice::from_ref;
 
@@ -174,4 +174,29 @@ fn a_plain_curl_is_answered() {
     assert!(["benign", "malignant"].contains(&answer["label"].as_str().unwrap()), "{answer}");
     let management = post(server.management, "/predict/breast_cancer", body);
     assert_eq!(management.good()["label"], answer["label"], "both listeners predict");
+}
+
+#[test]
+fn plain_bytes_are_answered_like_instances() {
+    let server = Server::shared();
+    let rows = held_out("held_out/digits.json")["instances"].as_array().unwrap()[..3].to_vec();
+    let numbers = rows.iter().flat_map(|row| row.as_array().unwrap());
+    let bytes: Vec<u8> =
+        numbers.flat_map(|number| (number.as_f64().unwrap() as f32).to_le_bytes()).collect();
+    let send = |bytes: &[u8]| {
+        let headers = ["Content-Type: application/octet-stream"];
+        let mut client = Raw::connect(server.http);
+        client.send(&request("POST /predict/digits", &headers, bytes)).unwrap();
+        client.answer().expect("an answer")
+    };
+    let answer = send(&bytes).good();
+    let expected = server.predict("digits", &json!({"instances": rows})).good();
+    assert_agrees(
+        "plain bytes",
+        answer["predictions"].as_array().unwrap(),
+        expected["predictions"].as_array().unwrap(),
+    );
+    assert_eq!(answer["labels"], expected["labels"]);
+    let refused = send(&bytes[1..]).failed(400, "invalid_input");
+    assert_eq!(refused["expected"], "a multiple of the 3136 bytes of a row");
 }

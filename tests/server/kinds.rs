@@ -14,6 +14,7 @@ const FINDINGS: &[(&str, &str)] = &[
     ("dict_output", "safe"),
     ("double", "safe"),
     ("half", "safe"),
+    ("images", "safe"),
     ("integers", "safe"),
     ("methods", "safe"),
     ("multi_output", "safe"),

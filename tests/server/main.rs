@@ -10,6 +10,7 @@ mod bad_input;
 mod broken;
 mod commands;
 mod examples;
+mod forms;
 mod harness;
 mod kinds;
 mod lifecycle;

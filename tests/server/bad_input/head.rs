@@ -69,7 +69,6 @@ fn methods_and_types_and_listeners() {
         method("BREW /predict/raises"),
         typed("Content-Type: text/plain"),
         typed("Content-Type: image/png"),
-        typed("Content-Type: application/octet-stream"),
         typed("Content-Type: multipart/form-data; boundary=x"),
         typed("Content-Encoding: br"),
         typed("Content-Encoding: x-unknown"),

@@ -34,6 +34,7 @@ impl Models {
         "dict_output",
         "double",
         "half",
+        "images",
         "integers",
         "methods",
         "multi_output",
