@@ -123,7 +123,7 @@ pub(super) fn follow(outputs: &[Output], padding: &Padding, size: usize) -> bool
 }
 
 /// Each request's rows of each output, copied only where it was filled up. Call only where
-/// [`has_rows`] and, for what was filled up, [`follow`] hold.
+/// [`has_rows`] and, for what was filled up, `follow` hold.
 #[must_use]
 pub fn split(
     outputs: &[Output],
