@@ -6,6 +6,8 @@ a folder of its own in the cache. --quick takes minutes, the whole run about 25.
 """
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -18,23 +20,32 @@ import time
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "scripts")]
 
 from harness import machine, table  # noqa: E402
 from harness.contestants import Paths  # noqa: E402
 from harness.processes import Failure  # noqa: E402
 from harness.sections import Bench, Effort, Results  # noqa: E402
 
+import wheels  # noqa: E402
+
 MODELS = ["tabular", "digits", "minilm", "minilm_mixed", "resnet50"]
 EXTRAS = ["first_shapes", "variants", "start", "memory"]
+QUICK = ["tabular", "minilm", "start", "memory"]
 
 
 def main() -> int:
     arguments = parse()
-    wanted = arguments.only.split(",") if arguments.only else [*MODELS, *EXTRAS]
+    everything = QUICK if arguments.quick else [*MODELS, *EXTRAS]
+    wanted = arguments.only.split(",") if arguments.only else everything
     unknown = [name for name in wanted if name not in MODELS + EXTRAS]
     if unknown:
         raise Failure(f"--only: {', '.join(unknown)}: expected some of {', '.join(MODELS + EXTRAS)}")
+    with alone():
+        return measure(arguments, wanted)
+
+
+def measure(arguments: argparse.Namespace, wanted: list[str]) -> int:
     paths = prepare(arguments)
     began = time.monotonic()
     results = Results(paths.out / "results.jsonl")
@@ -55,9 +66,22 @@ def main() -> int:
     return 1 if loud else 0
 
 
+@contextlib.contextmanager
+def alone():
+    """Two runs at once would measure each other. The lock goes with its holder, however that one ends."""
+    folder = wheels.cache_folder() / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "run.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Failure("another run is under way on this machine: two would measure each other") from error
+        yield
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="one short round: minutes, and rough figures")
+    parser.add_argument("--quick", action="store_true", help=f"one short round of {','.join(QUICK)}: minutes, and rough figures")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (3; 1 with --quick)")
     parser.add_argument("--only", help=f"some of {','.join(MODELS + EXTRAS)}")
     parser.add_argument("--server", type=pathlib.Path, help="the program to measure; it is built without this")
@@ -94,7 +118,7 @@ def output(*command) -> str:
 
 
 def finish(paths: Paths, rows: list[table.Row], problems: list[str]) -> None:
-    for leftover in ("state", "answers"):
+    for leftover in ("state", "answers", "models"):
         shutil.rmtree(paths.out / leftover, ignore_errors=True)
     text = table.text(rows)
     (paths.out / "table.txt").write_text(text + "\n")

@@ -7,6 +7,7 @@ import time
 from harness.processes import Failure, Process, free_port
 
 REFERENCES = pathlib.Path(__file__).resolve().parents[1] / "references"
+ONE_WORKER = "FastAPI + uvicorn, 1 worker"
 START_SECONDS = 300
 # What the echo answers, so that its answers are as long as the server's.
 ECHO_MODELS = ["tabular=1", "digits=10,labels", "minilm=384", "minilm_mixed=384", "resnet50=1000"]
