@@ -165,7 +165,7 @@ def minilm():
 # What declares the variable length of both inputs as one that may be filled up, with this value.
 MIXED = {"pad": "0"}
 
-VARIANTS = {"plain": 'optimize = "off"\n', "bf16": 'precision = "bf16"\n'}
+VARIANTS = {"best": "", "plain": 'optimize = "off"\n', "bf16": 'precision = "bf16"\n'}
 
 
 def resnet50():

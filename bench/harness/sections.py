@@ -40,7 +40,7 @@ class Effort:
         """A slow model answers all connections in one or two bursts: some of them must fit in."""
         if model in ("tabular", "digits"):
             return self.fast
-        return min(max(self.slow, 4 * self.burst(model, connections)), 90)
+        return min(max(self.slow, 6 * self.burst(model, connections)), 90)
 
     def warmup(self, model: str, connections: int = 1) -> float:
         if model in ("tabular", "digits"):
@@ -313,7 +313,12 @@ class Bench:
                         self.paths, server, model, bodies=self.paths.bodies(source), seconds=self.effort.slow,
                         connections=1, warmup=0.5,
                     )  # fmt: skip
-                    self.results.add("variant", model=model, source=source, round=round_number, **line)
+                    self.results.add("variant", model=model, round=round_number, **line)
+                    if model.endswith("_plain"):
+                        [line] = measure.library(
+                            self.paths, "forward", source, seconds=self.effort.slow, form="plain"
+                        )
+                        self.results.add("plain_loop", model=source, round=round_number, **line)
 
     def start(self) -> None:
         """From the start of the program to its first answer, example models, files in the cache."""

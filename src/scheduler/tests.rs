@@ -342,20 +342,27 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
         Ok(vec![double(&batch)])
     });
     let (scheduler, _) = start(SchedulerOptions { direct: true, ..options() }, model);
-    let together = tokio::join!(
-        scheduler.submit(request(&[1.0], None)),
-        scheduler.submit(request(&[2.0], None)),
-        scheduler.submit(request(&[3.0, 4.0], None)),
-    );
-    assert_eq!(values(together.0), [2.0]);
-    assert_eq!(values(together.1), [4.0]);
-    assert_eq!(values(together.2), [6.0, 8.0]);
+    let here = std::thread::current().id();
+    // An instance that has not gone to sleep yet may be faster, but not every time.
+    for _ in 0..100 {
+        seen.lock().unwrap().clear();
+        let together = tokio::join!(
+            scheduler.submit(request(&[1.0], None)),
+            scheduler.submit(request(&[2.0], None)),
+            scheduler.submit(request(&[3.0, 4.0], None)),
+        );
+        assert_eq!(values(together.0), [2.0]);
+        assert_eq!(values(together.1), [4.0]);
+        assert_eq!(values(together.2), [6.0, 8.0]);
+        if *seen.lock().unwrap() == [here] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(*seen.lock().unwrap(), [here], "what was ready together must be one batch, run here");
     let large = scheduler.submit(request(&[1.0; 5], None)).await;
     assert_eq!(values(large), [2.0; 5]);
-    let seen = seen.lock().unwrap();
-    let here = std::thread::current().id();
-    assert_eq!(seen.len(), 2, "what was ready together must be one batch");
-    assert_eq!((seen[0] == here, seen[1] == here), (true, false), "more than a batch is hopped");
+    assert_ne!(seen.lock().unwrap().last(), Some(&here), "more than a batch is hopped");
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ pub(crate) struct Plan {
 
 pub(crate) struct Outcome {
     pub(crate) tally: Tally,
+    window: (u64, u64),
     seconds: f64,
     unsent: u64,
     cpu_seconds: f64,
@@ -41,8 +42,8 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn line(&self, plan: &Plan, with_buckets: bool) -> Value {
-        let burst_rate = self.tally.rate_between_bursts().filter(|_| plan.rate.is_none());
-        let rate = burst_rate.unwrap_or(self.tally.in_window as f64 / self.seconds);
+        let plain_rate = self.tally.in_window as f64 / self.seconds;
+        let rate = self.tally.weighted_rate(self.window).unwrap_or(plain_rate);
         let mut line = json!({
             "mode": if plan.rate.is_some() { "open" } else { "closed" },
             "connections": plan.connections,
@@ -107,6 +108,7 @@ pub(crate) fn drive(plan: &Plan, requests: &Requests, tally: Tally) -> Result<Ou
     let (begin, end) = state.window;
     Ok(Outcome {
         tally: state.tally,
+        window: state.window,
         seconds: (end - begin) as f64 / 1e9,
         unsent,
         cpu_seconds: cpu_seconds() - cpu,

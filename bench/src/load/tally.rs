@@ -141,19 +141,12 @@ impl Tally {
         *self.errors.entry(kind.to_owned()).or_default() += 1;
     }
 
-    /// Answers a second between two answers that each end a burst. A slow model answers a whole batch at once, and a
-    /// window that cuts through the batches counts one too many or too few.
-    pub(crate) fn rate_between_bursts(&self) -> Option<f64> {
+    /// Answers a second in a window, those near its ends weighing less; nothing when there are too many for it to
+    /// matter. A slow model answers a whole batch at once, and whether a batch falls just inside the window or just
+    /// outside would otherwise be a tenth of the result.
+    pub(crate) fn weighted_rate(&self, window: (u64, u64)) -> Option<f64> {
         let times: Vec<u64> = self.trace.iter().filter(|t| t.in_window).map(|t| t.at).collect();
-        if times.len() < 16 || times.len() > 5_000 || self.trace.len() >= MAX_TRACE {
-            return None;
-        }
-        let quarter = times.len() / 4;
-        let gap = |k: &usize| times[k + 1] - times[*k];
-        let first = (0..quarter).max_by_key(gap)?;
-        let last = (times.len() - 1 - quarter..times.len() - 1).max_by_key(gap)?;
-        let seconds = (times[last] - times[first]) as f64 / 1e9;
-        (seconds > 0.0).then(|| (last - first) as f64 / seconds)
+        (times.len() < 5_000 && self.trace.len() < MAX_TRACE).then(|| parabolic(&times, window))
     }
 
     pub(crate) fn summary(&self, with_buckets: bool) -> Value {
@@ -197,6 +190,17 @@ impl Tally {
     }
 }
 
+/// The slope of the straight line through the count of answers over time, by least squares: each answer weighs by a
+/// parabola that is 0 at both ends of the window and integrates to 1.
+fn parabolic(times: &[u64], (begin, end): (u64, u64)) -> f64 {
+    let length = (end - begin) as f64 / 1e9;
+    let weight = |at: &u64| {
+        let off_center = at.saturating_sub(begin) as f64 / 1e9 - length / 2.0;
+        6.0 / length.powi(3) * ((length / 2.0).powi(2) - off_center.powi(2))
+    };
+    times.iter().map(weight).sum()
+}
+
 fn histogram() -> Result<Histogram<u32>, Error> {
     Ok(Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 3)?)
 }
@@ -212,4 +216,30 @@ fn percentiles(histogram: &Histogram<u32>) -> Value {
         "max": histogram.max() as f64 / 1e3,
         "count": histogram.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn steady_answers_weigh_what_they_are() {
+        let times: Vec<u64> = (0..400).map(|k| 5 * SECOND + k * SECOND / 40).collect();
+        let rate = parabolic(&times, (5 * SECOND, 15 * SECOND));
+        assert!((rate - 40.0).abs() < 0.01, "{rate} answers a second, 40 came");
+    }
+
+    #[test]
+    fn where_bursts_fall_hardly_matters() {
+        // 30 answers every 3 s in a window of 20 s: 6 or 7 bursts, which by number is 9 or 10.5 a second.
+        for shift in 0..30 {
+            let bursts = (0..7).map(|k| shift * SECOND / 10 + k * 3 * SECOND);
+            let in_window = bursts.filter(|at| *at < 20 * SECOND);
+            let times: Vec<u64> = in_window.flat_map(|at| [at; 30]).collect();
+            let rate = parabolic(&times, (0, 20 * SECOND));
+            assert!((rate - 10.0).abs() < 0.25, "{rate} answers a second, 10 came");
+        }
+    }
 }
