@@ -15,6 +15,7 @@ pub mod listener;
 mod manage;
 mod models;
 mod observe;
+mod path;
 mod predict;
 mod routes;
 mod unread;
