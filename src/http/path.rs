@@ -18,7 +18,16 @@ pub(super) fn named(path: NamePath) -> Result<ModelRef, InferError> {
 
 /// The version that a path names.
 pub(super) fn versioned(path: VersionPath) -> Result<ModelRef, InferError> {
-    path.map_err(unreadable).and_then(|Path((name, version))| model_ref(&name, Some(&version)))
+    let (name, version) = numbered(path)?;
+    Ok(ModelRef { name, version: VersionSelector::Specific(version) })
+}
+
+/// The same as name and number.
+pub(super) fn numbered(path: VersionPath) -> Result<(ModelName, Version), InferError> {
+    let Path((name, version)) = path.map_err(unreadable)?;
+    let name = model_name(&name)?;
+    let version = version_of(&name, &version)?;
+    Ok((name, version))
 }
 
 fn unreadable(_: PathRejection) -> InferError {
@@ -28,19 +37,27 @@ fn unreadable(_: PathRejection) -> InferError {
 /// A reference from path segments. Text outside the grammar names nothing, so it is not found; it
 /// is not repeated either, since it may be anything.
 pub(super) fn model_ref(name: &str, version: Option<&str>) -> Result<ModelRef, InferError> {
-    let name: ModelName = name.parse().map_err(|_| {
+    let name = model_name(name)?;
+    let version = match version {
+        None => VersionSelector::Default,
+        Some(text) => VersionSelector::Specific(version_of(&name, text)?),
+    };
+    Ok(ModelRef { name, version })
+}
+
+fn model_name(text: &str) -> Result<ModelName, InferError> {
+    text.parse().map_err(|_| {
         InferError::new(
             ErrorCode::ModelNotFound,
             "no model has this name: it is outside the grammar of names",
         )
-    })?;
-    let version = match version {
-        None => VersionSelector::Default,
-        Some(text) => VersionSelector::Specific(text.parse::<Version>().map_err(|_| {
-            let message =
-                "the model has no such version: versions are whole numbers without leading zeros";
-            InferError::new(ErrorCode::VersionNotFound, message).with_model(&name)
-        })?),
-    };
-    Ok(ModelRef { name, version })
+    })
+}
+
+fn version_of(name: &ModelName, text: &str) -> Result<Version, InferError> {
+    text.parse().map_err(|_| {
+        let message =
+            "the model has no such version: versions are whole numbers without leading zeros";
+        InferError::new(ErrorCode::VersionNotFound, message).with_model(name)
+    })
 }

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
 /// Every route of both listeners, as the routers write them: the closed list of a metric's label
@@ -22,7 +22,11 @@ pub const ROUTES: &[&str] = &[
     "/livez",
     "/manage/models",
     "/manage/models/{model}",
+    "/manage/models/{model}/default",
     "/manage/models/{model}/reload",
+    "/manage/models/{model}/unload",
+    "/manage/models/{model}/versions/{version}/default",
+    "/manage/models/{model}/versions/{version}/unload",
     "/metrics",
     "/models",
     "/models/{model}",
@@ -50,7 +54,11 @@ pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
         .route("/manage/models", get(models::list))
         .route("/manage/models/{model}", get(models::describe))
-        .route("/manage/models/{model}/reload", post(manage::reload));
+        .route("/manage/models/{model}/default", delete(manage::clear_default))
+        .route("/manage/models/{model}/reload", post(manage::reload))
+        .route("/manage/models/{model}/unload", post(manage::unload))
+        .route("/manage/models/{model}/versions/{version}/default", post(manage::set_default))
+        .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version));
     with_fallbacks(router, app)
 }
 

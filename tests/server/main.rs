@@ -16,5 +16,6 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod orders;
 mod padding;
 mod reload;
