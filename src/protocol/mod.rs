@@ -5,5 +5,6 @@
 //! the JSON protocols share lies in `json`, and tensors that come as plain bytes are read by `plain`.
 
 mod json;
+pub mod open_inference;
 mod plain;
 pub mod predict;
