@@ -2,7 +2,9 @@
 //!
 //! One module a protocol, each with its own `decode`, `encode` and `encode_error`, all given the
 //! model's specification. No HTTP (statuses and headers are the edge's), no queue, no clock. What
-//! the JSON protocols share lies in `json`.
+//! the JSON protocols share lies in `json`, and tensors that come as plain bytes are read by `plain`.
 
 mod json;
+pub mod open_inference;
+mod plain;
 pub mod predict;

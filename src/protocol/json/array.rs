@@ -1,6 +1,6 @@
 //! Nested arrays of one datatype, read into one buffer.
 //!
-//! Works for any datatype that JSON can write, behind one trait object a tensor: the call through
+//! Works for every datatype, behind one trait object a tensor: the call through
 //! it happens once a row or once a tensor, never once a number.
 
 use super::fault::{Fault, excerpt};
@@ -31,20 +31,16 @@ pub(super) trait Fill {
     fn finish(self: Box<Self>) -> (Shape, Buffer);
 }
 
-/// A reader of arrays of `dims`; `None` for datatypes that are not read from arrays of numbers.
-/// `remaining` bytes of text are to come, which bounds what is reserved.
+/// A reader of arrays of `dims`. `remaining` bytes of text are to come, which bounds what is reserved.
 pub(super) fn fill(
     datatype: DataType,
     dims: Vec<Dim>,
     max_rows: usize,
     remaining: usize,
-) -> Option<Box<dyn Fill>> {
-    fn boxed<S: Scalar + 'static>(plan: Plan) -> Option<Box<dyn Fill>> {
-        Some(Box::new(Array::<S> {
-            values: BufferVec::with_capacity(plan.capacity),
-            plan,
-            scalar: PhantomData,
-        }))
+) -> Box<dyn Fill> {
+    fn boxed<S: Scalar + 'static>(plan: Plan) -> Box<dyn Fill> {
+        let values = BufferVec::with_capacity(plan.capacity);
+        Box::new(Array::<S> { values, plan, scalar: PhantomData })
     }
     let plan = Plan::new(dims, max_rows, remaining);
     match datatype {
@@ -61,7 +57,7 @@ pub(super) fn fill(
         DataType::Bf16 => boxed::<bf16>(plan),
         DataType::Fp32 => boxed::<f32>(plan),
         DataType::Fp64 => boxed::<f64>(plan),
-        DataType::Bytes => None,
+        DataType::Bytes => boxed::<Text>(plan),
     }
 }
 
@@ -71,8 +67,9 @@ trait Scalar {
     /// What an element is, in a client's words.
     const KIND: &'static str;
 
-    /// The next value, or `None` when it is of another kind. Faults come without their indices.
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self::Stored>, Fault>;
+    /// Reads the next value to the end of `values`; `false` when it is of another kind. Faults come
+    /// without their indices.
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<Self::Stored>) -> Result<bool, Fault>;
 }
 
 impl<T: FromNumber> Scalar for T {
@@ -80,11 +77,16 @@ impl<T: FromNumber> Scalar for T {
     const KIND: &'static str = "a number";
 
     #[inline(always)]
-    fn read(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
-        match reader.quick() {
-            Some(value) => Ok(Some(value)),
-            None => read_any(reader),
-        }
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<T>) -> Result<bool, Fault> {
+        let value = match reader.quick() {
+            Some(value) => value,
+            None => match read_any(reader)? {
+                Some(value) => value,
+                None => return Ok(false),
+            },
+        };
+        values.push(value);
+        Ok(true)
     }
 }
 
@@ -106,8 +108,29 @@ impl Scalar for Flag {
     const KIND: &'static str = "true or false";
 
     #[inline]
-    fn read(reader: &mut Reader<'_>) -> Result<Option<u8>, Fault> {
-        Ok(reader.boolean().map(u8::from))
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
+        let Some(flag) = reader.boolean() else { return Ok(false) };
+        values.push(u8::from(flag));
+        Ok(true)
+    }
+}
+
+/// An element of `BYTES`: a text, stored as its length in four bytes and then its UTF-8.
+struct Text;
+
+impl Scalar for Text {
+    type Stored = u8;
+    const KIND: &'static str = "a string";
+
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
+        let Some(text) = reader.text()? else { return Ok(false) };
+        let Ok(len) = u32::try_from(text.len()) else {
+            let (expected, got) = ("a string of at most 4294967295 bytes", "a longer one");
+            return Err(Fault::Kind { index: Vec::new(), expected, got });
+        };
+        values.extend_from_slice(&len.to_le_bytes());
+        values.extend_from_slice(text.as_bytes());
+        Ok(true)
     }
 }
 
@@ -146,12 +169,10 @@ impl<S: Scalar> Array<S> {
 
     #[inline(always)]
     fn element(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
-        match S::read(reader)? {
-            Some(value) => {
-                self.values.push(value);
-                Ok(())
-            }
-            None => Err(wrong_kind::<S>(reader, S::KIND)),
+        if S::read(reader, &mut self.values)? {
+            Ok(())
+        } else {
+            Err(wrong_kind::<S>(reader, S::KIND))
         }
     }
 

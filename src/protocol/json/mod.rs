@@ -6,6 +6,7 @@
 //! datatype at hand (serde hands on an `f64`) and a refusal is to name the place.
 
 mod array;
+mod document;
 mod fault;
 mod measure;
 mod number;
@@ -14,11 +15,13 @@ mod reader;
 mod tensor;
 mod window;
 
+pub(crate) use document::{write_key, write_list, write_member, write_object, write_text_member};
 pub(crate) use fault::excerpt;
+pub(crate) use number::Number;
 pub(crate) use print::{Printer, text_len, write_float, write_integer, write_string, write_tensor};
 pub(crate) use reader::Reader;
 pub(crate) use tensor::{TensorDecoder, too_many_rows};
 
 /// How deep arrays may lie in each other: more than any model's rank, and few enough that walking
 /// them by recursion is no risk.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;

@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
         if self.take(b':') { Ok(key) } else { Err(self.error("expected ':'")) }
     }
 
+    /// A text; `None` when the next value is of another kind.
+    pub(crate) fn text(&mut self) -> Result<Option<Cow<'a, str>>, SyntaxError> {
+        if self.peek() == Some(b'"') { self.string().map(Some) } else { Ok(None) }
+    }
+
     /// A string; the reader stands at its opening quote.
     fn string(&mut self) -> Result<Cow<'a, str>, SyntaxError> {
         let start = *self;
@@ -169,6 +174,12 @@ impl<'a> Reader<'a> {
         self.literal(b"false").then_some(false)
     }
 
+    /// Steps over `null` if it comes next.
+    pub(crate) fn null(&mut self) -> bool {
+        self.peek();
+        self.literal(b"null")
+    }
+
     fn literal(&mut self, word: &[u8]) -> bool {
         let comes = self.bytes[self.at..].starts_with(word);
         if comes {
@@ -207,6 +218,42 @@ impl<'a> Reader<'a> {
     /// The complaint about arrays and objects in more levels than are walked.
     pub(crate) fn too_deep(&self) -> SyntaxError {
         self.error("nested deeper than 32 levels")
+    }
+
+    /// Calls `member` for each member of an object, with its key and the reader before its value.
+    /// `false`, with nothing read, when the next value is of another kind.
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), InferError>,
+    ) -> Result<bool, InferError> {
+        if !self.take(b'{') {
+            return Ok(false);
+        }
+        let mut goes_on = !self.take(b'}');
+        while goes_on {
+            member(self.key()?, self)?;
+            goes_on = self.goes_on(b'}')?;
+        }
+        Ok(true)
+    }
+
+    /// Calls `item` for each item of an array, with its position and the reader before it. `false`,
+    /// with nothing read, when the next value is of another kind.
+    pub(crate) fn array(
+        &mut self,
+        mut item: impl FnMut(usize, &mut Self) -> Result<(), InferError>,
+    ) -> Result<bool, InferError> {
+        if !self.take(b'[') {
+            return Ok(false);
+        }
+        let mut position = 0;
+        let mut goes_on = !self.take(b']');
+        while goes_on {
+            item(position, self)?;
+            position += 1;
+            goes_on = self.goes_on(b']')?;
+        }
+        Ok(true)
     }
 
     /// Steps over one value of any kind.

@@ -2,8 +2,9 @@
 
 use super::Form;
 use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
-use crate::protocol::json::{Printer, text_len, write_float, write_integer};
-use crate::protocol::json::{write_string, write_tensor};
+use crate::protocol::json::write_text_member;
+use crate::protocol::json::{Printer, text_len, write_float, write_integer, write_key, write_list};
+use crate::protocol::json::{write_member, write_object, write_string, write_tensor};
 use crate::tensor::{DataType, Tensor};
 
 /// Most elements that [`example`] prints.
@@ -195,52 +196,4 @@ fn write_top(out: &mut Vec<u8>, row: &RowLabel) {
         write_float(out, *score);
         out.push(b'}');
     });
-}
-
-fn write_list<I: IntoIterator>(
-    out: &mut Vec<u8>,
-    items: I,
-    write: impl FnMut(&mut Vec<u8>, I::Item),
-) {
-    write_items(out, [b'[', b']'], items, write);
-}
-
-fn write_object<I: IntoIterator>(
-    out: &mut Vec<u8>,
-    items: I,
-    write: impl FnMut(&mut Vec<u8>, I::Item),
-) {
-    write_items(out, [b'{', b'}'], items, write);
-}
-
-fn write_items<I: IntoIterator>(
-    out: &mut Vec<u8>,
-    [open, close]: [u8; 2],
-    items: I,
-    mut write: impl FnMut(&mut Vec<u8>, I::Item),
-) {
-    out.push(open);
-    for (position, item) in items.into_iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        write(out, item);
-    }
-    out.push(close);
-}
-
-fn write_key(out: &mut Vec<u8>, key: &str) {
-    write_string(out, key);
-    out.push(b':');
-}
-
-/// A key behind another member.
-fn write_member(out: &mut Vec<u8>, key: &str) {
-    out.push(b',');
-    write_key(out, key);
-}
-
-fn write_text_member(out: &mut Vec<u8>, key: &str, value: &str) {
-    write_member(out, key);
-    write_string(out, value);
 }
