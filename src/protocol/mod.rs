@@ -2,7 +2,10 @@
 //!
 //! One module a protocol, each with its own `decode`, `encode` and `encode_error`, all given the
 //! model's specification. No HTTP (statuses and headers are the edge's), no queue, no clock. What
-//! the JSON protocols share lies in `json`.
+//! the JSON protocols share lies in `json` and `forms`.
 
+mod forms;
 mod json;
 pub mod predict;
+#[cfg(test)]
+mod testing;

@@ -4,7 +4,7 @@
 //! it happens once a row or once a tensor, never once a number.
 
 use super::fault::{Fault, excerpt};
-use super::number::FromNumber;
+use super::number::{FromNumber, NumberFault};
 use super::reader::Reader;
 use crate::tensor::{Buffer, BufferVec, DataType, Dim, Element, Shape};
 use half::{bf16, f16};
@@ -91,6 +91,11 @@ impl<T: FromNumber> Scalar for T {
 /// A number of any spelling.
 #[inline(never)]
 fn read_any<T: FromNumber>(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
+    if let Some((value, word)) = reader.word() {
+        let fault = NumberFault::NotAnInteger;
+        let refused = || Fault::Number { index: Vec::new(), text: word.to_owned(), fault };
+        return T::from_non_finite(value).map(Some).ok_or_else(refused);
+    }
     let Some(number) = reader.number()? else { return Ok(None) };
     T::from_number(number).map(Some).map_err(|fault| {
         let text = excerpt(number.text());

@@ -4,7 +4,7 @@
 
 use super::{Decoded, Form};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
-use crate::tensor::{Buffer, DataType, Dim, Shape, Tensor};
+use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern, Tensor};
 
 /// Takes a body for the one input of a model of this specification. Nothing is copied, unless the
 /// bytes do not lie where their type may lie.
@@ -17,7 +17,17 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
-    let shape = shape(input, body.len(), spec.max_rows)?;
+    let inputs = vec![raw_tensor(body, input, spec.max_rows)?];
+    Ok(Decoded { inputs, form: Form::Many })
+}
+
+/// The same for an input that is known by its name.
+pub(crate) fn raw_tensor(
+    body: Buffer,
+    input: &TensorSpec,
+    max_rows: usize,
+) -> Result<NamedTensor, InferError> {
+    let shape = shape(input, body.len(), max_rows)?;
     if input.datatype == DataType::Bool && body.as_bytes().iter().any(|&byte| byte > 1) {
         let message = format!("input {:?} has a byte that is neither 0 nor 1", input.name);
         return Err(InferError::invalid_input(&*input.name, message));
@@ -29,8 +39,21 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
     let body = if is_aligned { body } else { Buffer::copy_aligned(body.as_bytes()) };
     let tensor = Tensor::new(input.datatype, shape, body)
         .map_err(|error| InferError::invalid_input(&*input.name, error.to_string()))?;
-    let inputs = vec![NamedTensor { name: input.name.clone(), tensor }];
-    Ok(Decoded { inputs, form: Form::Many })
+    Ok(NamedTensor { name: input.name.clone(), tensor })
+}
+
+/// A body that is one element of `BYTES`, as it is.
+pub(crate) fn raw_text(text: &[u8], input: &TensorSpec) -> Result<NamedTensor, InferError> {
+    let shape = match &input.shape {
+        ShapePattern::Unknown => Some(Shape::from([1])),
+        pattern => pattern.example(1, 1).filter(|shape| shape.elements() == Some(1)),
+    };
+    let shape = shape.ok_or_else(|| not_raw("the model's input takes more than one text"))?;
+    let len = u32::try_from(text.len()).map_err(|_| not_raw("a text has at most 4 GiB"))?;
+    let element = [&len.to_le_bytes(), text].concat();
+    let tensor = Tensor::new(input.datatype, shape, element.into())
+        .map_err(|error| InferError::invalid_input(&*input.name, error.to_string()))?;
+    Ok(NamedTensor { name: input.name.clone(), tensor })
 }
 
 /// The shape that so many bytes have.
