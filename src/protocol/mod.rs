@@ -5,6 +5,7 @@
 //! the JSON protocols share lies in `json` and `forms`.
 
 mod forms;
+pub mod instances;
 mod json;
 pub mod predict;
 #[cfg(test)]
