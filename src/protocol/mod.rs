@@ -10,3 +10,4 @@ mod json;
 pub mod predict;
 #[cfg(test)]
 mod testing;
+pub mod torchserve;
