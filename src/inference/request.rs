@@ -1,10 +1,9 @@
 //! A request before and after it has been checked against the model's specification.
 
 use super::error::InferError;
-use super::spec::{ModelSpec, TensorSpec};
+use super::spec::ModelSpec;
 use super::trace::TraceParent;
 use crate::tensor::Tensor;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,16 +65,11 @@ impl ValidRequest {
                     format!("input {name:?} is given twice"),
                 ));
             }
-            check(&spec.inputs[position], &tensor)?;
+            spec.inputs[position].check(tensor.datatype(), tensor.shape())?;
             inputs[position] = Some(tensor);
         }
         let n_rows = common_rows(spec, &inputs)?;
-        if n_rows > spec.max_rows {
-            let message =
-                format!("the request has {n_rows} rows, at most {} are allowed", spec.max_rows);
-            let error = InferError::new(super::ErrorCode::InvalidInput, message);
-            return Err(error.with_mismatch(format_args!("at most {} rows", spec.max_rows), n_rows));
-        }
+        spec.check_rows(n_rows)?;
         Ok(Self { context: request.context, inputs, n_rows })
     }
 
@@ -96,24 +90,6 @@ impl ValidRequest {
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
-}
-
-fn check(spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {
-    let name = &*spec.name;
-    let mismatch = |what: &str, expected: &dyn fmt::Display, got: &dyn fmt::Display| {
-        let message = format!("input {name:?} has {what} {got}, expected {expected}");
-        Err(InferError::invalid_input(name, message).with_mismatch(expected, got))
-    };
-    if tensor.datatype() != spec.datatype {
-        return mismatch("datatype", &spec.datatype, &tensor.datatype());
-    }
-    if !spec.shape.accepts(tensor.shape()) {
-        return mismatch("shape", &spec.shape, tensor.shape());
-    }
-    if tensor.n_rows() == 0 || tensor.shape().dims().contains(&0) {
-        return mismatch("shape", &"at least one row and element", tensor.shape());
-    }
-    Ok(())
 }
 
 /// The number of rows that all inputs with rows share; 1 when none has.
@@ -147,7 +123,7 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, Inf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::Batching;
+    use crate::inference::{Batching, TensorSpec};
     use crate::tensor::{DataType, Shape, ShapePattern};
     use std::time::Duration;
 

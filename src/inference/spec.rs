@@ -1,8 +1,7 @@
 //! What a loaded model takes and gives, as far as it is known.
 
-use super::error::InferError;
-use crate::tensor::DataType;
-use crate::tensor::ShapePattern;
+use super::error::{ErrorCode, InferError};
+use crate::tensor::{DataType, Shape, ShapePattern};
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +24,37 @@ impl TensorSpec {
     #[must_use]
     pub fn is_scalar(&self) -> bool {
         self.shape.dims().is_some_and(<[_]>::is_empty)
+    }
+
+    /// Checks that a tensor of this datatype and shape may be given for this input.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input`, naming the input, what was expected and what came.
+    pub fn check(&self, datatype: DataType, shape: &Shape) -> Result<(), InferError> {
+        if datatype != self.datatype {
+            return Err(self.mismatch("datatype", &self.datatype, &datatype));
+        }
+        if !self.shape.accepts(shape) {
+            return Err(self.mismatch("shape", &self.shape, shape));
+        }
+        if shape.dims().contains(&0) {
+            return Err(self.mismatch("shape", &"at least one row and element", shape));
+        }
+        Ok(())
+    }
+
+    /// The report of an input that differs from what the model takes.
+    #[must_use]
+    pub fn mismatch(
+        &self,
+        what: &str,
+        expected: &dyn fmt::Display,
+        got: &dyn fmt::Display,
+    ) -> InferError {
+        let name = &*self.name;
+        let message = format!("input {name:?} has {what} {got}, expected {expected}");
+        InferError::invalid_input(name, message).with_mismatch(expected, got)
     }
 }
 
@@ -129,6 +159,21 @@ impl ModelSpec {
         let known = known.join(", ");
         let message = format!("the model has no input {name:?}, its inputs are {known}");
         InferError::invalid_input(name, message).with_mismatch(known, name)
+    }
+
+    /// Checks that one request may have so many rows.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input`, saying how many are allowed.
+    pub fn check_rows(&self, n_rows: usize) -> Result<(), InferError> {
+        let max_rows = self.max_rows;
+        if n_rows <= max_rows {
+            return Ok(());
+        }
+        let message = format!("the request has {n_rows} rows, at most {max_rows} are allowed");
+        let error = InferError::new(ErrorCode::InvalidInput, message);
+        Err(error.with_mismatch(format_args!("at most {max_rows} rows"), n_rows))
     }
 
     /// The only input that a request must give, when there is just one: what `features` and

@@ -4,7 +4,8 @@
 
 use super::{Decoded, Form};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
-use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern, Tensor};
+use crate::protocol::plain;
+use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 
 /// Takes a body for the one input of a model of this specification. Nothing is copied, unless the
 /// bytes do not lie where their type may lie.
@@ -17,7 +18,7 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
-    let inputs = vec![raw_tensor(body, input, spec.max_rows)?];
+    let inputs = vec![raw_tensor(body, input, spec)?];
     Ok(Decoded { inputs, form: Form::Many })
 }
 
@@ -25,21 +26,21 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
 pub(crate) fn raw_tensor(
     body: Buffer,
     input: &TensorSpec,
-    max_rows: usize,
+    spec: &ModelSpec,
 ) -> Result<NamedTensor, InferError> {
-    let shape = shape(input, body.len(), max_rows)?;
-    if input.datatype == DataType::Bool && body.as_bytes().iter().any(|&byte| byte > 1) {
-        let message = format!("input {:?} has a byte that is neither 0 nor 1", input.name);
-        return Err(InferError::invalid_input(&*input.name, message));
+    let dims = input.shape.dims().unwrap_or_default();
+    let [_, row @ ..] = dims else {
+        return Err(not_raw("the shape of the model's input has no rows"));
+    };
+    if row.contains(&Dim::Variable) {
+        return Err(not_raw("the model's input has more variable dimensions than the rows"));
     }
-    let is_aligned = input
-        .datatype
-        .byte_size()
-        .is_none_or(|size| body.as_bytes().as_ptr().addr().is_multiple_of(size));
-    let body = if is_aligned { body } else { Buffer::copy_aligned(body.as_bytes()) };
-    let tensor = Tensor::new(input.datatype, shape, body)
-        .map_err(|error| InferError::invalid_input(&*input.name, error.to_string()))?;
-    Ok(NamedTensor { name: input.name.clone(), tensor })
+    if input.datatype == DataType::Bytes {
+        return Err(not_raw("elements of the type BYTES differ in length"));
+    }
+    let shape = plain::shape(input, dims, body.len())?;
+    spec.check_rows(shape.n_rows())?;
+    plain::tensor(input, shape, body)
 }
 
 /// A body that is one element of `BYTES`, as it is.
@@ -49,46 +50,8 @@ pub(crate) fn raw_text(text: &[u8], input: &TensorSpec) -> Result<NamedTensor, I
         pattern => pattern.example(1, 1).filter(|shape| shape.elements() == Some(1)),
     };
     let shape = shape.ok_or_else(|| not_raw("the model's input takes more than one text"))?;
-    let len = u32::try_from(text.len()).map_err(|_| not_raw("a text has at most 4 GiB"))?;
-    let element = [&len.to_le_bytes(), text].concat();
-    let tensor = Tensor::new(input.datatype, shape, element.into())
-        .map_err(|error| InferError::invalid_input(&*input.name, error.to_string()))?;
-    Ok(NamedTensor { name: input.name.clone(), tensor })
-}
-
-/// The shape that so many bytes have.
-fn shape(input: &TensorSpec, bytes: usize, max_rows: usize) -> Result<Shape, InferError> {
-    let size = input.datatype.byte_size();
-    let size = size.ok_or_else(|| not_raw("elements of the type BYTES differ in length"))?;
-    let [rows, row @ ..] = input.shape.dims().unwrap_or_default() else {
-        return Err(not_raw("the shape of the model's input has no rows"));
-    };
-    let sizes = row.iter().map(|dim| match dim {
-        Dim::Fixed(size) => Some(*size),
-        Dim::Variable => None,
-    });
-    let Some(sizes) = sizes.collect::<Option<Vec<_>>>() else {
-        return Err(not_raw("the model's input has more variable dimensions than the rows"));
-    };
-    let row_bytes = sizes.iter().try_fold(size, |bytes, size| bytes.checked_mul(*size));
-    let row_bytes = row_bytes.filter(|bytes| *bytes > 0);
-    let row_bytes = row_bytes.ok_or_else(|| not_raw("a row of the model's input has no bytes"))?;
-    let n_rows = bytes / row_bytes;
-    let mismatch = |expected: String| {
-        let message = format!("input {:?} came as {bytes} bytes, expected {expected}", input.name);
-        let error = InferError::invalid_input(&*input.name, message);
-        Err(error.with_mismatch(expected, format_args!("{bytes} bytes")))
-    };
-    match rows {
-        Dim::Fixed(n_rows) if n_rows.checked_mul(row_bytes) != Some(bytes) => {
-            mismatch(format!("{n_rows} rows of {row_bytes} bytes"))
-        }
-        _ if n_rows == 0 || !bytes.is_multiple_of(row_bytes) => {
-            mismatch(format!("a multiple of the {row_bytes} bytes of a row"))
-        }
-        _ if n_rows > max_rows => mismatch(format!("at most {max_rows} rows of {row_bytes} bytes")),
-        _ => Ok(Shape::new([&[n_rows], &sizes[..]].concat())),
-    }
+    let element = plain::element(text).ok_or_else(|| not_raw("a text has at most 4 GiB"))?;
+    plain::tensor(input, shape, element)
 }
 
 fn not_raw(reason: &str) -> InferError {
@@ -99,7 +62,7 @@ fn not_raw(reason: &str) -> InferError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::Batching;
+    use crate::inference::{Batching, TensorSpec};
     use crate::tensor::ShapePattern;
 
     fn spec(datatype: DataType, shape: &[i64]) -> ModelSpec {
@@ -129,11 +92,11 @@ mod tests {
         check(&pairs, vec![0; 12], Err(text));
         let text = "input \"x\" came as 0 bytes, expected a multiple of the 8 bytes of a row";
         check(&pairs, vec![], Err(text));
-        let text = "input \"x\" came as 32 bytes, expected at most 3 rows of 8 bytes";
+        let text = "the request has 4 rows, at most 3 are allowed";
         check(&pairs, vec![0; 32], Err(text));
         let fixed = spec(DataType::UInt8, &[2, 2]);
         check(&fixed, vec![0; 4], Ok(&[2, 2]));
-        let text = "input \"x\" came as 6 bytes, expected 2 rows of 2 bytes";
+        let text = "input \"x\" came as 6 bytes, expected 4 for shape [2, 2]";
         check(&fixed, vec![0; 6], Err(text));
     }
 

@@ -1,14 +1,23 @@
 //! Nested arrays of one datatype, read into one buffer.
 //!
-//! Works for any datatype that JSON can write, behind one trait object a tensor: the call through
+//! Works for every datatype, behind one trait object a tensor: the call through
 //! it happens once a row or once a tensor, never once a number.
 
 use super::fault::{Fault, excerpt};
 use super::number::{FromNumber, NumberFault};
 use super::reader::Reader;
 use crate::tensor::{Buffer, BufferVec, DataType, Dim, Element, Shape};
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use half::{bf16, f16};
 use std::marker::PhantomData;
+
+/// Whether the last characters are filled up to four is left to the client.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Fewest bytes that an element takes in the text: a digit and a comma.
 const MIN_TEXT: usize = 2;
@@ -31,20 +40,16 @@ pub(super) trait Fill {
     fn finish(self: Box<Self>) -> (Shape, Buffer);
 }
 
-/// A reader of arrays of `dims`; `None` for datatypes that are not read from arrays of numbers.
-/// `remaining` bytes of text are to come, which bounds what is reserved.
+/// A reader of arrays of `dims`. `remaining` bytes of text are to come, which bounds what is reserved.
 pub(super) fn fill(
     datatype: DataType,
     dims: Vec<Dim>,
     max_rows: usize,
     remaining: usize,
-) -> Option<Box<dyn Fill>> {
-    fn boxed<S: Scalar + 'static>(plan: Plan) -> Option<Box<dyn Fill>> {
-        Some(Box::new(Array::<S> {
-            values: BufferVec::with_capacity(plan.capacity),
-            plan,
-            scalar: PhantomData,
-        }))
+) -> Box<dyn Fill> {
+    fn boxed<S: Scalar + 'static>(plan: Plan) -> Box<dyn Fill> {
+        let values = BufferVec::with_capacity(plan.capacity);
+        Box::new(Array::<S> { values, plan, scalar: PhantomData })
     }
     let plan = Plan::new(dims, max_rows, remaining);
     match datatype {
@@ -61,7 +66,7 @@ pub(super) fn fill(
         DataType::Bf16 => boxed::<bf16>(plan),
         DataType::Fp32 => boxed::<f32>(plan),
         DataType::Fp64 => boxed::<f64>(plan),
-        DataType::Bytes => None,
+        DataType::Bytes => boxed::<Text>(plan),
     }
 }
 
@@ -71,8 +76,9 @@ trait Scalar {
     /// What an element is, in a client's words.
     const KIND: &'static str;
 
-    /// The next value, or `None` when it is of another kind. Faults come without their indices.
-    fn read(reader: &mut Reader<'_>) -> Result<Option<Self::Stored>, Fault>;
+    /// Reads the next value to the end of `values`; `false` when it is of another kind. Faults come
+    /// without their indices.
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<Self::Stored>) -> Result<bool, Fault>;
 }
 
 impl<T: FromNumber> Scalar for T {
@@ -80,11 +86,16 @@ impl<T: FromNumber> Scalar for T {
     const KIND: &'static str = "a number";
 
     #[inline(always)]
-    fn read(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
-        match reader.quick() {
-            Some(value) => Ok(Some(value)),
-            None => read_any(reader),
-        }
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<T>) -> Result<bool, Fault> {
+        let value = match reader.quick() {
+            Some(value) => value,
+            None => match read_any(reader)? {
+                Some(value) => value,
+                None => return Ok(false),
+            },
+        };
+        values.push(value);
+        Ok(true)
     }
 }
 
@@ -111,9 +122,54 @@ impl Scalar for Flag {
     const KIND: &'static str = "true or false";
 
     #[inline]
-    fn read(reader: &mut Reader<'_>) -> Result<Option<u8>, Fault> {
-        Ok(reader.boolean().map(u8::from))
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
+        let Some(flag) = reader.boolean() else { return Ok(false) };
+        values.push(u8::from(flag));
+        Ok(true)
     }
+}
+
+/// An element of `BYTES`: a text, stored as its length in four bytes and then its UTF-8.
+struct Text;
+
+impl Scalar for Text {
+    type Stored = u8;
+    const KIND: &'static str = "a string";
+
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
+        let decoded = read_base64(reader)?;
+        let text;
+        let bytes = match &decoded {
+            Some(decoded) => decoded,
+            None => {
+                text = reader.text()?;
+                let Some(text) = &text else { return Ok(false) };
+                text.as_bytes()
+            }
+        };
+        let Ok(len) = u32::try_from(bytes.len()) else {
+            let (expected, got) = ("a string of at most 4294967295 bytes", "a longer one");
+            return Err(Fault::Kind { index: Vec::new(), expected, got });
+        };
+        values.extend_from_slice(&len.to_le_bytes());
+        values.extend_from_slice(bytes);
+        Ok(true)
+    }
+}
+
+/// The bytes of an object that stands for them, where the dialect has that.
+fn read_base64(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, Fault> {
+    let fault = |expected, got| Fault::Kind { index: Vec::new(), expected, got };
+    if !reader.is_at_base64() {
+        return Ok(None);
+    }
+    reader.take(b'{');
+    reader.key()?;
+    let text = reader.text()?.unwrap_or_default();
+    if reader.goes_on(b'}')? {
+        return Err(fault("\"b64\" alone in its object", "another member"));
+    }
+    BASE64.decode(&*text).map(Some).map_err(|_| fault("base64", "another text"))
 }
 
 /// Which shape is to come and what of it has been seen.
@@ -151,12 +207,10 @@ impl<S: Scalar> Array<S> {
 
     #[inline(always)]
     fn element(&mut self, reader: &mut Reader<'_>) -> Result<(), Fault> {
-        match S::read(reader)? {
-            Some(value) => {
-                self.values.push(value);
-                Ok(())
-            }
-            None => Err(wrong_kind::<S>(reader, S::KIND)),
+        if S::read(reader, &mut self.values)? {
+            Ok(())
+        } else {
+            Err(wrong_kind::<S>(reader, S::KIND))
         }
     }
 

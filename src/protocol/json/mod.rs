@@ -19,6 +19,7 @@ mod window;
 pub(crate) use dialect::Dialect;
 pub(crate) use document::{write_key, write_list, write_member, write_object, write_text_member};
 pub(crate) use fault::excerpt;
+pub(crate) use number::Number;
 pub(crate) use print::{
     Printer, text_len, write_float, write_float_in, write_integer, write_string,
 };
@@ -27,4 +28,4 @@ pub(crate) use tensor::{TensorDecoder, too_many_rows};
 
 /// How deep arrays may lie in each other: more than any model's rank, and few enough that walking
 /// them by recursion is no risk.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;

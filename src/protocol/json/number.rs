@@ -68,8 +68,13 @@ impl<'a> Number<'a> {
         Ok((Self { text: &bytes[..at], is_negative, mantissa, exponent }, at))
     }
 
+    /// The number as a count; `None` when it is negative, no integer, or has more than 64 bits.
+    pub(crate) fn to_u64(self) -> Option<u64> {
+        u64::from_number(self).ok()
+    }
+
     /// The number as written.
-    pub(super) fn text(&self) -> &'a str {
+    pub(crate) fn text(&self) -> &'a str {
         std::str::from_utf8(self.text).expect("a JSON number consists of ASCII characters")
     }
 

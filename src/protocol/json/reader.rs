@@ -185,6 +185,7 @@ impl<'a> Reader<'a> {
         self.dialect == Dialect::Extended
             && self.take(b'{')
             && self.key().is_ok_and(|key| key == "b64")
+            && self.peek() == Some(b'"')
     }
 
     /// `true` or `false`; `None` when the next value is of another kind.
@@ -194,6 +195,12 @@ impl<'a> Reader<'a> {
             return Some(true);
         }
         self.literal(b"false").then_some(false)
+    }
+
+    /// Steps over `null` if it comes next.
+    pub(crate) fn null(&mut self) -> bool {
+        self.peek();
+        self.literal(b"null")
     }
 
     fn literal(&mut self, word: &[u8]) -> bool {
@@ -235,6 +242,42 @@ impl<'a> Reader<'a> {
     /// The complaint about arrays and objects in more levels than are walked.
     pub(crate) fn too_deep(&self) -> SyntaxError {
         self.error("nested deeper than 32 levels")
+    }
+
+    /// Calls `member` for each member of an object, with its key and the reader before its value.
+    /// `false`, with nothing read, when the next value is of another kind.
+    pub(crate) fn object(
+        &mut self,
+        mut member: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), InferError>,
+    ) -> Result<bool, InferError> {
+        if !self.take(b'{') {
+            return Ok(false);
+        }
+        let mut goes_on = !self.take(b'}');
+        while goes_on {
+            member(self.key()?, self)?;
+            goes_on = self.goes_on(b'}')?;
+        }
+        Ok(true)
+    }
+
+    /// Calls `item` for each item of an array, with its position and the reader before it. `false`,
+    /// with nothing read, when the next value is of another kind.
+    pub(crate) fn array(
+        &mut self,
+        mut item: impl FnMut(usize, &mut Self) -> Result<(), InferError>,
+    ) -> Result<bool, InferError> {
+        if !self.take(b'[') {
+            return Ok(false);
+        }
+        let mut position = 0;
+        let mut goes_on = !self.take(b']');
+        while goes_on {
+            item(position, self)?;
+            position += 1;
+            goes_on = self.goes_on(b']')?;
+        }
+        Ok(true)
     }
 
     /// Steps over one value of any kind.

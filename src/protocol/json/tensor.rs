@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::measure::{Measured, measure};
 use super::reader::Reader;
 use crate::inference::{ErrorCode, InferError, NamedTensor, TensorSpec};
-use crate::tensor::{Dim, Shape, ShapePattern, Tensor};
+use crate::tensor::{Buffer, Dim, Shape, ShapePattern, Tensor};
 
 /// Reads one input, at once or row by row, and words what is wrong with it.
 pub(crate) struct TensorDecoder<'s> {
@@ -15,17 +15,42 @@ pub(crate) struct TensorDecoder<'s> {
     fill: Option<Box<dyn Fill>>,
     /// How many leading indices a client does not write.
     hidden: usize,
+    /// The shape that a client writes beside the values.
+    stated: Option<Shape>,
 }
 
 impl<'s> TensorDecoder<'s> {
     /// A decoder of values with all dimensions, or of rows that lie in a list.
     pub(crate) fn new(spec: &'s TensorSpec, max_rows: usize) -> Self {
-        Self { spec, max_rows, fill: None, hidden: 0 }
+        Self { spec, max_rows, fill: None, hidden: 0, stated: None }
     }
 
     /// A decoder of one row that stands for itself: messages do not count it.
     pub(crate) fn for_one_row(spec: &'s TensorSpec) -> Self {
-        Self { spec, max_rows: 1, fill: None, hidden: 1 }
+        Self { spec, max_rows: 1, fill: None, hidden: 1, stated: None }
+    }
+
+    /// Reads a tensor whose shape stands beside its values: these lie nested like it, or all in one
+    /// list. The shape is one that the model takes.
+    pub(crate) fn stated(
+        spec: &'s TensorSpec,
+        shape: &Shape,
+        reader: &mut Reader<'_>,
+    ) -> Result<NamedTensor, InferError> {
+        let mut decoder = Self { stated: Some(shape.clone()), ..Self::new(spec, usize::MAX) };
+        let buffer = decoder.values(shape, reader)?;
+        named(spec, shape.clone(), buffer)
+    }
+
+    fn values(&mut self, shape: &Shape, reader: &mut Reader<'_>) -> Result<Buffer, InferError> {
+        let start = *reader;
+        let is_flat = shape.rank() != 1 && start.depth()? == 1;
+        let n_elements = [shape.elements().unwrap_or(usize::MAX)];
+        let sizes = if is_flat { &n_elements } else { shape.dims() };
+        let dims = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
+        let mut fill = fill(self.spec.datatype, dims, usize::MAX, reader.remaining());
+        fill.whole(reader).map_err(|fault| self.report(fault, start, 0))?;
+        Ok(fill.finish().1)
     }
 
     /// Rows read so far by [`Self::row`].
@@ -49,40 +74,26 @@ impl<'s> TensorDecoder<'s> {
 
     /// The tensor; at least one value has been read.
     pub(crate) fn finish(self) -> Result<NamedTensor, InferError> {
-        let name = &self.spec.name;
         let (shape, buffer) = match self.fill {
             Some(fill) => fill.finish(),
-            None => (Shape::from([0]), crate::tensor::Buffer::default()),
+            None => (Shape::from([0]), Buffer::default()),
         };
-        let tensor = Tensor::new(self.spec.datatype, shape, buffer).map_err(|error| {
-            InferError::invalid_input(&**name, format!("input {name:?}: {error}"))
-        })?;
-        Ok(NamedTensor { name: name.clone(), tensor })
+        named(self.spec, shape, buffer)
     }
 
     /// The filler, made for values whose first `n_outer` dimensions are not written.
-    fn filler(
-        &mut self,
-        reader: &Reader<'_>,
-        n_outer: usize,
-    ) -> Result<&mut Box<dyn Fill>, InferError> {
-        let name = &*self.spec.name;
-        if self.fill.is_none() {
-            let dims = match &self.spec.shape {
-                ShapePattern::Dims(dims) => dims.clone(),
-                ShapePattern::Unknown => vec![Dim::Variable; reader.depth()? + n_outer],
-            };
-            self.fill = fill(self.spec.datatype, dims, self.max_rows, reader.remaining());
-        }
-        self.fill.as_mut().ok_or_else(|| {
-            let message = format!(
-                "input {name:?} is of {}, which JSON input does not support",
-                self.spec.datatype
-            );
-            let mut error = InferError::new(ErrorCode::Unsupported, message);
-            error.details.input = Some(name.to_owned());
-            error
-        })
+    fn filler(&mut self, reader: &Reader<'_>, n_outer: usize) -> Result<&mut dyn Fill, InferError> {
+        let fill = match self.fill.take() {
+            Some(fill) => fill,
+            None => {
+                let dims = match &self.spec.shape {
+                    ShapePattern::Dims(dims) => dims.clone(),
+                    ShapePattern::Unknown => vec![Dim::Variable; reader.depth()? + n_outer],
+                };
+                fill(self.spec.datatype, dims, self.max_rows, reader.remaining())
+            }
+        };
+        Ok(&mut **self.fill.insert(fill))
     }
 
     /// Words a fault in the value at `start`, whose first `n_outer` dimensions are not written.
@@ -120,6 +131,9 @@ impl<'s> TensorDecoder<'s> {
 
     fn wrong_shape(&self, got: &Shape, n_outer: usize) -> InferError {
         let name = &*self.spec.name;
+        if let Some(stated) = &self.stated {
+            return wrong_data(name, stated, got);
+        }
         let dims = self.fill.as_ref().map_or(&[][..], |fill| fill.dims());
         // The declared shape says it best; only rows of a variable size are compared with each other.
         let expected = match &self.spec.shape {
@@ -134,6 +148,25 @@ impl<'s> TensorDecoder<'s> {
         let message = format!("{what}, expected {expected}");
         InferError::invalid_input(name, message).with_mismatch(expected, got)
     }
+}
+
+/// The report of values that do not make the shape which is stated beside them.
+fn wrong_data(name: &str, stated: &Shape, got: &Shape) -> InferError {
+    if let ([got], Some(expected)) = (got.dims(), stated.elements()) {
+        let message = format!(
+            "the data of input {name:?} has {got} elements, expected {expected} for shape {stated}"
+        );
+        return InferError::invalid_input(name, message).with_mismatch(expected, got);
+    }
+    let message = format!("the data of input {name:?} has shape {got}, expected {stated}");
+    InferError::invalid_input(name, message).with_mismatch(stated, got)
+}
+
+fn named(spec: &TensorSpec, shape: Shape, buffer: Buffer) -> Result<NamedTensor, InferError> {
+    let name = &spec.name;
+    let tensor = Tensor::new(spec.datatype, shape, buffer)
+        .map_err(|error| InferError::invalid_input(&**name, format!("input {name:?}: {error}")))?;
+    Ok(NamedTensor { name: name.clone(), tensor })
 }
 
 /// The report of a request that was cut short at the row limit.

@@ -16,7 +16,7 @@
 //!
 //! Numbers: a number fits a datatype by its value, so `1.0` is an integer and `1.5` is not; integers
 //! are exact or refused; floats round to the nearest value and are refused where that is infinite.
-//! `BOOL` takes `true` and `false` only. In answers `null` stands for NaN and the infinities.
+//! `BOOL` takes `true` and `false` only, `BYTES` takes texts. In answers `null` stands for NaN and the infinities.
 //!
 //! A body may also be the elements of the one input and nothing else: see `raw`.
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
 use crate::protocol::testing::{one, response, tensor, two};
-use crate::tensor::DataType;
+use crate::tensor::{DataType, Shape, Tensor};
 use std::sync::Arc;
 
 #[track_caller]
@@ -273,10 +273,29 @@ fn integers_and_flags_are_exact_or_refused() {
     assert_eq!(decoded.inputs[0].tensor.buffer().as_bytes(), [1, 0]);
     let message = "input \"x\" at [1]: expected true or false, got a number";
     check_bad(&flags, r#"{"features":[true,1]}"#, InvalidInput, message);
+}
 
-    let texts = one(DataType::Bytes, Some(&[-1]));
-    let message = "input \"x\" is of BYTES, which JSON input does not support";
-    check_bad(&texts, r#"{"features":"a"}"#, ErrorCode::Unsupported, message);
+#[test]
+fn texts_are_elements_of_bytes() {
+    let texts = one(DataType::Bytes, Some(&[-1, 2]));
+    let rows = |bytes: &[u8], n_rows: usize| {
+        let shape = Shape::from([n_rows, 2]);
+        let tensor = Tensor::new(DataType::Bytes, shape, bytes.to_vec().into()).unwrap();
+        [NamedTensor { name: "x".into(), tensor }]
+    };
+    let row = b"\x02\0\0\0\xc3\xa9\0\0\0\0";
+    check_good(&texts, r#"{"features":["\u00e9",""]}"#, Form::One, &rows(row, 1));
+    let two = rows(&row.repeat(2), 2);
+    check_good(&texts, r#"{"instances":[["é",""],["é",""]]}"#, Form::Many, &two);
+    check_good(&texts, r#"{"instances":[{"x":["é",""]},{"x":["é",""]}]}"#, Form::Many, &two);
+    check_good(&texts, r#"{"inputs":{"x":[["é",""],["é",""]]}}"#, Form::Named, &two);
+    let message = "input \"x\" at [1]: expected a string, got a number";
+    check_bad(&texts, r#"{"features":["a",1]}"#, ErrorCode::InvalidInput, message);
+    let message = "input \"x\" has shape [1] in its one row, expected [2]";
+    check_bad(&texts, r#"{"features":["a"]}"#, ErrorCode::InvalidInput, message);
+    let message = "the body is not valid JSON: a string with a control character, wrong escape or \
+                   bad UTF-8 at byte 13";
+    check_bad(&texts, r#"{"features":["\ud800",""]}"#, ErrorCode::InvalidJson, message);
 }
 
 #[track_caller]

@@ -44,7 +44,7 @@ pub(super) fn plain(
 ) -> Result<NamedTensor, InferError> {
     match input.datatype {
         DataType::Bytes => raw_text(bytes.as_bytes(), input),
-        _ => raw_tensor(bytes, input, spec.max_rows),
+        _ => raw_tensor(bytes, input, spec),
     }
 }
 
