@@ -38,6 +38,33 @@ pub(super) fn tensor<T: Element>(name: &str, dims: &[usize], values: &[T]) -> Na
     NamedTensor { name: name.into(), tensor }
 }
 
+/// A tensor of `BYTES`.
+pub(super) fn texts(name: &str, dims: &[usize], texts: &[&[u8]]) -> NamedTensor {
+    let tensor = of_texts(dims, texts);
+    NamedTensor { name: name.into(), tensor }
+}
+
+fn of_texts(dims: &[usize], texts: &[impl AsRef<[u8]>]) -> Tensor {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&(text.as_ref().len() as u32).to_le_bytes());
+        bytes.extend_from_slice(text.as_ref());
+    }
+    Tensor::new(DataType::Bytes, Shape::new(dims.to_vec()), bytes.into()).unwrap()
+}
+
+/// A tensor of `BYTES`, some of whose elements are no texts.
+pub(super) fn any_texts() -> impl Strategy<Value = Tensor> {
+    prop::collection::vec(1usize..4, 0..4).prop_flat_map(|dims| {
+        let text = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..6),
+            "\\PC{0,6}".prop_map(String::into_bytes),
+        ];
+        let n_texts: usize = dims.iter().product();
+        prop::collection::vec(text, n_texts).prop_map(move |texts| of_texts(&dims, &texts))
+    })
+}
+
 pub(super) fn response(
     outputs: Vec<NamedTensor>,
     n_rows: usize,

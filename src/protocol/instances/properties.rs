@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::inference::NamedTensor;
-use crate::protocol::testing::{any_tensor_without_nan, of_pattern, response};
+use crate::protocol::testing::{any_tensor_without_nan, any_texts, of_pattern, response};
 use crate::tensor::{DataType, Dim, ShapePattern, Tensor};
 use proptest::prelude::*;
 
@@ -18,9 +18,13 @@ fn forms(tensor: &Tensor) -> &'static [Form] {
     if tensor.shape().rank() == 0 { &[Form::Named] } else { &[Form::Many, Form::Named] }
 }
 
+fn any_tensor_or_texts() -> impl Strategy<Value = Tensor> {
+    prop_oneof![any_tensor_without_nan(), any_texts()]
+}
+
 proptest! {
     #[test]
-    fn what_is_encoded_decodes_to_the_same_bits(tensor in any_tensor_without_nan()) {
+    fn what_is_encoded_decodes_to_the_same_bits(tensor in any_tensor_or_texts()) {
         let open = ShapePattern::Dims(vec![Dim::Variable; tensor.shape().rank()]);
         for &form in forms(&tensor) {
             for pattern in [open.clone(), ShapePattern::Unknown] {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::inference::{ErrorCode, ModelSpec, NamedTensor, RowLabel};
-use crate::protocol::testing::{one, response, tensor, two};
+use crate::protocol::testing::{one, response, tensor, texts, two};
 use crate::tensor::DataType;
 
 #[track_caller]
@@ -82,6 +82,29 @@ fn words_for_what_is_not_finite_are_read() {
 }
 
 #[test]
+fn bytes_are_texts_or_base64() {
+    let x = one(DataType::Bytes, Some(&[-1]));
+    let two_texts = [texts("x", &[2], &[b"ab", b"\xff"])];
+    check_good(&x, r#"{"instances":["ab",{"b64":"/w=="}]}"#, Form::Many, &two_texts);
+    check_good(&x, r#"{"instances":[{"b64":"YWI="},{"b64":"/w"}]}"#, Form::Many, &two_texts);
+    check_good(&x, r#"{"instances":[{"x":"ab"},{"x":{"b64":"/w"}}]}"#, Form::Many, &two_texts);
+    check_good(&x, r#"{"inputs":["ab",{ "b64" : "/w==" }]}"#, Form::Named, &two_texts);
+    check_good(&x, r#"{"inputs":{"x":["ab",{"b64":"/w=="}]}}"#, Form::Named, &two_texts);
+    let scalar = one(DataType::Bytes, Some(&[]));
+    let expected = [texts("x", &[], &[b"ab"])];
+    check_good(&scalar, r#"{"inputs":{"b64":"YWI="}}"#, Form::Named, &expected);
+    let check = |body: &str, message: &str| check_bad(&x, body, ErrorCode::InvalidInput, message);
+    let message = "input \"x\" at [0]: expected base64, got another text";
+    check(r#"{"inputs":[{"b64":"%"}]}"#, message);
+    let message = "input \"x\" at [0]: expected \"b64\" alone in its object, got another member";
+    check(r#"{"inputs":[{"b64":"YWI=","a":1}]}"#, message);
+    check(r#"{"inputs":[{"a":1}]}"#, "input \"x\" at [0]: expected a string, got an object");
+    let floats = one(DataType::Fp32, Some(&[-1]));
+    let message = "input \"x\" at [0]: expected a number, got an object";
+    check_bad(&floats, r#"{"inputs":[{"b64":"YWI="}]}"#, ErrorCode::InvalidInput, message);
+}
+
+#[test]
 fn bodies_of_another_form_are_refused() {
     use ErrorCode::{InvalidBody, InvalidInput};
     let x = one(DataType::Fp32, Some(&[-1, 2]));
@@ -128,6 +151,9 @@ fn answers_hold_outputs_alone() {
     check_answer(several(), 2, Form::Named, r#"{"outputs":{"a":[1,2],"b":[[0.5],[NaN]]}}"#);
     let infinite = vec![tensor("y", &[2], &[f32::INFINITY, f32::NEG_INFINITY])];
     check_answer(infinite, 2, Form::Many, r#"{"predictions":[Infinity,-Infinity]}"#);
+    let bytes = || vec![texts("y_bytes", &[1], &[b"ab"]), texts("z", &[1], &[b"ab"])];
+    let expected = r#"{"predictions":[{"y_bytes":{"b64":"YWI="},"z":"ab"}]}"#;
+    check_answer(bytes(), 1, Form::Many, expected);
     let whole = vec![tensor("y", &[3], &[1u8, 2, 3])];
     check_answer(whole, 2, Form::Many, r#"{"predictions":[1,2,3]}"#);
 }

@@ -1,7 +1,7 @@
 //! What holds for every tensor and every body.
 
 use super::*;
-use crate::protocol::testing::{any_tensor_without_nan, of_pattern, response, two};
+use crate::protocol::testing::{any_tensor_without_nan, any_texts, of_pattern, response, two};
 use crate::tensor::{Buffer, DataType, Dim, ShapePattern, Tensor};
 use proptest::prelude::*;
 
@@ -46,9 +46,13 @@ fn part(tensor: &Tensor) -> Vec<u8> {
     [head.as_bytes(), tensor.buffer().as_bytes(), b"\r\n--XX--\r\n"].concat()
 }
 
+fn any_tensor_or_texts() -> impl Strategy<Value = Tensor> {
+    prop_oneof![any_tensor_without_nan(), any_texts()]
+}
+
 proptest! {
     #[test]
-    fn what_is_encoded_decodes_to_the_same_bits(tensor in any_tensor_without_nan()) {
+    fn what_is_encoded_decodes_to_the_same_bits(tensor in any_tensor_or_texts()) {
         let pattern = ShapePattern::Dims(vec![Dim::Variable; tensor.shape().rank()]);
         let spec = of_pattern(tensor.datatype(), pattern);
         for (answer, body) in bodies(&tensor) {

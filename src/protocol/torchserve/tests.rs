@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::inference::{ErrorCode, InferError, ModelSpec, RowLabel};
-use crate::protocol::testing::{one, response, tensor, two};
-use crate::tensor::{Buffer, DataType, Shape, Tensor};
+use crate::protocol::testing::{one, response, tensor, texts, two};
+use crate::tensor::{Buffer, DataType};
 
 fn read(content_type: Option<&str>, body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
     let media = Media::parse(content_type)?;
@@ -35,13 +35,6 @@ fn check_bad(
 ) {
     let error = read(content_type, body, spec).unwrap_err();
     assert_eq!((error.code, &*error.message), (code, message));
-}
-
-fn texts(name: &str, dims: &[usize], texts: &[&[u8]]) -> NamedTensor {
-    let element = |text: &&[u8]| [&(text.len() as u32).to_le_bytes(), *text].concat();
-    let bytes: Vec<u8> = texts.iter().flat_map(element).collect();
-    let tensor = Tensor::new(DataType::Bytes, Shape::new(dims.to_vec()), bytes.into()).unwrap();
-    NamedTensor { name: name.into(), tensor }
 }
 
 #[test]
@@ -95,6 +88,7 @@ fn the_content_type_says_what_a_body_is() {
 
     let text = one(DataType::Bytes, Some(&[-1]));
     let hello = [texts("x", &[1], &[b"hello\xff"])];
+    check_json(&text, r#"{"b64":"aGVsbG//"}"#, Answer::Row, &hello);
     for any_type in [None, Some("text/plain"), Some("application/pdf")] {
         check(&text, (any_type, b"hello\xff"), Answer::Row, &hello);
     }
