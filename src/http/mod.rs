@@ -9,12 +9,15 @@ mod describe;
 #[cfg(test)]
 mod documents;
 mod error;
+mod exchange;
 mod health;
 mod index;
 pub mod listener;
 mod manage;
 mod models;
 mod observe;
+mod packing;
+mod path;
 mod predict;
 mod routes;
 mod unread;

@@ -359,7 +359,11 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(*seen.lock().unwrap(), [here], "what was ready together must be one batch, run here");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [here],
+        "what was ready together must be one batch, run here"
+    );
     let large = scheduler.submit(request(&[1.0; 5], None)).await;
     assert_eq!(values(large), [2.0; 5]);
     assert_ne!(seen.lock().unwrap().last(), Some(&here), "more than a batch is hopped");
