@@ -6,6 +6,7 @@
 mod body;
 mod context;
 mod describe;
+mod dialect;
 #[cfg(test)]
 mod documents;
 mod error;
@@ -16,6 +17,7 @@ pub mod listener;
 mod manage;
 mod models;
 mod observe;
+mod open_inference;
 mod packing;
 mod path;
 mod predict;

@@ -17,5 +17,6 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod orders;
+mod open_inference;
 mod padding;
 mod reload;
