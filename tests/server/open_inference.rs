@@ -241,9 +241,9 @@ fn statistics_count_what_was_answered() {
         all["model_stats"][0].clone()
     };
     let before = figures();
-    let rows = json!({"name": "x", "datatype": "FP32", "shape": [3, 4], "data": [0.5; 12]});
+    let rows = json!({"name": "x", "datatype": "FP32", "shape": [3, 4], "data": vec![0.5; 12]});
     parts(&infer(server.http, "dict_output", &json!({"inputs": [rows]}), None));
-    let bad = json!({"name": "x", "datatype": "FP32", "shape": [3, 4], "data": [0.5; 11]});
+    let bad = json!({"name": "x", "datatype": "FP32", "shape": [3, 4], "data": vec![0.5; 11]});
     infer(server.http, "dict_output", &json!({"inputs": [bad]}), None).failed(400, "invalid_input");
     let after = figures();
     let grown = |pointer: &str| {
