@@ -30,7 +30,7 @@ def load(paths: Paths, server: Process, model: str, *, seconds: float, kind: str
     command = [paths.tool("load"), "--target", server.address, "--seconds", seconds]
     command += ["--path", options.pop("path", path_of(server, model))]
     command += ["--bodies", options.pop("bodies", paths.bodies(model, kind))]
-    if kind == "raw":
+    if kind == "raw" and "content_type" not in options:
         command += ["--content-type", "application/octet-stream"]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

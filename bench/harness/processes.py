@@ -139,3 +139,11 @@ def _kilobytes(text: str, name: str) -> int:
 
 def _die_with_parent() -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def started(server: Process):
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -10,9 +10,9 @@ import statistics
 import tempfile
 import time
 
-from harness import contestants, machine, measure
+from harness import contestants, machine, measure, protocols
 from harness.contestants import Paths
-from harness.processes import Failure, Process
+from harness.processes import Failure, Process, started
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONNECTIONS = [1, 8, 64]
@@ -320,6 +320,9 @@ class Bench:
                         )
                         self.results.add("plain_loop", model=source, round=round_number, **line)
 
+    def protocols(self) -> None:
+        protocols.section(self)
+
     def start(self) -> None:
         """From the start of the program to its first answer, example models, files in the cache."""
         models = ROOT / "models"
@@ -359,14 +362,6 @@ class Bench:
             self.results.add("memory", when="failing", sconce=send(10_000, bodies=wrong, expect=400), empty=empty)
             wrong.unlink()
         shutil.rmtree(state)
-
-
-@contextlib.contextmanager
-def started(server: Process):
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def phases_of(contestant: Process) -> dict:

@@ -40,7 +40,7 @@ class Table:
     def make(self) -> list[Row]:
         for section in (
             self.library, self.echo, self.references, self.added_latency, self.mixed,
-            self.variants, self.agreement, self.start, self.memory, self.decode, self.cpu,
+            self.variants, self.agreement, self.protocols, self.start, self.memory, self.decode, self.cpu,
         ):  # fmt: skip
             section()
         return self.rows
@@ -162,6 +162,20 @@ class Table:
             note = f"{line['compared']} answers, {line['form']}, top-1 the same in {line['same_top']}"
             goal = f"<= {line['tolerance']:.0e}"
             self.rows.append(Row(what, f"{line['difference']:.1e}", goal, line["agrees"], note))
+
+    def protocols(self) -> None:
+        for model in ("digits", "resnet50"):
+            lines = self.results.find("protocol", model=model)
+            ways = list(dict.fromkeys(line["way"] for line in lines))
+            rates = {way: {it["round"]: it["rate"] for it in lines if it["way"] == way} for way in ways}
+            for way in ways:
+                if not (found := self.ratio(rates[way], rates[ways[0]])):
+                    continue
+                decode = [it["server_timing_us"]["decode"]["p50"] for it in lines if it["way"] == way]
+                [agreement] = self.results.find("protocol_agreement", model=model, way=way)
+                note = f"{statistics.median(rates[way].values()):.0f} requests/s, decoded in {statistics.median(decode):.0f} us"
+                note += f", {agreement['compared']} answers differ by {agreement['difference']:.1e}{found[1]}"
+                self.rows.append(report(f"{model}: {way} over {ways[0]}", f"{found[0]:.2f}", note))
 
     def start(self) -> None:
         for verdicts in ("known", "unknown"):

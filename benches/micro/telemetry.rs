@@ -1,8 +1,8 @@
-//! What it costs to count one request.
+//! What it costs to count one request, and one run.
 
 use crate::clock::ProcessorTime;
 use criterion::Criterion;
-use sconce::telemetry::{Metrics, MetricsOptions, RequestGuard};
+use sconce::telemetry::{Metrics, MetricsOptions, RequestGuard, RunRecord};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,19 @@ pub(crate) fn record(criterion: &mut Criterion<ProcessorTime>) {
             guard.record.output = phase;
             guard.record.encode = phase;
             guard.succeed();
+        });
+    });
+    criterion.bench_function("record_run", |bencher| {
+        let ended_at = Instant::now();
+        bencher.iter(|| {
+            let phase = black_box(Duration::from_micros(12));
+            metrics.record_run(&RunRecord {
+                n_rows: black_box(3),
+                input: phase,
+                compute: phase,
+                output: phase,
+                ended_at,
+            });
         });
     });
 }

@@ -120,6 +120,7 @@ fn arguments(signature: &Signature) -> String {
     let argument = |argument: &crate::engine::Argument| {
         let kind = match argument.kind {
             ArgumentKind::Tensor => "Tensor",
+            ArgumentKind::Texts => "List[str]",
             ArgumentKind::Scalar(datatype) => datatype.name(),
         };
         let optional = if argument.optional { " (optional)" } else { "" };

@@ -92,6 +92,8 @@ impl LoadOptions {
 pub enum ArgumentKind {
     /// A tensor, whose datatype and shape the file does not tell.
     Tensor,
+    /// A list of texts, which travels as a `BYTES` tensor of one dimension.
+    Texts,
     /// A plain number, flag or text of this datatype (`INT64`, `FP64`, `BOOL`, `BYTES`).
     Scalar(DataType),
 }

@@ -1,6 +1,7 @@
 //! What every handler knows of its request: its id, its clock, its deadline.
 
 use super::App;
+use super::dialect::Dialect;
 use super::error::Failure;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::request_id;
@@ -23,6 +24,7 @@ pub(super) struct Parts {
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
     pub(super) started_at: Instant,
+    dialect: Dialect,
     told: Mutex<Told>,
 }
 
@@ -37,12 +39,13 @@ pub(super) struct Told {
 
 impl RequestContext {
     /// Begins now.
-    pub(super) fn new(app: &App, headers: &HeaderMap) -> Self {
+    pub(super) fn new(app: &App, headers: &HeaderMap, dialect: Dialect) -> Self {
         let trace = headers.get(TRACEPARENT);
         Self(Arc::new(Parts {
             request_id: request_id(app, headers),
             trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
             started_at: Instant::now(),
+            dialect,
             told: Mutex::default(),
         }))
     }
@@ -58,7 +61,7 @@ impl RequestContext {
     }
 
     pub(super) fn fail(&self, error: InferError) -> Response {
-        Failure::new(error, &self.request_id).into_response()
+        Failure::new(error, self.dialect, &self.request_id).into_response()
     }
 }
 

@@ -21,6 +21,10 @@ pub(super) fn summary(model: &ModelStatus) -> Value {
 /// All that is known about a model.
 pub(super) fn model(model: &ModelStatus) -> Value {
     let mut body = summary(model);
+    body["default"] = model.pin.map_or(
+        Value::Null,
+        |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
+    );
     body["problem"] = json!(model.problem);
     body["versions"] = model.versions.iter().map(version).collect();
     body
@@ -33,6 +37,8 @@ fn state(model: &ModelStatus) -> &'static str {
         VersionState::Ready.as_str()
     } else if model.busy || has(VersionState::Loading) {
         VersionState::Loading.as_str()
+    } else if model.unloaded {
+        VersionState::Unloaded.as_str()
     } else {
         VersionState::Failed.as_str()
     }
@@ -66,6 +72,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
                 "finding": spec.batching.as_str(),
                 "reason": spec.batching.reason(),
                 "max_batch_size": facts.max_batch_size,
+                "max_queue_delay_seconds": facts.max_queue_delay.as_secs_f64(),
             }),
         ),
         ("padding", facts.padding.as_deref().map_or(Value::Null, |it| padding(it, &spec.inputs))),
@@ -86,6 +93,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
             "queue",
             json!({
                 "waiting": scheduler.queued,
+                "capacity": facts.queue_capacity,
                 "running": scheduler.running,
                 "instances": scheduler.instances,
             }),

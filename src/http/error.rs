@@ -1,8 +1,8 @@
 //! The one table of status codes, and errors as responses.
 
+use super::dialect::Dialect;
 use super::listener::Refusal;
 use crate::inference::{ErrorCode, InferError};
-use crate::protocol::predict;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -53,24 +53,26 @@ pub(super) fn code_of_refusal(refusal: Refusal) -> ErrorCode {
     }
 }
 
-/// A failed request on its way out, in the shape of the native route.
+/// A failed request on its way out.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: InferError,
+    dialect: Dialect,
     request_id: String,
 }
 
 impl Failure {
-    pub(super) fn new(error: InferError, request_id: &str) -> Self {
-        Self { error, request_id: request_id.to_owned() }
+    pub(super) fn new(error: InferError, dialect: Dialect, request_id: &str) -> Self {
+        Self { error, dialect, request_id: request_id.to_owned() }
     }
 }
 
 impl IntoResponse for Failure {
     /// Logs nothing: the error travels in the extensions, and one layer logs each request once.
     fn into_response(self) -> Response {
-        let body = predict::encode_error(&self.error, &self.request_id);
-        let mut response = (status(self.error.code), body).into_response();
+        let status = status(self.error.code);
+        let body = self.dialect.encode_error(&self.error, status, &self.request_id);
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = self.error.retry_after {

@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The process answers; nothing is looked at, so that nothing but a dead process fails it.
 pub(super) async fn live() -> Response {
     Json(json!({"status": "live"})).into_response()
 }
 
-/// Every required model is ready and the server is not draining.
+/// Every required model is ready, less those that an operator unloaded, and the server is not draining.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     respond(&app, false)
 }
@@ -33,7 +33,12 @@ fn respond(app: &App, summary: bool) -> Response {
         (true, false) => "ready",
         (false, false) => "not_ready",
     };
-    let mut body = json!({"status": word, "waiting_for": readiness.waiting_for.iter().map(ModelName::as_str).collect::<Vec<_>>()});
+    let names = |of: &[ModelName]| of.iter().map(ModelName::as_str).collect::<Value>();
+    let mut body = json!({
+        "status": word,
+        "waiting_for": names(&readiness.waiting_for),
+        "unloaded": names(&readiness.unloaded),
+    });
     if summary {
         body["version"] = json!(env!("CARGO_PKG_VERSION"));
         body["uptime_seconds"] = json!(app.started_at.elapsed().as_secs());

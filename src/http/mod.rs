@@ -6,15 +6,20 @@
 mod body;
 mod context;
 mod describe;
+mod dialect;
 #[cfg(test)]
 mod documents;
 mod error;
+mod exchange;
 mod health;
 mod index;
 pub mod listener;
 mod manage;
 mod models;
 mod observe;
+mod open_inference;
+mod packing;
+mod path;
 mod predict;
 mod routes;
 mod unread;

@@ -1,7 +1,7 @@
 //! What is served: the list of models, and each model in full.
 
 use super::context::RequestContext;
-use super::predict::{NamePath, named};
+use super::path::{NamePath, named};
 use super::{App, describe};
 use crate::inference::{ErrorCode, InferError};
 use axum::extract::State;

@@ -6,6 +6,7 @@
 
 use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
+use super::dialect::{Dialect, Side};
 use super::error::status;
 use super::routes::ROUTES;
 use super::unread::Unread;
@@ -38,6 +39,7 @@ pub struct Observed(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: App,
+    side: Side,
     router: Router,
     /// The same routes behind unpacking, for bodies that say that they are packed. Unpacking sees
     /// the body first, so that every limit behind it counts unpacked bytes.
@@ -54,7 +56,7 @@ struct Route {
 
 impl Observed {
     /// Puts the service around a router whose routes are among [`ROUTES`].
-    pub(super) fn new(router: Router, app: &App) -> Self {
+    pub(super) fn new(router: Router, app: &App, side: Side) -> Self {
         let http = app.metrics.http();
         let mut paths = Paths::new();
         for &path in ROUTES {
@@ -63,7 +65,7 @@ impl Observed {
         }
         // A client that says nothing of an encoding that we lack gets our own error, from the handler.
         let unpacking = RequestDecompression::new(router.clone()).pass_through_unaccepted(true);
-        Self(Arc::new(Inner { app: app.clone(), router, unpacking, paths }))
+        Self(Arc::new(Inner { app: app.clone(), side, router, unpacking, paths }))
     }
 }
 
@@ -90,7 +92,8 @@ impl Inner {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let context = RequestContext::new(&self.app, request.headers());
+        let dialect = Dialect::of(request.uri().path(), self.side);
+        let context = RequestContext::new(&self.app, request.headers(), dialect);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,

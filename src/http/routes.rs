@@ -1,15 +1,16 @@
 //! The routes of both listeners.
 
 use super::context::RequestContext;
+use super::dialect::Side;
 use super::observe::Observed;
-use super::{App, health, index, manage, models, predict};
+use super::{App, health, index, manage, models, open_inference, predict};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, delete, get, post};
 use axum::{Extension, Router};
 
 /// Every route of both listeners, as the routers write them: the closed list of a metric's label
@@ -22,7 +23,11 @@ pub const ROUTES: &[&str] = &[
     "/livez",
     "/manage/models",
     "/manage/models/{model}",
+    "/manage/models/{model}/default",
     "/manage/models/{model}/reload",
+    "/manage/models/{model}/unload",
+    "/manage/models/{model}/versions/{version}/default",
+    "/manage/models/{model}/versions/{version}/unload",
     "/metrics",
     "/models",
     "/models/{model}",
@@ -30,17 +35,49 @@ pub const ROUTES: &[&str] = &[
     "/predict/{model}",
     "/predict/{model}/versions/{version}",
     "/readyz",
+    "/v2",
+    "/v2/cudasharedmemory/{*rest}",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/logging",
+    "/v2/models",
+    "/v2/models/stats",
+    "/v2/models/{model}",
+    "/v2/models/{model}/config",
+    "/v2/models/{model}/generate",
+    "/v2/models/{model}/generate_stream",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/ready",
+    "/v2/models/{model}/stats",
+    "/v2/models/{model}/trace/setting",
+    "/v2/models/{model}/versions/{version}",
+    "/v2/models/{model}/versions/{version}/config",
+    "/v2/models/{model}/versions/{version}/generate",
+    "/v2/models/{model}/versions/{version}/generate_stream",
+    "/v2/models/{model}/versions/{version}/infer",
+    "/v2/models/{model}/versions/{version}/ready",
+    "/v2/models/{model}/versions/{version}/stats",
+    "/v2/repository/index",
+    "/v2/repository/models/{model}/load",
+    "/v2/repository/models/{model}/unload",
+    "/v2/systemsharedmemory/{*rest}",
+    "/v2/trace/setting",
 ];
+
+/// Routes that change state: the management listener answers them, the public one refuses.
+pub(super) fn is_management_only(route: &str) -> bool {
+    route.starts_with("/manage/") || route.starts_with("/v2/repository/models/")
+}
 
 /// The listener for predictions: everything that reads or predicts.
 pub fn public_service(app: &App) -> Observed {
     let mut router = reading_routes(app.options.public_metrics)
         .route("/models", get(models::list))
         .route("/models/{model}", get(models::describe));
-    for route in ROUTES.iter().filter(|route| route.starts_with("/manage/")) {
-        router = router.route(route, axum::routing::any(management_only));
+    for route in ROUTES.iter().filter(|route| is_management_only(route)) {
+        router = router.route(route, any(management_only));
     }
-    with_fallbacks(router, app)
+    with_fallbacks(router, app, Side::Public)
 }
 
 /// The listener that changes state; it also does all that the public one does for predictions, so
@@ -50,8 +87,13 @@ pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
         .route("/manage/models", get(models::list))
         .route("/manage/models/{model}", get(models::describe))
-        .route("/manage/models/{model}/reload", post(manage::reload));
-    with_fallbacks(router, app)
+        .route("/manage/models/{model}/default", delete(manage::clear_default))
+        .route("/manage/models/{model}/reload", post(manage::reload))
+        .route("/manage/models/{model}/unload", post(manage::unload))
+        .route("/manage/models/{model}/versions/{version}/default", post(manage::set_default))
+        .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version))
+        .merge(open_inference::management_routes());
+    with_fallbacks(router, app, Side::Management)
 }
 
 fn reading_routes(metrics: bool) -> Router<App> {
@@ -64,16 +106,17 @@ fn reading_routes(metrics: bool) -> Router<App> {
         .route("/readyz", get(health::ready))
         .route("/predict", post(predict::default_model))
         .route("/predict/{model}", post(predict::model))
-        .route("/predict/{model}/versions/{version}", post(predict::version));
+        .route("/predict/{model}/versions/{version}", post(predict::version))
+        .merge(open_inference::routes());
     if metrics { router.route("/metrics", get(self::metrics)) } else { router }
 }
 
-fn with_fallbacks(router: Router<App>, app: &App) -> Observed {
+fn with_fallbacks(router: Router<App>, app: &App, side: Side) -> Observed {
     let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app.clone());
-    Observed::new(router, app)
+    Observed::new(router, app, side)
 }
 
 async fn metrics(State(app): State<App>) -> Response {

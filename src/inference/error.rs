@@ -47,7 +47,7 @@ error_codes! {
     MethodNotAllowed = "method_not_allowed";
     /// The body did not arrive in time.
     BodyTimeout = "body_timeout";
-    /// Another transition of the same model is under way.
+    /// Another transition of the same model is under way, or its state does not allow this one.
     Conflict = "conflict";
     /// The body, or what it unpacks to, is larger than allowed.
     BodyTooLarge = "body_too_large";
@@ -65,7 +65,7 @@ error_codes! {
     Internal = "internal";
     /// The request asks for something that this server does not do.
     Unsupported = "unsupported";
-    /// The model is still being loaded, or could not be.
+    /// The model is still being loaded, could not be, or was unloaded.
     ModelNotReady = "model_not_ready";
     /// The server is shutting down.
     Draining = "draining";

@@ -2,9 +2,15 @@
 //!
 //! One module a protocol, each with its own `decode`, `encode` and `encode_error`, all given the
 //! model's specification. No HTTP (statuses and headers are the edge's), no queue, no clock. What
-//! the JSON protocols share lies in `json`, and tensors that come as plain bytes are read by `plain`.
+//! the JSON protocols share lies in `json` and `forms`, and tensors that come as plain bytes are read by
+//! `plain`.
 
+mod forms;
+pub mod instances;
 mod json;
 pub mod open_inference;
 mod plain;
 pub mod predict;
+#[cfg(test)]
+mod testing;
+pub mod torchserve;

@@ -15,22 +15,25 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Most names that an error lists.
 const MAX_LISTED: usize = 20;
 
-/// Where a version is in its life: `Loading` → `Ready` → `Draining` → gone, or `Failed`.
+/// Where a version is in its life: `Loading` → `Ready` → `Draining` → gone or `Unloaded`, or `Failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum VersionState {
     /// Being tried, read or warmed up.
     Loading,
     /// Warmed up; requests are taken.
     Ready,
-    /// Replaced; finishes what it has.
+    /// Replaced or unloaded; finishes what it has.
     Draining,
+    /// An operator let it go; the next load of the model brings it back.
+    Unloaded,
     /// Not served, for a reason that is told with it.
     Failed,
 }
 
 impl VersionState {
     /// Every state.
-    pub const ALL: &'static [Self] = &[Self::Loading, Self::Ready, Self::Draining, Self::Failed];
+    pub const ALL: &'static [Self] =
+        &[Self::Loading, Self::Ready, Self::Draining, Self::Unloaded, Self::Failed];
 
     /// Its name in metadata.
     #[must_use]
@@ -39,6 +42,7 @@ impl VersionState {
             Self::Loading => "loading",
             Self::Ready => "ready",
             Self::Draining => "draining",
+            Self::Unloaded => "unloaded",
             Self::Failed => "failed",
         }
     }
@@ -51,6 +55,8 @@ pub(super) enum State {
     Ready(ModelHandle),
     /// Not a handle: the catalog must not be what keeps it loaded.
     Draining(Weak<Served>),
+    /// Draining as long as the version is there.
+    Unloaded(Weak<Served>),
     Failed(String),
 }
 
@@ -67,6 +73,31 @@ impl Slot {
     pub(super) fn new(state: State) -> Self {
         Self { state, since: SystemTime::now(), last_failure: None }
     }
+
+    /// The version, while it is ready.
+    pub(super) fn handle(&self) -> Option<&ModelHandle> {
+        match &self.state {
+            State::Ready(handle) => Some(handle),
+            _ => None,
+        }
+    }
+
+    /// Takes a version that serves away: who holds it finishes on it.
+    pub(super) fn let_go(&mut self, state: fn(Weak<Served>) -> State) {
+        if let State::Ready(handle) = &self.state {
+            handle.metrics().set_ready(false);
+            *self = Self::new(state(Arc::downgrade(&handle.0)));
+        }
+    }
+}
+
+/// The version that an operator made the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin {
+    /// Which it is.
+    pub version: Version,
+    /// Whether that is written down, so that it holds after a restart too.
+    pub kept: bool,
 }
 
 /// One model.
@@ -80,18 +111,26 @@ pub(super) struct Entry {
     pub(super) settled: bool,
     /// Whether it is being loaded, for the first time or anew.
     pub(super) busy: bool,
+    /// Whether an operator let it go; over when a version serves again.
+    pub(super) unloaded: bool,
+    /// The version that an operator wants to be the default.
+    pub(super) pin: Option<Pin>,
     /// Why there is no version to serve, or not the wanted ones.
     pub(super) problem: Option<String>,
     pub(super) versions: BTreeMap<Version, Slot>,
 }
 
 impl Entry {
-    /// The version that requests get by default: the highest that is ready.
+    /// The version that requests get by default: the one that an operator set while it is ready,
+    /// otherwise the highest that is.
     pub(super) fn serving(&self) -> Option<&ModelHandle> {
-        self.versions.values().rev().find_map(|slot| match &slot.state {
-            State::Ready(handle) => Some(handle),
-            _ => None,
-        })
+        let pinned = self.pin.and_then(|pin| self.versions.get(&pin.version)?.handle());
+        pinned.or_else(|| self.versions.values().rev().find_map(Slot::handle))
+    }
+
+    /// Whether nothing serves because an operator wanted it so, and nothing has gone wrong since.
+    pub(super) fn is_unloaded(&self) -> bool {
+        self.unloaded && self.problem.is_none()
     }
 
     fn resolve(
@@ -106,6 +145,7 @@ impl Entry {
             Some(State::Ready(handle)) => return Ok(handle.clone()),
             Some(State::Loading) => loading(name),
             Some(State::Failed(_)) => failed(name),
+            Some(State::Unloaded(_)) => unloaded(name),
             None if !self.settled => loading(name),
             Some(State::Draining(_)) | None => {
                 let message = format!("model {name:?} has no version {version}");
@@ -118,7 +158,11 @@ impl Entry {
     fn not_ready(&self, name: &ModelName) -> InferError {
         let is_loading = |slot: &Slot| matches!(slot.state, State::Loading);
         let waits = !self.settled || self.versions.values().any(is_loading);
-        let error = if waits { loading(name) } else { failed(name) };
+        let error = match (waits, self.is_unloaded()) {
+            (true, _) => loading(name),
+            (false, true) => unloaded(name),
+            (false, false) => failed(name),
+        };
         error.with_model(name)
     }
 }
@@ -126,6 +170,11 @@ impl Entry {
 fn loading(name: &ModelName) -> InferError {
     InferError::new(ErrorCode::ModelNotReady, format!("model {name:?} is being loaded"))
         .with_retry_after(RETRY_AFTER)
+}
+
+/// Only an operator can bring it back: trying again does not help.
+fn unloaded(name: &ModelName) -> InferError {
+    InferError::new(ErrorCode::ModelNotReady, format!("model {name:?} was unloaded"))
 }
 
 /// Trying again does not help, and why it failed is for operators alone.
@@ -252,6 +301,15 @@ mod tests {
         check(&catalog, "m", None, (ModelNotReady, false));
         check(&catalog, "m", Some(1), (ModelNotReady, false));
         check(&catalog, "m", Some(0), (VersionNotFound, false));
+        catalog.update(&name("m"), |entry| {
+            entry.versions.insert(Version(2), Slot::new(State::Unloaded(Weak::new())));
+            entry.unloaded = true;
+        });
+        check(&catalog, "m", None, (ModelNotReady, false));
+        check(&catalog, "m", Some(2), (ModelNotReady, false));
+        let model = ModelRef { name: name("m"), version: VersionSelector::Default };
+        let error = catalog.resolve(&model).unwrap_err();
+        assert_eq!(error.to_string(), "model \"m\" was unloaded");
         catalog.close();
         catalog.update(&name("m"), |_| ());
         check(&catalog, "m", None, (ModelNotFound, false));

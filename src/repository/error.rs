@@ -1,6 +1,6 @@
 //! What the repository reports to operators, and which code a client sees for it.
 
-use crate::inference::{ErrorCode, ModelName};
+use crate::inference::{ErrorCode, ModelName, Version};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -22,9 +22,18 @@ pub enum RepositoryError {
     /// There is no folder of that name.
     #[error("there is no model {0:?}")]
     NotFound(ModelName),
-    /// The model is being loaded already.
-    #[error("model {0:?} is being loaded already")]
+    /// The model has no version of that number, or none that is served.
+    #[error("model {0:?} has no version {1}")]
+    VersionNotFound(ModelName, Version),
+    /// Another load or order of the model is under way.
+    #[error("model {0:?} is being loaded or changed already")]
     Busy(ModelName),
+    /// The version is there and does not serve.
+    #[error("version {1} of model {0:?} is not ready")]
+    NotReady(ModelName, Version),
+    /// Requests that name no version would change over to another one unnoticed.
+    #[error("version {1} of model {0:?} is its default, set another one first or unload the model")]
+    IsDefault(ModelName, Version),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
@@ -44,7 +53,8 @@ impl RepositoryError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound(_) => ErrorCode::ModelNotFound,
-            Self::Busy(_) => ErrorCode::Conflict,
+            Self::VersionNotFound(..) => ErrorCode::VersionNotFound,
+            Self::Busy(_) | Self::NotReady(..) | Self::IsDefault(..) => ErrorCode::Conflict,
             Self::Draining => ErrorCode::Draining,
             Self::Failed { .. } => ErrorCode::ModelNotReady,
             Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,

@@ -5,6 +5,7 @@
 
 use super::layout::{ModelFolder, SAMPLE_FILE, VersionFolder};
 use super::options::{Options, Settings};
+use super::pins::Pins;
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::{Fingerprint, Source};
 use super::store::{Key, Store};
@@ -39,6 +40,7 @@ pub(super) struct Workshop {
     pub(super) permits: Permits,
     pub(super) metrics: Metrics,
     pub(super) store: Store,
+    pub(super) pins: Pins,
     pub(super) loaded: Loaded,
     /// Held during a trial: there is one child process, and memory for one more model at a time.
     pub(super) trying: Mutex<()>,
@@ -184,6 +186,8 @@ impl Workshop {
             file_bytes: fingerprint.size,
             labels: source.labels.clone().unwrap_or_default(),
             max_batch_size,
+            max_queue_delay: settings.max_queue_delay,
+            queue_capacity: settings.queue_capacity,
             padding: padding.clone(),
             padding_wanted: !source.manifest.pads.is_empty(),
             shape_source: findings.shape_source,

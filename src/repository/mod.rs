@@ -16,6 +16,8 @@ pub mod layout;
 mod load;
 pub mod manifest;
 mod options;
+mod orders;
+mod pins;
 pub mod policy;
 mod record;
 mod served;
@@ -31,7 +33,7 @@ mod warmup;
 mod tests;
 
 pub use crate::engine::probe::{FormFacts, FormFindings, RunTimes, Tried};
-pub use catalog::VersionState;
+pub use catalog::{Pin, VersionState};
 pub use error::RepositoryError;
 pub use load::SampleDecoder;
 pub use options::{Defaults, Options, Overrides, TrustedModel};
@@ -40,11 +42,12 @@ pub use single::try_file;
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 
 use crate::engine::Loader;
-use crate::inference::{InferError, ModelName, ModelRef, VersionSelector};
+use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
 use catalog::Catalog;
 use load::Workshop;
+use pins::Pins;
 use served::Loaded;
 use source::Source;
 use std::sync::{Arc, Mutex};
@@ -109,6 +112,7 @@ impl Repository {
             });
         }
         let store = Store::new(options.state_dir.as_deref());
+        let pins = Pins::new(options.state_dir.as_deref());
         let workshop = Workshop {
             options,
             trial_loader,
@@ -117,6 +121,7 @@ impl Repository {
             permits,
             metrics,
             store,
+            pins,
             loaded: Loaded::default(),
             trying: Mutex::new(()),
         };
@@ -200,6 +205,49 @@ impl Repository {
     pub fn reload(&self, name: &ModelName) -> Result<ModelStatus, RepositoryError> {
         transition::reload(&self.0, name)?;
         self.describe(name).ok_or(RepositoryError::Draining)
+    }
+
+    /// Lets every version of a model go. They finish what they have; requests that come are told that
+    /// the model was unloaded, until [`Repository::reload`] brings it back. Waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or it is being loaded or changed.
+    pub fn unload(&self, name: &ModelName) -> Result<(), RepositoryError> {
+        orders::unload(&self.0, name)
+    }
+
+    /// Lets one version go; the last one that is ready takes the model with it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, it is not ready, it is the default while others serve, or
+    /// the model is being loaded or changed.
+    pub fn unload_version(
+        &self,
+        name: &ModelName,
+        version: Version,
+    ) -> Result<(), RepositoryError> {
+        orders::unload_version(&self.0, name, version)
+    }
+
+    /// Has requests without a version answered by this one for as long as it is ready, after a
+    /// restart too; the others go on answering by their numbers. Writes a file.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, it is not ready, or the model is being loaded or changed.
+    pub fn set_default(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
+        orders::set_default(&self.0, name, Some(version))
+    }
+
+    /// Has them answered by the highest version that is ready again. Writes a file.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, or it is being loaded or changed.
+    pub fn clear_default(&self, name: &ModelName) -> Result<(), RepositoryError> {
+        orders::set_default(&self.0, name, None)
     }
 
     /// Lets every version go and waits until all are unloaded, at most for `patience`; says how

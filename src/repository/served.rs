@@ -39,6 +39,10 @@ pub struct Facts {
     pub labels: Vec<Arc<str>>,
     /// Most rows of a run; 1 where requests are kept apart.
     pub max_batch_size: usize,
+    /// How long an idle instance waits for more rows.
+    pub max_queue_delay: Duration,
+    /// Requests that may wait.
+    pub queue_capacity: usize,
     /// How inputs of different sizes are filled up to one.
     pub padding: Option<Arc<Padding>>,
     /// Whether model.toml asks for that.

@@ -1,9 +1,10 @@
 //! What the repository tells about its models: plain structs, which others turn into JSON.
 
-use super::catalog::{Catalog, Entry, Slot, State, VersionState};
+use super::catalog::{Catalog, Entry, Pin, Slot, State, VersionState};
 use super::served::{Facts, ModelHandle, ModelLimits};
 use crate::inference::{ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
+use crate::telemetry::ModelMetrics;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,8 +17,12 @@ pub struct ModelStatus {
     pub required: bool,
     /// Whether it is being loaded, for the first time or anew.
     pub busy: bool,
+    /// Whether an operator let it go.
+    pub unloaded: bool,
     /// The version that requests get by default.
     pub serving: Option<Version>,
+    /// The version that an operator made the default; another one serves while it is not ready.
+    pub pin: Option<Pin>,
     /// Why there is no version to serve, or not the wanted ones. For operators.
     pub problem: Option<String>,
     /// Its versions, lowest first.
@@ -52,15 +57,20 @@ pub struct LoadedStatus {
     pub sample: Option<String>,
     /// What its scheduler is doing.
     pub scheduler: SchedulerStatus,
+    /// Where its requests are counted.
+    pub metrics: Arc<ModelMetrics>,
 }
 
 /// Whether the server may get traffic, as far as models are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Every required model serves.
+    /// Every required model serves, less those that were unloaded.
     pub ready: bool,
     /// Required models that do not.
     pub waiting_for: Vec<ModelName>,
+    /// Required models that an operator unloaded. Nobody waits for them: one order must not take the
+    /// whole server away from the other models' clients.
+    pub unloaded: Vec<ModelName>,
 }
 
 pub(super) fn list(catalog: &Catalog) -> Vec<ModelStatus> {
@@ -73,9 +83,10 @@ pub(super) fn describe(catalog: &Catalog, name: &ModelName) -> Option<ModelStatu
 
 pub(super) fn readiness(catalog: &Catalog) -> Readiness {
     let models = catalog.snapshot();
-    let waiting = models.iter().filter(|(_, entry)| entry.required && !serves(entry));
-    let waiting_for: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
-    Readiness { ready: waiting_for.is_empty(), waiting_for }
+    let missing = models.iter().filter(|(_, entry)| entry.required && !serves(entry));
+    let (unloaded, waiting): (Vec<_>, Vec<_>) = missing.partition(|(_, entry)| entry.unloaded);
+    let names = |of: Vec<(&ModelName, _)>| of.into_iter().map(|(name, _)| name.clone()).collect();
+    Readiness { ready: waiting.is_empty(), waiting_for: names(waiting), unloaded: names(unloaded) }
 }
 
 /// Whether a model answers by default. During its first load it must have come to its end, so that
@@ -91,6 +102,8 @@ fn model(name: &ModelName, entry: &Entry) -> ModelStatus {
         name: name.clone(),
         required: entry.required,
         busy: entry.busy,
+        unloaded: entry.is_unloaded(),
+        pin: entry.pin,
         serving: entry.serving().map(ModelHandle::version),
         problem: entry.problem.clone(),
         versions: versions.collect(),
@@ -103,7 +116,10 @@ fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
         State::Loading => (VersionState::Loading, None, None),
         State::Failed(reason) => (VersionState::Failed, Some(reason.clone()), None),
         State::Draining(served) if served.strong_count() == 0 => return None,
-        State::Draining(_) => (VersionState::Draining, None, None),
+        State::Unloaded(served) if served.strong_count() == 0 => {
+            (VersionState::Unloaded, None, None)
+        }
+        State::Draining(_) | State::Unloaded(_) => (VersionState::Draining, None, None),
         State::Ready(handle) => {
             let loaded = loaded(handle);
             // A version that lost too many instances to stuck runs fails while it serves.
@@ -124,5 +140,6 @@ fn loaded(handle: &ModelHandle) -> LoadedStatus {
         limits: handle.limits(),
         sample: handle.sample().map(str::to_owned),
         scheduler: handle.scheduler().status(),
+        metrics: Arc::clone(handle.metrics()),
     }
 }

@@ -101,7 +101,8 @@ impl Store {
     /// Remembers a verdict.
     pub(super) fn put(&self, key: &Key<'_>, verdict: &Verdict) {
         let Some(folder) = &self.folder else { return };
-        let written = write(folder, &key.file_name(), &Record::from(verdict));
+        let text = serde_json::to_vec(&Record::from(verdict)).map_err(io::Error::from);
+        let written = text.and_then(|text| write(folder, &key.file_name(), &text));
         if let Err(error) = written.and_then(|()| prune(folder, MAX_VERDICTS))
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
@@ -113,14 +114,13 @@ impl Store {
     }
 }
 
-/// Writes a whole file or none: a reader never sees half a verdict.
-fn write(folder: &Path, name: &str, record: &Record) -> io::Result<()> {
+/// Writes a whole file or none: a reader never sees half of it.
+pub(super) fn write(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let text = serde_json::to_vec(record)?;
     // The process id keeps two servers with one folder out of each other's half-written files.
     let draft = folder.join(format!("{name}.{}.tmp", std::process::id()));
     let mut file = fs::File::create(&draft)?;
-    let written = file.write_all(&text).and_then(|()| file.sync_all());
+    let written = file.write_all(text).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&draft, folder.join(name))).inspect_err(|_| {
         // The first error is the one to tell.
         let _ = fs::remove_file(&draft);

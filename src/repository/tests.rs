@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::mpsc::{self, Receiver, Sender};
 
+mod orders;
+
 /// What a model file says is what loading it does.
 #[derive(Default)]
 struct Scripted {

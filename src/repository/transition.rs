@@ -7,6 +7,7 @@ use super::Shared;
 use super::catalog::{Catalog, Entry, Slot, State};
 use super::error::RepositoryError;
 use super::layout::{self, ModelFolder};
+use super::orders;
 use super::policy::{self, Choice};
 use super::served::{ModelHandle, Served};
 use super::source::Source;
@@ -15,10 +16,33 @@ use crate::inference::{ModelName, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Marks a model as being loaded, until dropped.
-struct Busy<'a> {
+/// Marks a model as being loaded or changed, until dropped.
+pub(super) struct Busy<'a> {
     catalog: &'a Catalog,
     name: &'a ModelName,
+}
+
+impl<'a> Busy<'a> {
+    /// Marks a model that the catalog has.
+    pub(super) fn begin(
+        catalog: &'a Catalog,
+        name: &'a ModelName,
+    ) -> Result<Self, RepositoryError> {
+        if catalog.is_closed() {
+            return Err(RepositoryError::Draining);
+        }
+        if !catalog.snapshot().contains_key(name) {
+            return Err(RepositoryError::NotFound(name.clone()));
+        }
+        Self::mark(catalog, name)
+    }
+
+    fn mark(catalog: &'a Catalog, name: &'a ModelName) -> Result<Self, RepositoryError> {
+        if catalog.update(name, |entry| std::mem::replace(&mut entry.busy, true)) {
+            return Err(RepositoryError::Busy(name.clone()));
+        }
+        Ok(Self { catalog, name })
+    }
 }
 
 impl Drop for Busy<'_> {
@@ -78,10 +102,7 @@ pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), Repository
     if !is_known && layout::find(&shared.workshop.options.models, name).is_none() {
         return Err(RepositoryError::NotFound(name.clone()));
     }
-    if catalog.update(name, |entry| std::mem::replace(&mut entry.busy, true)) {
-        return Err(RepositoryError::Busy(name.clone()));
-    }
-    let busy = Busy { catalog, name };
+    let busy = Busy::mark(catalog, name)?;
     let outcome = load_model(shared, name);
     drop(busy);
     outcome.map_err(|reason| RepositoryError::Failed { model: name.clone(), reason })
@@ -116,7 +137,7 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
     }
     let source = Source::read(&folder)?;
     let available: Vec<_> = folder.versions.iter().map(|folder| folder.version).collect();
-    let choice = policy::choose(&available, &source.manifest.versions);
+    let mut choice = policy::choose(&available, &source.manifest.versions);
     let mut problems: Vec<_> = choice
         .missing
         .iter()
@@ -124,6 +145,11 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
         .collect();
     shared.catalog.update(name, |entry| {
         entry.required = entry.at_start && source.is_required();
+        if !entry.settled {
+            entry.pin = shared.workshop.pins.read(name);
+        }
+        // The default comes first, so that no other answers in its place while the model comes up.
+        choice.load.sort_by_key(|version| entry.pin.is_none_or(|pin| pin.version != *version));
         expect(entry, &choice);
     });
     for version in &choice.load {
@@ -131,15 +157,17 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
             problems.push(format!("version {version}: {reason}"));
         }
     }
-    shared.catalog.update(name, |entry| retire(entry, &choice));
+    shared.catalog.update(name, |entry| {
+        retire(entry, &choice);
+        orders::report_pin(name, entry);
+    });
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 /// Shows the versions to come as loading; one that serves goes on doing so.
 fn expect(entry: &mut Entry, choice: &Choice) {
     for version in &choice.load {
-        let serves = |slot: &Slot| matches!(slot.state, State::Ready(_));
-        if !entry.versions.get(version).is_some_and(serves) {
+        if entry.versions.get(version).and_then(Slot::handle).is_none() {
             entry.versions.insert(*version, Slot::new(State::Loading));
         }
     }
@@ -169,6 +197,7 @@ fn settle(
     match outcome {
         Ok(handle) => {
             entry.versions.insert(version, Slot::new(State::Ready(handle)));
+            entry.unloaded = false;
             Ok(())
         }
         Err(reason) => {
@@ -189,21 +218,20 @@ fn settle(
 /// Lets go what is no longer chosen, unless nothing that is chosen serves: an old version is better
 /// than none.
 fn retire(entry: &mut Entry, choice: &Choice) {
-    let is_ready = |slot: &Slot| matches!(slot.state, State::Ready(_));
-    let replaced =
-        choice.load.iter().any(|version| entry.versions.get(version).is_some_and(is_ready));
+    let is_ready = |version| entry.versions.get(version).and_then(Slot::handle).is_some();
+    let replaced = choice.load.iter().any(is_ready);
     entry.versions.retain(|version, slot| {
         if choice.load.contains(version) {
             return true;
         }
         match &slot.state {
-            State::Ready(handle) if replaced => {
-                handle.metrics().set_ready(false);
-                *slot = Slot::new(State::Draining(Arc::downgrade(&handle.0)));
+            State::Ready(_) => {
+                if replaced {
+                    slot.let_go(State::Draining);
+                }
                 true
             }
-            State::Ready(_) => true,
-            State::Draining(served) => served.strong_count() > 0,
+            State::Draining(served) | State::Unloaded(served) => served.strong_count() > 0,
             State::Loading | State::Failed(_) => false,
         }
     });

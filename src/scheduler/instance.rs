@@ -8,6 +8,7 @@ use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, Output};
 use crate::inference::{
     ErrorCode, InferError, NamedTensor, Padding, Stretch, Timings, ValidRequest,
 };
+use crate::telemetry::RunRecord;
 use crate::tensor::{Tensor, TensorError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -357,14 +358,17 @@ fn answer(
     let parts = batch::split(&outcome.outputs, &parts, shared.padding());
     let names = names(shared, &outcome.outputs);
     let phases = outcome.phases;
-    let output = phases.output + ran_at.elapsed();
+    let ended_at = Instant::now();
+    let output = phases.output + (ended_at - ran_at);
+    let (input, compute) = (input + phases.input, phases.compute);
+    let n_rows = batch.iter().map(|queued| queued.request.n_rows()).sum();
+    shared.job.metrics.record_run(&RunRecord { n_rows, input, compute, output, ended_at });
     for (queued, tensors) in batch.into_iter().zip(parts) {
         let named =
             |(name, tensor): (&Arc<str>, Tensor)| NamedTensor { name: Arc::clone(name), tensor };
         let outputs = names.iter().zip(tensors).map(named).collect();
         let queue = taken_at.saturating_duration_since(queued.enqueued_at);
-        let timings =
-            Timings { queue, input: input + phases.input, compute: phases.compute, output };
+        let timings = Timings { queue, input, compute, output };
         queued.reply.send(Ok(Answer { outputs, timings }));
     }
 }

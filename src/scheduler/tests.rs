@@ -148,6 +148,33 @@ async fn one_request_that_raises_does_not_harm_its_neighbors() {
 }
 
 #[tokio::test]
+async fn runs_that_answer_are_counted_by_their_rows() {
+    let script = |batch: Batch| {
+        let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
+        let refused = || EngineError::new(Fault::Raised, "negative");
+        if x.iter().any(|&x| x < 0.0) { Err(refused()) } else { Ok(vec![double(&batch)]) }
+    };
+    let metrics = metrics();
+    let job = Job {
+        model: Arc::new(FakeModel::new(script)),
+        spec: Arc::new(spec()),
+        permits: None,
+        metrics: Arc::clone(&metrics),
+        padding: None,
+        warmup: Warmup { settle: vec![request(&[1.0], None).inputs().to_vec()], shapes: None },
+    };
+    let scheduler = Scheduler::start(options(), job).unwrap();
+    assert_eq!(metrics.statistics().execution_count, 0, "nobody was answered by a warm-up");
+    for rows in [[1.0].as_slice(), &[1.0, 2.0], &[-1.0], &[3.0]] {
+        let _ = scheduler.submit(request(rows, None)).await;
+    }
+    let statistics = metrics.statistics();
+    assert_eq!((statistics.execution_count, statistics.inference_count), (3, 4));
+    let sizes = statistics.batches.iter().map(|it| (it.batch_size, it.compute_infer.count));
+    assert_eq!(sizes.collect::<Vec<_>>(), [(1, 2), (2, 1)]);
+}
+
+#[tokio::test]
 async fn an_engine_that_panics_is_rebuilt() {
     let script = |batch: Batch| {
         let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
@@ -359,7 +386,11 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(*seen.lock().unwrap(), [here], "what was ready together must be one batch, run here");
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [here],
+        "what was ready together must be one batch, run here"
+    );
     let large = scheduler.submit(request(&[1.0; 5], None)).await;
     assert_eq!(values(large), [2.0; 5]);
     assert_ne!(seen.lock().unwrap().last(), Some(&here), "more than a batch is hopped");

@@ -6,6 +6,7 @@
 //! sum of the buckets, so it always agrees with them; only `_sum` may be a few observations ahead
 //! or behind, which no query can notice.
 
+use super::statistics::{Tally, nanos};
 use prometheus::proto;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -73,7 +74,13 @@ impl Histogram {
     }
 
     pub(super) fn observe_duration(&self, duration: Duration) {
-        self.observe(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.observe(nanos(duration));
+    }
+
+    /// How many observations there were, and their sum in what is counted.
+    pub(super) fn tally(&self) -> Tally {
+        let count = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum();
+        Tally { count, ns: self.sum.load(Ordering::Relaxed) }
     }
 
     /// What the registry exports.
@@ -114,6 +121,7 @@ mod tests {
         assert_eq!(cumulative(0.00001), 2);
         assert_eq!(cumulative(0.000025), 3);
         assert_eq!(cumulative(60.0), 3);
+        assert_eq!(histogram.tally(), Tally { count: 4, ns: 61_000_020_001 });
         assert_eq!(snapshot.get_sample_count(), 4, "what is beyond the last bound counts too");
         assert!((snapshot.get_sample_sum() - 61.000_020_001).abs() < 1e-9);
     }

@@ -14,6 +14,7 @@ mod metrics;
 mod model;
 mod process;
 mod request;
+mod statistics;
 
 pub use exposition::Family;
 pub use families::ALL as FAMILIES;
@@ -21,6 +22,7 @@ pub use http::{HttpMetrics, METHODS, RouteIndex};
 pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions, Reading, TrialOutcome};
 pub use model::ModelMetrics;
 pub use request::{RequestGuard, RequestRecord};
+pub use statistics::{BatchStatistics, ModelStatistics, RunRecord, Tally};
 
 #[cfg(test)]
 mod tests;

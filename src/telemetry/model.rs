@@ -7,6 +7,7 @@ use super::exposition::Exposition;
 use super::families;
 use super::histogram::Histogram;
 use super::request::RequestRecord;
+use super::statistics::{ModelStatistics, RunRecord, Runs, Tally, nanos};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -84,6 +85,12 @@ impl CodeCounters {
         self.counts[idx].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many were answered, and how many were not.
+    fn totals(&self) -> (u64, u64) {
+        let mut counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        (counts.next().unwrap_or(0), counts.sum())
+    }
+
     pub(super) fn expose(&self, out: &mut Exposition, model: &str, version: &str) {
         let names = std::iter::once(OK).chain(self.codes.iter().copied()).chain([OTHER]);
         for (name, count) in names.zip(&self.counts) {
@@ -117,6 +124,10 @@ struct Series {
     batching_names: Arc<[&'static str]>,
     requests: CodeCounters,
     total: Histogram,
+    /// Nanoseconds of the requests that were answered, and of those that were not: `total` holds both.
+    success_nanos: AtomicU64,
+    fail_nanos: AtomicU64,
+    runs: Runs,
     decode: Histogram,
     queue: Histogram,
     input: Histogram,
@@ -142,6 +153,9 @@ impl Series {
             batching_names: lists.batching,
             requests: CodeCounters::new(lists.codes),
             total: Histogram::of_durations(),
+            success_nanos: AtomicU64::new(0),
+            fail_nanos: AtomicU64::new(0),
+            runs: Runs::new(),
             decode: Histogram::of_durations(),
             queue: Histogram::of_durations(),
             input: Histogram::of_durations(),
@@ -223,6 +237,8 @@ impl ModelMetrics {
         let series = &*self.series;
         series.requests.add(record.failure);
         series.total.observe_duration(record.total);
+        let sum = if record.failure.is_none() { &series.success_nanos } else { &series.fail_nanos };
+        sum.fetch_add(nanos(record.total), Ordering::Relaxed);
         let phases = [
             (&series.decode, record.decode),
             (&series.queue, record.queue),
@@ -238,7 +254,31 @@ impl ModelMetrics {
         }
     }
 
-    /// Counts a run of the model.
+    /// Counts a run that gave answers, for [`ModelMetrics::statistics`].
+    pub fn record_run(&self, run: &RunRecord) {
+        self.series.runs.record(run);
+    }
+
+    /// What has been counted of this version since it was first loaded.
+    #[must_use]
+    pub fn statistics(&self) -> ModelStatistics {
+        let series = &*self.series;
+        let ns = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        let (answered, failed) = series.requests.totals();
+        let mut statistics = ModelStatistics {
+            success: Tally { count: answered, ns: ns(&series.success_nanos) },
+            fail: Tally { count: failed, ns: ns(&series.fail_nanos) },
+            queue: series.queue.tally(),
+            compute_input: series.input.tally(),
+            compute_infer: series.compute.tally(),
+            compute_output: series.output.tally(),
+            ..ModelStatistics::default()
+        };
+        series.runs.tell(&mut statistics);
+        statistics
+    }
+
+    /// Counts a run of the model, whatever comes of it.
     pub fn observe_batch(&self, n_rows: usize) {
         self.series.batch_rows.observe(n_rows as u64);
     }
@@ -298,8 +338,7 @@ impl ModelMetrics {
 
     /// How long the version took to become ready.
     pub fn set_load_duration(&self, duration: Duration) {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.series.load_nanos.store(nanos, Ordering::Relaxed);
+        self.series.load_nanos.store(nanos(duration), Ordering::Relaxed);
     }
 
     fn add(&self, level: Level, delta: i64) {
@@ -391,6 +430,37 @@ mod tests {
         assert_eq!(values(&table, "sconce_requests_total"), [0.0, 0.0, 1.0]);
         model.record_request(&RequestRecord { failure: Some("never"), ..RequestRecord::default() });
         assert_eq!(values(&table, "sconce_requests_total"), [0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn statistics_tell_answers_from_failures() {
+        let table = Arc::<ModelTable>::default();
+        let model = ModelMetrics::new(&table, "m", "1", &lists());
+        let phase = Some(Duration::from_nanos(7));
+        let whole = RequestRecord {
+            queue: phase,
+            input: phase,
+            compute: phase,
+            output: phase,
+            total: Duration::from_nanos(100),
+            ..RequestRecord::default()
+        };
+        model.record_request(&whole);
+        model.record_request(&whole);
+        let total = Duration::from_nanos(30);
+        for failure in ["late", "never"] {
+            let failure = Some(failure);
+            model.record_request(&RequestRecord { failure, total, ..RequestRecord::default() });
+        }
+        let statistics = model.statistics();
+        assert_eq!(statistics.success, Tally { count: 2, ns: 200 });
+        assert_eq!(statistics.fail, Tally { count: 2, ns: 60 });
+        let ModelStatistics { queue, compute_input, compute_infer, compute_output, .. } =
+            statistics;
+        for phase in [queue, compute_input, compute_infer, compute_output] {
+            assert_eq!(phase, Tally { count: 2, ns: 14 });
+        }
+        assert_eq!((statistics.execution_count, statistics.last_inference), (0, None));
     }
 
     #[test]

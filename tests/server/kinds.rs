@@ -29,6 +29,7 @@ const FINDINGS: &[(&str, &str)] = &[
     ("stateful", "stateful"),
     ("stateful_in_place", "stateful"),
     ("tabular", "safe"),
+    ("texts", "no_row_axis"),
     ("time_axis", "coupled"),
     ("two_inputs", "safe"),
     ("variable", "safe"),

@@ -16,5 +16,7 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod metrics;
+mod orders;
+mod open_inference;
 mod padding;
 mod reload;

@@ -36,6 +36,9 @@ struct Arguments {
     bodies: PathBuf,
     #[arg(long, default_value = "application/json")]
     content_type: String,
+    /// One more line of the head, such as `Name: value`.
+    #[arg(long)]
+    header: Option<String>,
     #[arg(long, default_value_t = 1)]
     connections: usize,
     /// Length of the measurement in seconds.
@@ -100,12 +103,15 @@ fn run(arguments: &Arguments) -> Result<String, Error> {
     // A wait may otherwise end 50 µs late, which the open loop would count as latency.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
     let plan = arguments.plan()?;
-    let requests = requests::Requests::read(
-        &arguments.bodies,
-        &arguments.target.to_string(),
-        &arguments.path,
-        &arguments.content_type,
-    )?;
+    let further = arguments.header.iter().map(|line| format!("{line}\r\n"));
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: {}\r\n{}",
+        arguments.path,
+        arguments.target,
+        arguments.content_type,
+        further.collect::<String>(),
+    );
+    let requests = requests::Requests::read(&arguments.bodies, &head)?;
     let tally = tally::Tally::new(tally::Wanted {
         status: arguments.expect,
         bodies: requests.len(),

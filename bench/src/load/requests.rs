@@ -15,22 +15,13 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    pub(crate) fn read(
-        bodies: &Path,
-        host: &str,
-        path: &str,
-        content_type: &str,
-    ) -> Result<Self, Error> {
+    /// `head` lacks the length of the body only.
+    pub(crate) fn read(bodies: &Path, head: &str) -> Result<Self, Error> {
         let files = files(bodies)?;
         let mut requests = Self { bytes: Vec::new(), names: Vec::new(), body_bytes: 0 };
         for file in files {
             let body = fs::read(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let mut request = format!(
-                "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {content_type}\r\n\
-                 Content-Length: {}\r\n\r\n",
-                body.len()
-            )
-            .into_bytes();
+            let mut request = format!("{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
             request.extend_from_slice(&body);
             requests.body_bytes += body.len() as u64;
             requests.bytes.push(request);

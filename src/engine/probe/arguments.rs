@@ -2,7 +2,7 @@
 
 use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Signature};
 use crate::inference::TensorSpec;
-use crate::tensor::{DataType, ShapePattern};
+use crate::tensor::{DataType, Dim, ShapePattern};
 
 /// One specification for each argument, in the model's order.
 ///
@@ -70,20 +70,30 @@ fn list<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 fn check_kind(argument: &Argument, spec: &TensorSpec) -> Result<(), EngineError> {
-    let ArgumentKind::Scalar(datatype) = argument.kind else { return Ok(()) };
-    if spec.datatype == datatype && spec.is_scalar() {
-        return Ok(());
-    }
     let (name, declared, shape) = (&spec.name, spec.datatype, &spec.shape);
-    let message = format!(
-        "input {name:?} is declared as {declared} {shape}, but the model takes a plain value there: {datatype} []"
-    );
+    let takes = match argument.kind {
+        ArgumentKind::Tensor if declared == DataType::Bytes => {
+            "a tensor there, which holds no texts".to_owned()
+        }
+        ArgumentKind::Scalar(datatype) if declared != datatype || !spec.is_scalar() => {
+            format!("a plain value there: {datatype} []")
+        }
+        ArgumentKind::Texts
+            if declared != DataType::Bytes || shape.dims().map(<[Dim]>::len) != Some(1) =>
+        {
+            "a list of texts there: BYTES [-1]".to_owned()
+        }
+        ArgumentKind::Tensor | ArgumentKind::Texts | ArgumentKind::Scalar(_) => return Ok(()),
+    };
+    let message =
+        format!("input {name:?} is declared as {declared} {shape}, but the model takes {takes}");
     Err(EngineError::new(Fault::InvalidFile, message))
 }
 
 fn undeclared(argument: &Argument) -> TensorSpec {
     let (datatype, shape) = match argument.kind {
         ArgumentKind::Tensor => (DataType::Fp32, ShapePattern::Unknown),
+        ArgumentKind::Texts => (DataType::Bytes, ShapePattern::Dims(vec![Dim::Variable])),
         ArgumentKind::Scalar(datatype) => (datatype, ShapePattern::Dims(Vec::new())),
     };
     TensorSpec { name: argument.name.clone(), datatype, shape, optional: argument.optional }

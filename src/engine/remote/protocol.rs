@@ -124,12 +124,20 @@ pub(super) struct WireSignature {
     parameters: Vec<WireParameter>,
 }
 
-/// [`Argument`] as it travels: a tensor unless it names a scalar's datatype.
+/// [`Argument`] as it travels.
 #[derive(Debug, Serialize, Deserialize)]
 struct WireArgument {
     name: String,
-    scalar: Option<WireDataType>,
+    kind: WireArgumentKind,
     optional: bool,
+}
+
+/// [`ArgumentKind`] as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+enum WireArgumentKind {
+    Tensor,
+    Texts,
+    Scalar(WireDataType),
 }
 
 /// [`Parameter`] as it travels.
@@ -144,9 +152,10 @@ impl From<&Signature> for WireSignature {
     fn from(signature: &Signature) -> Self {
         let argument = |argument: &Argument| WireArgument {
             name: argument.name.to_string(),
-            scalar: match argument.kind {
-                ArgumentKind::Tensor => None,
-                ArgumentKind::Scalar(datatype) => Some(WireDataType(datatype)),
+            kind: match argument.kind {
+                ArgumentKind::Tensor => WireArgumentKind::Tensor,
+                ArgumentKind::Texts => WireArgumentKind::Texts,
+                ArgumentKind::Scalar(datatype) => WireArgumentKind::Scalar(WireDataType(datatype)),
             },
             optional: argument.optional,
         };
@@ -170,7 +179,11 @@ impl From<WireSignature> for Signature {
     fn from(wire: WireSignature) -> Self {
         let argument = |argument: WireArgument| Argument {
             name: argument.name.into(),
-            kind: argument.scalar.map_or(ArgumentKind::Tensor, |it| ArgumentKind::Scalar(it.0)),
+            kind: match argument.kind {
+                WireArgumentKind::Tensor => ArgumentKind::Tensor,
+                WireArgumentKind::Texts => ArgumentKind::Texts,
+                WireArgumentKind::Scalar(datatype) => ArgumentKind::Scalar(datatype.0),
+            },
             optional: argument.optional,
         };
         let parameter = |parameter: WireParameter| Parameter {

@@ -44,6 +44,10 @@ pub(super) fn argument(
 ) -> Result<Value, EngineError> {
     match argument.kind {
         ArgumentKind::Tensor => to_torch(tensor, device).map(Value::Tensor),
+        ArgumentKind::Texts => texts(tensor).map(Value::List).map_err(|problem| {
+            let message = format!("argument {:?} takes texts, {problem}", argument.name);
+            EngineError::new(Fault::Internal, message)
+        }),
         ArgumentKind::Scalar(datatype) => scalar(tensor, datatype).ok_or_else(|| {
             let message = format!(
                 "argument {:?} takes one {datatype}, got {} {}",
@@ -70,6 +74,42 @@ fn scalar(tensor: &Tensor, datatype: DataType) -> Option<Value> {
     }
 }
 
+/// The elements of a `BYTES` tensor: each its length in four bytes, then its text.
+fn texts(tensor: &Tensor) -> Result<Vec<Value>, String> {
+    let mut rest = tensor.buffer().as_bytes();
+    let mut texts = Vec::with_capacity(tensor.n_rows());
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let cut = after.split_at_checked(u32::from_le_bytes(*length) as usize);
+        let (text, after) = cut.ok_or("but their lengths do not add up")?;
+        let text = std::str::from_utf8(text)
+            .map_err(|_| format!("but element {} is not UTF-8", texts.len()))?;
+        texts.push(Value::Str(text.to_owned()));
+        rest = after;
+    }
+    Ok(texts)
+}
+
+/// Texts as a `BYTES` tensor of one dimension.
+fn from_texts(texts: &[&str]) -> Result<Tensor, EngineError> {
+    let fault = |message: String| EngineError::new(Fault::Internal, message);
+    let mut bytes = Vec::with_capacity(texts.iter().map(|text| 4 + text.len()).sum());
+    for text in texts {
+        let length = u32::try_from(text.len())
+            .map_err(|_| fault(format!("a text of {} bytes is too long", text.len())))?;
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    let shape = Shape::from([texts.len()]);
+    Tensor::new(DataType::Bytes, shape, Buffer::from(bytes)).map_err(|it| fault(it.to_string()))
+}
+
+/// The texts of a list that holds nothing else, and at least one.
+fn all_texts(values: &[Value]) -> Option<Vec<&str>> {
+    let text =
+        |value: &'_ Value| if let Value::Str(text) = value { Some(text.as_str()) } else { None };
+    values.iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+}
+
 fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError> {
     let datatype = tensor.datatype();
     let kind = kind(datatype).ok_or_else(|| {
@@ -93,7 +133,8 @@ fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError>
     }
 }
 
-/// The outputs of a run: one tensor, or a tuple, list or dictionary of tensors and numbers.
+/// The outputs of a run: one tensor or list of texts, or a tuple, list or dictionary of those and of
+/// numbers.
 pub(super) fn outputs(
     value: Value,
     field_names: &[Arc<str>],
@@ -103,6 +144,7 @@ pub(super) fn outputs(
         Value::Tuple(values) if values.len() == field_names.len() => {
             values.into_iter().zip(field_names).map(|(it, name)| (Some(name.clone()), it)).collect()
         }
+        Value::List(values) if all_texts(&values).is_some() => vec![(None, Value::List(values))],
         Value::Tuple(values) | Value::List(values) => {
             values.into_iter().map(|value| (None, value)).collect()
         }
@@ -136,6 +178,10 @@ fn output(name: Option<Arc<str>>, value: Value) -> Result<Output, EngineError> {
             let buffer = Buffer::from(vec![u8::from(flag)]);
             scalar(Tensor::new(DataType::Bool, Shape::default(), buffer))?
         }
+        Value::List(values) => match all_texts(&values) {
+            Some(texts) => from_texts(&texts)?,
+            None => return Err(unsupported("a list inside another value")),
+        },
         other => return Err(unsupported(word(&other))),
     };
     Ok(Output { name, tensor })

@@ -86,6 +86,7 @@ fn kind(name: &str, ty: &Type) -> Result<(ArgumentKind, bool), EngineError> {
         Type::Float => (ArgumentKind::Scalar(DataType::Fp64), false),
         Type::Bool => (ArgumentKind::Scalar(DataType::Bool), false),
         Type::Str => (ArgumentKind::Scalar(DataType::Bytes), false),
+        Type::List(inner) if matches!(**inner, Type::Str) => (ArgumentKind::Texts, false),
         Type::Optional(inner) => (kind(name, inner)?.0, true),
         other => {
             let message = format!(

@@ -4,11 +4,20 @@
 //! it happens once a row or once a tensor, never once a number.
 
 use super::fault::{Fault, excerpt};
-use super::number::FromNumber;
+use super::number::{FromNumber, NumberFault};
 use super::reader::Reader;
 use crate::tensor::{Buffer, BufferVec, DataType, Dim, Element, Shape};
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use half::{bf16, f16};
 use std::marker::PhantomData;
+
+/// Whether the last characters are filled up to four is left to the client.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Fewest bytes that an element takes in the text: a digit and a comma.
 const MIN_TEXT: usize = 2;
@@ -93,6 +102,11 @@ impl<T: FromNumber> Scalar for T {
 /// A number of any spelling.
 #[inline(never)]
 fn read_any<T: FromNumber>(reader: &mut Reader<'_>) -> Result<Option<T>, Fault> {
+    if let Some((value, word)) = reader.word() {
+        let fault = NumberFault::NotAnInteger;
+        let refused = || Fault::Number { index: Vec::new(), text: word.to_owned(), fault };
+        return T::from_non_finite(value).map(Some).ok_or_else(refused);
+    }
     let Some(number) = reader.number()? else { return Ok(None) };
     T::from_number(number).map(Some).map_err(|fault| {
         let text = excerpt(number.text());
@@ -123,15 +137,39 @@ impl Scalar for Text {
     const KIND: &'static str = "a string";
 
     fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
-        let Some(text) = reader.text()? else { return Ok(false) };
-        let Ok(len) = u32::try_from(text.len()) else {
+        let decoded = read_base64(reader)?;
+        let text;
+        let bytes = match &decoded {
+            Some(decoded) => decoded,
+            None => {
+                text = reader.text()?;
+                let Some(text) = &text else { return Ok(false) };
+                text.as_bytes()
+            }
+        };
+        let Ok(len) = u32::try_from(bytes.len()) else {
             let (expected, got) = ("a string of at most 4294967295 bytes", "a longer one");
             return Err(Fault::Kind { index: Vec::new(), expected, got });
         };
         values.extend_from_slice(&len.to_le_bytes());
-        values.extend_from_slice(text.as_bytes());
+        values.extend_from_slice(bytes);
         Ok(true)
     }
+}
+
+/// The bytes of an object that stands for them, where the dialect has that.
+fn read_base64(reader: &mut Reader<'_>) -> Result<Option<Vec<u8>>, Fault> {
+    let fault = |expected, got| Fault::Kind { index: Vec::new(), expected, got };
+    if !reader.is_at_base64() {
+        return Ok(None);
+    }
+    reader.take(b'{');
+    reader.key()?;
+    let text = reader.text()?.unwrap_or_default();
+    if reader.goes_on(b'}')? {
+        return Err(fault("\"b64\" alone in its object", "another member"));
+    }
+    BASE64.decode(&*text).map(Some).map_err(|_| fault("base64", "another text"))
 }
 
 /// Which shape is to come and what of it has been seen.

@@ -6,6 +6,7 @@
 //! datatype at hand (serde hands on an `f64`) and a refusal is to name the place.
 
 mod array;
+mod dialect;
 mod document;
 mod fault;
 mod measure;
@@ -15,10 +16,13 @@ mod reader;
 mod tensor;
 mod window;
 
+pub(crate) use dialect::Dialect;
 pub(crate) use document::{write_key, write_list, write_member, write_object, write_text_member};
 pub(crate) use fault::excerpt;
 pub(crate) use number::Number;
-pub(crate) use print::{Printer, text_len, write_float, write_integer, write_string, write_tensor};
+pub(crate) use print::{
+    Printer, text_len, write_float, write_float_in, write_integer, write_string,
+};
 pub(crate) use reader::Reader;
 pub(crate) use tensor::{TensorDecoder, too_many_rows};
 

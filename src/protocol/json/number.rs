@@ -260,6 +260,9 @@ pub(super) trait FromNumber: Element {
     /// The number that the window starts with and how long it is, if its spelling is a common one:
     /// the same as [`Number::scan`] and [`Self::from_number`] give, only faster.
     fn from_window(window: &Window) -> Option<(Self, usize)>;
+
+    /// NaN or an infinity; `None` where there is none.
+    fn from_non_finite(value: f64) -> Option<Self>;
 }
 
 macro_rules! integers {
@@ -275,12 +278,16 @@ macro_rules! integers {
                 let (value, len) = window::integer(window)?;
                 Some((Self::try_from(value).ok()?, len))
             }
+
+            fn from_non_finite(_value: f64) -> Option<Self> {
+                None
+            }
         })*
     };
 }
 
 macro_rules! floats {
-    ($($rust:ty: $convert:expr, $estimate:expr;)*) => {
+    ($($rust:ty: $convert:expr, $estimate:expr, $from_f64:expr;)*) => {
         $(impl FromNumber for $rust {
             #[inline]
             fn from_number(number: Number<'_>) -> Result<Self, NumberFault> {
@@ -293,18 +300,24 @@ macro_rules! floats {
                 let decimal = window::decimal(window)?;
                 $estimate(decimal).map(|value| (value, decimal.len))
             }
+
+            fn from_non_finite(value: f64) -> Option<Self> {
+                Some($from_f64(value))
+            }
         })*
     };
 }
 
 integers!(u8, u16, u32, u64, i8, i16, i32, i64);
 floats! {
-    f64: Number::to_f64, Decimal::to_f64;
-    f32: Number::to_f32, Decimal::to_f32;
+    f64: Number::to_f64, Decimal::to_f64, f64::from;
+    f32: Number::to_f32, Decimal::to_f32, |value| value as f32;
     f16: |number: Number<'_>| f16::from_f32(number.to_f32()),
-        |decimal: Decimal| decimal.to_f32().map(f16::from_f32).filter(|value| value.is_finite());
+        |decimal: Decimal| decimal.to_f32().map(f16::from_f32).filter(|value| value.is_finite()),
+        f16::from_f64;
     bf16: |number: Number<'_>| bf16::from_f32(number.to_f32()),
-        |decimal: Decimal| decimal.to_f32().map(bf16::from_f32);
+        |decimal: Decimal| decimal.to_f32().map(bf16::from_f32),
+        bf16::from_f64;
 }
 
 impl Decimal {

@@ -2,9 +2,13 @@
 //!
 //! Floats are printed with the fewest digits that read back as the same value of their own type
 //! (`0.1` for an FP32; FP16 and BF16 as the FP32 of equal value). JSON has no word for NaN and the
-//! infinities: they become `null`. A tensor without elements is `[]`, whatever its shape.
+//! infinities: they become `null`, or what the [`Dialect`] has for them. A tensor without elements is
+//! `[]`, whatever its shape.
 
+use super::Dialect;
 use crate::tensor::{DataType, Element, Tensor};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use half::{bf16, f16};
 
 /// Bytes to set aside for one printed element: more than most take.
@@ -16,15 +20,30 @@ pub(crate) struct Printer<'t> {
     datatype: DataType,
     /// What is not printed yet.
     rest: &'t [u8],
+    dialect: Dialect,
+    /// Whether elements of `BYTES` are printed in base64, though they be texts.
+    base64: bool,
 }
 
 impl<'t> Printer<'t> {
     pub(crate) fn new(tensor: &'t Tensor) -> Self {
-        Self { datatype: tensor.datatype(), rest: tensor.buffer().as_bytes() }
+        let rest = tensor.buffer().as_bytes();
+        Self { datatype: tensor.datatype(), rest, dialect: Dialect::Strict, base64: false }
+    }
+
+    /// The same in this dialect.
+    pub(crate) fn in_dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// The same with `BYTES` in base64, where the dialect has that.
+    pub(crate) fn with_base64(self) -> Self {
+        Self { base64: self.dialect == Dialect::Extended, ..self }
     }
 
     /// Prints the next elements as nested arrays of `dims`.
     pub(crate) fn next(&mut self, out: &mut Vec<u8>, dims: &[usize]) {
+        let dialect = self.dialect;
         match self.datatype {
             DataType::Bool => self.typed(out, dims, print_flag),
             DataType::UInt8 => self.typed::<u8>(out, dims, write_integer),
@@ -35,14 +54,16 @@ impl<'t> Printer<'t> {
             DataType::Int16 => self.typed::<i16>(out, dims, write_integer),
             DataType::Int32 => self.typed::<i32>(out, dims, write_integer),
             DataType::Int64 => self.typed::<i64>(out, dims, write_integer),
-            DataType::Fp16 => {
-                self.typed(out, dims, |out, value: f16| write_float(out, value.to_f32()))
+            DataType::Fp16 => self
+                .typed(out, dims, |out, value: f16| write_float_in(out, value.to_f32(), dialect)),
+            DataType::Bf16 => self
+                .typed(out, dims, |out, value: bf16| write_float_in(out, value.to_f32(), dialect)),
+            DataType::Fp32 => {
+                self.typed(out, dims, |out, value: f32| write_float_in(out, value, dialect))
             }
-            DataType::Bf16 => {
-                self.typed(out, dims, |out, value: bf16| write_float(out, value.to_f32()))
+            DataType::Fp64 => {
+                self.typed(out, dims, |out, value: f64| write_float_in(out, value, dialect))
             }
-            DataType::Fp32 => self.typed(out, dims, write_float::<f32>),
-            DataType::Fp64 => self.typed(out, dims, write_float::<f64>),
             DataType::Bytes => self.texts(out, dims),
         }
     }
@@ -66,8 +87,13 @@ impl<'t> Printer<'t> {
             let Ok(prefix) = <[u8; 4]>::try_from(self.cut(4)) else { break };
             texts.push(self.cut(u32::from_le_bytes(prefix) as usize));
         }
-        write_nested(out, texts.into_iter(), dims, |out, text| {
-            write_string(out, &String::from_utf8_lossy(text));
+        let (dialect, base64) = (self.dialect, self.base64);
+        write_nested(out, texts.into_iter(), dims, |out, bytes| match std::str::from_utf8(bytes) {
+            Ok(text) if !base64 => write_string(out, text),
+            Err(_) if dialect == Dialect::Strict => {
+                write_string(out, &String::from_utf8_lossy(bytes));
+            }
+            _ => write_base64(out, bytes),
         });
     }
 
@@ -85,19 +111,35 @@ pub(crate) fn text_len(tensor: &Tensor) -> usize {
     (tensor.buffer().len() / size).saturating_mul(TYPICAL_TEXT)
 }
 
-/// Prints the whole of a tensor.
-pub(crate) fn write_tensor(out: &mut Vec<u8>, tensor: &Tensor) {
-    Printer::new(tensor).next(out, tensor.shape().dims());
-}
-
 /// Prints a float; `null` for what JSON has no word for.
 #[inline]
 pub(crate) fn write_float<F: zmij::Float + Into<f64>>(out: &mut Vec<u8>, value: F) {
-    if value.into().is_finite() {
+    write_float_in(out, value, Dialect::Strict);
+}
+
+/// Prints a float in a dialect.
+#[inline]
+pub(crate) fn write_float_in<F: zmij::Float + Into<f64>>(
+    out: &mut Vec<u8>,
+    value: F,
+    dialect: Dialect,
+) {
+    let number: f64 = value.into();
+    if number.is_finite() {
         out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
     } else {
-        out.extend_from_slice(b"null");
+        out.extend_from_slice(dialect.word_for(number).as_bytes());
     }
+}
+
+/// Bytes that are no text, as TensorFlow Serving writes them.
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"{\"b64\":\"");
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]);
+    out.truncate(start + written.expect("base64 takes four characters for three bytes"));
+    out.extend_from_slice(b"\"}");
 }
 
 /// Prints a string with its quotes.
@@ -171,7 +213,7 @@ mod tests {
 
     fn print(tensor: &Tensor) -> String {
         let mut out = Vec::new();
-        write_tensor(&mut out, tensor);
+        Printer::new(tensor).next(&mut out, tensor.shape().dims());
         String::from_utf8(out).unwrap()
     }
 
@@ -192,6 +234,26 @@ mod tests {
         assert_eq!(print(&texts), r#"["a\"",""]"#);
         let half = Tensor::from_vec(Shape::from([]), vec![f16::from_f32(0.1)]).unwrap();
         assert_eq!(print(&half), "0.099975586");
+    }
+
+    #[test]
+    fn the_extended_dialect_has_words_and_base64() {
+        let extended = |printer: Printer<'_>, dims: &[usize]| {
+            let mut out = Vec::new();
+            printer.in_dialect(Dialect::Extended).next(&mut out, dims);
+            String::from_utf8(out).unwrap()
+        };
+        let floats = [0.5f64, f64::NAN, f64::INFINITY, f64::NEG_INFINITY].to_vec();
+        let floats = Tensor::from_vec(Shape::from([4]), floats).unwrap();
+        assert_eq!(extended(Printer::new(&floats), &[4]), "[0.5,NaN,Infinity,-Infinity]");
+        let text = b"\x02\0\0\0ab\x01\0\0\0\xff\0\0\0\0".to_vec();
+        let texts = Tensor::new(DataType::Bytes, Shape::from([3]), text.into()).unwrap();
+        let printed = r#"["ab",{"b64":"/w=="},""]"#;
+        assert_eq!(extended(Printer::new(&texts), &[3]), printed);
+        assert_eq!(print(&texts), "[\"ab\",\"\u{fffd}\",\"\"]", "strict JSON has no bytes");
+        let mut out = Vec::new();
+        Printer::new(&texts).in_dialect(Dialect::Extended).with_base64().next(&mut out, &[3]);
+        assert_eq!(out, br#"[{"b64":"YWI="},{"b64":"/w=="},{"b64":""}]"#);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A reader that walks over JSON text once, from left to right, and remembers only where it is.
 
-use super::MAX_DEPTH;
 use super::number::{FromNumber, Number};
 use super::window::Window;
+use super::{Dialect, MAX_DEPTH};
 use crate::inference::{ErrorCode, InferError};
 use std::borrow::Cow;
 
@@ -30,11 +30,17 @@ impl From<SyntaxError> for InferError {
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    dialect: Dialect,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, dialect: Dialect::Strict }
+    }
+
+    /// A reader that takes what some writers add to JSON.
+    pub(crate) fn extended(bytes: &'a [u8]) -> Self {
+        Self { dialect: Dialect::Extended, ..Self::new(bytes) }
     }
 
     /// Bytes that are still to come.
@@ -165,6 +171,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The word that the dialect has for a number which is not finite, and what it means.
+    pub(super) fn word(&mut self) -> Option<(f64, &'a str)> {
+        self.peek();
+        let rest = &self.bytes[self.at..];
+        let (value, len) = self.dialect.word(rest)?;
+        self.at += len;
+        Some((value, std::str::from_utf8(&rest[..len]).ok()?))
+    }
+
+    /// Whether the next value is an object that stands for bytes, as the dialect writes them.
+    pub(crate) fn is_at_base64(mut self) -> bool {
+        self.dialect == Dialect::Extended
+            && self.take(b'{')
+            && self.key().is_ok_and(|key| key == "b64")
+            && self.peek() == Some(b'"')
+    }
+
     /// `true` or `false`; `None` when the next value is of another kind.
     pub(crate) fn boolean(&mut self) -> Option<bool> {
         self.peek();
@@ -199,6 +222,7 @@ impl<'a> Reader<'a> {
             Some(b'-' | b'0'..=b'9') => Ok("a number"),
             _ if starts(b"true") || starts(b"false") => Ok("a boolean"),
             _ if starts(b"null") => Ok("null"),
+            _ if self.dialect.word(&self.bytes[self.at..]).is_some() => Ok("a number"),
             _ => Err(self.error("expected a value")),
         }
     }
@@ -260,6 +284,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn skip(&mut self, depth: usize) -> Result<(), SyntaxError> {
         match self.kind()? {
             "a string" => self.string().map(drop),
+            "a number" if self.word().is_some() => Ok(()),
             "a number" => self.number().map(drop),
             "a boolean" | "null" => {
                 let word =

@@ -1,10 +1,9 @@
 //! Answers and errors to bodies.
 
-use super::Form;
 use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
-use crate::protocol::json::write_text_member;
-use crate::protocol::json::{Printer, text_len, write_float, write_integer, write_key, write_list};
-use crate::protocol::json::{write_member, write_object, write_string, write_tensor};
+use crate::protocol::forms::{Form, outputs_len, write_named, write_outputs};
+use crate::protocol::json::{Dialect, Printer, write_float, write_integer, write_string};
+use crate::protocol::json::{write_key, write_list, write_member, write_text_member};
 use crate::tensor::{DataType, Tensor};
 
 /// Most elements that [`example`] prints.
@@ -16,22 +15,7 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
     let mut out = Vec::with_capacity(expected_len(response));
     out.push(b'{');
     write_key(&mut out, form.response_key());
-    match (form, &response.outputs[..]) {
-        (Form::Named, outputs) => write_named(&mut out, outputs),
-        (_, outputs) if !can_be_split(response, form) => write_whole(&mut out, outputs),
-        // One output needs no printer for each: its row, or the list of its rows, is printed whole.
-        (Form::One, [NamedTensor { tensor, .. }]) => {
-            Printer::new(tensor).next(&mut out, tensor.shape().row());
-        }
-        (Form::One, outputs) => write_row(&mut out, &mut printers(outputs)),
-        (Form::Many, [output]) if !output.tensor.buffer().is_empty() => {
-            write_tensor(&mut out, &output.tensor)
-        }
-        (Form::Many, outputs) => {
-            let mut printers = printers(outputs);
-            write_list(&mut out, 0..response.n_rows, |out, _| write_row(out, &mut printers));
-        }
-    }
+    write_outputs(&mut out, response, form, Dialect::Strict);
     match (&response.labels, form) {
         (None, _) => {}
         (Some(labels), Form::One) => {
@@ -52,16 +36,14 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
 /// About how long the text will be, so that it is written to one place: rather too long, for bodies
 /// live shortly and a move costs more than room.
 fn expected_len(response: &InferResponse) -> usize {
-    let output = |output: &NamedTensor| text_len(&output.tensor) + output.name.len() + 8;
     // A label and its score stand there twice, with their keys.
     let label = |label: &RowLabel| {
         let top = label.top.iter().map(|(label, _)| label.len() + 40);
         label.label.len() + 64 + top.sum::<usize>()
     };
-    let outputs: usize = response.outputs.iter().map(output).sum();
     let labels: usize = response.labels.iter().flatten().map(label).sum();
     let names = response.model.as_str().len() + response.request_id.len();
-    outputs + labels + names + 96
+    outputs_len(response) + labels + names + 96
 }
 
 /// Writes the report of a failure.
@@ -112,62 +94,11 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
                 })
                 .collect();
             write_key(&mut out, Form::Named.request_key());
-            write_named(&mut out, &zeros?);
+            write_named(&mut out, &zeros?, Dialect::Strict);
         }
     }
     out.push(b'}');
     Some(out)
-}
-
-/// Whether every output has a row for each row of the request.
-fn can_be_split(response: &InferResponse, form: Form) -> bool {
-    response.outputs.iter().all(|NamedTensor { tensor, .. }| match tensor.shape().dims() {
-        // What has no axis of rows is already the answer to a single row.
-        [] => form == Form::One,
-        [n_rows, ..] => *n_rows == response.n_rows && (form == Form::Many || *n_rows == 1),
-    })
-}
-
-/// An output being printed row by row.
-struct RowPrinter<'r> {
-    name: &'r str,
-    row: &'r [usize],
-    printer: Printer<'r>,
-}
-
-fn printers(outputs: &[NamedTensor]) -> Vec<RowPrinter<'_>> {
-    let printers = outputs.iter().map(|NamedTensor { name, tensor }| RowPrinter {
-        name,
-        row: tensor.shape().row(),
-        printer: Printer::new(tensor),
-    });
-    printers.collect()
-}
-
-/// The next row of all outputs.
-fn write_row(out: &mut Vec<u8>, outputs: &mut [RowPrinter<'_>]) {
-    if let [output] = outputs {
-        return output.printer.next(out, output.row);
-    }
-    write_object(out, outputs.iter_mut(), |out, output| {
-        write_key(out, output.name);
-        output.printer.next(out, output.row);
-    });
-}
-
-/// All of the model's output.
-fn write_whole(out: &mut Vec<u8>, outputs: &[NamedTensor]) {
-    match outputs {
-        [output] => write_tensor(out, &output.tensor),
-        outputs => write_named(out, outputs),
-    }
-}
-
-fn write_named(out: &mut Vec<u8>, tensors: &[NamedTensor]) {
-    write_object(out, tensors.iter(), |out, NamedTensor { name, tensor }| {
-        write_key(out, name);
-        write_tensor(out, tensor);
-    });
 }
 
 fn write_label(out: &mut Vec<u8>, row: &RowLabel) {

@@ -22,46 +22,12 @@
 
 mod decode;
 mod encode;
-mod raw;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Decoded, decode};
+pub use super::forms::{Decoded, Form, decode_raw};
+pub use decode::decode;
 pub use encode::{encode, encode_error, example};
-pub use raw::decode_raw;
-
-/// In which form a request came, and so its answer goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// `features` and `prediction`.
-    One,
-    /// `instances` and `predictions`.
-    Many,
-    /// `inputs` and `outputs`.
-    Named,
-}
-
-impl Form {
-    const ALL: [Self; 3] = [Self::One, Self::Many, Self::Named];
-
-    /// The member of a request.
-    fn request_key(self) -> &'static str {
-        match self {
-            Self::One => "features",
-            Self::Many => "instances",
-            Self::Named => "inputs",
-        }
-    }
-
-    /// The member of an answer.
-    fn response_key(self) -> &'static str {
-        match self {
-            Self::One => "prediction",
-            Self::Many => "predictions",
-            Self::Named => "outputs",
-        }
-    }
-}

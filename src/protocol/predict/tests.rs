@@ -1,37 +1,10 @@
 //! What clients send and get, as text.
 
 use super::*;
-use crate::inference::{Batching, ErrorCode, InferError, InferResponse, ModelSpec, NamedTensor};
-use crate::inference::{RowLabel, TensorSpec, Timings, Version};
-use crate::tensor::{DataType, Element, Shape, ShapePattern, Tensor};
+use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
+use crate::protocol::testing::{one, response, tensor, two};
+use crate::tensor::{DataType, Shape, Tensor};
 use std::sync::Arc;
-
-fn input(name: &str, datatype: DataType, shape: Option<&[i64]>, optional: bool) -> TensorSpec {
-    let shape =
-        shape.map_or(ShapePattern::Unknown, |shape| ShapePattern::from_wire(shape).unwrap());
-    TensorSpec { name: name.into(), datatype, shape, optional }
-}
-
-fn spec(inputs: Vec<TensorSpec>) -> ModelSpec {
-    ModelSpec { inputs, outputs: vec![], batching: Batching::Safe, max_rows: 3 }
-}
-
-fn one(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
-    spec(vec![input("x", datatype, shape, false)])
-}
-
-fn two() -> ModelSpec {
-    spec(vec![
-        input("a", DataType::Fp32, Some(&[-1, 2]), false),
-        input("b", DataType::Int64, Some(&[-1]), false),
-        input("k", DataType::Int64, Some(&[]), true),
-    ])
-}
-
-fn tensor<T: Element>(name: &str, dims: &[usize], values: &[T]) -> NamedTensor {
-    let tensor = Tensor::from_vec(Shape::new(dims.to_vec()), values.to_vec()).unwrap();
-    NamedTensor { name: name.into(), tensor }
-}
 
 #[track_caller]
 fn check_good(spec: &ModelSpec, body: &str, form: Form, expected: &[NamedTensor]) {
@@ -323,22 +296,6 @@ fn texts_are_elements_of_bytes() {
     let message = "the body is not valid JSON: a string with a control character, wrong escape or \
                    bad UTF-8 at byte 13";
     check_bad(&texts, r#"{"features":["\ud800",""]}"#, ErrorCode::InvalidJson, message);
-}
-
-fn response(
-    outputs: Vec<NamedTensor>,
-    n_rows: usize,
-    labels: Option<Vec<RowLabel>>,
-) -> InferResponse {
-    InferResponse {
-        model: "m".parse().unwrap(),
-        version: Version(2),
-        request_id: "r-1".into(),
-        outputs,
-        n_rows,
-        labels,
-        timings: Timings::default(),
-    }
 }
 
 #[track_caller]

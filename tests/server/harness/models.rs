@@ -49,6 +49,7 @@ impl Models {
         "stateful",
         "stateful_in_place",
         "tabular",
+        "texts",
         "time_axis",
         "two_inputs",
         "variable",

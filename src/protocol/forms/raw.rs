@@ -3,9 +3,9 @@
 //! length. The answer is that to `instances`.
 
 use super::{Decoded, Form};
-use crate::inference::{ErrorCode, InferError, ModelSpec};
+use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::plain;
-use crate::tensor::{Buffer, DataType, Dim};
+use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 
 /// Takes a body for the one input of a model of this specification. Nothing is copied, unless the
 /// bytes do not lie where their type may lie.
@@ -18,6 +18,16 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
+    let inputs = vec![raw_tensor(body, input, spec)?];
+    Ok(Decoded { inputs, form: Form::Many })
+}
+
+/// The same for an input that is known by its name.
+pub(crate) fn raw_tensor(
+    body: Buffer,
+    input: &TensorSpec,
+    spec: &ModelSpec,
+) -> Result<NamedTensor, InferError> {
     let dims = input.shape.dims().unwrap_or_default();
     let [_, row @ ..] = dims else {
         return Err(not_raw("the shape of the model's input has no rows"));
@@ -30,8 +40,18 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
     }
     let shape = plain::shape(input, dims, body.len())?;
     spec.check_rows(shape.n_rows())?;
-    let inputs = vec![plain::tensor(input, shape, body)?];
-    Ok(Decoded { inputs, form: Form::Many })
+    plain::tensor(input, shape, body)
+}
+
+/// A body that is one element of `BYTES`, as it is.
+pub(crate) fn raw_text(text: &[u8], input: &TensorSpec) -> Result<NamedTensor, InferError> {
+    let shape = match &input.shape {
+        ShapePattern::Unknown => Some(Shape::from([1])),
+        pattern => pattern.example(1, 1).filter(|shape| shape.elements() == Some(1)),
+    };
+    let shape = shape.ok_or_else(|| not_raw("the model's input takes more than one text"))?;
+    let element = plain::element(text).ok_or_else(|| not_raw("a text has at most 4 GiB"))?;
+    plain::tensor(input, shape, element)
 }
 
 fn not_raw(reason: &str) -> InferError {

@@ -1,0 +1,63 @@
+//! Models and versions as paths name them.
+
+use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
+
+/// The name of a model in a path. The extractor refuses what is not UTF-8 with a text of its own, so
+/// handlers take its result.
+pub(super) type NamePath = Result<Path<String>, PathRejection>;
+
+/// The name of a model and a version of it.
+pub(super) type VersionPath = Result<Path<(String, String)>, PathRejection>;
+
+/// The default version of the model that a path names.
+pub(super) fn named(path: NamePath) -> Result<ModelRef, InferError> {
+    path.map_err(unreadable).and_then(|Path(name)| model_ref(&name, None))
+}
+
+/// The version that a path names.
+pub(super) fn versioned(path: VersionPath) -> Result<ModelRef, InferError> {
+    let (name, version) = numbered(path)?;
+    Ok(ModelRef { name, version: VersionSelector::Specific(version) })
+}
+
+/// The same as name and number.
+pub(super) fn numbered(path: VersionPath) -> Result<(ModelName, Version), InferError> {
+    let Path((name, version)) = path.map_err(unreadable)?;
+    let name = model_name(&name)?;
+    let version = version_of(&name, &version)?;
+    Ok((name, version))
+}
+
+fn unreadable(_: PathRejection) -> InferError {
+    InferError::new(ErrorCode::ModelNotFound, "no model has this name: it is not UTF-8")
+}
+
+/// A reference from path segments. Text outside the grammar names nothing, so it is not found; it
+/// is not repeated either, since it may be anything.
+pub(super) fn model_ref(name: &str, version: Option<&str>) -> Result<ModelRef, InferError> {
+    let name = model_name(name)?;
+    let version = match version {
+        None => VersionSelector::Default,
+        Some(text) => VersionSelector::Specific(version_of(&name, text)?),
+    };
+    Ok(ModelRef { name, version })
+}
+
+fn model_name(text: &str) -> Result<ModelName, InferError> {
+    text.parse().map_err(|_| {
+        InferError::new(
+            ErrorCode::ModelNotFound,
+            "no model has this name: it is outside the grammar of names",
+        )
+    })
+}
+
+fn version_of(name: &ModelName, text: &str) -> Result<Version, InferError> {
+    text.parse().map_err(|_| {
+        let message =
+            "the model has no such version: versions are whole numbers without leading zeros";
+        InferError::new(ErrorCode::VersionNotFound, message).with_model(name)
+    })
+}

@@ -1,0 +1,125 @@
+//! Models, tensors and answers for the tests of the protocols.
+
+use crate::inference::{Batching, InferResponse, ModelSpec, NamedTensor, RowLabel, TensorSpec};
+use crate::inference::{Timings, Version};
+use crate::tensor::{Buffer, DataType, Element, Shape, ShapePattern, Tensor};
+use half::{bf16, f16};
+use proptest::prelude::*;
+
+pub(super) fn input(
+    name: &str,
+    datatype: DataType,
+    shape: Option<&[i64]>,
+    optional: bool,
+) -> TensorSpec {
+    let shape =
+        shape.map_or(ShapePattern::Unknown, |shape| ShapePattern::from_wire(shape).unwrap());
+    TensorSpec { name: name.into(), datatype, shape, optional }
+}
+
+pub(super) fn spec(inputs: Vec<TensorSpec>) -> ModelSpec {
+    ModelSpec { inputs, outputs: vec![], batching: Batching::Safe, max_rows: 3 }
+}
+
+pub(super) fn one(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
+    spec(vec![input("x", datatype, shape, false)])
+}
+
+pub(super) fn two() -> ModelSpec {
+    spec(vec![
+        input("a", DataType::Fp32, Some(&[-1, 2]), false),
+        input("b", DataType::Int64, Some(&[-1]), false),
+        input("k", DataType::Int64, Some(&[]), true),
+    ])
+}
+
+pub(super) fn tensor<T: Element>(name: &str, dims: &[usize], values: &[T]) -> NamedTensor {
+    let tensor = Tensor::from_vec(Shape::new(dims.to_vec()), values.to_vec()).unwrap();
+    NamedTensor { name: name.into(), tensor }
+}
+
+/// A tensor of `BYTES`.
+pub(super) fn texts(name: &str, dims: &[usize], texts: &[&[u8]]) -> NamedTensor {
+    let tensor = of_texts(dims, texts);
+    NamedTensor { name: name.into(), tensor }
+}
+
+fn of_texts(dims: &[usize], texts: &[impl AsRef<[u8]>]) -> Tensor {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&(text.as_ref().len() as u32).to_le_bytes());
+        bytes.extend_from_slice(text.as_ref());
+    }
+    Tensor::new(DataType::Bytes, Shape::new(dims.to_vec()), bytes.into()).unwrap()
+}
+
+/// A tensor of `BYTES`, some of whose elements are no texts.
+pub(super) fn any_texts() -> impl Strategy<Value = Tensor> {
+    prop::collection::vec(1usize..4, 0..4).prop_flat_map(|dims| {
+        let text = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..6),
+            "\\PC{0,6}".prop_map(String::into_bytes),
+        ];
+        let n_texts: usize = dims.iter().product();
+        prop::collection::vec(text, n_texts).prop_map(move |texts| of_texts(&dims, &texts))
+    })
+}
+
+pub(super) fn response(
+    outputs: Vec<NamedTensor>,
+    n_rows: usize,
+    labels: Option<Vec<RowLabel>>,
+) -> InferResponse {
+    InferResponse {
+        model: "m".parse().unwrap(),
+        version: Version(2),
+        request_id: "r-1".into(),
+        outputs,
+        n_rows,
+        labels,
+        timings: Timings::default(),
+    }
+}
+
+/// A tensor whose elements can all be written in JSON and read back: no NaN, no infinity.
+pub(super) fn any_finite_tensor() -> impl Strategy<Value = Tensor> {
+    any_tensor().prop_filter("JSON has no NaN", |tensor| all(tensor, f64::is_finite))
+}
+
+/// A tensor without NaN, of which there are many, and written only one.
+pub(super) fn any_tensor_without_nan() -> impl Strategy<Value = Tensor> {
+    any_tensor()
+        .prop_filter("NaN has many patterns", |tensor| all(tensor, |value: f64| !value.is_nan()))
+}
+
+fn all(tensor: &Tensor, holds: impl Fn(f64) -> bool) -> bool {
+    match tensor.datatype() {
+        DataType::Fp16 => tensor.as_slice::<f16>().unwrap().iter().all(|it| holds(it.to_f64())),
+        DataType::Bf16 => tensor.as_slice::<bf16>().unwrap().iter().all(|it| holds(it.to_f64())),
+        DataType::Fp32 => tensor.as_slice::<f32>().unwrap().iter().all(|it| holds((*it).into())),
+        DataType::Fp64 => tensor.as_slice::<f64>().unwrap().iter().all(|it| holds(*it)),
+        _ => true,
+    }
+}
+
+fn any_tensor() -> impl Strategy<Value = Tensor> {
+    let datatypes: Vec<_> =
+        DataType::ALL.iter().copied().filter(|d| *d != DataType::Bytes).collect();
+    let dims = prop::collection::vec(1usize..5, 0..5);
+    (prop::sample::select(datatypes), dims).prop_flat_map(|(datatype, dims)| {
+        let shape = Shape::new(dims);
+        let n_bytes = shape.elements().unwrap() * datatype.byte_size().unwrap();
+        prop::collection::vec(any::<u8>(), n_bytes).prop_map(move |mut bytes| {
+            if datatype == DataType::Bool {
+                bytes.iter_mut().for_each(|byte| *byte &= 1);
+            }
+            Tensor::new(datatype, shape.clone(), Buffer::copy_aligned(&bytes)).unwrap()
+        })
+    })
+}
+
+/// A model with one input of this pattern.
+pub(super) fn of_pattern(datatype: DataType, shape: ShapePattern) -> ModelSpec {
+    let input = TensorSpec { name: "x".into(), datatype, shape, optional: false };
+    ModelSpec { inputs: vec![input], outputs: vec![], batching: Batching::Safe, max_rows: 5 }
+}

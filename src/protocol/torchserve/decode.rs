@@ -1,0 +1,123 @@
+//! A body to tensors.
+
+use super::{Answer, Decoded, Media, multipart};
+use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::forms::{one_row, raw_tensor, raw_text, rows, sole_input, tensors};
+use crate::protocol::json::{Reader, TensorDecoder, excerpt};
+use crate::tensor::{Buffer, DataType};
+
+const EXPECTED: &str = "exactly one of \"data\", \"features\", \"instances\", \"inputs\"";
+
+/// Reads a body for a model of this specification.
+///
+/// # Errors
+///
+/// `invalid_json` for text that is not one JSON document, or is nested too deep; `invalid_body` for
+/// a document or a form that is not one of the protocol's, or is cut off; `invalid_input` for a
+/// tensor that the model does not take.
+pub fn decode(body: Buffer, media: &Media, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    if media.is_json(body.as_bytes()) {
+        return json(body.as_bytes(), spec);
+    }
+    if let Media::Form { boundary } = media {
+        return multipart::decode(body, boundary, spec);
+    }
+    let Some(input) = spec.sole_input() else {
+        let message = "plain bytes need a model with just one required input: send JSON, or a form with a part for each";
+        return Err(InferError::new(ErrorCode::InvalidBody, message));
+    };
+    let tensor = plain(body, input, spec)?;
+    let answer = answer(is_one_row(&tensor));
+    Ok(Decoded { inputs: vec![tensor], answer })
+}
+
+/// How rows are answered.
+pub(super) fn answer(is_one_row: bool) -> Answer {
+    if is_one_row { Answer::Row } else { Answer::Rows }
+}
+
+/// The bytes of one input.
+pub(super) fn plain(
+    bytes: Buffer,
+    input: &TensorSpec,
+    spec: &ModelSpec,
+) -> Result<NamedTensor, InferError> {
+    match input.datatype {
+        DataType::Bytes => raw_text(bytes.as_bytes(), input),
+        _ => raw_tensor(bytes, input, spec),
+    }
+}
+
+/// Whether a tensor that came with all its dimensions is that of a single row.
+pub(super) fn is_one_row(input: &NamedTensor) -> bool {
+    input.tensor.n_rows() == 1
+}
+
+/// The value of one input that says by its nesting whether it is one row or the list of rows, and
+/// which it is. Without a known shape it is the list.
+pub(super) fn bare(
+    reader: &mut Reader<'_>,
+    input: &TensorSpec,
+    spec: &ModelSpec,
+) -> Result<(NamedTensor, bool), InferError> {
+    let rank = input.shape.dims().map(<[_]>::len);
+    if rank == Some(reader.depth()? + 1) {
+        let mut tensor = TensorDecoder::for_one_row(input);
+        tensor.row(reader)?;
+        return Ok((tensor.finish()?, true));
+    }
+    let mut tensor = TensorDecoder::new(input, spec.max_rows);
+    tensor.whole(reader)?;
+    Ok((tensor.finish()?, rank == Some(0)))
+}
+
+fn json(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
+    let mut reader = Reader::extended(body);
+    let decoded = if reader.peek() == Some(b'{') && !reader.is_at_base64() {
+        members(&mut reader, spec)?
+    } else {
+        unnamed(&mut reader, "a value without a name", spec)?
+    };
+    reader.end()?;
+    Ok(decoded)
+}
+
+/// An object; the reader stands at it.
+fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    reader.take(b'{');
+    let mut decoded: Option<(String, Decoded)> = None;
+    let mut goes_on = !reader.take(b'}');
+    while goes_on {
+        let key = reader.key()?;
+        if let Some((before, _)) = &decoded {
+            let got = format!("{before:?} and {:?}", excerpt(&key));
+            return Err(invalid_body(&format!("the body has both {got}"), got));
+        }
+        let read = match &*key {
+            "data" => unnamed(reader, "\"data\"", spec)?,
+            "features" => Decoded { inputs: one_row(reader, spec)?, answer: Answer::Row },
+            "instances" => Decoded { inputs: rows(reader, spec)?, answer: Answer::Predictions },
+            "inputs" => Decoded { inputs: tensors(reader, spec)?, answer: Answer::Whole },
+            other => {
+                let got = excerpt(other);
+                return Err(invalid_body(&format!("unknown member {got:?}"), got));
+            }
+        };
+        decoded = Some((key.into_owned(), read));
+        goes_on = reader.goes_on(b'}')?;
+    }
+    let decoded = decoded.map(|(_, decoded)| decoded);
+    decoded.ok_or_else(|| invalid_body("the body is empty", "none".to_owned()))
+}
+
+/// One row of the one input or the list of its rows.
+fn unnamed(reader: &mut Reader<'_>, what: &str, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    let input = sole_input(spec, what, "use \"inputs\"")?;
+    let (tensor, is_one_row) = bare(reader, input, spec)?;
+    Ok(Decoded { inputs: vec![tensor], answer: answer(is_one_row) })
+}
+
+fn invalid_body(what: &str, got: String) -> InferError {
+    InferError::new(ErrorCode::InvalidBody, format!("{what}, expected {EXPECTED}"))
+        .with_mismatch(EXPECTED, got)
+}

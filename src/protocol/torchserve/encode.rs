@@ -1,0 +1,91 @@
+//! Answers and errors to bodies.
+
+use super::Answer;
+use crate::inference::{ErrorCode, InferError, InferResponse, RowLabel};
+use crate::protocol::forms::{Form, outputs_len, write_outputs};
+use crate::protocol::json::{Dialect, write_float_in, write_integer, write_key, write_list};
+use crate::protocol::json::{write_object, write_text_member};
+
+/// Writes an answer.
+#[must_use]
+pub fn encode(response: &InferResponse, answer: Answer) -> Vec<u8> {
+    let mut out = Vec::with_capacity(expected_len(response));
+    if answer == Answer::Predictions {
+        out.push(b'{');
+        write_key(&mut out, Form::Many.response_key());
+    }
+    match (&response.labels, answer) {
+        (Some(rows), Answer::Row) => rows.iter().take(1).for_each(|row| label(&mut out, row)),
+        (Some(rows), _) => write_list(&mut out, rows, label),
+        (None, Answer::Row) => write_outputs(&mut out, response, Form::One, Dialect::Extended),
+        (None, Answer::Rows | Answer::Predictions) => {
+            write_outputs(&mut out, response, Form::Many, Dialect::Extended);
+        }
+        (None, Answer::Whole) => {
+            write_outputs(&mut out, response, Form::Named, Dialect::Extended);
+        }
+    }
+    if answer == Answer::Predictions {
+        out.push(b'}');
+    }
+    out
+}
+
+fn expected_len(response: &InferResponse) -> usize {
+    let label = |row: &RowLabel| row.top.iter().map(|(label, _)| label.len() + 20).sum::<usize>();
+    match &response.labels {
+        Some(rows) => rows.iter().map(label).sum::<usize>() + 32,
+        None => outputs_len(response) + 32,
+    }
+}
+
+/// The best labels of a row with their scores, the best first.
+fn label(out: &mut Vec<u8>, row: &RowLabel) {
+    write_object(out, &row.top, |out, (label, score)| {
+        write_key(out, label);
+        write_float_in(out, *score, Dialect::Extended);
+    });
+}
+
+/// Writes the report of a failure, which is answered with this status.
+#[must_use]
+pub fn encode_error(error: &InferError, status: u16) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    out.push(b'{');
+    write_key(&mut out, "code");
+    write_integer(&mut out, status);
+    write_text_member(&mut out, "type", class(error.code));
+    write_text_member(&mut out, "message", &error.message);
+    out.push(b'}');
+    out
+}
+
+/// What TorchServe calls the exception behind a failure of this kind.
+fn class(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidRequest
+        | ErrorCode::InvalidJson
+        | ErrorCode::InvalidBody
+        | ErrorCode::InvalidInput
+        | ErrorCode::ModelRequired
+        | ErrorCode::BodyTooLarge
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::HeadTooLarge => "BadRequestException",
+        ErrorCode::RouteNotFound => "ResourceNotFoundException",
+        ErrorCode::ModelNotFound => "ModelNotFoundException",
+        ErrorCode::VersionNotFound => "ModelVersionNotFoundException",
+        // It calls its own refusal so, when changes through its API are switched off.
+        ErrorCode::ManagementOnly | ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
+        ErrorCode::BodyTimeout | ErrorCode::DeadlineExceeded => "RequestTimeoutException",
+        ErrorCode::Conflict => "ConflictStatusException",
+        ErrorCode::Unsupported => "NotImplementedException",
+        ErrorCode::QueueFull
+        | ErrorCode::ModelNotReady
+        | ErrorCode::Draining
+        | ErrorCode::Overloaded
+        | ErrorCode::OutOfMemory => "ServiceUnavailableException",
+        ErrorCode::ClientClosed | ErrorCode::InferenceFailed | ErrorCode::Internal => {
+            "InternalServerException"
+        }
+    }
+}
