@@ -185,10 +185,11 @@ async fn decode<W: Wire>(
     Ok((decoded, lease))
 }
 
-/// An element takes at least two characters of JSON, the digit and what separates it.
+/// An element takes at least two characters of JSON, the digit and what separates it. A text takes three
+/// more than it has, and four bytes before it.
 fn largest_decoded(text_bytes: usize, spec: &ModelSpec) -> usize {
     let widest =
-        spec.inputs.iter().filter_map(|input| input.datatype.byte_size()).max().unwrap_or(1);
+        spec.inputs.iter().map(|input| input.datatype.byte_size().unwrap_or(4)).max().unwrap_or(1);
     let by_body = (text_bytes / 2 + 1).saturating_mul(widest);
     let by_spec = spec.inputs.iter().map(|input| {
         let row = input.shape.example(spec.max_rows, 0)?;

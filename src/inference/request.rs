@@ -3,7 +3,7 @@
 use super::error::InferError;
 use super::spec::ModelSpec;
 use super::trace::TraceParent;
-use crate::tensor::Tensor;
+use crate::tensor::{DataType, Tensor};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +66,10 @@ impl ValidRequest {
                 ));
             }
             spec.inputs[position].check(tensor.datatype(), tensor.shape())?;
+            if spec.inputs[position].is_scalar() && !is_text(&tensor) {
+                let message = format!("input {name:?} is a text that is not UTF-8");
+                return Err(InferError::invalid_input(&*name, message));
+            }
             inputs[position] = Some(tensor);
         }
         let n_rows = common_rows(spec, &inputs)?;
@@ -90,6 +94,13 @@ impl ValidRequest {
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
+}
+
+/// Whether a plain value may be an argument of the type `str`, if it is one: `BYTES` may hold anything.
+/// Four bytes with its length stand before the text.
+fn is_text(tensor: &Tensor) -> bool {
+    let text = || std::str::from_utf8(tensor.buffer().as_bytes().get(4..)?).ok();
+    tensor.datatype() != DataType::Bytes || text().is_some()
 }
 
 /// The number of rows that all inputs with rows share; 1 when none has.
@@ -124,7 +135,7 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, Inf
 mod tests {
     use super::*;
     use crate::inference::{Batching, TensorSpec};
-    use crate::tensor::{DataType, Shape, ShapePattern};
+    use crate::tensor::{Shape, ShapePattern};
     use std::time::Duration;
 
     fn spec() -> ModelSpec {
@@ -139,6 +150,7 @@ mod tests {
                 input("x", DataType::Fp32, &[-1, 2], false),
                 input("ids", DataType::Int64, &[-1], false),
                 input("k", DataType::Int64, &[], true),
+                input("t", DataType::Bytes, &[], true),
             ],
             outputs: vec![],
             batching: Batching::Safe,
@@ -171,8 +183,15 @@ mod tests {
         check(vec![x(), x(), ids()], Err("input \"x\" is given twice"));
         check(
             vec![x(), tensor::<f32>("y", &[2])],
-            Err("the model has no input \"y\", its inputs are x, ids, k"),
+            Err("the model has no input \"y\", its inputs are x, ids, k, t"),
         );
+        let text = |bytes: &[u8]| NamedTensor {
+            name: "t".into(),
+            tensor: Tensor::new(DataType::Bytes, Shape::default(), bytes.to_vec().into()).unwrap(),
+        };
+        check(vec![x(), ids(), text(b"\x02\0\0\0\xc3\xa9")], Ok(2));
+        let message = "input \"t\" is a text that is not UTF-8";
+        check(vec![x(), ids(), text(b"\x01\0\0\0\xff")], Err(message));
         check(
             vec![tensor::<f32>("x", &[2, 3]), ids()],
             Err("input \"x\" has shape [2, 3], expected [-1, 2]"),

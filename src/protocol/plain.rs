@@ -30,14 +30,7 @@ pub(super) fn tensor(
                 return Err(invalid(what).with_mismatch("0 or 1", byte));
             }
         }
-        DataType::Bytes => {
-            check_elements(bytes.as_bytes(), &shape).map_err(invalid)?;
-            // A plain value beside the tensors is an argument of the type `str`.
-            let is_text = || std::str::from_utf8(bytes.as_bytes().get(PREFIX..)?).ok();
-            if input.is_scalar() && is_text().is_none() {
-                return Err(invalid("is not UTF-8".to_owned()));
-            }
-        }
+        DataType::Bytes => check_elements(bytes.as_bytes(), &shape).map_err(invalid)?,
         _ => {}
     }
     let size = input.datatype.byte_size().unwrap_or(1);

@@ -92,7 +92,8 @@ pub(super) fn any_tensor_without_nan() -> impl Strategy<Value = Tensor> {
         .prop_filter("NaN has many patterns", |tensor| all(tensor, |value: f64| !value.is_nan()))
 }
 
-fn all(tensor: &Tensor, holds: impl Fn(f64) -> bool) -> bool {
+/// Whether this holds for every float of a tensor; it does where there are none.
+pub(super) fn all(tensor: &Tensor, holds: impl Fn(f64) -> bool) -> bool {
     match tensor.datatype() {
         DataType::Fp16 => tensor.as_slice::<f16>().unwrap().iter().all(|it| holds(it.to_f64())),
         DataType::Bf16 => tensor.as_slice::<bf16>().unwrap().iter().all(|it| holds(it.to_f64())),
@@ -102,7 +103,7 @@ fn all(tensor: &Tensor, holds: impl Fn(f64) -> bool) -> bool {
     }
 }
 
-fn any_tensor() -> impl Strategy<Value = Tensor> {
+pub(super) fn any_tensor() -> impl Strategy<Value = Tensor> {
     let datatypes: Vec<_> =
         DataType::ALL.iter().copied().filter(|d| *d != DataType::Bytes).collect();
     let dims = prop::collection::vec(1usize..5, 0..5);
