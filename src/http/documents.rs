@@ -1,5 +1,6 @@
 //! The pages about routes and errors tell the truth.
 
+use super::routes::is_management_only;
 use super::{ROUTES, status};
 use crate::inference::ErrorCode;
 
@@ -27,7 +28,7 @@ fn the_page_has_every_route_and_no_other() {
 #[test]
 fn the_page_says_where_state_is_changed() {
     for cells in rows(ROUTES_PAGE, "| route | method | listener |") {
-        let manages = cells[0].starts_with("/manage/");
+        let manages = is_management_only(&cells[0]);
         assert_eq!(cells[2] == "management", manages, "{} stands at the wrong listener", cells[0]);
     }
 }

@@ -1,8 +1,9 @@
 //! The one table of status codes, and errors as responses.
 
 use super::listener::Refusal;
+use super::shape::Shape;
 use crate::inference::{ErrorCode, InferError};
-use crate::protocol::predict;
+use crate::protocol::{predict, torchserve};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -53,24 +54,29 @@ pub(super) fn code_of_refusal(refusal: Refusal) -> ErrorCode {
     }
 }
 
-/// A failed request on its way out, in the shape of the native route.
+/// A failed request on its way out, in the shape of the protocol that it came by.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: InferError,
     request_id: String,
+    shape: Shape,
 }
 
 impl Failure {
-    pub(super) fn new(error: InferError, request_id: &str) -> Self {
-        Self { error, request_id: request_id.to_owned() }
+    pub(super) fn new(error: InferError, request_id: &str, shape: Shape) -> Self {
+        Self { error, request_id: request_id.to_owned(), shape }
     }
 }
 
 impl IntoResponse for Failure {
     /// Logs nothing: the error travels in the extensions, and one layer logs each request once.
     fn into_response(self) -> Response {
-        let body = predict::encode_error(&self.error, &self.request_id);
-        let mut response = (status(self.error.code), body).into_response();
+        let status = status(self.error.code);
+        let body = match self.shape {
+            Shape::Native => predict::encode_error(&self.error, &self.request_id),
+            Shape::TorchServe => torchserve::encode_error(&self.error, status.as_u16()),
+        };
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = self.error.retry_after {

@@ -12,6 +12,7 @@ mod error;
 mod exchange;
 mod health;
 mod index;
+mod instances;
 pub mod listener;
 mod manage;
 mod models;
@@ -20,6 +21,8 @@ mod packing;
 mod path;
 mod predict;
 mod routes;
+mod shape;
+mod torchserve;
 mod unread;
 
 pub use body::BodyTimeouts;

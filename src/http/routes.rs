@@ -2,20 +2,23 @@
 
 use super::context::RequestContext;
 use super::observe::Observed;
-use super::{App, health, index, manage, models, predict};
+use super::shape::Side;
+use super::{App, health, index, instances, manage, models, predict, torchserve};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use axum::{Extension, Router};
 
 /// Every route of both listeners, as the routers write them: the closed list of a metric's label
 /// and of the page that documents them.
 pub const ROUTES: &[&str] = &[
     "/",
+    "/explanations/{model}",
+    "/explanations/{model}/{version}",
     "/health",
     "/health/live",
     "/health/ready",
@@ -30,26 +33,54 @@ pub const ROUTES: &[&str] = &[
     "/metrics",
     "/models",
     "/models/{model}",
+    "/models/{model}/{version}",
+    "/models/{model}/{version}/set-default",
+    "/ping",
     "/predict",
     "/predict/{model}",
     "/predict/{model}/versions/{version}",
+    "/predictions/{model}",
+    "/predictions/{model}/{version}",
     "/readyz",
+    "/v1/models",
+    "/v1/models/{model}",
+    "/v1/models/{model}/labels/{*rest}",
+    "/v1/models/{model}/metadata",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/versions/{version}/metadata",
+    "/v1/models/{model}/versions/{version}:classify",
+    "/v1/models/{model}/versions/{version}:explain",
+    "/v1/models/{model}/versions/{version}:predict",
+    "/v1/models/{model}/versions/{version}:regress",
+    "/v1/models/{model}:classify",
+    "/v1/models/{model}:explain",
+    "/v1/models/{model}:predict",
+    "/v1/models/{model}:regress",
 ];
+
+/// Routes that the management listener answers and the public one refuses.
+pub(super) fn is_management_only(route: &str) -> bool {
+    route.starts_with("/manage/") || route.starts_with("/models/{model}/{version}")
+}
 
 /// The listener for predictions: everything that reads or predicts.
 pub fn public_service(app: &App) -> Observed {
     let mut router = reading_routes(app.options.public_metrics)
-        .route("/models", get(models::list))
-        .route("/models/{model}", get(models::describe));
-    for route in ROUTES.iter().filter(|route| route.starts_with("/manage/")) {
-        router = router.route(route, axum::routing::any(management_only));
+        // Ours to read; TorchServe's clients, which change them, are sent to the other listener.
+        .route("/models", get(models::list).post(management_only))
+        .route(
+            "/models/{model}",
+            get(models::describe).put(management_only).delete(management_only),
+        );
+    for route in ROUTES.iter().filter(|route| is_management_only(route)) {
+        router = router.route(route, any(management_only));
     }
-    with_fallbacks(router, app)
+    with_fallbacks(router, app, Side::Public)
 }
 
 /// The listener that changes state; it also does all that the public one does for predictions, so
-/// that a client which knows one address works whole. `/models` on it is left to TorchServe's
-/// management protocol.
+/// that a client which knows one address works whole. `/models` on it is TorchServe's management
+/// protocol.
 pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
         .route("/manage/models", get(models::list))
@@ -58,8 +89,9 @@ pub fn management_service(app: &App) -> Observed {
         .route("/manage/models/{model}/reload", post(manage::reload))
         .route("/manage/models/{model}/unload", post(manage::unload))
         .route("/manage/models/{model}/versions/{version}/default", post(manage::set_default))
-        .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version));
-    with_fallbacks(router, app)
+        .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version))
+        .merge(torchserve::management_routes());
+    with_fallbacks(router, app, Side::Management)
 }
 
 fn reading_routes(metrics: bool) -> Router<App> {
@@ -72,16 +104,18 @@ fn reading_routes(metrics: bool) -> Router<App> {
         .route("/readyz", get(health::ready))
         .route("/predict", post(predict::default_model))
         .route("/predict/{model}", post(predict::model))
-        .route("/predict/{model}/versions/{version}", post(predict::version));
+        .route("/predict/{model}/versions/{version}", post(predict::version))
+        .merge(instances::routes())
+        .merge(torchserve::routes());
     if metrics { router.route("/metrics", get(self::metrics)) } else { router }
 }
 
-fn with_fallbacks(router: Router<App>, app: &App) -> Observed {
+fn with_fallbacks(router: Router<App>, app: &App, side: Side) -> Observed {
     let router = router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app.clone());
-    Observed::new(router, app)
+    Observed::new(router, app, side)
 }
 
 async fn metrics(State(app): State<App>) -> Response {
