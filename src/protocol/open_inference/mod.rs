@@ -14,7 +14,7 @@
 //!   what is reserved for Triton among them. Sequences and shared memory are refused as
 //!   unsupported, unless the value says that there is none (`"sequence_id": 0`).
 //! - Numbers fit a datatype by their value (see `predict`), also FP16 and BF16, which Triton refuses in
-//!   JSON. `BOOL` takes `true` and `false` only; `BYTES` takes texts.
+//!   JSON. `BOOL` takes `true` and `false` only; `BYTES` takes texts, and `{"b64": "…"}` for what is none.
 //! - NaN and the infinities are taken as the words `NaN`, `Infinity` and `-Infinity`, which
 //!   `perf_analyzer` writes. In answers they are `null`, so that every reader of JSON can read them; in
 //!   classes they are `nan`, `inf` and `-inf`.

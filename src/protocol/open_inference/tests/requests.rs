@@ -59,12 +59,19 @@ fn every_datatype_is_read() {
     );
     check(DataType::Bf16, "[0.1]", tensor("x", &[1], &[bf16::from_f32(0.1)]));
     check(DataType::Fp32, "[0.1]", tensor("x", &[1], &[0.1f32]));
+    let words = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    check(DataType::Fp32, "[NaN,Infinity,-Infinity]", tensor("x", &[3], &words));
     check(DataType::Fp64, "0.1", tensor("x", &[], &[0.1f64]));
     check(DataType::Fp64, "[0.1]", tensor("x", &[], &[0.1f64]));
     let texts = b"\x02\0\0\0\xc3\xa9\0\0\0\0\x01\0\0\0\"";
     check(DataType::Bytes, r#"["é","","\""]"#, bytes("x", DataType::Bytes, &[3], texts));
     check(DataType::Bytes, r#"["\u00e9","","\""]"#, bytes("x", DataType::Bytes, &[1, 3], texts));
     check(DataType::Bytes, r#"[["é"],[""],["\""]]"#, bytes("x", DataType::Bytes, &[3, 1], texts));
+    check(
+        DataType::Bytes,
+        r#"[{"b64":"w6k="},"",{"b64":"Ig=="}]"#,
+        bytes("x", DataType::Bytes, &[3], texts),
+    );
     check(DataType::Bytes, r#""é""#, bytes("x", DataType::Bytes, &[], &texts[..6]));
 }
 
@@ -88,6 +95,7 @@ fn values_of_another_type_or_number_are_refused() {
         "[[1.5]]",
         "input \"x\" at [0, 0]: 1.5 is not an integer, as INT64 takes",
     );
+    check("INT64", "[1]", "[NaN]", "input \"x\" at [0]: NaN is not an integer, as INT64 takes");
     check("FP16", "[1]", "[70000]", "input \"x\" at [0]: 70000 is out of range for FP16");
     check("FP32", "[2]", "[1,null]", "input \"x\" at [1]: expected a number, got null");
     check("FP32", "[1]", "[\"1\"]", "input \"x\" at [0]: expected a number, got a string");
