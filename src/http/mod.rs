@@ -6,6 +6,7 @@
 mod body;
 mod context;
 mod describe;
+mod dialect;
 #[cfg(test)]
 mod documents;
 mod error;
@@ -17,11 +18,11 @@ pub mod listener;
 mod manage;
 mod models;
 mod observe;
+mod open_inference;
 mod packing;
 mod path;
 mod predict;
 mod routes;
-mod shape;
 mod torchserve;
 mod unread;
 

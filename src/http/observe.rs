@@ -6,9 +6,9 @@
 
 use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
+use super::dialect::{Dialect, Side};
 use super::error::status;
 use super::routes::ROUTES;
-use super::shape::{Shape, Side};
 use super::unread::Unread;
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry::logging::RequestLine;
@@ -39,12 +39,12 @@ pub struct Observed(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: App,
+    side: Side,
     router: Router,
     /// The same routes behind unpacking, for bodies that say that they are packed. Unpacking sees
     /// the body first, so that every limit behind it counts unpacked bytes.
     unpacking: RequestDecompression<Router>,
     paths: Paths<Leads>,
-    side: Side,
 }
 
 /// Where a path leads: to a route, or to one of those that have a verb behind it, `{model}:predict`.
@@ -77,7 +77,7 @@ impl Observed {
         }
         // A client that says nothing of an encoding that we lack gets our own error, from the handler.
         let unpacking = RequestDecompression::new(router.clone()).pass_through_unaccepted(true);
-        Self(Arc::new(Inner { app: app.clone(), router, unpacking, paths, side }))
+        Self(Arc::new(Inner { app: app.clone(), side, router, unpacking, paths }))
     }
 }
 
@@ -104,8 +104,8 @@ impl Inner {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let shape = Shape::of(self.side, request.method(), request.uri().path());
-        let context = RequestContext::new(&self.app, request.headers(), shape);
+        let dialect = Dialect::of(request.method(), request.uri().path(), self.side);
+        let context = RequestContext::new(&self.app, request.headers(), dialect);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,

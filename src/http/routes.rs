@@ -1,9 +1,9 @@
 //! The routes of both listeners.
 
 use super::context::RequestContext;
+use super::dialect::Side;
 use super::observe::Observed;
-use super::shape::Side;
-use super::{App, health, index, instances, manage, models, predict, torchserve};
+use super::{App, health, index, instances, manage, models, open_inference, predict, torchserve};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
 use axum::extract::State;
@@ -56,11 +56,39 @@ pub const ROUTES: &[&str] = &[
     "/v1/models/{model}:explain",
     "/v1/models/{model}:predict",
     "/v1/models/{model}:regress",
+    "/v2",
+    "/v2/cudasharedmemory/{*rest}",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/logging",
+    "/v2/models",
+    "/v2/models/stats",
+    "/v2/models/{model}",
+    "/v2/models/{model}/config",
+    "/v2/models/{model}/generate",
+    "/v2/models/{model}/generate_stream",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/ready",
+    "/v2/models/{model}/stats",
+    "/v2/models/{model}/trace/setting",
+    "/v2/models/{model}/versions/{version}",
+    "/v2/models/{model}/versions/{version}/config",
+    "/v2/models/{model}/versions/{version}/generate",
+    "/v2/models/{model}/versions/{version}/generate_stream",
+    "/v2/models/{model}/versions/{version}/infer",
+    "/v2/models/{model}/versions/{version}/ready",
+    "/v2/models/{model}/versions/{version}/stats",
+    "/v2/repository/index",
+    "/v2/repository/models/{model}/load",
+    "/v2/repository/models/{model}/unload",
+    "/v2/systemsharedmemory/{*rest}",
+    "/v2/trace/setting",
 ];
 
-/// Routes that the management listener answers and the public one refuses.
+/// Routes that change state: the management listener answers them, the public one refuses.
 pub(super) fn is_management_only(route: &str) -> bool {
-    route.starts_with("/manage/") || route.starts_with("/models/{model}/{version}")
+    let changing = ["/manage/", "/models/{model}/{version}", "/v2/repository/models/"];
+    changing.iter().any(|beginning| route.starts_with(beginning))
 }
 
 /// The listener for predictions: everything that reads or predicts.
@@ -90,6 +118,7 @@ pub fn management_service(app: &App) -> Observed {
         .route("/manage/models/{model}/unload", post(manage::unload))
         .route("/manage/models/{model}/versions/{version}/default", post(manage::set_default))
         .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version))
+        .merge(open_inference::management_routes())
         .merge(torchserve::management_routes());
     with_fallbacks(router, app, Side::Management)
 }
@@ -106,6 +135,7 @@ fn reading_routes(metrics: bool) -> Router<App> {
         .route("/predict/{model}", post(predict::model))
         .route("/predict/{model}/versions/{version}", post(predict::version))
         .merge(instances::routes())
+        .merge(open_inference::routes())
         .merge(torchserve::routes());
     if metrics { router.route("/metrics", get(self::metrics)) } else { router }
 }

@@ -12,6 +12,7 @@ import json
 import sys
 import urllib.request
 
+import ml_dtypes
 import numpy as np
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
@@ -100,10 +101,11 @@ def half_precision(args, client):
 
 @check
 def brain_floats(args, client):
-    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    x = np.arange(8).reshape(2, 4).astype(ml_dtypes.bfloat16)
     name = client.get_model_metadata("bfloat16")["outputs"][0]["name"]
     got = client.infer("bfloat16", [tensor("x", x, "BF16")]).as_numpy(name)
-    expected = np.array(native(args, "bfloat16", {"x": x.tolist()})[name], np.float32)
+    # JSON has as many digits as tell a value from its neighbors of the same type.
+    expected = np.array(native(args, "bfloat16", {"x": x.astype(float).tolist()})[name]).astype(ml_dtypes.bfloat16)
     assert np.array_equal(got, expected), got
 
 
@@ -119,8 +121,9 @@ def texts(args, client):
     words = np.array([b"one", "zwölf".encode(), b""], dtype=object)
     for binary in (True, False):
         got = client.infer("texts", [tensor("words", words, "BYTES", binary)])
-        assert got.as_numpy("length").tolist() == [3, 5, 0], got.as_numpy("length")
-        assert got.as_numpy("upper").tolist() == [b"ONE", "ZWÖLF".encode(), b""], got.as_numpy("upper")
+        # TorchScript counts bytes, and knows capitals of ASCII only.
+        assert got.as_numpy("length").tolist() == [3, 6, 0], got.as_numpy("length")
+        assert got.as_numpy("upper").tolist() == [b"ONE", "ZWöLF".encode(), b""], got.as_numpy("upper")
 
 
 @check
@@ -140,7 +143,8 @@ def classification(args, client):
         wanted = [triton.InferRequestedOutput("logits", binary_data=binary, class_count=3)]
         classes = client.infer("digits", [tensor("pixels", x, "FP32")], outputs=wanted).as_numpy("logits")
         assert classes.shape == (2, 3), classes
-        value, index, label = classes[0][0].decode().split(":")
+        best = classes[0][0]
+        value, index, label = (best.decode() if binary else best).split(":")
         assert int(index) == int(scores[0].argmax()) and label == index, classes
         assert np.float32(value) == scores[0].max(), classes
 

@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod metrics;
 mod orders;
+mod open_inference;
 mod padding;
 mod reload;
 mod torchserve;

@@ -105,9 +105,12 @@ fn from_texts(texts: &[&str]) -> Result<Tensor, EngineError> {
 
 /// The texts of a list that holds nothing else, and at least one.
 fn all_texts(values: &[Value]) -> Option<Vec<&str>> {
-    let text =
-        |value: &'_ Value| if let Value::Str(text) = value { Some(text.as_str()) } else { None };
-    values.iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty())
+    let mut texts = Vec::with_capacity(values.len());
+    for value in values {
+        let Value::Str(text) = value else { return None };
+        texts.push(text.as_str());
+    }
+    (!texts.is_empty()).then_some(texts)
 }
 
 fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError> {

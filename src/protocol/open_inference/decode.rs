@@ -74,7 +74,7 @@ pub fn decode(
         return Err(beyond_body(&at.to_string(), body.len()));
     };
     let mut tail = Tail { body: &body, at, is_announced: json_len.is_some() };
-    let mut reader = Reader::new(json);
+    let mut reader = Reader::extended(json);
     let mut request = Request::default();
     if !reader.object(|key, reader| request.member(&key, reader, spec, &mut tail))? {
         return Err(not_an_object(reader)?);

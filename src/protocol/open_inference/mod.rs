@@ -15,7 +15,9 @@
 //!   unsupported, unless the value says that there is none (`"sequence_id": 0`).
 //! - Numbers fit a datatype by their value (see `predict`), also FP16 and BF16, which Triton refuses in
 //!   JSON. `BOOL` takes `true` and `false` only; `BYTES` takes texts.
-//! - NaN and the infinities are `null` in JSON; in classes they are `nan`, `inf` and `-inf`.
+//! - NaN and the infinities are taken as the words `NaN`, `Infinity` and `-Infinity`, which
+//!   `perf_analyzer` writes. In answers they are `null`, so that every reader of JSON can read them; in
+//!   classes they are `nan`, `inf` and `-inf`.
 //! - A class is written with as many digits as its value needs. The labels belong to the model's
 //!   first output. Of several classes with the same value the first comes first, and NaN comes last.
 //! - A request whose JSON is empty is the one input's bytes and nothing else, see `raw`.

@@ -75,7 +75,9 @@ pub fn encode_error(error: &InferError, request_id: &str) -> Vec<u8> {
 #[must_use]
 pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
     let tensor = |shape: crate::tensor::Shape, datatype: DataType| {
-        let n_bytes = shape.elements().filter(|&n| n <= MAX_EXAMPLE)? * datatype.byte_size()?;
+        // An empty text is its length alone.
+        let size = datatype.byte_size().unwrap_or(size_of::<u32>());
+        let n_bytes = shape.elements().filter(|&n| n <= MAX_EXAMPLE)? * size;
         Tensor::new(datatype, shape, vec![0u8; n_bytes].into()).ok()
     };
     let mut out = b"{".to_vec();

@@ -1,0 +1,142 @@
+//! The repository extension: what there is, and loading and unloading it.
+
+use crate::http::context::RequestContext;
+use crate::http::path::{NamePath, named};
+use crate::http::{App, body, manage};
+use crate::inference::{ErrorCode, InferError, ModelName};
+use crate::repository::{Repository, RepositoryError, VersionState, VersionStatus};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// Most bytes of these routes' bodies: files of a model are not taken in this way.
+const MAX_BODY: usize = 64 * 1024;
+
+#[derive(Default, Deserialize)]
+struct IndexBody {
+    /// Only what is ready.
+    #[serde(default)]
+    ready: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct ChangeBody {
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+pub(super) async fn index(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Response {
+    let wanted = match read::<IndexBody>(&app, request).await {
+        Ok(wanted) => wanted,
+        Err(error) => return context.fail(error),
+    };
+    let mut entries: Vec<Value> = Vec::new();
+    for model in app.repository.list() {
+        let name = model.name.as_str();
+        let before = entries.len();
+        for version in &model.versions {
+            let (state, reason) = describe(version);
+            if wanted.ready && state != "READY" {
+                continue;
+            }
+            entries.push(json!({
+                "name": name,
+                "version": version.version.to_string(),
+                "state": state,
+                "reason": reason,
+            }));
+        }
+        if entries.len() == before && model.versions.is_empty() && !wanted.ready {
+            entries.push(json!({"name": name}));
+        }
+    }
+    Json(entries).into_response()
+}
+
+/// Triton's word for a state, and why. The reason of a failure is for operators and stays with
+/// them: `GET /models/{model}` tells it.
+fn describe(version: &VersionStatus) -> (&'static str, &'static str) {
+    match version.state {
+        VersionState::Loading => ("LOADING", ""),
+        VersionState::Ready => ("READY", ""),
+        VersionState::Draining => ("UNLOADING", "replaced"),
+        VersionState::Unloaded => ("UNAVAILABLE", "unloaded"),
+        VersionState::Failed => ("UNAVAILABLE", "could not be loaded"),
+    }
+}
+
+/// Reads a model's folder anew, as Triton does; also for a model that came after the start.
+pub(super) async fn load(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: NamePath,
+    request: Request,
+) -> Response {
+    change(&app, &context, path, request, |repository, name| repository.reload(name).map(drop))
+        .await
+}
+
+pub(super) async fn unload(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: NamePath,
+    request: Request,
+) -> Response {
+    change(&app, &context, path, request, Repository::unload).await
+}
+
+async fn change(
+    app: &App,
+    context: &RequestContext,
+    path: NamePath,
+    request: Request,
+    transition: fn(&Repository, &ModelName) -> Result<(), RepositoryError>,
+) -> Response {
+    let wanted = match named(path) {
+        Ok(model) => read::<ChangeBody>(app, request).await.map(|body| (model.name, body)),
+        Err(error) => Err(error),
+    };
+    let name = match wanted.and_then(|(name, body)| accept(&body.parameters).map(|()| name)) {
+        Ok(name) => name,
+        Err(error) => return context.fail(error),
+    };
+    match manage::run(app, name, transition).await {
+        // The protocol's answer has no body.
+        Ok(()) => ().into_response(),
+        Err(error) => context.fail(error),
+    }
+}
+
+/// A load by parameters would serve what no folder holds and no restart brings back.
+fn accept(parameters: &Map<String, Value>) -> Result<(), InferError> {
+    let unsupported = parameters.keys().find(|key| *key != "unload_dependents");
+    unsupported.map_or(Ok(()), |key| {
+        let message = format!(
+            "the parameter {:?} is not supported: a model is what its folder says",
+            key.chars().take(32).collect::<String>()
+        );
+        Err(InferError::new(ErrorCode::Unsupported, message))
+    })
+}
+
+/// A body that may be missing.
+async fn read<T: DeserializeOwned + Default>(app: &App, request: Request) -> Result<T, InferError> {
+    let (parts, body) = request.into_parts();
+    let mut lease = app.budget.lease();
+    let limits = (MAX_BODY, app.options.body_timeouts);
+    let body = body::read(&parts.headers, body, limits, &mut lease).await?;
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body.as_bytes()).map_err(|error| {
+        let code = if error.is_data() { ErrorCode::InvalidBody } else { ErrorCode::InvalidJson };
+        InferError::new(code, format!("the body cannot be read: {error}"))
+    })
+}

@@ -1,0 +1,118 @@
+//! The statistics extension: what has been counted of each version since it was first loaded.
+
+use crate::http::App;
+use crate::http::context::RequestContext;
+use crate::http::path::{NamePath, VersionPath, named, versioned};
+use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
+use crate::repository::ModelHandle;
+use crate::telemetry::{BatchStatistics, Tally};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Value, json};
+use std::time::UNIX_EPOCH;
+
+pub(super) async fn all(State(app): State<App>) -> Response {
+    let models = app.repository.list();
+    let names = models.into_iter().map(|model| model.name);
+    Json(document(names.flat_map(|name| handles(&app, &name)))).into_response()
+}
+
+pub(super) async fn model(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: NamePath,
+) -> Response {
+    let model = match named(path) {
+        Ok(model) => model,
+        Err(error) => return context.fail(error),
+    };
+    let handles = handles(&app, &model.name);
+    if handles.is_empty() {
+        // Resolving says why there is none.
+        return one(&app, &context, Ok(model));
+    }
+    Json(document(handles.into_iter())).into_response()
+}
+
+pub(super) async fn version(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: VersionPath,
+) -> Response {
+    one(&app, &context, versioned(path))
+}
+
+fn one(app: &App, context: &RequestContext, model: Result<ModelRef, InferError>) -> Response {
+    match model.and_then(|model| app.repository.resolve(&model)) {
+        Ok(handle) => Json(document(std::iter::once(handle))).into_response(),
+        Err(error) => context.fail(error),
+    }
+}
+
+/// The versions of a model that are loaded.
+fn handles(app: &App, name: &ModelName) -> Vec<ModelHandle> {
+    let status = app.repository.describe(name);
+    let versions = status.iter().flat_map(|status| &status.versions);
+    let specific = |version: Version| {
+        let version = VersionSelector::Specific(version);
+        app.repository.resolve(&ModelRef { name: name.clone(), version }).ok()
+    };
+    versions.filter_map(|version| specific(version.version)).collect()
+}
+
+fn document(handles: impl Iterator<Item = ModelHandle>) -> Value {
+    let models: Vec<Value> = handles.map(|handle| entry(&handle)).collect();
+    json!({"model_stats": models})
+}
+
+fn entry(handle: &ModelHandle) -> Value {
+    let statistics = handle.metrics().statistics();
+    let last = statistics.last_inference.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    // A cache of answers is not there, so nothing hits it and nothing misses it; clients read these
+    // members without asking.
+    let none = json!({"count": 0, "ns": 0});
+    json!({
+        "name": handle.name().as_str(),
+        "version": handle.version().to_string(),
+        "last_inference": last.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+        "inference_count": statistics.inference_count,
+        "execution_count": statistics.execution_count,
+        "inference_stats": {
+            "success": tally(&statistics.success),
+            "fail": tally(&statistics.fail),
+            "queue": tally(&statistics.queue),
+            "compute_input": tally(&statistics.compute_input),
+            "compute_infer": tally(&statistics.compute_infer),
+            "compute_output": tally(&statistics.compute_output),
+            "cache_hit": none,
+            "cache_miss": none,
+        },
+        "response_stats": {},
+        "batch_stats": statistics.batches.iter().map(batch).collect::<Vec<_>>(),
+        "memory_usage": [memory(handle)],
+    })
+}
+
+fn batch(batch: &BatchStatistics) -> Value {
+    json!({
+        "batch_size": batch.batch_size,
+        "compute_input": tally(&batch.compute_input),
+        "compute_infer": tally(&batch.compute_infer),
+        "compute_output": tally(&batch.compute_output),
+    })
+}
+
+fn tally(tally: &Tally) -> Value {
+    json!({"count": tally.count, "ns": tally.ns})
+}
+
+fn memory(handle: &ModelHandle) -> Value {
+    let facts = handle.facts();
+    let device = facts.device.to_string();
+    let (kind, id) = match device.strip_prefix("cuda:") {
+        Some(index) => ("GPU", index.parse::<usize>().unwrap_or(0)),
+        None => ("CPU", 0),
+    };
+    json!({"type": kind, "id": id, "byte_size": facts.memory})
+}
