@@ -18,6 +18,7 @@ mod manage;
 mod models;
 mod observe;
 mod open_inference;
+mod openapi;
 mod packing;
 mod path;
 mod predict;

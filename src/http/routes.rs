@@ -3,7 +3,9 @@
 use super::context::RequestContext;
 use super::observe::Observed;
 use super::shape::Side;
-use super::{App, health, index, instances, manage, models, open_inference, predict, torchserve};
+use super::{
+    App, health, index, instances, manage, models, open_inference, openapi, predict, torchserve,
+};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
 use axum::extract::State;
@@ -17,6 +19,8 @@ use axum::{Extension, Router};
 /// and of the page that documents them.
 pub const ROUTES: &[&str] = &[
     "/",
+    "/api-description",
+    "/docs",
     "/explanations/{model}",
     "/explanations/{model}/{version}",
     "/health",
@@ -35,6 +39,7 @@ pub const ROUTES: &[&str] = &[
     "/models/{model}",
     "/models/{model}/{version}",
     "/models/{model}/{version}/set-default",
+    "/openapi.json",
     "/ping",
     "/predict",
     "/predict/{model}",
@@ -100,7 +105,9 @@ pub fn public_service(app: &App) -> Observed {
         .route(
             "/models/{model}",
             get(models::describe).put(management_only).delete(management_only),
-        );
+        )
+        .route("/openapi.json", get(openapi::public))
+        .route("/api-description", get(openapi::public));
     for route in ROUTES.iter().filter(|route| is_management_only(route)) {
         router = router.route(route, any(management_only));
     }
@@ -112,6 +119,8 @@ pub fn public_service(app: &App) -> Observed {
 /// protocol.
 pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
+        .route("/openapi.json", get(openapi::management))
+        .route("/api-description", get(openapi::management))
         .route("/manage/models", get(models::list))
         .route("/manage/models/{model}", get(models::describe))
         .route("/manage/models/{model}/default", delete(manage::clear_default))
@@ -127,6 +136,7 @@ pub fn management_service(app: &App) -> Observed {
 fn reading_routes(metrics: bool) -> Router<App> {
     let router = Router::new()
         .route("/", get(index::page))
+        .route("/docs", get(openapi::page))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
         .route("/livez", get(health::live))

@@ -23,7 +23,7 @@ pub(super) enum Side {
 }
 
 /// The first segments of TorchServe's paths for predictions.
-const TORCHSERVE: &[&str] = &["ping", "predictions", "explanations"];
+const TORCHSERVE: &[&str] = &["api-description", "explanations", "ping", "predictions"];
 
 impl Shape {
     /// The shape of what is wrong with this request.

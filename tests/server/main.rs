@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 #![expect(clippy::print_stderr, reason = "a test shows its figures, a failed one the server's log")]
 
+mod api;
 mod bad_input;
 mod broken;
 mod commands;
