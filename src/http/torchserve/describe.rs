@@ -152,7 +152,7 @@ fn loaded(version: &VersionStatus, loaded: &LoadedStatus) -> [(&'static str, Val
         ("maxWorkers", json!(scheduler.instances)),
         ("batchSize", json!(facts.max_batch_size)),
         ("maxBatchDelay", json!(facts.max_queue_delay.as_millis() as u64)),
-        ("responseTimeout", json!(limits.timeout.as_secs_f64().ceil())),
+        ("responseTimeout", json!(limits.timeout.as_secs_f64().ceil() as u64)),
         ("clientTimeoutInMills", json!(limits.timeout.as_millis() as u64)),
         ("deviceType", json!(device)),
         ("workers", (0..scheduler.instances).map(worker).collect()),
