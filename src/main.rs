@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-/// For libtorch's allocations too: the feature `override` takes over `malloc`.
+/// For libtorch's allocations too: without a prefix it takes over `malloc`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     sconce::cli::run(std::env::args_os())

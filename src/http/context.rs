@@ -1,8 +1,8 @@
 //! What every handler knows of its request: its id, its clock, its deadline.
 
 use super::App;
-use super::dialect::Dialect;
 use super::error::Failure;
+use super::shape::Shape;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::request_id;
 use axum::http::{HeaderMap, HeaderName};
@@ -24,7 +24,7 @@ pub(super) struct Parts {
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
     pub(super) started_at: Instant,
-    dialect: Dialect,
+    shape: Shape,
     told: Mutex<Told>,
 }
 
@@ -38,14 +38,14 @@ pub(super) struct Told {
 }
 
 impl RequestContext {
-    /// Begins now.
-    pub(super) fn new(app: &App, headers: &HeaderMap, dialect: Dialect) -> Self {
+    /// Begins now; failures are written in this shape.
+    pub(super) fn new(app: &App, headers: &HeaderMap, shape: Shape) -> Self {
         let trace = headers.get(TRACEPARENT);
         Self(Arc::new(Parts {
             request_id: request_id(app, headers),
             trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
             started_at: Instant::now(),
-            dialect,
+            shape,
             told: Mutex::default(),
         }))
     }
@@ -61,7 +61,7 @@ impl RequestContext {
     }
 
     pub(super) fn fail(&self, error: InferError) -> Response {
-        Failure::new(error, self.dialect, &self.request_id).into_response()
+        Failure::new(error, &self.request_id, self.shape).into_response()
     }
 }
 

@@ -145,7 +145,8 @@ fn form(form: &FormFindings) -> Value {
     })
 }
 
-fn tensor(spec: &TensorSpec) -> Value {
+/// A tensor of a specification.
+pub(super) fn tensor(spec: &TensorSpec) -> Value {
     let mut body = json!({
         "name": &*spec.name,
         "datatype": spec.datatype.name(),

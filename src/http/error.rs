@@ -1,8 +1,9 @@
 //! The one table of status codes, and errors as responses.
 
-use super::dialect::Dialect;
 use super::listener::Refusal;
+use super::shape::Shape;
 use crate::inference::{ErrorCode, InferError};
+use crate::protocol::{predict, torchserve};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -53,17 +54,17 @@ pub(super) fn code_of_refusal(refusal: Refusal) -> ErrorCode {
     }
 }
 
-/// A failed request on its way out.
+/// A failed request on its way out, in the shape of the protocol that it came by.
 #[derive(Debug)]
 pub(super) struct Failure {
     error: InferError,
-    dialect: Dialect,
     request_id: String,
+    shape: Shape,
 }
 
 impl Failure {
-    pub(super) fn new(error: InferError, dialect: Dialect, request_id: &str) -> Self {
-        Self { error, dialect, request_id: request_id.to_owned() }
+    pub(super) fn new(error: InferError, request_id: &str, shape: Shape) -> Self {
+        Self { error, request_id: request_id.to_owned(), shape }
     }
 }
 
@@ -71,7 +72,10 @@ impl IntoResponse for Failure {
     /// Logs nothing: the error travels in the extensions, and one layer logs each request once.
     fn into_response(self) -> Response {
         let status = status(self.error.code);
-        let body = self.dialect.encode_error(&self.error, status, &self.request_id);
+        let body = match self.shape {
+            Shape::Native => predict::encode_error(&self.error, &self.request_id),
+            Shape::TorchServe => torchserve::encode_error(&self.error, status.as_u16()),
+        };
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -21,7 +21,7 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>sconce</title><style>{STYLE}</style>\
          <h1>sconce {}</h1><p>Serves TorchScript models. \
-         <a href=\"/models\">/models</a> · <a href=\"/health\">/health</a> · <a href=\"/metrics\">/metrics</a></p>",
+         <a href=\"/docs\">/docs</a> · <a href=\"/openapi.json\">/openapi.json</a> · <a href=\"/models\">/models</a> · <a href=\"/health\">/health</a> · <a href=\"/metrics\">/metrics</a></p>",
         env!("CARGO_PKG_VERSION")
     );
     let models = app.repository.list();

@@ -6,22 +6,25 @@
 mod body;
 mod context;
 mod describe;
-mod dialect;
 #[cfg(test)]
 mod documents;
 mod error;
 mod exchange;
 mod health;
 mod index;
+mod instances;
 pub mod listener;
 mod manage;
 mod models;
 mod observe;
 mod open_inference;
+mod openapi;
 mod packing;
 mod path;
 mod predict;
 mod routes;
+mod shape;
+mod torchserve;
 mod unread;
 
 pub use body::BodyTimeouts;

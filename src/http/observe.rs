@@ -6,9 +6,9 @@
 
 use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
-use super::dialect::{Dialect, Side};
 use super::error::status;
 use super::routes::ROUTES;
+use super::shape::{Shape, Side};
 use super::unread::Unread;
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry::logging::RequestLine;
@@ -39,12 +39,20 @@ pub struct Observed(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: App,
-    side: Side,
     router: Router,
     /// The same routes behind unpacking, for bodies that say that they are packed. Unpacking sees
     /// the body first, so that every limit behind it counts unpacked bytes.
     unpacking: RequestDecompression<Router>,
-    paths: Paths<Route>,
+    paths: Paths<Leads>,
+    side: Side,
+}
+
+/// Where a path leads: to a route, or to one of those that have a verb behind it, `{model}:predict`.
+/// Such a verb is no segment of its own, so the paths do not know it.
+#[derive(Debug)]
+struct Leads {
+    route: Route,
+    verbs: Vec<(&'static str, Route)>,
 }
 
 /// The route as the router writes it, and its place in the table of counts.
@@ -57,15 +65,19 @@ struct Route {
 impl Observed {
     /// Puts the service around a router whose routes are among [`ROUTES`].
     pub(super) fn new(router: Router, app: &App, side: Side) -> Self {
-        let http = app.metrics.http();
+        let route = |path| Route { path, index: app.metrics.http().route(path) };
         let mut paths = Paths::new();
-        for &path in ROUTES {
-            let route = Route { path, index: http.route(path) };
-            paths.insert(path, route).expect("the routes do not contradict each other");
+        for &path in ROUTES.iter().filter(|path| !path.contains(':')) {
+            let verb = |other: &&'static str| {
+                Some((other.strip_prefix(path)?.strip_prefix(':')?, route(other)))
+            };
+            let leads =
+                Leads { route: route(path), verbs: ROUTES.iter().filter_map(verb).collect() };
+            paths.insert(path, leads).expect("the routes do not contradict each other");
         }
         // A client that says nothing of an encoding that we lack gets our own error, from the handler.
         let unpacking = RequestDecompression::new(router.clone()).pass_through_unaccepted(true);
-        Self(Arc::new(Inner { app: app.clone(), side, router, unpacking, paths }))
+        Self(Arc::new(Inner { app: app.clone(), router, unpacking, paths, side }))
     }
 }
 
@@ -92,8 +104,8 @@ impl Inner {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let dialect = Dialect::of(request.uri().path(), self.side);
-        let context = RequestContext::new(&self.app, request.headers(), dialect);
+        let shape = Shape::of(self.side, request.method(), request.uri().path());
+        let context = RequestContext::new(&self.app, request.headers(), shape);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,
@@ -126,7 +138,16 @@ impl Inner {
 
     fn route(&self, path: &str) -> Route {
         let unmatched = Route { path: "<unmatched>", index: self.app.metrics.http().unmatched() };
-        self.paths.at(path).map_or(unmatched, |matched| *matched.value)
+        let Ok(Leads { route, verbs }) = self.paths.at(path).map(|matched| matched.value) else {
+            return unmatched;
+        };
+        match path.rsplit_once(':') {
+            Some((_, verb)) if !verbs.is_empty() => {
+                let known = verbs.iter().find(|(known, _)| *known == verb);
+                known.map_or(unmatched, |(_, route)| *route)
+            }
+            _ => *route,
+        }
     }
 
     /// Runs the handler; a panic in it becomes an error.

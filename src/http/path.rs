@@ -30,6 +30,11 @@ pub(super) fn numbered(path: VersionPath) -> Result<(ModelName, Version), InferE
     Ok((name, version))
 }
 
+/// The segments as they are written, for paths whose last one holds more than a name or a version.
+pub(super) fn segments<T>(path: Result<Path<T>, PathRejection>) -> Result<T, InferError> {
+    path.map(|Path(segments)| segments).map_err(unreadable)
+}
+
 fn unreadable(_: PathRejection) -> InferError {
     InferError::new(ErrorCode::ModelNotFound, "no model has this name: it is not UTF-8")
 }

@@ -1,9 +1,11 @@
 //! The routes of both listeners.
 
 use super::context::RequestContext;
-use super::dialect::Side;
 use super::observe::Observed;
-use super::{App, health, index, manage, models, open_inference, predict};
+use super::shape::Side;
+use super::{
+    App, health, index, instances, manage, models, open_inference, openapi, predict, torchserve,
+};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
 use axum::extract::State;
@@ -17,6 +19,10 @@ use axum::{Extension, Router};
 /// and of the page that documents them.
 pub const ROUTES: &[&str] = &[
     "/",
+    "/api-description",
+    "/docs",
+    "/explanations/{model}",
+    "/explanations/{model}/{version}",
     "/health",
     "/health/live",
     "/health/ready",
@@ -31,10 +37,30 @@ pub const ROUTES: &[&str] = &[
     "/metrics",
     "/models",
     "/models/{model}",
+    "/models/{model}/{version}",
+    "/models/{model}/{version}/set-default",
+    "/openapi.json",
+    "/ping",
     "/predict",
     "/predict/{model}",
     "/predict/{model}/versions/{version}",
+    "/predictions/{model}",
+    "/predictions/{model}/{version}",
     "/readyz",
+    "/v1/models",
+    "/v1/models/{model}",
+    "/v1/models/{model}/labels/{*rest}",
+    "/v1/models/{model}/metadata",
+    "/v1/models/{model}/versions/{version}",
+    "/v1/models/{model}/versions/{version}/metadata",
+    "/v1/models/{model}/versions/{version}:classify",
+    "/v1/models/{model}/versions/{version}:explain",
+    "/v1/models/{model}/versions/{version}:predict",
+    "/v1/models/{model}/versions/{version}:regress",
+    "/v1/models/{model}:classify",
+    "/v1/models/{model}:explain",
+    "/v1/models/{model}:predict",
+    "/v1/models/{model}:regress",
     "/v2",
     "/v2/cudasharedmemory/{*rest}",
     "/v2/health/live",
@@ -64,16 +90,24 @@ pub const ROUTES: &[&str] = &[
     "/v2/trace/setting",
 ];
 
-/// Routes that change state: the management listener answers them, the public one refuses.
+/// Routes that the management listener answers and the public one refuses.
 pub(super) fn is_management_only(route: &str) -> bool {
-    route.starts_with("/manage/") || route.starts_with("/v2/repository/models/")
+    ["/manage/", "/models/{model}/{version}", "/v2/repository/models/"]
+        .iter()
+        .any(|start| route.starts_with(start))
 }
 
 /// The listener for predictions: everything that reads or predicts.
 pub fn public_service(app: &App) -> Observed {
     let mut router = reading_routes(app.options.public_metrics)
-        .route("/models", get(models::list))
-        .route("/models/{model}", get(models::describe));
+        // Ours to read; TorchServe's clients, which change them, are sent to the other listener.
+        .route("/models", get(models::list).post(management_only))
+        .route(
+            "/models/{model}",
+            get(models::describe).put(management_only).delete(management_only),
+        )
+        .route("/openapi.json", get(openapi::public))
+        .route("/api-description", get(openapi::public));
     for route in ROUTES.iter().filter(|route| is_management_only(route)) {
         router = router.route(route, any(management_only));
     }
@@ -81,10 +115,12 @@ pub fn public_service(app: &App) -> Observed {
 }
 
 /// The listener that changes state; it also does all that the public one does for predictions, so
-/// that a client which knows one address works whole. `/models` on it is left to TorchServe's
-/// management protocol.
+/// that a client which knows one address works whole. `/models` on it is TorchServe's management
+/// protocol.
 pub fn management_service(app: &App) -> Observed {
     let router = reading_routes(true)
+        .route("/openapi.json", get(openapi::management))
+        .route("/api-description", get(openapi::management))
         .route("/manage/models", get(models::list))
         .route("/manage/models/{model}", get(models::describe))
         .route("/manage/models/{model}/default", delete(manage::clear_default))
@@ -92,13 +128,15 @@ pub fn management_service(app: &App) -> Observed {
         .route("/manage/models/{model}/unload", post(manage::unload))
         .route("/manage/models/{model}/versions/{version}/default", post(manage::set_default))
         .route("/manage/models/{model}/versions/{version}/unload", post(manage::unload_version))
-        .merge(open_inference::management_routes());
+        .merge(open_inference::management_routes())
+        .merge(torchserve::management_routes());
     with_fallbacks(router, app, Side::Management)
 }
 
 fn reading_routes(metrics: bool) -> Router<App> {
     let router = Router::new()
         .route("/", get(index::page))
+        .route("/docs", get(openapi::page))
         .route("/health", get(health::summary))
         .route("/health/live", get(health::live))
         .route("/livez", get(health::live))
@@ -107,7 +145,9 @@ fn reading_routes(metrics: bool) -> Router<App> {
         .route("/predict", post(predict::default_model))
         .route("/predict/{model}", post(predict::model))
         .route("/predict/{model}/versions/{version}", post(predict::version))
-        .merge(open_inference::routes());
+        .merge(instances::routes())
+        .merge(open_inference::routes())
+        .merge(torchserve::routes());
     if metrics { router.route("/metrics", get(self::metrics)) } else { router }
 }
 

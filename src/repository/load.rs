@@ -23,6 +23,10 @@ use crate::transform::Postprocess;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A run that takes this long gains nothing from further rows: what a run costs beside its rows is a
+/// part in thousands of it by then, and whoever waits behind it waits longer.
+const LONG_RUN: Duration = Duration::from_millis(500);
+
 /// Longest that a batch may take for threads of the runtime to run it themselves: about what
 /// decoding the largest body takes that they decode themselves.
 const LONGEST_DIRECT_RUN: Duration = Duration::from_micros(500);
@@ -170,7 +174,13 @@ impl Workshop {
         metrics.set_memory(model.memory());
         metrics.set_batching(spec.batching.as_str());
         metrics.set_queue_capacity(settings.queue_capacity);
-        let max_batch_size = if spec.batching.is_allowed() { settings.max_batch_size } else { 1 };
+        let times = findings.form.facts().map(|facts| facts.times).or(findings.times);
+        let affordable = times.filter(|_| !settings.batch_size_is_chosen).map(rows_of_a_long_run);
+        let max_batch_size = if spec.batching.is_allowed() {
+            settings.max_batch_size.min(affordable.unwrap_or(usize::MAX))
+        } else {
+            1
+        };
         let padding = findings.padding.map(Arc::new);
         let plan = Plan {
             batching: spec.batching,
@@ -301,6 +311,14 @@ impl Workshop {
         let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
         Ok(request.inputs().to_vec())
     }
+}
+
+/// How many rows make a run of [`LONG_RUN`]: a power of two, at least one.
+fn rows_of_a_long_run(times: RunTimes) -> usize {
+    let (n_rows, time) = times.most;
+    let rows = LONG_RUN.as_secs_f64() / (time.as_secs_f64() / n_rows.max(1) as f64).max(1e-9);
+    // Far beyond any batch at the most.
+    1 << (rows.max(1.0).log2() as u32).min(20)
 }
 
 /// Whether the thread that asks may run the model itself: batches of it end soon, whatever is in

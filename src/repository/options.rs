@@ -135,6 +135,8 @@ pub(super) struct Settings {
     pub(super) instances: Option<usize>,
     pub(super) intra_op_threads: usize,
     pub(super) max_batch_size: usize,
+    /// Whether somebody chose that for this model: then no run is kept shorter by itself.
+    pub(super) batch_size_is_chosen: bool,
     pub(super) max_queue_delay: Duration,
     pub(super) queue_capacity: usize,
     pub(super) max_rows: usize,
@@ -153,6 +155,7 @@ impl Settings {
         self.instances = instances.or(self.instances);
         self.intra_op_threads = intra_op_threads.unwrap_or(self.intra_op_threads);
         self.max_batch_size = max_batch_size.unwrap_or(usize::MAX).min(self.max_batch_size);
+        self.batch_size_is_chosen |= max_batch_size.is_some();
         self.max_queue_delay = max_queue_delay.unwrap_or(self.max_queue_delay);
     }
 
@@ -176,6 +179,7 @@ impl Settings {
             instances: manifest.instances,
             intra_op_threads: manifest.intra_op_threads.unwrap_or(defaults.intra_op_threads),
             max_batch_size: batching.max_batch_size.unwrap_or(defaults.max_batch_size),
+            batch_size_is_chosen: batching.max_batch_size.is_some(),
             max_queue_delay: batching.max_queue_delay.unwrap_or(defaults.max_queue_delay),
             queue_capacity: lower(batching.queue_capacity, defaults.queue_capacity),
             max_rows: lower(limits.max_rows, defaults.max_rows),

@@ -6,12 +6,14 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 #![expect(clippy::print_stderr, reason = "a test shows its figures, a failed one the server's log")]
 
+mod api;
 mod bad_input;
 mod broken;
 mod commands;
 mod examples;
 mod forms;
 mod harness;
+mod instances;
 mod kinds;
 mod lifecycle;
 mod limits;
@@ -20,3 +22,4 @@ mod orders;
 mod open_inference;
 mod padding;
 mod reload;
+mod torchserve;

@@ -90,7 +90,8 @@ async fn tensor(
         reader.end()?;
         return Ok(read);
     }
-    let tensor = plain(bytes.into(), input, spec)?;
+    // A copy of its own: a part of the form's memory would keep all of that.
+    let tensor = plain(Buffer::copy_aligned(&bytes), input, spec)?;
     let is_one_row = is_one_row(&tensor);
     Ok((tensor, is_one_row))
 }

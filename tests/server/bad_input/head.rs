@@ -63,7 +63,7 @@ fn methods_and_types_and_listeners() {
         method("GET /predict/raises"),
         method("GET /predict"),
         method("PUT /predict/raises"),
-        method("DELETE /models/raises"),
+        method("PATCH /predict/raises"),
         method("POST /metrics"),
         method("POST /health/ready"),
         method("BREW /predict/raises"),

@@ -1,0 +1,91 @@
+//! Inputs and outputs, as TensorFlow Serving describes them.
+
+use crate::http::App;
+use crate::http::context::RequestContext;
+use crate::http::path::{NamePath, VersionPath, named, versioned};
+use crate::inference::{InferError, ModelRef, TensorSpec};
+use crate::protocol::instances::SIGNATURE;
+use crate::repository::ModelHandle;
+use crate::tensor::DataType;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde_json::{Map, Value, json};
+
+pub(super) async fn model(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: NamePath,
+) -> Response {
+    answer(&app, &context, named(path))
+}
+
+pub(super) async fn version(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: VersionPath,
+) -> Response {
+    answer(&app, &context, versioned(path))
+}
+
+fn answer(app: &App, context: &RequestContext, model: Result<ModelRef, InferError>) -> Response {
+    match model.and_then(|model| app.repository.resolve(&model)) {
+        Ok(handle) => Json(document(&handle)).into_response(),
+        Err(error) => context.fail(error),
+    }
+}
+
+fn document(handle: &ModelHandle) -> Value {
+    let spec = handle.spec();
+    let signature = json!({
+        "inputs": tensors(&spec.inputs),
+        "outputs": tensors(&spec.outputs),
+        "method_name": "tensorflow/serving/predict",
+    });
+    json!({
+        "model_spec": {
+            "name": handle.name().as_str(),
+            "signature_name": "",
+            "version": handle.version().to_string(),
+        },
+        "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+    })
+}
+
+fn tensors(specs: &[TensorSpec]) -> Map<String, Value> {
+    specs.iter().map(|spec| (spec.name.to_string(), tensor(spec))).collect()
+}
+
+fn tensor(spec: &TensorSpec) -> Value {
+    let dims = spec.shape.to_wire();
+    // Numbers of 64 bits are texts where Protocol Buffers are written as JSON.
+    let dim = |size: &i64| json!({"size": size.to_string(), "name": ""});
+    json!({
+        "dtype": dtype(spec.datatype),
+        "tensor_shape": {
+            "dim": dims.iter().flatten().map(dim).collect::<Vec<_>>(),
+            "unknown_rank": dims.is_none(),
+        },
+        "name": &*spec.name,
+    })
+}
+
+/// TensorFlow's word for a datatype.
+fn dtype(datatype: DataType) -> &'static str {
+    match datatype {
+        DataType::Bool => "DT_BOOL",
+        DataType::UInt8 => "DT_UINT8",
+        DataType::UInt16 => "DT_UINT16",
+        DataType::UInt32 => "DT_UINT32",
+        DataType::UInt64 => "DT_UINT64",
+        DataType::Int8 => "DT_INT8",
+        DataType::Int16 => "DT_INT16",
+        DataType::Int32 => "DT_INT32",
+        DataType::Int64 => "DT_INT64",
+        DataType::Fp16 => "DT_HALF",
+        DataType::Bf16 => "DT_BFLOAT16",
+        DataType::Fp32 => "DT_FLOAT",
+        DataType::Fp64 => "DT_DOUBLE",
+        DataType::Bytes => "DT_STRING",
+    }
+}

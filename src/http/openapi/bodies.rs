@@ -1,0 +1,192 @@
+//! The bodies of predictions of one model, in the words of each protocol.
+
+use super::models::Served;
+use super::operation::Protocol;
+use super::schemas::{object, prediction};
+use super::tensors::{Way, row, rows, whole};
+use super::{instances, open_inference};
+use crate::inference::{ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::predict;
+use crate::repository::LoadedStatus;
+use crate::tensor::Dim;
+use serde_json::{Map, Value, json};
+
+/// Longest example in the document, in bytes of text: an image would be most of it.
+const MAX_EXAMPLE_BYTES: usize = 16 * 1024;
+
+/// Schemas of request and answer, and a request that is answered.
+pub(super) struct Bodies {
+    pub(super) request: Value,
+    pub(super) example: Option<Value>,
+    pub(super) answer: Value,
+}
+
+pub(super) fn of(protocol: Protocol, model: Served<'_>) -> Bodies {
+    match protocol {
+        Protocol::Native => Bodies {
+            request: request(&model.loaded.spec),
+            example: sample(model.loaded),
+            answer: answer(model.loaded),
+        },
+        Protocol::OpenInference => Bodies {
+            request: open_inference::request(tensor_request(&model.loaded.spec)),
+            example: tensor_example(model.loaded),
+            answer: open_inference::answer(&output_name(&model.loaded.spec)),
+        },
+        Protocol::Instances => instances(model.loaded),
+        Protocol::TorchServe => Bodies {
+            // What a handler takes is said by its content type and its nesting; what is native is
+            // taken as well.
+            request: json!({}),
+            example: sample(model.loaded),
+            answer: json!({}),
+        },
+    }
+}
+
+/// The model's own sample, or zeros.
+fn sample(loaded: &LoadedStatus) -> Option<Value> {
+    let made_up = || predict::example(&loaded.spec).and_then(|body| String::from_utf8(body).ok());
+    let text = loaded.sample.clone().or_else(made_up)?;
+    let short = text.len() <= MAX_EXAMPLE_BYTES;
+    short.then(|| serde_json::from_str(&text).ok()).flatten()
+}
+
+fn request(spec: &ModelSpec) -> Value {
+    let (inputs, max_rows) = (&spec.inputs, spec.max_rows);
+    let is_optional = |it: &&TensorSpec| it.optional;
+    let optional: Vec<_> = inputs.iter().filter(is_optional).map(|it| &*it.name).collect();
+    let mut forms = Vec::new();
+    if let Some(sole) = spec.sole_input() {
+        let row = row(sole, Way::In);
+        forms.push(object(&[("features", row.clone())], &[]));
+        if !sole.is_scalar() {
+            forms.push(object(&[("instances", rows(row, Way::In, max_rows))], &[]));
+        }
+    } else if !inputs.iter().any(|it| it.is_scalar() && !it.optional) {
+        // A plain value holds for all rows, so it is in no row.
+        let members = inputs.iter().filter(|it| !it.is_scalar());
+        let members: Vec<_> = members.map(|it| (&*it.name, row(it, Way::In))).collect();
+        let instances = rows(object(&members, &optional), Way::In, max_rows);
+        forms.push(object(&[("instances", instances)], &[]));
+    }
+    let members: Vec<_> =
+        inputs.iter().map(|it| (&*it.name, whole(it, Way::In, max_rows))).collect();
+    forms.push(object(&[("inputs", object(&members, &optional))], &[]));
+    json!({"oneOf": forms})
+}
+
+fn answer(loaded: &LoadedStatus) -> Value {
+    let spec = &*loaded.spec;
+    let by_name = |part: &dyn Fn(&TensorSpec) -> Value| match &spec.outputs[..] {
+        [] => json!({}),
+        [output] => part(output),
+        outputs => {
+            let members: Vec<_> = outputs.iter().map(|it| (&*it.name, part(it))).collect();
+            object(&members, &[])
+        }
+    };
+    let one = by_name(&|it| row(it, Way::Out));
+    let many = rows(one.clone(), Way::Out, spec.max_rows);
+    let all = by_name(&|it| whole(it, Way::Out, spec.max_rows));
+    // Outputs that have no row for each row of a request come whole.
+    let or_all = |rows: Value| match spec.batching.is_allowed() {
+        true => rows,
+        false => json!({"anyOf": [rows, all]}),
+    };
+    let named: Map<_, _> = spec
+        .outputs
+        .iter()
+        .map(|it| (it.name.to_string(), whole(it, Way::Out, spec.max_rows)))
+        .collect();
+    let named = match named.is_empty() {
+        true => json!({"type": "object"}),
+        false => json!({"type": "object", "properties": named, "additionalProperties": false}),
+    };
+    prediction(&[or_all(one), or_all(many), named], !loaded.facts.labels.is_empty())
+}
+
+/// Rows without a word around them, of one input or by name. Elements may be written in more ways
+/// here than in ours, so that only the lists are described.
+fn instances(loaded: &LoadedStatus) -> Bodies {
+    let sized = |least: usize| json!({"type": "array", "items": {}, "minItems": least, "maxItems": loaded.spec.max_rows});
+    let example = sample(loaded).and_then(|body| {
+        let rows = match (body.get("features"), body.get("instances")) {
+            (Some(row), _) => json!([row]),
+            (None, Some(rows)) => rows.clone(),
+            (None, None) => return Some(body),
+        };
+        Some(json!({"instances": rows}))
+    });
+    Bodies {
+        request: instances::request([sized(1), json!({})]),
+        example,
+        answer: instances::answer([json!({}), json!({})]),
+    }
+}
+
+/// One of the inputs, with its name and type beside it.
+fn tensor_request(spec: &ModelSpec) -> Value {
+    let input = |it: &TensorSpec| {
+        let sizes = |dims: &[Dim]| json!({"type": "array", "minItems": dims.len(), "maxItems": dims.len(), "items": {"type": "integer", "minimum": 0}});
+        let shape = it
+            .shape
+            .dims()
+            .map_or_else(|| json!({"type": "array", "items": {"type": "integer"}}), sizes);
+        json!({
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "enum": [&*it.name]},
+                "datatype": {"type": "string", "enum": [it.datatype.name()]},
+                "shape": shape,
+                "data": {"type": "array", "items": {}},
+                "parameters": {"type": "object"},
+            },
+            "required": ["name", "datatype", "shape"],
+        })
+    };
+    match &spec.inputs[..] {
+        [only] => input(only),
+        inputs => json!({"oneOf": inputs.iter().map(input).collect::<Vec<_>>()}),
+    }
+}
+
+fn output_name(spec: &ModelSpec) -> Value {
+    let names: Vec<_> = spec.outputs.iter().map(|it| &*it.name).collect();
+    if names.is_empty() {
+        json!({"type": "string"})
+    } else {
+        json!({"type": "string", "enum": names})
+    }
+}
+
+/// The sample with the name, type and shape of each tensor beside it.
+fn tensor_example(loaded: &LoadedStatus) -> Option<Value> {
+    let body = sample(loaded)?;
+    let decoded = predict::decode(body.to_string().as_bytes(), &loaded.spec).ok()?;
+    let inputs = decoded.inputs.iter().map(|NamedTensor { name, tensor }| {
+        let data = match by_name(&body, name)? {
+            Value::Array(items) => Value::Array(items),
+            plain => json!([plain]),
+        };
+        Some(json!({
+            "name": &**name,
+            "datatype": tensor.datatype().name(),
+            "shape": tensor.shape().dims(),
+            "data": data,
+        }))
+    });
+    Some(json!({"inputs": inputs.collect::<Option<Vec<_>>>()?}))
+}
+
+/// The whole tensor of that name in a body of the native protocol.
+fn by_name(body: &Value, name: &str) -> Option<Value> {
+    if let Some(row) = body.get("features") {
+        return Some(json!([row]));
+    }
+    if let Some(rows) = body.get("instances") {
+        let named: Option<Vec<_>> = rows.as_array()?.iter().map(|row| row.get(name)).collect();
+        return Some(named.map_or_else(|| rows.clone(), |rows| json!(rows)));
+    }
+    body.get("inputs")?.get(name).cloned()
+}
