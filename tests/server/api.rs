@@ -83,8 +83,10 @@ fn methods_are_those_that_are_described() {
     for address in [server.http, server.management] {
         let document = document(address);
         for (path, item) in document["paths"].as_object().unwrap() {
-            // What stands behind a colon is looked at after the method.
-            if path.contains(':') {
+            // The paths of one model are like those of another. What stands behind a colon is looked
+            // at after the method.
+            let id = item["post"]["operationId"].as_str().unwrap_or_default();
+            if path.contains(':') || (id.contains(':') && !id.ends_with(":digits")) {
                 continue;
             }
             let real = path.replace("{model}", "nobody").replace("{version}", "1");
@@ -116,7 +118,8 @@ fn what_is_read_is_what_is_described() {
             if operation["responses"]["200"]["content"]["application/json"].is_null() {
                 continue;
             }
-            for name in names {
+            let n_names = if path.contains("{model}") { names.len() } else { 1 };
+            for name in &names[..n_names] {
                 let real = path.replace("{model}", name).replace("{version}", "1");
                 let answer = get(address, &real);
                 let body = answer.json();

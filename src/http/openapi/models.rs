@@ -31,13 +31,13 @@ impl<'a> Served<'a> {
         operations: impl Iterator<Item = &'static Operation>,
     ) {
         for operation in
-            operations.filter(|it| it.method == "post" && it.predicts && it.is_on(listener))
+            operations.filter(|it| it.predicts && it.is_on(listener))
         {
             let path = operation.document_path();
             if path.contains("{model}") && !path.contains("{version}") {
                 let path = path.replace("{model}", self.name);
                 let document = self.document(operation, &path);
-                paths.insert(path, json!({operation.method: document}));
+                paths.entry(path).or_insert_with(|| json!({}))[operation.method] = document;
             }
         }
     }

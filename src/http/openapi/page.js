@@ -54,7 +54,9 @@ const isDone = (operation) => Object.keys(operation.responses).some((status) => 
 const key = (operation) => operation.method + " " + operation.path;
 const link = (operation) => "#" + encodeURIComponent(key(operation));
 const models = () => spec["x-sconce-models"] || [];
-const ofModel = (name) => operations().filter((it) => it.operationId.endsWith(":" + name) && it.tags[0] === name);
+// Only the paths of one model have a colon in their ids.
+const isOfModel = (operation) => operation.operationId.includes(":");
+const ofModel = (name) => operations().filter((it) => it.method === "post" && it.operationId.endsWith(":" + name));
 
 function chosen() {
   let wanted = "";
@@ -81,10 +83,9 @@ function drawNavigation() {
         model.name, make("span", { class: "dim" }, model.version ? "v" + model.version : model.state));
     })));
   }
-  const named = new Set(models().flatMap((model) => ofModel(model.name)).map(key));
   const groups = new Map();
   for (const operation of operations()) {
-    if (named.has(key(operation)) || !isDone(operation) || !fits(operation.path, operation.summary, operation.tags[0])) continue;
+    if (isOfModel(operation) || !isDone(operation) || !fits(operation.path, operation.summary, operation.tags[0])) continue;
     const tag = operation.tags[0];
     groups.set(tag, [...(groups.get(tag) || []), operation]);
   }
