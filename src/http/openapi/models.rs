@@ -30,9 +30,7 @@ impl<'a> Served<'a> {
         listener: On,
         operations: impl Iterator<Item = &'static Operation>,
     ) {
-        for operation in
-            operations.filter(|it| it.predicts && it.is_on(listener))
-        {
+        for operation in operations.filter(|it| it.predicts && it.is_on(listener)) {
             let path = operation.document_path();
             if path.contains("{model}") && !path.contains("{version}") {
                 let path = path.replace("{model}", self.name);
