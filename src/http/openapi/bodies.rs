@@ -110,13 +110,13 @@ fn answer(loaded: &LoadedStatus) -> Value {
 /// here than in ours, so that only the lists are described.
 fn instances(loaded: &LoadedStatus) -> Bodies {
     let sized = |least: usize| json!({"type": "array", "items": {}, "minItems": least, "maxItems": loaded.spec.max_rows});
-    let example = sample(loaded).and_then(|body| {
+    let example = sample(loaded).map(|body| {
         let rows = match (body.get("features"), body.get("instances")) {
             (Some(row), _) => json!([row]),
             (None, Some(rows)) => rows.clone(),
-            (None, None) => return Some(body),
+            (None, None) => return body,
         };
-        Some(json!({"instances": rows}))
+        json!({"instances": rows})
     });
     Bodies {
         request: instances::request([sized(1), json!({})]),
