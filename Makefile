@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench models fixtures image
+.PHONY: help setup build run test check bench clients models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -38,6 +38,10 @@ check: setup ## check formatting and lints, warnings denied
 bench: setup ## measure the release program beside references (25 min; BENCH=--quick: minutes)
 	@echo "bench: the release program, the library alone, an echo, Flask and FastAPI"
 	@python3 bench/run.py $(BENCH)
+
+clients: setup ## try public clients of other servers against the release program
+	@echo "clients: tritonclient"
+	@tests/clients/run
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
 models: ## train the example models again (makes a Python environment with torch, needs npm)

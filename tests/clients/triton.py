@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The public Triton client against a running server: what its users do, and what it says of errors.
 
-    tests/clients/run triton
+    make clients
 
 Every check compares answers with each other or with what numpy computes, and every error with the client's own
 exception and the server's text.

@@ -18,8 +18,6 @@ pub struct Decoded {
     pub plan: Plan,
     /// How long the client waits, if it says so: it may only shorten the deadline.
     pub timeout: Option<Duration>,
-    /// Bytes that the tensors hold in memory: all of the body, where one of them lies in it.
-    pub held_bytes: usize,
 }
 
 /// Reads the value of the header `Inference-Header-Content-Length`, for a body of this length.
@@ -91,18 +89,7 @@ pub fn decode(
     };
     // Zero is what a client sends that has no wish.
     let timeout = parameters.timeout.filter(|micros| *micros > 0).map(Duration::from_micros);
-    let held_bytes = held_bytes(&inputs, &body);
-    Ok(Decoded { inputs, plan, timeout, held_bytes })
-}
-
-/// Bytes that stay in memory for these tensors.
-pub(super) fn held_bytes(inputs: &[NamedTensor], body: &Buffer) -> usize {
-    let place = body.as_bytes().as_ptr_range();
-    let buffers = || inputs.iter().map(|input| input.tensor.buffer());
-    let lies_in_body =
-        |buffer: &&Buffer| !buffer.is_empty() && place.contains(&buffer.as_bytes().as_ptr());
-    let own: usize = buffers().filter(|it| !lies_in_body(it)).map(Buffer::len).sum();
-    if buffers().any(|it| lies_in_body(&it)) { own + body.len() } else { own }
+    Ok(Decoded { inputs, plan, timeout })
 }
 
 /// The members of a request, as far as they have been read.

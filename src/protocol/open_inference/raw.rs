@@ -3,7 +3,7 @@
 //! rows and one other, and then it is one row. Of an input of `BYTES` the whole body is one element. All
 //! outputs come back as plain bytes.
 
-use super::decode::{Decoded, held_bytes};
+use super::decode::Decoded;
 use super::plan::Plan;
 use crate::inference::{ErrorCode, InferError, ModelSpec, TensorSpec};
 use crate::protocol::plain;
@@ -17,15 +17,14 @@ pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferErr
         let too_long = || not_raw("an element of the type BYTES has less than 4 GiB");
         (one_element(input)?, plain::element(body.as_bytes()).ok_or_else(too_long)?)
     } else {
-        (shape(input, body.len())?, body.clone())
+        (shape(input, body.len())?, body)
     };
     if shape.rank() > 0 {
         spec.check_rows(shape.n_rows())?;
     }
     let inputs = vec![plain::tensor(input, shape, bytes)?];
-    let held_bytes = held_bytes(&inputs, &body);
     let plan = Plan { binary: true, is_batched: spec.batching.is_allowed(), ..Plan::default() };
-    Ok(Decoded { inputs, plan, timeout: None, held_bytes })
+    Ok(Decoded { inputs, plan, timeout: None })
 }
 
 /// The shape that so many bytes have.
