@@ -80,7 +80,7 @@ fn orders_that_make_no_sense_are_refused() {
     order(&server, "no-such-model/unload").failed(404, "model_not_found");
     order(&server, "%2e%2e/unload").failed(404, "model_not_found");
     for version in ["7", "01", "x"] {
-        let path = format!("tabular/versions/{version}");
+        let path = format!("scalar_out/versions/{version}");
         order(&server, &format!("{path}/default")).failed(404, "version_not_found");
         order(&server, &format!("{path}/unload")).failed(404, "version_not_found");
     }
