@@ -20,10 +20,12 @@ mod tests;
 pub(super) use page::page;
 
 use super::App;
+use super::context::RequestContext;
+use crate::inference::{ErrorCode, InferError};
 use crate::repository::ModelStatus;
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use models::{Served, card};
 use operation::{On, Operation};
 use serde_json::{Map, Value, json};
@@ -40,21 +42,34 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
 }
 
 /// The document of the listener for predictions.
-pub(super) async fn public(State(app): State<App>) -> Response {
-    answer(&app, On::Public)
+pub(super) async fn public(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+) -> Response {
+    answer(app, &context, On::Public).await
 }
 
 /// The document of the management listener.
-pub(super) async fn management(State(app): State<App>) -> Response {
-    answer(&app, On::Management)
+pub(super) async fn management(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+) -> Response {
+    answer(app, &context, On::Management).await
 }
 
-fn answer(app: &App, listener: On) -> Response {
-    let mut document = document(&app.repository.list(), listener);
-    if listener == On::Public && !app.options.public_metrics {
-        document["paths"].as_object_mut().and_then(|paths| paths.remove("/metrics"));
-    }
-    Json(document).into_response()
+/// Made on a thread for blocking work: with many models it is long.
+async fn answer(app: App, context: &RequestContext, listener: On) -> Response {
+    let made = tokio::task::spawn_blocking(move || {
+        let mut document = document(&app.repository.list(), listener);
+        if listener == On::Public && !app.options.public_metrics {
+            document["paths"].as_object_mut().and_then(|paths| paths.remove("/metrics"));
+        }
+        Json(document).into_response()
+    });
+    made.await.unwrap_or_else(|_| {
+        let message = "the server failed on this request";
+        context.fail(InferError::new(ErrorCode::Internal, message))
+    })
 }
 
 fn document(models: &[ModelStatus], listener: On) -> Value {
