@@ -18,8 +18,10 @@ const LOWEST_NS: u64 = 100;
 const HIGHEST_NS: u64 = 600_000_000_000;
 /// Kinds of errors that are told apart; a server under test has few.
 const MAX_KINDS: usize = 32;
-/// Answers of which the time is kept, for traces and for the rates of slow models.
+/// Answers of which a trace is kept.
 const MAX_TRACE: usize = 200_000;
+/// Fewer answers than this are weighed by when they came.
+const MAX_WEIGHTED: usize = 5_000;
 
 /// What is to be kept beside latencies.
 #[derive(Debug, Clone, Copy)]
@@ -37,10 +39,13 @@ pub(crate) struct Tally {
     errors: BTreeMap<String, u64>,
     answers: Vec<Option<Vec<u8>>>,
     trace: Vec<Traced>,
+    /// When answers came in the measured part of the run.
+    arrivals: Vec<u64>,
     pub(crate) answered: u64,
     /// Right answers, those of the warm-up among them.
     pub(crate) all_answered: u64,
-    /// Answers that came while the measured part of the run lasted.
+    /// Answers that came while the measured part of the run lasted, whenever they were asked for: only the latency
+    /// is that of requests of the measured part.
     pub(crate) in_window: u64,
 }
 
@@ -55,9 +60,7 @@ pub(crate) struct Arrival {
 #[derive(Debug, Clone, Copy)]
 struct Traced {
     body: usize,
-    at: u64,
     latency: u64,
-    in_window: bool,
 }
 
 impl Tally {
@@ -68,6 +71,7 @@ impl Tally {
             errors: BTreeMap::new(),
             answers: vec![None; if wanted.save { wanted.bodies } else { 0 }],
             trace: Vec::new(),
+            arrivals: Vec::new(),
             answered: 0,
             all_answered: 0,
             in_window: 0,
@@ -93,15 +97,18 @@ impl Tally {
             return Ok(());
         }
         self.all_answered += 1;
+        self.in_window += u64::from(in_window);
+        if in_window && self.arrivals.len() < MAX_WEIGHTED {
+            self.arrivals.push(at);
+        }
         if !pending.counted {
             return Ok(());
         }
         let latency = at.saturating_sub(pending.due);
         self.answered += 1;
-        self.in_window += u64::from(in_window);
         self.latency.saturating_record(latency);
         if self.trace.len() < MAX_TRACE {
-            self.trace.push(Traced { body: pending.body, at, latency, in_window });
+            self.trace.push(Traced { body: pending.body, latency });
         }
         if self.wanted.server_timing {
             self.phases(&received[..answer.body.0])?;
@@ -145,8 +152,7 @@ impl Tally {
     /// matter. A slow model answers a whole batch at once, and whether a batch falls just inside the window or just
     /// outside would otherwise be a tenth of the result.
     pub(crate) fn weighted_rate(&self, window: (u64, u64)) -> Option<f64> {
-        let times: Vec<u64> = self.trace.iter().filter(|t| t.in_window).map(|t| t.at).collect();
-        (times.len() < 5_000 && self.trace.len() < MAX_TRACE).then(|| parabolic(&times, window))
+        (self.arrivals.len() < MAX_WEIGHTED).then(|| parabolic(&self.arrivals, window))
     }
 
     pub(crate) fn summary(&self, with_buckets: bool) -> Value {
@@ -229,6 +235,25 @@ mod tests {
         let times: Vec<u64> = (0..400).map(|k| 5 * SECOND + k * SECOND / 40).collect();
         let rate = parabolic(&times, (5 * SECOND, 15 * SECOND));
         assert!((rate - 40.0).abs() < 0.01, "{rate} answers a second, 40 came");
+    }
+
+    #[test]
+    fn an_answer_counts_for_the_rate_when_it_comes_and_for_the_latency_when_it_was_asked_for() {
+        // 40 a second of which each takes 4 s, measured for 10 s: those of the first 4 were asked for before.
+        let wanted = Wanted { status: 200, bodies: 1, save: false, server_timing: false };
+        let mut tally = Tally::new(wanted).unwrap();
+        let window = (5 * SECOND, 15 * SECOND);
+        for k in 0..800 {
+            let due = k * SECOND / 40;
+            let at = due + 4 * SECOND;
+            let pending = Pending { body: 0, due, counted: due >= window.0 };
+            let answer = Answer { status: 200, body: (0, 0), closes: false };
+            let in_window = at >= window.0 && at < window.1;
+            tally.answer(pending, &answer, &[], Arrival { at, in_window }).unwrap();
+        }
+        let rate = tally.weighted_rate(window).unwrap();
+        assert!((rate - 40.0).abs() < 0.01, "{rate} answers a second, 40 came");
+        assert_eq!((tally.in_window, tally.answered, tally.all_answered), (400, 600, 800));
     }
 
     #[test]
