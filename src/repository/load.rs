@@ -23,9 +23,9 @@ use crate::transform::Postprocess;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A run that takes this long gains nothing from further rows: what a run costs beside its rows is a
-/// part in thousands of it by then, and whoever waits behind it waits longer.
-const LONG_RUN: Duration = Duration::from_millis(500);
+/// A run that takes this long gains nothing from further rows, and whoever waits behind it waits
+/// longer.
+const LONG_RUN: Duration = Duration::from_secs(1);
 
 /// Longest that a batch may take for threads of the runtime to run it themselves: about what
 /// decoding the largest body takes that they decode themselves.
@@ -313,12 +313,11 @@ impl Workshop {
     }
 }
 
-/// How many rows make a run of [`LONG_RUN`]: a power of two, at least one.
+/// How many rows make a run of [`LONG_RUN`], at least one.
 fn rows_of_a_long_run(times: RunTimes) -> usize {
     let (n_rows, time) = times.most;
     let rows = LONG_RUN.as_secs_f64() / (time.as_secs_f64() / n_rows.max(1) as f64).max(1e-9);
-    // Far beyond any batch at the most.
-    1 << (rows.max(1.0).log2() as u32).min(20)
+    (rows as usize).max(1)
 }
 
 /// Whether the thread that asks may run the model itself: batches of it end soon, whatever is in
