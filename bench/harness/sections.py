@@ -9,6 +9,7 @@ import shutil
 import statistics
 import tempfile
 import time
+import tomllib
 
 from harness import contestants, machine, measure, protocols
 from harness.contestants import Paths
@@ -147,7 +148,8 @@ class Bench:
         found = measure.Agreement(folder, self.paths.data / "data" / source / "references.json").line()
         shutil.rmtree(folder)
         form = form_of(contestants.metadata(server, model)) if server.name == "sconce" else "frozen"
-        tolerance = tolerance_of(form)
+        folders = [self.paths.data / group / model for group in ("models", "variants")]
+        tolerance = tolerance_of(form, next(it for it in folders if it.exists()) / "model.toml")
         agrees = found["difference"] <= tolerance and found["compared"] == count
         self.results.add(
             "agreement", contestant=server.name, model=model, kind=kind, form=form,
@@ -387,10 +389,10 @@ def form_of(metadata: dict) -> str:
     return metadata["versions"][-1].get("form", {}).get("chosen", "plain")
 
 
-def tolerance_of(form: str) -> float:
+def tolerance_of(form: str, settings: pathlib.Path) -> float:
     """What answers may differ by, as a part of the largest value of the reference."""
     if form.startswith(("bf16", "fp16")):
-        return 1e-2
+        return tomllib.loads(settings.read_text()).get("max_difference", 1e-2)
     return 1e-3 if "optimized" in form else 1e-5
 
 
