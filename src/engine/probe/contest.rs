@@ -16,6 +16,9 @@ const MAX_WARMUP_RUNS: usize = 6;
 const ROUNDS: std::ops::RangeInclusive<usize> = 3..=25;
 /// How long the rounds of one size go on when the fewest have been run.
 const ROUND_TIME: Duration = Duration::from_millis(120);
+/// Rows in which the forms of a slow model are timed, where one row is all that time allows otherwise: forms of
+/// convolutions differ by a fifth more in batches than with one row.
+const SLOW_BATCH: usize = 4;
 /// Numbers of rows that no other part of the probe has used.
 const FRESH: u64 = 1 << 21;
 
@@ -54,7 +57,9 @@ pub(super) struct Contest<'a, 'l> {
     checks: Vec<Check>,
     scales: Vec<f64>,
     /// Rows and inputs of the sizes that are timed: the least, and the most if it is another.
-    sizes: Vec<(usize, Inputs)>,
+    timed: Vec<(usize, Inputs)>,
+    /// Whether every run takes so long that comparing must do for warming up.
+    is_slow: bool,
     datatypes: Vec<DataType>,
     started_at: Instant,
     longest: Duration,
@@ -71,12 +76,9 @@ impl<'a, 'l> Contest<'a, 'l> {
     ) -> Result<Self, EngineError> {
         let mut plain = model.instance()?;
         let recipe = &exercise.recipe;
-        let affordable = affordable(times, wish.budget / u32::try_from(forms).unwrap_or(u32::MAX));
-        let rows = match exercise.fixed {
-            Some(n_rows) => vec![n_rows],
-            None if times.most.0 > 3 => vec![1, 2, 3, affordable],
-            None => vec![1, 2, 3],
-        };
+        let in_batches = findings.batching.is_allowed();
+        let sizes = Sizes::of(times, in_batches, exercise.fixed, (wish.budget, forms));
+        let rows = sizes.compared;
         let mut next = 0;
         let mut batches: Vec<Inputs> = Vec::new();
         for n_rows in rows {
@@ -102,19 +104,17 @@ impl<'a, 'l> Contest<'a, 'l> {
             return Err(EngineError::new(Fault::Raised, "the model refuses all inputs to compare"));
         }
         let scales = scales(checks.iter().map(|check| &check.expected[..]));
-        let mut sizes = vec![times.least.0];
-        if findings.batching.is_allowed() && affordable > times.least.0 {
-            sizes.push(affordable);
-        }
         let numbers = |n_rows: usize| (0..n_rows as u64).collect::<Vec<_>>();
-        let sizes = sizes.into_iter().map(|it| (it, recipe.batch(&numbers(it), None).inputs));
+        let timed = sizes.timed.into_iter();
+        let timed = timed.map(|it| (it, recipe.batch(&numbers(it), None).inputs));
         Ok(Self {
             wish,
             load,
             plain: Some(plain),
             checks,
             scales,
-            sizes: sizes.collect(),
+            timed: timed.collect(),
+            is_slow: sizes.is_slow,
             datatypes: findings.outputs.iter().map(|spec| spec.datatype).collect(),
             started_at: Instant::now(),
             longest: Duration::ZERO,
@@ -186,7 +186,11 @@ impl<'a, 'l> Contest<'a, 'l> {
         };
         let mut ratios = Vec::new();
         let mut times = Vec::new();
-        for (n_rows, inputs) in &self.sizes {
+        for (n_rows, inputs) in &self.timed {
+            if !self.is_slow {
+                warm_up(&mut **plain, inputs, share / 16)?;
+                warm_up(&mut *engine, inputs, share / 16)?;
+            }
             let (ratio, time) = duel(&mut **plain, &mut *engine, inputs, share / 4)?;
             ratios.push(ratio);
             times.push((*n_rows, time));
@@ -208,8 +212,6 @@ fn duel(
     limit: Duration,
 ) -> Result<(f64, Duration), EngineError> {
     let started_at = Instant::now();
-    warm_up(plain, inputs, limit / 4)?;
-    warm_up(form, inputs, limit / 4)?;
     let mut ratios = Vec::new();
     let mut times = Vec::new();
     for round in 0..*ROUNDS.end() {
@@ -254,6 +256,41 @@ fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineErr
     Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
 }
 
+/// How many rows runs have.
+#[derive(Debug, PartialEq, Eq)]
+struct Sizes {
+    /// Where answers are compared.
+    compared: Vec<usize>,
+    /// Where times are taken.
+    timed: Vec<usize>,
+    is_slow: bool,
+}
+
+impl Sizes {
+    /// For a model that took `times`, always runs `fixed` rows if there is such a number, and has so much time for
+    /// so many forms.
+    fn of(
+        times: RunTimes,
+        in_batches: bool,
+        fixed: Option<usize>,
+        (budget, forms): (Duration, usize),
+    ) -> Self {
+        let affordable = affordable(times, budget / u32::try_from(forms).unwrap_or(u32::MAX));
+        let least = times.least.0;
+        if let Some(n_rows) = fixed {
+            return Self { compared: vec![n_rows], timed: vec![least], is_slow: false };
+        }
+        if in_batches && affordable < SLOW_BATCH && may_take_a_slow_batch(times, budget) {
+            return Self { compared: vec![1, SLOW_BATCH], timed: vec![SLOW_BATCH], is_slow: true };
+        }
+        let mut compared = vec![1, 2, 3];
+        compared.extend(Some(affordable).filter(|_| times.most.0 > 3));
+        let mut timed = vec![least];
+        timed.extend(Some(affordable).filter(|it| in_batches && *it > least));
+        Self { compared, timed, is_slow: false }
+    }
+}
+
 /// The most rows that can be compared and timed in the share of one form.
 fn affordable(times: RunTimes, share: Duration) -> usize {
     let (mut n_rows, time) = times.most;
@@ -266,6 +303,14 @@ fn affordable(times: RunTimes, share: Duration) -> usize {
     n_rows
 }
 
+/// Whether one form can be compared in two passes of one row and of [`SLOW_BATCH`], and timed in the fewest rounds
+/// of that, in half of all the time: a second form then has the other half.
+fn may_take_a_slow_batch(times: RunTimes, budget: Duration) -> bool {
+    let (n_rows, time) = times.most;
+    let rows = 2 * (1 + SLOW_BATCH) + 2 * *ROUNDS.start() * SLOW_BATCH;
+    n_rows >= SLOW_BATCH && (time / n_rows as u32).saturating_mul(rows as u32) <= budget / 2
+}
+
 /// The model's own refusal of an input.
 fn is_refusal(error: &EngineError) -> bool {
     matches!(error.fault, Fault::Raised | Fault::OutOfMemory)
@@ -274,4 +319,31 @@ fn is_refusal(error: &EngineError) -> bool {
 /// Whether the process that ran the form, and with it the plain one, is gone.
 fn is_end(error: &EngineError) -> bool {
     matches!(error.fault, Fault::Died | Fault::TimedOut | Fault::Device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_what_time_allows() {
+        let sizes = |per_row: u64, most: usize, in_batches: bool, fixed: Option<usize>| {
+            let took = |n_rows: usize| (n_rows, Duration::from_millis(per_row * n_rows as u64));
+            let times = RunTimes { least: took(fixed.unwrap_or(1)), most: took(most) };
+            let Sizes { compared, timed, is_slow } =
+                Sizes::of(times, in_batches, fixed, (Duration::from_secs(20), 3));
+            (compared, timed, is_slow)
+        };
+        assert_eq!(sizes(1, 32, true, None), (vec![1, 2, 3, 32], vec![1, 32], false));
+        assert_eq!(sizes(20, 16, true, None), (vec![1, 2, 3, 16], vec![1, 16], false));
+        assert_eq!(sizes(50, 16, true, None), (vec![1, 2, 3, 4], vec![1, 4], false));
+        // One row is all that time allows by itself: a few in fewer runs.
+        assert_eq!(sizes(200, 16, true, None), (vec![1, 4], vec![4], true));
+        // Even that would take most of what all forms have.
+        assert_eq!(sizes(400, 16, true, None), (vec![1, 2, 3, 1], vec![1], false));
+        // Batches that were not seen to work, are not allowed, or are the only ones.
+        assert_eq!(sizes(200, 2, true, None), (vec![1, 2, 3], vec![1], false));
+        assert_eq!(sizes(200, 16, false, None), (vec![1, 2, 3, 1], vec![1], false));
+        assert_eq!(sizes(200, 8, true, Some(8)), (vec![8], vec![8], false));
+    }
 }
