@@ -35,7 +35,7 @@ check: setup ## check formatting and lints, warnings denied
 	@echo "check: clippy with libtorch"
 	@cargo clippy --locked --workspace --all-targets -- -D warnings
 
-bench: setup ## measure the release program beside references (25 min; BENCH=--quick: minutes)
+bench: setup ## measure the release program beside references (40 min; BENCH=--quick: minutes)
 	@echo "bench: the release program, the library alone, an echo, Flask and FastAPI"
 	@python3 bench/run.py $(BENCH)
 
