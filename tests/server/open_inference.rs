@@ -293,6 +293,7 @@ fn models_come_and_go_on_the_management_listener_alone() {
     assert_eq!(index(r#"{"ready":true}"#), entry("READY", ""));
     parts(&infer(server.http, "bare", &body, None));
     manage("bare", "load", r#"{"parameters":{"config":"{}"}}"#).failed(501, "unsupported");
+    manage("bare", "load", r#"{"parameters":{"speed":1}}"#).failed(400, "invalid_request");
     manage("nobody", "load", "").failed(404, "model_not_found");
     manage("bare", "load", "{").failed(400, "invalid_json");
 }

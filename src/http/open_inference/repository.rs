@@ -116,14 +116,20 @@ async fn change(
 
 /// A load by parameters would serve what no folder holds and no restart brings back.
 fn accept(parameters: &Map<String, Value>) -> Result<(), InferError> {
-    let unsupported = parameters.keys().find(|key| *key != "unload_dependents");
-    unsupported.map_or(Ok(()), |key| {
-        let message = format!(
-            "the parameter {:?} is not supported: a model is what its folder says",
-            key.chars().take(32).collect::<String>()
-        );
-        Err(InferError::new(ErrorCode::Unsupported, message))
-    })
+    let Some(key) = parameters.keys().find(|key| *key != "unload_dependents") else {
+        return Ok(());
+    };
+    let name: String = key.chars().take(32).collect();
+    let (code, message) = if key == "config" || key.starts_with("file:") {
+        let why = "is not supported: a model is what its folder says";
+        (ErrorCode::Unsupported, format!("the parameter {name:?} {why}"))
+    } else {
+        (
+            ErrorCode::InvalidRequest,
+            format!("unknown parameter {name:?}, expected \"unload_dependents\""),
+        )
+    };
+    Err(InferError::new(code, message))
 }
 
 /// A body that may be missing.
