@@ -56,9 +56,9 @@ pub(super) struct Contest<'a, 'l> {
     plain: Option<Box<dyn Engine>>,
     checks: Vec<Check>,
     scales: Vec<f64>,
-    /// Rows and inputs of the sizes that are timed: the least, and the most if it is another.
+    /// Rows and inputs of the sizes that are timed, the least first.
     timed: Vec<(usize, Inputs)>,
-    /// Whether every run takes so long that comparing must do for warming up.
+    /// See [`Sizes::is_slow`].
     is_slow: bool,
     datatypes: Vec<DataType>,
     started_at: Instant,
@@ -261,8 +261,9 @@ fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineErr
 struct Sizes {
     /// Where answers are compared.
     compared: Vec<usize>,
-    /// Where times are taken.
+    /// Where times are taken: the least, and the most if it is another.
     timed: Vec<usize>,
+    /// Whether every run takes so long that comparing must do for warming up.
     is_slow: bool,
 }
 
