@@ -131,8 +131,10 @@ pub struct Signature {
     pub methods: Vec<String>,
     /// Every operator that any method can reach, sorted.
     pub operators: Vec<String>,
-    /// Whether a method writes to an attribute of the model.
+    /// Whether a method writes to what the model holds.
     pub mutates_state: bool,
+    /// The code of `forward` as data, which `probe::proof` reads; `None` where it cannot be told.
+    pub code: Option<Arc<str>>,
     /// Parameters and buffers, in the order of definition.
     pub parameters: Vec<Parameter>,
 }

@@ -2,6 +2,7 @@
 #include "allocator.cpp"
 #include "devices.cpp"
 #include "errors.cpp"
+#include "graph.cpp"
 #include "inspect.cpp"
 #include "module.cpp"
 #include "tensors.cpp"

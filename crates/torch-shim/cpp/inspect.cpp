@@ -11,6 +11,7 @@
 #include <torch/csrc/jit/passes/inliner.h>
 
 #include "errors.h"
+#include "graph.h"
 #include "modules.h"
 #include "values.h"
 
@@ -390,7 +391,8 @@ int sconce_module_mutates_state(void* module, int32_t* answer, SconceError* erro
   return guarded(error, [&] {
     StateWalker walker(module_of(module)._ivalue()->compilation_unit());
     walk_entries(module_of(module), walker, /*with_preparation=*/false);
-    *answer = walker.writes ? 1 : 0;
+    const bool serves = module_of(module).type()->findMethod("forward") != nullptr;
+    *answer = walker.writes || (serves && writes_state_in_place(module_of(module), "forward")) ? 1 : 0;
   });
 }
 

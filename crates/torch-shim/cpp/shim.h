@@ -110,6 +110,7 @@ int sconce_module_methods(void* module, SconceOutput* output, SconceError* error
 int sconce_module_operators(void* module, SconceOutput* output, SconceError* error);
 int sconce_module_mutates_state(void* module, int32_t* answer, SconceError* error);
 int sconce_module_mutates_inputs(void* module, SconceText method, int32_t* answer, SconceError* error);
+int sconce_module_graph(void* module, SconceText method, SconceOutput* output, SconceError* error);
 int sconce_module_parameters(void* module, SconceOutput* output, SconceError* error);
 int sconce_module_byte_size(void* module, uint64_t* bytes, SconceError* error);
 

@@ -172,6 +172,12 @@ unsafe extern "C" {
         answer: *mut i32,
         error: *mut RawError,
     ) -> c_int;
+    pub(crate) fn sconce_module_graph(
+        module: *mut c_void,
+        method: Text,
+        output: *mut RawOutput,
+        error: *mut RawError,
+    ) -> c_int;
     pub(crate) fn sconce_module_parameters(
         module: *mut c_void,
         output: *mut RawOutput,

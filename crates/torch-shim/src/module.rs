@@ -177,8 +177,9 @@ impl Module {
         output.reader().each(|reader| reader.text())
     }
 
-    /// Whether any method (but those that only make or restore the module) sets an attribute. It does not see writes
-    /// into a tensor in place. Branches that only training takes count too; a frozen module has lost those.
+    /// Whether any method (but those that only make or restore the module) sets an attribute, or `forward` may write
+    /// into a tensor, list or dictionary that the module holds. Assignments in branches that only training takes count
+    /// too; a frozen module has lost those.
     pub fn mutates_state(&self) -> Result<bool, Error> {
         let mut answer = 0;
         // SAFETY: as in `methods`.
@@ -198,6 +199,21 @@ impl Module {
             ffi::sconce_module_mutates_inputs(self.pointer.as_ptr(), method, &raw mut answer, error)
         })?;
         Ok(answer != 0)
+    }
+
+    /// The code of a method as text to be analyzed, its calls inlined; `cpp/graph.cpp` says what stands where.
+    ///
+    /// # Errors
+    ///
+    /// There is no such method, or its code is too long or nested too deep.
+    pub fn graph(&self, method: &str) -> Result<String, Error> {
+        let mut output = Output::new();
+        // SAFETY: as in `methods`; `method` outlives the call.
+        call(Stage::Other, |error| unsafe {
+            let method = Text::new(method.as_bytes());
+            ffi::sconce_module_graph(self.pointer.as_ptr(), method, output.slot(), error)
+        })?;
+        output.reader().text()
     }
 
     /// Parameters, then buffers, each in the order of definition. A frozen module has none: its weights are constants.

@@ -12,6 +12,7 @@ mod contest;
 mod forms;
 mod outputs;
 mod padding;
+pub mod proof;
 mod recipe;
 mod trial;
 

@@ -121,6 +121,7 @@ pub(super) struct WireSignature {
     methods: Vec<String>,
     operators: Vec<String>,
     mutates_state: bool,
+    code: Option<String>,
     parameters: Vec<WireParameter>,
 }
 
@@ -170,6 +171,7 @@ impl From<&Signature> for WireSignature {
             methods: signature.methods.clone(),
             operators: signature.operators.clone(),
             mutates_state: signature.mutates_state,
+            code: signature.code.as_deref().map(str::to_owned),
             parameters: signature.parameters.iter().map(parameter).collect(),
         }
     }
@@ -197,6 +199,7 @@ impl From<WireSignature> for Signature {
             methods: wire.methods,
             operators: wire.operators,
             mutates_state: wire.mutates_state,
+            code: wire.code.map(Arc::from),
             parameters: wire.parameters.into_iter().map(parameter).collect(),
         }
     }

@@ -60,6 +60,8 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Defaults), EngineError
         methods: methods.iter().map(|method| method.name.clone()).collect(),
         operators: module.operators().map_err(fault)?,
         mutates_state: module.mutates_state().map_err(fault)?,
+        // Too long or nested too deep: such code is not analyzed.
+        code: module.graph(FORWARD).ok().map(Arc::from),
         parameters: parameters.collect(),
     };
     Ok((signature, Defaults(defaults)))

@@ -1,0 +1,481 @@
+//! Operators whose output at a place hangs on their inputs at that place alone, and how shapes are brought together.
+
+use super::{Call, Outcome, Value, one};
+use crate::engine::probe::proof::size::Size;
+use crate::engine::probe::proof::value::{Axis, Doubt, Kind, Reason, State, Tensor};
+
+/// One tensor, and what is the same for all.
+pub(super) const UNARY: &[&str] = &[
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "alias",
+    "angle",
+    "arccos",
+    "arcsin",
+    "arctan",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_not",
+    "ceil",
+    "celu",
+    "clip",
+    "clone",
+    "contiguous",
+    "cos",
+    "cosh",
+    "cpu",
+    "cuda",
+    "deg2rad",
+    "dequantize",
+    "detach",
+    "digamma",
+    "elu",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "fill",
+    "fix",
+    "float",
+    "floor",
+    "frac",
+    "full_like",
+    "gelu",
+    "half",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "i0",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "leaky_relu",
+    "lgamma",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "log_sigmoid",
+    "logical_not",
+    "logit",
+    "mish",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "ones_like",
+    "positive",
+    "quantize_per_tensor",
+    "rad2deg",
+    "reciprocal",
+    "relu",
+    "relu6",
+    "round",
+    "rsqrt",
+    "selu",
+    "sgn",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "silu",
+    "sin",
+    "sinc",
+    "sinh",
+    "softplus",
+    "softshrink",
+    "special_expit",
+    "sqrt",
+    "square",
+    "tan",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "to",
+    "trunc",
+    "type_as",
+    "zero",
+    "zeros_like",
+    "_cast_Float",
+    "_cast_Long",
+    "bool",
+    "double",
+    "int",
+    "long",
+    "autocast_to_full_precision",
+    "autocast_to_reduced_precision",
+];
+
+/// Several tensors whose elements meet place by place.
+pub(super) const BINARY: &[&str] = &[
+    "add",
+    "addcdiv",
+    "addcmul",
+    "arctan2",
+    "atan2",
+    "bitwise_and",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "copy",
+    "copysign",
+    "div",
+    "divide",
+    "eq",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "ge",
+    "greater",
+    "greater_equal",
+    "gt",
+    "heaviside",
+    "hypot",
+    "isclose",
+    "le",
+    "lerp",
+    "less",
+    "less_equal",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "lt",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "ne",
+    "not_equal",
+    "nextafter",
+    "pow",
+    "remainder",
+    "rsub",
+    "sub",
+    "subtract",
+    "true_divide",
+    "where",
+    "xlogy",
+    "__and__",
+    "__or__",
+    "__xor__",
+    "__lshift__",
+    "__rshift__",
+    "sigmoid_backward",
+    "expand_as",
+    "prelu",
+    "_prelu_kernel",
+    "float_power",
+    "bucketize",
+    "searchsorted",
+    "isin",
+];
+
+/// Names of those that answer with truth values.
+const TRUTH: &[&str] = &[
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "not_equal",
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "logical_not",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "isclose",
+    "isneginf",
+    "isposinf",
+    "signbit",
+    "isin",
+    "bool",
+];
+
+pub(super) fn unary(call: &mut Call<'_, '_>) -> Outcome {
+    let tensor = call.first()?;
+    // Other numbers of the call are the same for every batch, or the answer hangs on them.
+    let others = call.arguments.get(1..).unwrap_or_default();
+    if let Some(reason) = others.iter().find_map(counted) {
+        return Err(reason);
+    }
+    let reads_type_alone = matches!(call.name, "to" | "type_as" | "expand_as");
+    let is_bound = |it: &Value| matches!(it, Value::Tensor(tensor) if !tensor.is_free());
+    if !reads_type_alone && others.iter().any(is_bound) {
+        return Err(call.unclear("an argument that hangs on rows"));
+    }
+    if matches!(call.name, "full_like" | "ones_like" | "zeros_like" | "fill" | "zero") {
+        return one(
+            Tensor { state: filled(&tensor), ..tensor.clone() }.of(result_kind(call, tensor.kind))
+        );
+    }
+    let kind = result_kind(call, tensor.kind);
+    let state = match (&tensor.state, call.name) {
+        (State::Places(_), "contiguous" | "clone" | "detach" | "to" | "alias" | "long" | "int") => {
+            tensor.state.clone()
+        }
+        (State::Places(_), _) => return Err(call.meets("computes with the places of rows")),
+        (
+            State::Number(_),
+            "to" | "clone" | "detach" | "contiguous" | "cpu" | "type_as" | "alias",
+        ) => tensor.state.clone(),
+        (State::Number(number), _) => match number.hangs() {
+            Some(reason) => return Err(reason),
+            None => State::Free,
+        },
+        (state, _) => state.clone(),
+    };
+    one(Tensor { state, kind, dims: tensor.dims })
+}
+
+/// The same value everywhere: what hung on rows no longer does, but there still is a row for each.
+fn filled(tensor: &Tensor) -> State {
+    match &tensor.state {
+        State::Places(at) => State::Rows(Axis::plain(*at)),
+        State::Number(_) => State::Free,
+        state => state.clone(),
+    }
+}
+
+fn counted(value: &Value) -> Option<Reason> {
+    match value {
+        Value::Number(number) => number.hangs(),
+        Value::Tensor(Tensor { state: State::Number(number), .. }) => number.hangs(),
+        _ => None,
+    }
+}
+
+fn result_kind(call: &Call<'_, '_>, kind: Kind) -> Kind {
+    if TRUTH.contains(&call.name) {
+        return Kind::Truth;
+    }
+    match call.name {
+        "float" | "half" | "double" | "_cast_Float" | "sigmoid" | "exp" | "sqrt" | "div"
+        | "true_divide" | "divide" | "dequantize" => Kind::Float,
+        "long" | "int" | "_cast_Long" | "bucketize" | "searchsorted" => Kind::Whole,
+        "to" | "full_like" | "ones_like" | "zeros_like" | "type_as" => converted(call, kind),
+        _ => kind,
+    }
+}
+
+/// The kind after a conversion, by libtorch's numbers for datatypes.
+fn converted(call: &Call<'_, '_>, kind: Kind) -> Kind {
+    match call.find("dtype") {
+        None if call.find("other").is_none() => kind,
+        Some(Value::None) => kind,
+        Some(Value::Number(number)) => match number.as_int() {
+            Some(0..=4) => Kind::Whole,
+            Some(5..=7 | 15) => Kind::Float,
+            Some(11) => Kind::Truth,
+            _ => Kind::Unknown,
+        },
+        _ => Kind::Unknown,
+    }
+}
+
+pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
+    if call.name == "prelu" || call.name == "_prelu_kernel" {
+        return prelu(call);
+    }
+    if matches!(call.name, "bucketize" | "searchsorted" | "isin") {
+        return looked_up(call);
+    }
+    let mut operands = Vec::new();
+    for value in &call.arguments {
+        match value {
+            Value::Tensor(tensor) => operands.push(tensor.clone()),
+            Value::Number(number) => operands.push(Tensor::number(number.clone())),
+            Value::None | Value::Text(_) => {}
+            _ => return Err(call.unclear("an argument")),
+        }
+    }
+    let mut result: Option<Tensor> = None;
+    for operand in operands {
+        result = Some(match result {
+            None => operand,
+            Some(so_far) => together(call, &so_far, &operand)?,
+        });
+    }
+    let result = result.ok_or_else(|| call.unclear("its first argument"))?;
+    if let State::Number(number) = &result.state {
+        return one(Tensor::number(number.clone()));
+    }
+    let kind = result_kind(call, result.kind);
+    one(result.of(kind))
+}
+
+/// The shape and the state of what two tensors give together, element by element.
+pub(super) fn together(call: &Call<'_, '_>, a: &Tensor, b: &Tensor) -> Result<Tensor, Reason> {
+    let kind = match (a.kind, b.kind) {
+        (a, b) if a == b => a,
+        (Kind::Float, _) | (_, Kind::Float) => Kind::Float,
+        _ => Kind::Unknown,
+    };
+    for tensor in [a, b] {
+        if let State::Number(number) = &tensor.state
+            && let Some(reason) = number.hangs()
+        {
+            return Err(reason);
+        }
+        if matches!(tensor.state, State::Places(_)) {
+            return Err(call.meets("computes with the places of rows"));
+        }
+    }
+    if a.is_free() && b.is_free() {
+        let dims = match (&a.dims, &b.dims) {
+            (Some(a), Some(b)) => Some(free_dims(a, b)),
+            _ => None,
+        };
+        return Ok(Tensor { state: State::Free, dims, kind });
+    }
+    // Where a dimension may be missing, only numbers and what misses it too can join.
+    if a.drops() || b.drops() {
+        let is_one =
+            |tensor: &Tensor| tensor.is_free() && tensor.dims.as_ref().is_some_and(Vec::is_empty);
+        return match (a.drops(), b.drops()) {
+            (true, true) if a.state == b.state && a.dims == b.dims => Ok(a.clone().of(kind)),
+            (true, _) if is_one(b) => Ok(a.clone().of(kind)),
+            (_, true) if is_one(a) => Ok(b.clone().of(kind)),
+            _ => Err(Reason::unknown(
+                "a squeezed tensor meets others, and one row has another shape than two",
+            )),
+        };
+    }
+    rows_together(call, a, b, kind)
+}
+
+fn rows_together(
+    call: &Call<'_, '_>,
+    a: &Tensor,
+    b: &Tensor,
+    kind: Kind,
+) -> Result<Tensor, Reason> {
+    let (a_dims, b_dims) = (a.sizes()?, b.sizes()?);
+    let rank = a_dims.len().max(b_dims.len());
+    // Counted from the end, as shapes are brought together.
+    let behind = |tensor: &Tensor, dims: &[Size]| tensor.axis().map(|at| dims.len() - at);
+    let (a_axis, b_axis) = (behind(a, a_dims), behind(b, b_dims));
+    let axis = match (a_axis, b_axis) {
+        (Some(a), Some(b)) if a == b => a,
+        (Some(_), Some(_)) => return Err(call.meets("brings rows together with other rows")),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return Err(call.unclear("where its rows lie")),
+    };
+    if let (Some(a_rows), Some(b_rows)) = (a.rows(), b.rows()) {
+        let same = a_rows.outer.same(&b_rows.outer) && a_rows.inner.same(&b_rows.inner);
+        if !same {
+            return Err(Reason::unknown(format!("rows of {} lie differently", call.node.kind)));
+        }
+    }
+    let at =
+        |dims: &[Size], behind: usize| dims.len().checked_sub(behind).map(|at| dims[at].clone());
+    let mut dims = Vec::with_capacity(rank);
+    for behind in (1..=rank).rev() {
+        let size = match (at(a_dims, behind), at(b_dims, behind)) {
+            (Some(a), Some(b)) if behind == axis => match (a_axis, b_axis) {
+                (Some(_), Some(_)) => a,
+                (Some(_), None) if b.is(1) => a,
+                (None, Some(_)) if a.is(1) => b,
+                _ => {
+                    let text = format!(
+                        "{} brings rows together with a tensor of another size there: it takes a fixed number of rows",
+                        call.node.kind
+                    );
+                    return Err(Reason::new(Doubt::Counted, text));
+                }
+            },
+            (Some(a), Some(b)) => either(&a, &b),
+            (Some(size), None) | (None, Some(size)) => size,
+            (None, None) => return Err(call.unclear("a shape")),
+        };
+        dims.push(size);
+    }
+    let with_rows = if a_axis.is_some() { a } else { b };
+    Ok(with_rows.moved(dims, rank - axis).of(kind))
+}
+
+/// The size of two dimensions that are brought together, neither of which holds rows.
+fn either(a: &Size, b: &Size) -> Size {
+    if a.is(1) || a.same(b) {
+        return b.clone();
+    }
+    if b.is(1) {
+        return a.clone();
+    }
+    match (a.value(), b.value()) {
+        (Some(1), _) => b.clone(),
+        // One of them is not 1: the other is the same, or 1, or the model raises.
+        (Some(_), None) => a.clone(),
+        (None, Some(_)) => b.clone(),
+        _ => Size::unknown(),
+    }
+}
+
+fn free_dims(a: &[Size], b: &[Size]) -> Vec<Size> {
+    let rank = a.len().max(b.len());
+    let at =
+        |dims: &[Size], behind: usize| dims.len().checked_sub(behind).map(|at| dims[at].clone());
+    let size = |behind| match (at(a, behind), at(b, behind)) {
+        (Some(a), Some(b)) => either(&a, &b),
+        (Some(size), None) | (None, Some(size)) => size,
+        (None, None) => Size::unknown(),
+    };
+    (1..=rank).rev().map(size).collect()
+}
+
+/// A slope for all, or one for each channel, which is dimension 1.
+fn prelu(call: &mut Call<'_, '_>) -> Outcome {
+    let (input, weight) = (call.first()?, call.tensor("weight")?);
+    if !weight.is_free() {
+        return Err(call.unclear("its weight"));
+    }
+    let is_single = weight.sizes()?.iter().all(|size| size.is(1));
+    match input.axis() {
+        Some(1) if !is_single => Err(call.meets("has a slope for each row")),
+        _ if input.drops() => Err(call.unclear("the rank of its input")),
+        _ => one(input),
+    }
+}
+
+/// Each element is looked for in what is the same for every batch.
+fn looked_up(call: &mut Call<'_, '_>) -> Outcome {
+    let (values, table) = match call.name {
+        "bucketize" => ("self", "boundaries"),
+        "searchsorted" => ("self", "sorted_sequence"),
+        _ => ("elements", "test_elements"),
+    };
+    let values = call.tensor(values)?;
+    let table = call.tensor(table)?;
+    if !table.is_free() {
+        return Err(call.meets("looks rows up among rows"));
+    }
+    if call.name == "searchsorted" && table.rank()? != 1 {
+        return Err(call.unclear("its table"));
+    }
+    if matches!(values.state, State::Places(_)) {
+        return Err(call.meets("computes with the places of rows"));
+    }
+    let kind = if call.name == "isin" { Kind::Truth } else { Kind::Whole };
+    one(values.of(kind))
+}

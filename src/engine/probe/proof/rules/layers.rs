@@ -1,0 +1,505 @@
+//! Layers of networks: each sees one element of its batch at a time.
+
+use super::{Call, Outcome, Value, one};
+use crate::engine::probe::proof::size::Size;
+use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
+
+pub(super) const OPERATORS: &[&str] = &[
+    "_convolution",
+    "_convolution_mode",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "constant_pad_nd",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv1d_relu",
+    "conv2d_relu",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "convolution",
+    "channel_shuffle",
+    "fold",
+    "col2im",
+    "grid_sampler",
+    "grid_sampler_2d",
+    "group_norm",
+    "im2col",
+    "instance_norm",
+    "layer_norm",
+    "max_pool1d",
+    "max_pool1d_with_indices",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "max_pool3d",
+    "max_pool3d_with_indices",
+    "mkldnn_convolution",
+    "native_group_norm",
+    "native_layer_norm",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "reflection_pad1d",
+    "reflection_pad2d",
+    "reflection_pad3d",
+    "replication_pad1d",
+    "replication_pad2d",
+    "replication_pad3d",
+    "rms_norm",
+    "upsample_bicubic2d",
+    "upsample_bilinear2d",
+    "upsample_linear1d",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_nearest3d",
+    "upsample_trilinear3d",
+    "_upsample_nearest_exact2d",
+    "_upsample_bilinear2d_aa",
+    "_upsample_bicubic2d_aa",
+    "affine_grid_generator",
+    "_native_multi_head_attention",
+    "_transformer_encoder_layer_fwd",
+    "local_response_norm",
+    "normalize",
+];
+
+pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+    if call.node.kind.starts_with("quantized::") {
+        return quantized(call);
+    }
+    let name = call.name;
+    if name.contains("conv") {
+        return convolution(call);
+    }
+    match name {
+        "batch_norm" => batch_norm(call),
+        "instance_norm" => instance_norm(call),
+        "layer_norm" | "native_layer_norm" | "rms_norm" => layer_norm(call),
+        "group_norm" | "native_group_norm" => group_norm(call),
+        "constant_pad_nd" | "pad" => pad(call),
+        "pixel_shuffle" | "pixel_unshuffle" | "channel_shuffle" => shuffle(call),
+        "im2col" | "fold" | "col2im" => columns(call),
+        "grid_sampler" | "grid_sampler_2d" => sampled(call),
+        "_transformer_encoder_layer_fwd" => encoder_layer(call),
+        "_native_multi_head_attention" => native_attention(call),
+        "affine_grid_generator" | "local_response_norm" | "normalize" => {
+            Err(call.unclear("the shape"))
+        }
+        _ => spatial(call),
+    }
+}
+
+/// The input with rows in a dimension before the last `n`, which a layer works on.
+fn input_before(call: &Call<'_, '_>, n: usize) -> Result<(Tensor, Vec<Size>), Reason> {
+    let input = call.first()?;
+    let dims = input.sizes()?.to_vec();
+    let first = dims.len().checked_sub(n).ok_or_else(|| call.unclear("the rank of its input"))?;
+    if input.axis().is_some_and(|at| at >= first) {
+        return Err(call.meets("works across the rows"));
+    }
+    if input.drops() {
+        return Err(call.unclear("the rank of its input"));
+    }
+    Ok((input, dims))
+}
+
+/// How many dimensions of space an operator has, by its name.
+fn space(name: &str) -> usize {
+    let digit = name
+        .bytes()
+        .rev()
+        .zip(name.bytes().rev().skip(1))
+        .find(|(d, it)| *d == b'd' && it.is_ascii_digit());
+    digit.map_or(2, |(_, digit)| usize::from(digit - b'0'))
+}
+
+fn convolution(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    let weight = call.tensor("weight")?;
+    let bias = call.optional_tensor("bias")?;
+    if !weight.is_free() || bias.is_some_and(|bias| !bias.is_free()) {
+        return Err(call.meets("has weights that hang on rows"));
+    }
+    let (rank, weights) = (input.rank()?, weight.sizes()?.to_vec());
+    if rank != weights.len() || rank < 3 {
+        return Err(call.unclear("its input, which is no batch,"));
+    }
+    if input.axis().is_some_and(|at| at != 0) {
+        return Err(call.meets("works across the rows"));
+    }
+    let is_transposed = call.name.contains("transpose")
+        || (call.find("transposed").is_some() && call.flag("transposed")?);
+    let groups = call.optional_int("groups")?.unwrap_or(1);
+    let channels = match is_transposed {
+        true => weights[1].times(&Size::of(groups)),
+        false => weights[0].clone(),
+    };
+    let mut dims = vec![input.sizes()?[0].clone(), channels];
+    for axis in 2..rank {
+        dims.push(match is_transposed {
+            true => Size::unknown(),
+            false => convolved(call, &input, &weights, axis)?,
+        });
+    }
+    if is_transposed {
+        transposed_space(call, &input, &weights, &mut dims);
+    }
+    one(input.with_dims(dims).of(Kind::Float))
+}
+
+/// `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`, as the documentation of `Conv2d` has it.
+fn convolved(
+    call: &mut Call<'_, '_>,
+    input: &Tensor,
+    weights: &[Size],
+    axis: usize,
+) -> Result<Size, Reason> {
+    let size = input.sizes()?[axis].clone();
+    let nth = axis - 2;
+    let stride = nth_of(&call.ints("stride")?, nth, 1);
+    let dilation = nth_of(&call.ints("dilation")?, nth, 1);
+    let padding = match call.find("padding") {
+        Some(Value::Text(Some(text))) if &**text == "same" => return Ok(size),
+        Some(Value::Text(_)) => 0,
+        _ => nth_of(&call.ints("padding")?, nth, 0),
+    };
+    let Some(kernel) = weights[axis].value() else { return Ok(Size::unknown()) };
+    Ok(windows(call, &size, [kernel, stride, padding, dilation], false))
+}
+
+/// How many windows fit; a symbol of its own where the size is one.
+fn windows(call: &mut Call<'_, '_>, size: &Size, sizes: [i64; 4], ceil: bool) -> Size {
+    let [kernel, stride, padding, dilation] = sizes;
+    let Some(value) = size.value() else {
+        let name = format!("windows {kernel} {stride} {padding} {dilation} {ceil}");
+        return call.walk.symbols.function(&name, std::slice::from_ref(size)).unwrap_or_else(Size::unknown);
+    };
+    let span = value + 2 * padding - dilation * (kernel - 1) - 1;
+    if stride <= 0 || span < 0 {
+        return Size::unknown();
+    }
+    let rest = if ceil { stride - 1 } else { 0 };
+    let mut count = (span + rest) / stride + 1;
+    // The last window must begin inside of the input or its left padding.
+    if ceil && (count - 1) * stride >= value + padding {
+        count -= 1;
+    }
+    Size::of(count)
+}
+
+/// `(size - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1`.
+fn transposed_space(call: &Call<'_, '_>, input: &Tensor, weights: &[Size], dims: &mut [Size]) {
+    let (Ok(sizes), Ok(stride), Ok(padding), Ok(dilation), Ok(more)) = (
+        input.sizes(),
+        call.ints("stride"),
+        call.ints("padding"),
+        call.ints("dilation"),
+        call.ints("output_padding"),
+    ) else {
+        return;
+    };
+    for axis in 2..dims.len() {
+        let nth = axis - 2;
+        if let (Some(size), Some(kernel)) = (sizes[axis].value(), weights[axis].value()) {
+            let value = (size - 1) * nth_of(&stride, nth, 1) - 2 * nth_of(&padding, nth, 0)
+                + nth_of(&dilation, nth, 1) * (kernel - 1)
+                + nth_of(&more, nth, 0)
+                + 1;
+            dims[axis] = Size::of(value);
+        }
+    }
+}
+
+/// One number for each dimension, or one for all.
+fn nth_of(values: &[i64], nth: usize, default: i64) -> i64 {
+    match values {
+        [] => default,
+        [only] => *only,
+        values => values.get(nth).copied().unwrap_or(default),
+    }
+}
+
+/// Pooling and resizing.
+fn spatial(call: &mut Call<'_, '_>) -> Outcome {
+    let n = space(call.name);
+    let (input, mut dims) = input_before(call, n)?;
+    let first = dims.len() - n;
+    if call.name.starts_with("adaptive") || call.name.contains("upsample") {
+        let given = match call.find("output_size") {
+            None | Some(Value::None) => Vec::new(),
+            Some(_) => {
+                call.sizes("output_size").or_else(|_| optional_sizes(call, "output_size"))?
+            }
+        };
+        for (nth, size) in dims[first..].iter_mut().enumerate() {
+            *size = given.get(nth).or(given.first()).cloned().unwrap_or_else(Size::unknown);
+        }
+    } else if call.name.contains("pad") {
+        let widths = call.ints("padding")?;
+        padded(call, &mut dims, &widths)?;
+    } else {
+        let kernel = call.ints("kernel_size")?;
+        let stride = call.ints("stride").unwrap_or_default();
+        let padding = call.ints("padding").unwrap_or_default();
+        let dilation = call.ints("dilation").unwrap_or_default();
+        let ceil = call.flag("ceil_mode").unwrap_or(false);
+        for nth in 0..n {
+            let kernel = nth_of(&kernel, nth, 1);
+            let stride = nth_of(&stride, nth, kernel);
+            let sizes = [kernel, stride, nth_of(&padding, nth, 0), nth_of(&dilation, nth, 1)];
+            dims[first + nth] = windows(call, &dims[first + nth].clone(), sizes, ceil);
+        }
+    }
+    if dims[first..].iter().any(Size::has_rows) {
+        return Err(call.unclear("a shape that hangs on the number of rows"));
+    }
+    let result = input.with_dims(dims);
+    match call.node.outputs.len() {
+        2 => Ok(Value::Tuple(vec![
+            Value::Tensor(result.clone()),
+            Value::Tensor(result.of(Kind::Whole)),
+        ])),
+        _ => one(result),
+    }
+}
+
+/// Sizes some of which may be None.
+fn optional_sizes(call: &Call<'_, '_>, name: &str) -> Result<Vec<Size>, Reason> {
+    let values = call.elements(name)?;
+    let size = |value: &Value| match value {
+        Value::None => Ok(Size::unknown()),
+        value => call.size(value),
+    };
+    values.iter().map(size).collect()
+}
+
+/// Adds widths, which are given in pairs for the last dimension first.
+fn padded(call: &mut Call<'_, '_>, dims: &mut [Size], widths: &[i64]) -> Result<(), Reason> {
+    for (nth, pair) in widths.chunks(2).enumerate() {
+        let at = dims.len().checked_sub(nth + 1).ok_or_else(|| call.unclear("pad"))?;
+        let more = Size::of(pair.iter().sum());
+        let sum = call.walk.symbols.plus(&dims[at], &more);
+        dims[at] = sum.ok_or_else(|| call.meets("adds rows"))?;
+    }
+    Ok(())
+}
+
+fn pad(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    let mut dims = input.sizes()?.to_vec();
+    let Ok(widths) = call.ints("pad") else { return pad_by_sizes(call, &input, dims) };
+    let reached = dims.len().saturating_sub(widths.len().div_ceil(2));
+    let is_constant = match call.find("mode") {
+        Some(Value::Text(Some(mode))) => &**mode == "constant",
+        None => true,
+        _ => false,
+    };
+    if let Some(at) = input.axis().filter(|at| *at >= reached) {
+        let nth = dims.len() - 1 - at;
+        let own = widths.get(2 * nth..2 * nth + 2).unwrap_or(&[1]);
+        if !is_constant || own.iter().any(|width| *width != 0) {
+            return Err(call.meets("adds rows"));
+        }
+    }
+    if input.drops() {
+        return Err(call.unclear("the rank of its input"));
+    }
+    padded(call, &mut dims, &widths)?;
+    one(input.with_dims(dims))
+}
+
+/// Widths that follow from sizes: the rows must not be among the dimensions that they reach.
+fn pad_by_sizes(call: &mut Call<'_, '_>, input: &Tensor, mut dims: Vec<Size>) -> Outcome {
+    let widths = call.sizes("pad")?;
+    let reached = dims.len().saturating_sub(widths.len().div_ceil(2));
+    if widths.iter().any(Size::has_rows)
+        || input.drops()
+        || input.axis().is_some_and(|at| at >= reached)
+    {
+        return Err(call.unclear("pad"));
+    }
+    for size in &mut dims[reached..] {
+        *size = Size::unknown();
+    }
+    one(input.with_dims(dims))
+}
+
+fn batch_norm(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    let has_statistics = call.optional_tensor("running_mean")?.is_some();
+    let in_training = call.flag("training")?;
+    for name in ["weight", "bias", "running_mean", "running_var"] {
+        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
+            return Err(call.meets("has weights that hang on rows"));
+        }
+    }
+    if input.is_free() {
+        return one(input);
+    }
+    if in_training || !has_statistics {
+        let text = "batch_norm takes its statistics over the rows: exported in training mode? call eval() first";
+        return Err(Reason::coupled(text));
+    }
+    match input.axis() {
+        Some(1) => Err(call.meets("has a statistic for each row")),
+        _ if input.drops() => Err(call.unclear("the rank of its input")),
+        _ => one(input.of(Kind::Float)),
+    }
+}
+
+fn instance_norm(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    let own = call.flag("use_input_stats")?;
+    if own && call.optional_tensor("running_mean")?.is_some() {
+        let text =
+            "instance_norm updates its statistics: exported in training mode? call eval() first";
+        return Err(Reason::coupled(text));
+    }
+    if input.axis() != Some(0) || input.drops() || input.rank()? < 3 {
+        return Err(call.meets("works across the rows"));
+    }
+    one(input.of(Kind::Float))
+}
+
+fn layer_norm(call: &mut Call<'_, '_>) -> Outcome {
+    let n = match call.find("normalized_shape") {
+        Some(Value::List(_) | Value::Tuple(_)) => call.elements("normalized_shape")?.len(),
+        _ => 1,
+    };
+    let (input, _) = input_before(call, n)?;
+    for name in ["weight", "bias"] {
+        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
+            return Err(call.meets("has weights that hang on rows"));
+        }
+    }
+    let result = input.of(Kind::Float);
+    match call.node.outputs.len() {
+        1 => one(result),
+        _ => Err(call.unclear("an output")),
+    }
+}
+
+fn group_norm(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    if input.axis().is_some_and(|at| at != 0) || input.drops() || call.node.outputs.len() != 1 {
+        return Err(call.meets("works across the rows"));
+    }
+    for name in ["weight", "bias"] {
+        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
+            return Err(call.meets("has weights that hang on rows"));
+        }
+    }
+    one(input.of(Kind::Float))
+}
+
+/// Moves elements between channels and space, or between channels.
+fn shuffle(call: &mut Call<'_, '_>) -> Outcome {
+    let n =
+        if call.name == "channel_shuffle" { call.first()?.rank()?.saturating_sub(1) } else { 3 };
+    let (input, mut dims) = input_before(call, n)?;
+    let rank = dims.len();
+    if call.name == "channel_shuffle" {
+        return one(input);
+    }
+    let by = if call.name == "pixel_shuffle" { "upscale_factor" } else { "downscale_factor" };
+    let factor = Size::of(call.int(by)?);
+    let square = factor.times(&factor);
+    let divided = |size: &Size, by: &Size| size.over(by).unwrap_or_else(Size::unknown);
+    for (at, size) in dims.iter_mut().enumerate().skip(rank - 3) {
+        *size = match (at == rank - 3, call.name == "pixel_shuffle") {
+            (true, true) => divided(size, &square),
+            (true, false) => size.times(&square),
+            (false, true) => size.times(&factor),
+            (false, false) => divided(size, &factor),
+        };
+    }
+    one(input.with_dims(dims))
+}
+
+/// Windows of images as columns, and back.
+fn columns(call: &mut Call<'_, '_>) -> Outcome {
+    let n = if call.name == "im2col" { 3 } else { 2 };
+    let (input, dims) = input_before(call, n)?;
+    let Some(first) = dims.first().filter(|_| dims.len() == n + 1 && input.axis() == Some(0))
+    else {
+        return Err(call.unclear("the rank of its input"));
+    };
+    let mut sizes = vec![first.clone()];
+    sizes.extend(vec![Size::unknown(); if call.name == "im2col" { 2 } else { 3 }]);
+    one(input.with_dims(sizes))
+}
+
+fn sampled(call: &mut Call<'_, '_>) -> Outcome {
+    let (input, grid) = (call.first()?, call.tensor("grid")?);
+    let same = input.rows().zip(grid.rows()).is_some_and(|(a, b)| a == b && a.at == 0 && !a.drops);
+    if !same {
+        return Err(call.meets("samples rows at places of other rows"));
+    }
+    let (from, places) = (input.sizes()?.to_vec(), grid.sizes()?.to_vec());
+    let mut dims = from[..2].to_vec();
+    dims.extend_from_slice(places.get(1..places.len() - 1).unwrap_or_default());
+    one(input.with_dims(dims))
+}
+
+/// A whole layer of an encoder in one operator; its first dimension is the batch.
+fn encoder_layer(call: &mut Call<'_, '_>) -> Outcome {
+    let source = call.tensor("src")?;
+    let rest = call.arguments.get(1..).unwrap_or_default();
+    let is_free = |it: &Value| !matches!(it, Value::Tensor(tensor) if !tensor.is_free());
+    let is_batch =
+        source.rows().is_some_and(|axis| axis.at == 0 && !axis.drops) && source.rank() == Ok(3);
+    if !is_batch || !rest.iter().all(is_free) {
+        return Err(call.unclear("the mask"));
+    }
+    one(source)
+}
+
+/// Attention in one operator, its first dimension the batch: the answer, and the weights of each row.
+fn native_attention(call: &mut Call<'_, '_>) -> Outcome {
+    let query = call.tensor("query")?;
+    for name in ["query", "key", "value"] {
+        let tensor = call.tensor(name)?;
+        let is_batch =
+            tensor.rows().is_some_and(|axis| axis.at == 0 && axis.is_plain() && !axis.drops);
+        if !is_batch || tensor.rank()? != 3 {
+            return Err(call.unclear("where its rows lie"));
+        }
+    }
+    let rest = call.arguments.get(3..).unwrap_or_default();
+    if rest.iter().any(|it| matches!(it, Value::Tensor(tensor) if !tensor.is_free())) {
+        return Err(call.unclear("the mask"));
+    }
+    let mut weights = query.sizes()?.to_vec();
+    for size in &mut weights[1..] {
+        *size = Size::unknown();
+    }
+    let weights = query.with_dims(weights);
+    Ok(Value::Tuple(vec![Value::Tensor(query), Value::Tensor(weights)]))
+}
+
+/// Layers with packed weights: their scales are fixed, their sizes are not told.
+fn quantized(call: &mut Call<'_, '_>) -> Outcome {
+    let input = call.first()?;
+    if call.name.contains("dynamic") {
+        return Err(Reason::new(
+            Doubt::Scaled,
+            format!("{} takes its scale over all rows", call.node.kind),
+        ));
+    }
+    let (rank, is_batch) = (input.rank()?, input.axis() == Some(0) && !input.drops());
+    if !is_batch || !call.name.starts_with("conv") || rank < 3 {
+        return Err(call.unclear("the shape"));
+    }
+    let mut dims = vec![Size::unknown(); rank];
+    dims[0] = input.sizes()?[0].clone();
+    one(input.with_dims(dims))
+}

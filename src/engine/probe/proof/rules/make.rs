@@ -1,0 +1,156 @@
+//! New tensors: constants, which have rows where their shape counts them.
+
+use super::split::{filled, places};
+use super::{Call, Outcome, Value, one};
+use crate::engine::probe::proof::size::Size;
+use crate::engine::probe::proof::value::{Doubt, Kind, Reason, State, Tensor};
+
+pub(super) const OPERATORS: &[&str] = &[
+    "arange",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "hann_window",
+    "linspace",
+    "logspace",
+    "new_empty",
+    "new_full",
+    "new_ones",
+    "new_zeros",
+    "ones",
+    "scalar_tensor",
+    "tensor",
+    "zeros",
+    "as_tensor",
+    "_efficientzerotensor",
+    "tril_indices",
+    "triu_indices",
+];
+
+pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+    match call.name {
+        "zeros" | "ones" | "full" | "new_zeros" | "new_ones" | "new_full" => {
+            if let Some(reason) = call.number("fill_value").ok().and_then(|it| it.hangs()) {
+                return Err(reason);
+            }
+            let sizes = call.sizes("size")?;
+            let like = Tensor::free(None, kind(call));
+            one(filled(call, sizes, like)?)
+        }
+        "empty" | "empty_like" | "new_empty" => {
+            Err(Reason::unknown(format!("{} holds what lay in memory", call.node.kind)))
+        }
+        "arange" => arange(call),
+        "eye" | "tril_indices" | "triu_indices" | "linspace" | "logspace" | "hann_window" => {
+            counted(call)
+        }
+        "tensor" | "as_tensor" | "scalar_tensor" => held(call),
+        _ => Err(call.unclear("its shape")),
+    }
+}
+
+/// The datatype that is asked for, else that of numbers.
+fn kind(call: &Call<'_, '_>) -> Kind {
+    match call.number("dtype").ok().and_then(|it| it.as_int()) {
+        Some(0..=4) => Kind::Whole,
+        Some(11) => Kind::Truth,
+        Some(5..=7 | 15) => Kind::Float,
+        Some(_) => Kind::Unknown,
+        None if call.name == "full" || call.name.starts_with("new_") => Kind::Unknown,
+        None => Kind::Float,
+    }
+}
+
+/// The numbers up to an end. Up to the number of rows they are the rows' places.
+fn arange(call: &mut Call<'_, '_>) -> Outcome {
+    let end = call.find("end").cloned().ok_or_else(|| call.unclear("its end"))?;
+    let start = match call.find("start") {
+        Some(start) => call.size(&start.clone()).unwrap_or_else(|_| Size::unknown()),
+        None => Size::of(0),
+    };
+    let step = match call.find("step") {
+        Some(step) => call.size(&step.clone()).unwrap_or_else(|_| Size::unknown()),
+        None => Size::of(1),
+    };
+    if let Value::Number(number) = &end
+        && number.as_size().is_none()
+    {
+        // A bound that is no whole number, such as 2.5.
+        if let Some(reason) = number.hangs() {
+            return Err(reason);
+        }
+        return one(Tensor::free(Some(vec![Size::unknown()]), Kind::Unknown));
+    }
+    let end = call.size(&end)?;
+    let is_plain = start.is(0) && step.is(1);
+    if end.has_rows() || start.has_rows() || step.has_rows() {
+        return match is_plain && end == Size::rows() {
+            true => one(places()),
+            false => Err(Reason::new(Doubt::Counted, "arange counts the rows")),
+        };
+    }
+    let size = match (start.value(), end.value(), step.value()) {
+        _ if is_plain => end,
+        (Some(start), Some(end), Some(step)) if step > 0 => {
+            let span = (end - start).max(0);
+            Size::of((span + step - 1) / step)
+        }
+        _ => Size::unknown(),
+    };
+    let kind = match kind(call) {
+        Kind::Float => Kind::Whole,
+        other => other,
+    };
+    one(Tensor::free(Some(vec![size]), kind))
+}
+
+/// What is made of numbers that do not count rows.
+fn counted(call: &mut Call<'_, '_>) -> Outcome {
+    for value in &call.arguments {
+        if let Value::Number(number) = value
+            && let Some(reason) = number.hangs()
+        {
+            return Err(reason);
+        }
+    }
+    let size = |name: &str| match call.find(name) {
+        Some(value) => call.size(value).ok(),
+        None => None,
+    };
+    let dims = match call.name {
+        "eye" => {
+            let n = size("n").ok_or_else(|| call.unclear("its size"))?;
+            vec![n.clone(), size("m").unwrap_or(n)]
+        }
+        "linspace" | "logspace" => vec![size("steps").unwrap_or_else(Size::unknown)],
+        "hann_window" => vec![size("window_length").unwrap_or_else(Size::unknown)],
+        _ => vec![Size::of(2), Size::unknown()],
+    };
+    one(Tensor::free(Some(dims), Kind::Unknown))
+}
+
+/// A tensor made of numbers of the program.
+fn held(call: &mut Call<'_, '_>) -> Outcome {
+    let name = ["data", "t", "s"].into_iter().find(|name| call.find(name).is_some());
+    let data = name.and_then(|name| call.find(name)).cloned();
+    match data {
+        Some(Value::Number(number)) => one(Tensor::number(number)),
+        Some(Value::Tensor(tensor)) if matches!(tensor.state, State::Number(_)) => one(tensor),
+        Some(Value::List(_)) => {
+            let values = call.elements(name.unwrap_or_default())?;
+            if !values
+                .iter()
+                .all(|it| matches!(it, Value::Number(number) if number.hangs().is_none()))
+            {
+                return Err(call.unclear("what it holds"));
+            }
+            let kind = match values.first() {
+                Some(Value::Number(number)) => Tensor::number(number.clone()).kind,
+                _ => Kind::Unknown,
+            };
+            one(Tensor::free(Some(vec![Size::of(values.len() as i64)]), kind))
+        }
+        _ => Err(call.unclear("what it holds")),
+    }
+}

@@ -1,0 +1,429 @@
+//! A rule for each operator: what its outputs promise, given what its inputs do. What has no rule promises nothing.
+//!
+//! One file a family of operators; each lists the names that it knows, and `docs/batching.md` lists them for people.
+
+mod algebra;
+mod elementwise;
+mod index;
+mod layers;
+mod lists;
+mod make;
+mod numbers;
+mod recurrent;
+mod reduce;
+mod shape;
+mod split;
+
+use super::graph::Node;
+use super::size::Size;
+use super::value::{Doubt, Elements, Kind, Known, Number, Reason, State, Tensor, Value};
+use super::walk::{Walk, known_elements, plain_name};
+use std::sync::Arc;
+
+/// What a rule gives: one value, or a tuple with one for each output.
+type Outcome = Result<Value, Reason>;
+
+/// A family of operators.
+struct Family {
+    /// What they have in common, for people.
+    title: &'static str,
+    /// Their names without namespace; what writes in place has a `_` more.
+    operators: &'static [&'static str],
+    rule: fn(&mut Call<'_, '_>) -> Outcome,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        title: "one tensor, each element by itself",
+        operators: elementwise::UNARY,
+        rule: elementwise::unary,
+    },
+    Family {
+        title: "several tensors, elements that stand at one place",
+        operators: elementwise::BINARY,
+        rule: elementwise::binary,
+    },
+    Family {
+        title: "reductions over other dimensions than the rows'",
+        operators: reduce::REDUCING,
+        rule: reduce::reducing,
+    },
+    Family { title: "along one other dimension", operators: reduce::ALONG, rule: reduce::along },
+    Family { title: "products of matrices", operators: algebra::OPERATORS, rule: algebra::apply },
+    Family {
+        title: "convolutions, pooling, resizing, norms",
+        operators: layers::OPERATORS,
+        rule: layers::apply,
+    },
+    Family { title: "recurrent layers", operators: recurrent::OPERATORS, rule: recurrent::apply },
+    Family {
+        title: "other shapes of the same elements",
+        operators: shape::OPERATORS,
+        rule: shape::apply,
+    },
+    Family {
+        title: "parts, and what is put together",
+        operators: split::OPERATORS,
+        rule: split::apply,
+    },
+    Family { title: "look-ups", operators: index::OPERATORS, rule: index::apply },
+    Family { title: "new tensors", operators: make::OPERATORS, rule: make::apply },
+];
+
+/// Operators that draw random numbers.
+const RANDOM: &[&str] = &[
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "bernoulli",
+    "multinomial",
+    "normal",
+    "uniform",
+    "exponential",
+    "geometric",
+    "cauchy",
+    "log_normal",
+    "poisson",
+    "binomial",
+    "random",
+    "rrelu",
+    "rrelu_with_noise",
+];
+
+/// Operators whose output has as many elements as values of their input decide, or is a number of the program.
+const BY_VALUES: &[&str] = &[
+    "nonzero",
+    "nonzero_numpy",
+    "argwhere",
+    "masked_select",
+    "unique",
+    "unique_dim",
+    "_unique",
+    "_unique2",
+    "unique_consecutive",
+    "unique_dim_consecutive",
+    "bincount",
+    "masked_scatter",
+    "item",
+    "tolist",
+    "_local_scalar_dense",
+    "nonzero_static",
+    "is_nonzero",
+    "equal",
+    "allclose",
+    "histc",
+    "combinations",
+];
+
+/// All families with their operators, for the page that documents them.
+pub(in crate::engine::probe) fn table() -> Vec<(&'static str, &'static [&'static str])> {
+    FAMILIES.iter().map(|family| (family.title, family.operators)).collect()
+}
+
+/// A node and its arguments.
+pub(super) struct Call<'n, 'w> {
+    pub(super) node: &'n Node,
+    /// The operator without namespace, and without the `_` of one that writes in place.
+    pub(super) name: &'n str,
+    pub(super) arguments: Vec<Value>,
+    pub(super) walk: &'w mut Walk,
+}
+
+/// Whether a node writes into a tensor.
+pub(super) fn writes_tensor(node: &Node, arguments: &[Value]) -> bool {
+    node.writes.iter().any(|&place| {
+        arguments
+            .get(place)
+            .is_some_and(|value| matches!(value, Value::Tensor(_) | Value::Mixed(_)))
+    })
+}
+
+/// The outputs of a node.
+pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
+    if let Some(outcome) = lists::apply(call) {
+        return outcome.map(|value| call.spread(value));
+    }
+    if let Some(outcome) = numbers::apply(call) {
+        return outcome.map(|value| call.spread(value));
+    }
+    call.check_arguments()?;
+    let random = RANDOM.contains(&call.name) || call.name.ends_with("dropout") && dropout(call)?;
+    if random {
+        let text = match call.name.ends_with("dropout") {
+            true => format!(
+                "{} drops at random: exported in training mode? call eval() first",
+                call.name
+            ),
+            false => format!("{} draws random numbers", call.name),
+        };
+        return Err(Reason::new(Doubt::Random, text));
+    }
+    if call.name.ends_with("dropout") {
+        let kept = call.first()?;
+        return Ok(vec![Value::Tensor(kept)]);
+    }
+    let is_free = call.is_free();
+    if BY_VALUES.contains(&call.name) && !is_free {
+        return Err(call.by_values());
+    }
+    let is_ours = call.node.kind.starts_with("aten::")
+        || call.node.kind.starts_with("prim::")
+        || call.node.kind.starts_with("quantized::");
+    let family = FAMILIES.iter().find(|family| family.operators.contains(&call.name));
+    let outcome = match family {
+        Some(family) if is_ours => (family.rule)(call),
+        _ => Err(Reason::unknown(format!(
+            "the operator {} is not known to keep rows apart",
+            call.node.kind
+        ))),
+    };
+    match outcome {
+        // A function of what is the same for every batch is the same for every batch.
+        Err(_) if is_free && call.node.kind.starts_with("aten::") => call.free_outputs(),
+        outcome => outcome.map(|value| call.spread(value)),
+    }
+}
+
+/// Whether a dropout drops.
+fn dropout(call: &Call<'_, '_>) -> Result<bool, Reason> {
+    let train = call.flag("train")?;
+    let probability = call.number("p").ok().and_then(|it| match it.known {
+        Known::Float(value) => Some(value),
+        Known::Int(size) => size.value().map(|value| value as f64),
+        _ => None,
+    });
+    Ok(train && probability != Some(0.0))
+}
+
+impl<'n, 'w> Call<'n, 'w> {
+    pub(super) fn new(node: &'n Node, arguments: Vec<Value>, walk: &'w mut Walk) -> Self {
+        let name = node.kind.rsplit("::").next().unwrap_or_default();
+        let name = match name.strip_suffix('_') {
+            // Names such as `__getitem__` are no writes.
+            Some(base) if !name.starts_with("__") && !node.writes.is_empty() => base,
+            _ => name,
+        };
+        Self { node, name, arguments, walk }
+    }
+
+    /// One value for each output.
+    fn spread(&self, value: Value) -> Vec<Value> {
+        match value {
+            Value::Tuple(values) if self.node.outputs.len() != 1 => values,
+            value => vec![value],
+        }
+    }
+
+    /// The argument that the schema calls so; `None` where it has no such.
+    pub(super) fn find(&self, name: &str) -> Option<&Value> {
+        let place = self.node.arguments.iter().position(|it| it == name)?;
+        self.arguments.get(place)
+    }
+
+    fn get(&self, name: &str) -> Result<&Value, Reason> {
+        self.find(name)
+            .ok_or_else(|| Reason::unknown(format!("{} has no argument {name}", self.node.kind)))
+    }
+
+    pub(super) fn first(&self) -> Result<Tensor, Reason> {
+        let value = self.arguments.first();
+        value.and_then(as_tensor).ok_or_else(|| self.unclear("its first argument"))
+    }
+
+    /// A tensor; a number stands for a tensor that holds it.
+    pub(super) fn tensor(&self, name: &str) -> Result<Tensor, Reason> {
+        let value = self.get(name)?;
+        if let Some(reason) = value.mixed() {
+            return Err(reason.clone());
+        }
+        as_tensor(value).ok_or_else(|| self.unclear(name))
+    }
+
+    /// A tensor, or `None` where None or nothing is given.
+    pub(super) fn optional_tensor(&self, name: &str) -> Result<Option<Tensor>, Reason> {
+        match self.find(name) {
+            None | Some(Value::None) => Ok(None),
+            Some(_) => self.tensor(name).map(Some),
+        }
+    }
+
+    pub(super) fn tensors(&self, name: &str) -> Result<Vec<Tensor>, Reason> {
+        let values = self.elements(name)?;
+        values.iter().map(|value| as_tensor(value).ok_or_else(|| self.unclear(name))).collect()
+    }
+
+    pub(super) fn elements(&self, name: &str) -> Result<Vec<Value>, Reason> {
+        match self.get(name)? {
+            Value::List(place) => {
+                let elements = known_elements(self.walk.heap.list(*place)?);
+                elements.map(<[Value]>::to_vec).ok_or_else(|| self.unclear(name))
+            }
+            Value::Tuple(values) => Ok(values.clone()),
+            _ => Err(self.unclear(name)),
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Result<Number, Reason> {
+        match self.get(name)? {
+            Value::Number(number) => Ok(number.clone()),
+            Value::Tensor(Tensor { state: State::Number(number), .. }) => Ok(number.clone()),
+            other => Err(other.mixed().cloned().unwrap_or_else(|| self.unclear(name))),
+        }
+    }
+
+    /// A whole number that is known before the code runs.
+    pub(super) fn int(&self, name: &str) -> Result<i64, Reason> {
+        self.number(name)?.as_int().ok_or_else(|| self.unclear(name))
+    }
+
+    /// The same, or `None` where None or nothing is given.
+    pub(super) fn optional_int(&self, name: &str) -> Result<Option<i64>, Reason> {
+        match self.find(name) {
+            None | Some(Value::None) => Ok(None),
+            Some(_) => self.int(name).map(Some),
+        }
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Reason> {
+        self.number(name)?.as_truth().ok_or_else(|| self.unclear(name))
+    }
+
+    /// Numbers that are known before the code runs; a single one stands for a list of it.
+    pub(super) fn ints(&self, name: &str) -> Result<Vec<i64>, Reason> {
+        if let Ok(number) = self.number(name) {
+            return Ok(vec![number.as_int().ok_or_else(|| self.unclear(name))?]);
+        }
+        let int = |value: &Value| match value {
+            Value::Number(number) => number.as_int(),
+            Value::Tensor(Tensor { state: State::Number(number), .. }) => number.as_int(),
+            _ => None,
+        };
+        self.elements(name)?.iter().map(|it| int(it).ok_or_else(|| self.unclear(name))).collect()
+    }
+
+    /// Sizes, each the same for every batch but for the number of rows.
+    pub(super) fn sizes(&self, name: &str) -> Result<Vec<Size>, Reason> {
+        let values = match self.get(name)? {
+            value @ Value::Number(_) => vec![value.clone()],
+            _ => self.elements(name)?,
+        };
+        values.iter().map(|value| self.size(value)).collect()
+    }
+
+    pub(super) fn size(&self, value: &Value) -> Result<Size, Reason> {
+        let number = match value {
+            Value::Number(number) => number,
+            Value::Tensor(Tensor { state: State::Number(number), .. }) => number,
+            other => return Err(other.mixed().cloned().unwrap_or_else(|| self.unclear("a size"))),
+        };
+        match (&number.taint, &number.known) {
+            (Some(reason), _) => Err(Reason::new(
+                if reason.doubt == Doubt::Counted { Doubt::Counted } else { Doubt::Values },
+                format!("a size of {} hangs on values or on the number of rows", self.node.kind),
+            )),
+            (None, Known::Int(size)) => Ok(size.clone()),
+            (None, _) => Ok(Size::unknown()),
+        }
+    }
+
+    /// A reason that names this operator.
+    pub(super) fn unclear(&self, what: &str) -> Reason {
+        Reason::unknown(format!("{} of {} is not known", what, self.node.kind))
+    }
+
+    pub(super) fn meets(&self, how: &str) -> Reason {
+        Reason::coupled(format!("{} {how}", plain_name(&self.node.kind)))
+    }
+
+    /// The reason of an output that values decide; the walk remembers that there was one.
+    pub(super) fn by_values(&mut self) -> Reason {
+        let text = format!("{} makes values of rows decide a number or a shape", self.node.kind);
+        let reason = Reason::new(Doubt::Values, text);
+        self.walk.values_seen.get_or_insert_with(|| reason.clone());
+        reason
+    }
+
+    /// Whether the first argument of which nothing is promised, wherever it lies, says so.
+    fn check_arguments(&self) -> Result<(), Reason> {
+        self.arguments.iter().try_for_each(|value| match self.mixed(value) {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        })
+    }
+
+    /// Why nothing is promised of a value or of what lies in it.
+    pub(super) fn mixed(&self, value: &Value) -> Option<Reason> {
+        if let Some(reason) = value.mixed() {
+            return Some(reason.clone());
+        }
+        match value {
+            Value::List(place) => match self.walk.heap.list(*place).ok()? {
+                Elements::Known(values) => values.iter().find_map(|it| self.mixed(it)),
+                Elements::Any(value) => value.as_ref().and_then(|it| self.mixed(it)),
+            },
+            Value::Dict(place) => {
+                self.walk.heap.dict(*place).ok()?.iter().find_map(|(_, it)| self.mixed(it))
+            }
+            Value::Tuple(values) => values.iter().find_map(|it| self.mixed(it)),
+            _ => None,
+        }
+    }
+
+    /// Whether all that it is given is the same for every batch.
+    pub(super) fn is_free(&self) -> bool {
+        self.arguments.iter().all(|value| self.is_free_value(value))
+    }
+
+    fn is_free_value(&self, value: &Value) -> bool {
+        match value {
+            Value::Tensor(tensor) => tensor.is_free(),
+            Value::Number(number) => number.hangs().is_none(),
+            Value::None | Value::Text(_) | Value::Thing | Value::Never => true,
+            Value::Tuple(values) => values.iter().all(|it| self.is_free_value(it)),
+            Value::List(place) => match self.walk.heap.list(*place) {
+                Ok(Elements::Known(values)) => values.iter().all(|it| self.is_free_value(it)),
+                Ok(Elements::Any(value)) => value.as_ref().is_none_or(|it| self.is_free_value(it)),
+                Err(_) => false,
+            },
+            Value::Dict(place) => match self.walk.heap.dict(*place) {
+                Ok(entries) => entries.iter().all(|(_, it)| self.is_free_value(it)),
+                Err(_) => false,
+            },
+            Value::Mixed(_) => false,
+        }
+    }
+
+    /// Outputs of which only the type is known, and that they are the same for every batch.
+    fn free_outputs(&self) -> Result<Vec<Value>, Reason> {
+        let output = |ty: &String| match ty.as_str() {
+            "Tensor" => Ok(Value::Tensor(Tensor::free(None, Kind::Unknown))),
+            "int" | "float" | "bool" | "number" => Ok(Value::Number(Number::unknown())),
+            "str" => Ok(Value::Text(None)),
+            "NoneType" => Ok(Value::None),
+            _ => Err(Reason::unknown(format!("the operator {} is not known", self.node.kind))),
+        };
+        self.node.types.iter().map(output).collect()
+    }
+}
+
+fn as_tensor(value: &Value) -> Option<Tensor> {
+    match value {
+        Value::Tensor(tensor) => Some(tensor.clone()),
+        Value::Number(number) => Some(Tensor::number(number.clone())),
+        _ => None,
+    }
+}
+
+/// One tensor as an outcome.
+pub(super) fn one(tensor: Tensor) -> Outcome {
+    Ok(Value::Tensor(tensor))
+}
+
+/// A text as a value.
+pub(super) fn text(value: &Value) -> Option<Arc<str>> {
+    if let Value::Text(Some(text)) = value { Some(Arc::clone(text)) } else { None }
+}

@@ -1,0 +1,1 @@
+//! The proof over small pieces of code.
