@@ -42,7 +42,7 @@ pub fn split(data: &[u8]) -> Option<(ModelSpec, &[u8])> {
         input("k", DataType::Int64, pattern(&[]), true),
     ];
     let outputs = vec![input("x", datatype, shape, false)];
-    Some((ModelSpec { inputs, outputs, batching: Batching::Safe, max_rows: 4 }, body))
+    Some((ModelSpec { inputs, outputs, batching: Batching::Proved, max_rows: 4 }, body))
 }
 
 fn pattern(shape: &[i64]) -> ShapePattern {

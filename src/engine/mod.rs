@@ -8,6 +8,7 @@ pub mod remote;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub(crate) mod compare;
 mod error;
 mod form;
 

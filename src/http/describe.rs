@@ -70,7 +70,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
             json!({
                 "enabled": spec.batching.is_allowed(),
                 "finding": spec.batching.as_str(),
-                "reason": spec.batching.reason(),
+                "reason": batching_reason(loaded),
                 "max_batch_size": facts.max_batch_size,
                 "max_queue_delay_seconds": facts.max_queue_delay.as_secs_f64(),
             }),
@@ -102,6 +102,15 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         ("load_seconds", json!(facts.load_duration.as_secs_f64())),
     ];
     members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Whether and why not requests may share runs, with what of the model's code says so.
+pub(super) fn batching_reason(loaded: &LoadedStatus) -> String {
+    let reason = loaded.spec.batching.reason();
+    match &loaded.facts.grounds {
+        Some(grounds) => format!("{reason} ({grounds})"),
+        None => reason.to_owned(),
+    }
 }
 
 fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {

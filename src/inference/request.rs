@@ -153,7 +153,7 @@ mod tests {
                 input("t", DataType::Bytes, &[], true),
             ],
             outputs: vec![],
-            batching: Batching::Safe,
+            batching: Batching::Proved,
             max_rows: 3,
         }
     }

@@ -61,8 +61,14 @@ impl TensorSpec {
 /// Whether rows of different requests may share one run of a model, and if not, why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batching {
-    /// Rows in a batch get the answers that they get alone.
-    Safe,
+    /// It follows from the model's code that a row's answer hangs on that row alone.
+    Proved,
+    /// It does not follow from the code, but nothing speaks against it, and every probe found it so.
+    Probed,
+    /// Rows get the answers that they get alone but for a difference that model.toml accepts.
+    Accepted,
+    /// model.toml vouches for it, and no probe found otherwise.
+    Trusted,
     /// Switched off in model.toml.
     Off,
     /// No input is known that the model accepts, so nothing could be compared.
@@ -71,6 +77,10 @@ pub enum Batching {
     Stateful,
     /// A row's answer changes with the other rows in the batch.
     Coupled,
+    /// Values of rows may decide which way the code goes, so no sample can tell.
+    Unproved,
+    /// It was allowed until a batch in service gave a row another answer than the row alone.
+    Refuted,
     /// The model accepts only the number of rows that it was traced with.
     FixedRows,
     /// An output has no row for each row of the input.
@@ -80,11 +90,16 @@ pub enum Batching {
 impl Batching {
     /// Every value, for closed label sets.
     pub const ALL: &'static [Self] = &[
-        Self::Safe,
+        Self::Proved,
+        Self::Probed,
+        Self::Accepted,
+        Self::Trusted,
         Self::Off,
         Self::Unprobed,
         Self::Stateful,
         Self::Coupled,
+        Self::Unproved,
+        Self::Refuted,
         Self::FixedRows,
         Self::NoRowAxis,
     ];
@@ -93,11 +108,16 @@ impl Batching {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Safe => "safe",
+            Self::Proved => "proved",
+            Self::Probed => "probed",
+            Self::Accepted => "accepted",
+            Self::Trusted => "trusted",
             Self::Off => "off",
             Self::Unprobed => "unprobed",
             Self::Stateful => "stateful",
             Self::Coupled => "coupled",
+            Self::Unproved => "unproved",
+            Self::Refuted => "refuted",
             Self::FixedRows => "fixed_rows",
             Self::NoRowAxis => "no_row_axis",
         }
@@ -107,13 +127,20 @@ impl Batching {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Safe => "a row in a batch gets the answer that it gets alone",
+            Self::Proved => "by the model's code, a row's answer hangs on that row alone",
+            Self::Probed => "in every probe, a row in a batch got the answer that it gets alone",
+            Self::Accepted => {
+                "a row in a batch gets the answer that it gets alone, within batching.max_difference"
+            }
+            Self::Trusted => "model.toml vouches for it: batching.enabled = \"trust\"",
             Self::Off => "switched off in model.toml",
             Self::Unprobed => {
                 "no input is known that the model accepts; declare its inputs in model.toml or put a sample.json beside it"
             }
             Self::Stateful => "the model keeps state between calls",
             Self::Coupled => "a row's answer changes with the other rows of its batch",
+            Self::Unproved => "values of rows may decide which way the code goes",
+            Self::Refuted => "in service, a row in a batch got another answer than the row alone",
             Self::FixedRows => "the model accepts only the number of rows that it was traced with",
             Self::NoRowAxis => "an output does not have one row for each row of the input",
         }
@@ -122,7 +149,7 @@ impl Batching {
     /// Whether the scheduler may put requests together.
     #[must_use]
     pub fn is_allowed(self) -> bool {
-        self == Self::Safe
+        matches!(self, Self::Proved | Self::Probed | Self::Accepted | Self::Trusted)
     }
 }
 

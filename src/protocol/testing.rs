@@ -18,7 +18,7 @@ pub(super) fn input(
 }
 
 pub(super) fn spec(inputs: Vec<TensorSpec>) -> ModelSpec {
-    ModelSpec { inputs, outputs: vec![], batching: Batching::Safe, max_rows: 3 }
+    ModelSpec { inputs, outputs: vec![], batching: Batching::Proved, max_rows: 3 }
 }
 
 pub(super) fn one(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
@@ -122,5 +122,5 @@ pub(super) fn any_tensor() -> impl Strategy<Value = Tensor> {
 /// A model with one input of this pattern.
 pub(super) fn of_pattern(datatype: DataType, shape: ShapePattern) -> ModelSpec {
     let input = TensorSpec { name: "x".into(), datatype, shape, optional: false };
-    ModelSpec { inputs: vec![input], outputs: vec![], batching: Batching::Safe, max_rows: 5 }
+    ModelSpec { inputs: vec![input], outputs: vec![], batching: Batching::Proved, max_rows: 5 }
 }

@@ -204,6 +204,7 @@ impl Workshop {
             times: findings.times,
             precision: settings.precision,
             form: findings.form,
+            grounds: findings.grounds,
             notes: findings.notes,
             load_duration: std::time::Duration::ZERO,
         };

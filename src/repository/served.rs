@@ -55,6 +55,8 @@ pub struct Facts {
     pub precision: Precision,
     /// In which form it runs, and what else was tried.
     pub form: FormFindings,
+    /// What of the model's code says whether requests may share runs, where that is the matter.
+    pub grounds: Option<String>,
     /// What else the trial found, in sentences.
     pub notes: Vec<String>,
     /// From the start of its load to ready.

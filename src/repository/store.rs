@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 /// Most verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.
@@ -183,6 +183,7 @@ mod tests {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
             batching: Batching::Coupled,
+            grounds: Some("mean is taken over the rows".into()),
             padding: Some(Padding {
                 fills: vec![Some(Fill { axis: 1, element: [1, 2].into() }), None],
                 given: vec![true, false],

@@ -5,7 +5,7 @@
 
 use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Sharing};
 use super::store::Verdict;
 use crate::engine::probe::{self, Hints, PaddingWish, Wish};
 use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
@@ -128,7 +128,10 @@ fn attempt(
         sample,
         max_batch_size: subject.max_batch_size,
         padding: padding_wish(manifest),
-        batching_wanted: manifest.batching.enabled != Some(false),
+        batching_wanted: manifest.batching.enabled != Some(Sharing::Off),
+        is_vouched_for: manifest.batching.enabled == Some(Sharing::Trust),
+        max_difference: manifest.batching.max_difference,
+        tolerance: manifest.batching.max_difference.unwrap_or(0.0).max(Hints::default().tolerance),
         wish: subject.wish,
         ..Hints::default()
     };

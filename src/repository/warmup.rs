@@ -171,7 +171,7 @@ mod tests {
                 least: (1, Duration::ZERO),
                 most: (n_rows, Duration::from_millis(millis)),
             });
-            Plan { times, ..plan(Batching::Safe, 64) }.most_rows()
+            Plan { times, ..plan(Batching::Proved, 64) }.most_rows()
         };
         assert_eq!(most_rows(None), 64);
         assert_eq!(most_rows(Some((64, 0))), 64);
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn rows_are_repeated_only_where_they_may_share_a_run() {
-        assert_eq!(rows(Batching::Safe, 4), [vec![1.0], vec![1.0; 2], vec![1.0; 4]]);
-        assert_eq!(rows(Batching::Safe, 2), [vec![1.0], vec![1.0; 2]]);
-        assert_eq!(rows(Batching::Safe, 1), [vec![1.0]]);
+        assert_eq!(rows(Batching::Proved, 4), [vec![1.0], vec![1.0; 2], vec![1.0; 4]]);
+        assert_eq!(rows(Batching::Proved, 2), [vec![1.0], vec![1.0; 2]]);
+        assert_eq!(rows(Batching::Proved, 1), [vec![1.0]]);
         assert_eq!(rows(Batching::Coupled, 4), [vec![1.0, 2.0]]);
     }
 
@@ -201,7 +201,11 @@ mod tests {
 
     #[test]
     fn every_shape_in_use_is_run_the_most_wanted_first() {
-        assert_eq!(shapes(&plan(Batching::Safe, 5)), [[3, 3], [4, 3]], "what settles is not again");
+        assert_eq!(
+            shapes(&plan(Batching::Proved, 5)),
+            [[3, 3], [4, 3]],
+            "what settles is not again"
+        );
         assert_eq!(shapes(&plan(Batching::Coupled, 5)), [[0; 2]; 0]);
         let padding = Padding {
             fills: vec![Some(Fill { axis: 1, element: [0; 8].into() })],
@@ -209,7 +213,7 @@ mod tests {
             follows: vec![],
             buckets: vec![2, 4],
         };
-        let padded = Plan { padding: Some(Arc::new(padding)), ..plan(Batching::Safe, 3) };
+        let padded = Plan { padding: Some(Arc::new(padding)), ..plan(Batching::Proved, 3) };
         assert_eq!(shapes(&padded), [[1, 2], [1, 4], [3, 2], [3, 4], [2, 2], [2, 4]]);
         let sample = vec![Tensor::from_vec(Shape::from([1, 3]), vec![1i64; 3]).ok()];
         let settle = padded.warmup(&sample).settle;

@@ -23,7 +23,7 @@ pub(super) fn spec() -> ModelSpec {
             tensor("k", DataType::Int64, &[], true),
         ],
         outputs: vec![tensor("y", DataType::Fp32, &[-1], false)],
-        batching: Batching::Safe,
+        batching: Batching::Proved,
         max_rows: 1000,
     }
 }

@@ -92,6 +92,9 @@ families! {
     MODEL_READY: Gauge = "sconce_model_ready" ["model", "version"];
     /// 1 for the value that says whether requests are put together and if not, why not; 0 for the others.
     MODEL_BATCHING: Gauge = "sconce_model_batching" ["model", "version", "batching"];
+    /// Rows of real batches that were run again alone to see whether they get the same answer, by outcome: `skipped` when no
+    /// instance was idle in time, or the model raised.
+    BATCHING_VERIFICATIONS: Counter = "sconce_batching_verifications_total" ["model", "version", "outcome"];
     /// How long the version took from the start of its load until it was ready, the last time.
     MODEL_LOAD_DURATION: Gauge = "sconce_model_load_duration_seconds" ["model", "version"];
 

@@ -20,7 +20,7 @@ pub use exposition::Family;
 pub use families::ALL as FAMILIES;
 pub use http::{HttpMetrics, METHODS, RouteIndex};
 pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions, Reading, TrialOutcome};
-pub use model::ModelMetrics;
+pub use model::{ModelMetrics, Verification};
 pub use request::{RequestGuard, RequestRecord};
 pub use statistics::{BatchStatistics, ModelStatistics, RunRecord, Tally};
 

@@ -143,6 +143,24 @@ struct Series {
     /// Position in `batching_names`; beyond it until the value is known.
     batching: AtomicUsize,
     load_nanos: AtomicU64,
+    /// In the order of [`Verification::ALL`].
+    verifications: [AtomicU64; 3],
+}
+
+/// What came of running a row of a batch again alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verification {
+    /// The same answer.
+    Same,
+    /// Another answer.
+    Different,
+    /// It was not run, or the model raised.
+    Skipped,
+}
+
+impl Verification {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Same, "same"), (Self::Different, "different"), (Self::Skipped, "skipped")];
 }
 
 impl Series {
@@ -170,6 +188,7 @@ impl Series {
             stuck_runs: AtomicU64::new(0),
             batching: AtomicUsize::new(usize::MAX),
             load_nanos: AtomicU64::new(0),
+            verifications: Default::default(),
         }
     }
 
@@ -200,6 +219,10 @@ impl Series {
         out.number(&families::MODEL_MEMORY, labels, level(Level::Memory));
         out.number(&families::MODEL_READY, labels, level(Level::Ready).min(1.0));
         out.number(&families::MODEL_LOAD_DURATION, labels, count(&self.load_nanos) / 1e9);
+        for ((_, outcome), counter) in Verification::ALL.iter().zip(&self.verifications) {
+            let labels = &[model, version, outcome];
+            out.number(&families::BATCHING_VERIFICATIONS, labels, count(counter));
+        }
         let holds = self.batching.load(Ordering::Relaxed);
         for (idx, name) in self.batching_names.iter().enumerate() {
             let value = if idx == holds { 1.0 } else { 0.0 };
@@ -334,6 +357,11 @@ impl ModelMetrics {
         let names = &self.series.batching_names;
         let idx = names.iter().position(|name| *name == batching).unwrap_or(usize::MAX);
         self.series.batching.store(idx, Ordering::Relaxed);
+    }
+
+    /// Counts a row that was, or was to be, run again alone.
+    pub fn verified(&self, outcome: Verification) {
+        self.series.verifications[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How long the version took to become ready.

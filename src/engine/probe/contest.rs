@@ -1,10 +1,10 @@
 //! One form against the plain one: the same inputs to both, their answers compared, their times taken
 //! in turn.
 
-use super::compare::{changed_classes, difference, scales};
 use super::forms::{Exercise, LoadForm, Wish};
 use super::trial::run_time;
 use super::{Findings, RunTimes};
+use crate::engine::compare::{changed_classes, difference, scales};
 use crate::engine::{Batch, Engine, EngineError, Fault, Form, Model, Output};
 use crate::tensor::{DataType, Tensor};
 use std::time::{Duration, Instant};

@@ -6,10 +6,11 @@
 
 mod arguments;
 mod candidates;
-mod compare;
+
 mod concerns;
 mod contest;
 mod forms;
+mod judgement;
 mod outputs;
 mod padding;
 pub mod proof;
@@ -48,6 +49,10 @@ pub struct Hints {
     pub max_batch_size: usize,
     /// Whether requests are to be put together when that is safe.
     pub batching_wanted: bool,
+    /// Whether model.toml vouches for what is not proved.
+    pub is_vouched_for: bool,
+    /// How far from its answer alone model.toml lets a row's answer in a batch be, relative to the largest.
+    pub max_difference: Option<f64>,
     /// How inputs are to be filled up when that is safe; `None` when they are not.
     pub padding: Option<PaddingWish>,
     /// How far a row's answer in a batch may be from the one that it gets alone, relative to the largest
@@ -67,6 +72,8 @@ impl Default for Hints {
             sample: None,
             max_batch_size: 32,
             batching_wanted: true,
+            is_vouched_for: false,
+            max_difference: None,
             padding: None,
             tolerance: 1e-5,
             budget: Duration::from_secs(20),
@@ -119,6 +126,8 @@ pub struct Findings {
     pub outputs: Vec<TensorSpec>,
     /// Whether and why not requests may be put together.
     pub batching: Batching,
+    /// What of the model's code says so, in a sentence.
+    pub grounds: Option<String>,
     /// How inputs of different sizes may be filled up to one; `None` where that was not asked for or
     /// changes answers.
     pub padding: Option<Padding>,
@@ -177,6 +186,7 @@ fn examine(
         inputs: specs,
         outputs: hints.outputs.clone().unwrap_or_default(),
         batching,
+        grounds: None,
         padding: None,
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
         notes,

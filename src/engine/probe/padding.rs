@@ -2,9 +2,9 @@
 //! they are, alone and among rows of other sizes.
 
 use super::PaddingWish;
-use super::compare::{agree, scales};
 use super::recipe::Recipe;
 use super::trial::{Trial, row};
+use crate::engine::compare::{agree, scales};
 use crate::engine::{EngineError, Output};
 use crate::inference::{Batching, Padding};
 use crate::tensor::{BufferMut, Tensor};

@@ -6,6 +6,16 @@ use crate::inference::TensorSpec;
 use crate::tensor::{Buffer, DataType, Dim, Element, Shape, ShapePattern, Tensor};
 use half::{bf16, f16};
 
+/// Numbers of rows from here on stand for rows that are unlike what was given: the higher bits say how.
+const UNLIKE: u32 = 40;
+/// In which ways: negative, large, zero, of all magnitudes and signs, large and negative, all the same.
+pub(super) const WAYS: u64 = 6;
+
+/// The number of a row that is unlike the usual ones, in one of [`WAYS`] ways, from 1.
+pub(super) fn unlike(way: u64, number: u64) -> u64 {
+    (way << UNLIKE) | number
+}
+
 /// How many rows, and of what, to make inputs from.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
@@ -190,6 +200,9 @@ trait Value: Element + PartialEq {
     fn random(hash: u64) -> Self;
     /// Another value like this one; `pool` is everything that the sample has.
     fn like(self, hash: u64, pool: &[Self]) -> Self;
+    /// A value unlike it, in one of [`WAYS`] ways. Of whole numbers, which may be indices, those that
+    /// the sample has; without one, small ones.
+    fn unlike(self, way: u64, hash: u64, pool: &[Self]) -> Self;
 }
 
 macro_rules! whole {
@@ -209,6 +222,18 @@ macro_rules! whole {
                     Err(_) => self,
                 }
             }
+            fn unlike(self, way: u64, hash: u64, pool: &[Self]) -> Self {
+                let pick = |at: u64| pool[(at % pool.len() as u64) as usize];
+                let made = [0, -1, 127, 0, (hash % 256) as i64, -128, 1][way.min(WAYS) as usize];
+                match way {
+                    _ if pool.is_empty() => made as Self,
+                    1 | 5 => pool.iter().copied().min().unwrap_or(self),
+                    2 => pool.iter().copied().max().unwrap_or(self),
+                    3 => pool.iter().copied().find(|it| *it == 0).unwrap_or(self),
+                    4 => pick(hash),
+                    _ => pool[0],
+                }
+            }
         }
     )*};
 }
@@ -225,6 +250,19 @@ macro_rules! floating {
                 let value = f64::from(self);
                 let unit = unit(hash);
                 $from(if value == 0.0 { 0.1 * unit } else { value * (0.75 + 0.5 * unit) })
+            }
+            fn unlike(self, way: u64, hash: u64, _: &[Self]) -> Self {
+                let unit = unit(hash);
+                let value = f64::from(self).abs().max(unit);
+                let sign = if hash % 2 == 0 { 1.0 } else { -1.0 };
+                $from(match way {
+                    1 => -value,
+                    2 => value * 1000.0,
+                    3 => 0.0,
+                    4 => sign * unit * 10f64.powi((hash / 2 % 8) as i32 - 3),
+                    5 => -value * 1000.0,
+                    _ => 1.0,
+                })
             }
         }
     )*};
@@ -259,11 +297,14 @@ fn fill<T: Value>(elements: usize, values: &Values, numbers: Numbers) -> Buffer 
     // A sample without elements has been refused before; one of another type cannot come here.
     let per_row = pool.len().checked_div(n_rows).unwrap_or(0);
     for &number in numbers.numbers {
-        let start = number.checked_rem(n_rows as u64).unwrap_or(0) as usize * per_row;
+        let way = number >> UNLIKE;
+        let start = (number & ((1 << UNLIKE) - 1)).checked_rem(n_rows as u64).unwrap_or(0) as usize
+            * per_row;
         for element in 0..elements {
             let hash = hash(numbers.seed, number, element as u64);
             let known = element.checked_rem(per_row).map(|offset| pool[start + offset]);
             filled.push(match known {
+                _ if way > 0 => known.unwrap_or_else(|| T::random(hash)).unlike(way, hash, pool),
                 None => T::random(hash),
                 Some(value) if vary && number >= n_rows as u64 => value.like(hash, pool),
                 Some(value) => value,
@@ -350,6 +391,32 @@ mod tests {
             if datatype != DataType::Bytes {
                 assert_eq!(batch(&[9, 3]).rows(1, 1), Some(batch(&[3])));
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_are_unlike_the_usual_ones_differ_in_each_way() {
+        for &datatype in DataType::ALL.iter().filter(|it| **it != DataType::Bytes) {
+            let recipe = Recipe::random(vec![spec(datatype, &[-1, 6])], 4).unwrap();
+            let batch = |numbers: &[u64]| recipe.batch(numbers, None).inputs[0].clone().unwrap();
+            for way in 1..=WAYS {
+                let row = unlike(way, 3);
+                assert_eq!(batch(&[9, row]).rows(1, 1), Some(batch(&[row])), "{datatype} {way}");
+            }
+        }
+        let recipe = Recipe::random(vec![spec(DataType::Fp32, &[-1, 6])], 4).unwrap();
+        let values = |way| {
+            let tensor = recipe.batch(&[unlike(way, 1)], None).inputs[0].clone().unwrap();
+            tensor.as_slice::<f32>().unwrap().to_vec()
+        };
+        assert!(values(1).iter().all(|it| *it < 0.0) && values(3) == [0.0; 6]);
+        assert!(values(2).iter().any(|it| *it > 255.0) && values(5).iter().any(|it| *it < -255.0));
+        let ids = Tensor::from_vec(Shape::from([1, 3]), vec![5i64, 7, 9]).unwrap();
+        let recipe = Recipe::sample(vec![spec(DataType::Int64, &[-1, 3])], &[Some(ids)]);
+        for way in 1..=WAYS {
+            let tensor = recipe.batch(&[unlike(way, 0)], None).inputs[0].clone().unwrap();
+            let valid = |it: &i64| [5, 7, 9].contains(it);
+            assert!(tensor.as_slice::<i64>().unwrap().iter().all(valid), "others may be invalid");
         }
     }
 

@@ -56,7 +56,7 @@ fn judged(model: &FakeModel, hints: &Hints, expected: Batching) -> Findings {
 #[test]
 fn independent_rows_are_safe_and_the_largest_batch_is_tried() {
     let model = summing(|sums| sums);
-    let findings = judged(&model, &declared(&[-1, 3]), Batching::Safe);
+    let findings = judged(&model, &declared(&[-1, 3]), Batching::Probed);
     assert_eq!(findings.outputs, [spec("output", DataType::Fp32, &[-1, 1])]);
     assert_eq!((findings.shape_source, findings.notes.len()), (ShapeSource::Declared, 0));
     let times = findings.times.unwrap();
@@ -73,7 +73,7 @@ fn rounding_is_not_coupling() {
         let factor = 1.0 + 1e-7 * sums.len() as f32;
         sums.into_iter().map(|sum| sum * factor).collect()
     };
-    judged(&summing(rounding), &declared(&[-1, 3]), Batching::Safe);
+    judged(&summing(rounding), &declared(&[-1, 3]), Batching::Probed);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn outputs_without_a_row_for_each_row_are_not_batched() {
 #[test]
 fn nan_is_the_same_as_nan_and_is_noted() {
     let model = summing(|sums| sums.into_iter().map(|_| f32::NAN).collect());
-    let findings = judged(&model, &declared(&[-1, 3]), Batching::Safe);
+    let findings = judged(&model, &declared(&[-1, 3]), Batching::Probed);
     assert!(findings.notes[0].contains("NaN"), "{:?}", findings.notes);
 }
 
@@ -195,7 +195,7 @@ fn variable_dimensions_of_inputs_show_in_the_outputs() {
         let pooled = tensor(&[input.n_rows(), 1], sums(input));
         Ok(vec![input.clone(), pooled])
     });
-    let findings = judged(&model, &declared(&[-1, -1, 2]), Batching::Safe);
+    let findings = judged(&model, &declared(&[-1, -1, 2]), Batching::Probed);
     let names: Vec<_> =
         findings.outputs.iter().map(|it| format!("{} {}", it.name, it.shape)).collect();
     assert_eq!(names, ["output_0 [-1, -1, 2]", "output_1 [-1, 1]"]);
@@ -293,7 +293,7 @@ fn what_cannot_be_run_is_unprobed_but_a_refused_sample_is_an_error() {
 fn a_sample_gives_shapes_types_and_values() {
     let sample = Some(vec![Some(tensor(&[1, 3], vec![1.0, 2.0, 5.0]))]);
     let hints = Hints { sample, ..Hints::default() };
-    let findings = judged(&summing(|sums| sums), &hints, Batching::Safe);
+    let findings = judged(&summing(|sums| sums), &hints, Batching::Probed);
     assert_eq!(findings.inputs[0].shape.to_string(), "[-1, 3]");
     assert_eq!(findings.shape_source, ShapeSource::Sample);
 
@@ -305,7 +305,7 @@ fn a_sample_gives_shapes_types_and_values() {
         let sums = ids.chunks(3).map(|row| row.iter().sum::<i64>() as f32).collect::<Vec<_>>();
         Ok(vec![tensor(&[sums.len(), 1], sums)])
     });
-    let findings = judged(&words, &hints, Batching::Safe);
+    let findings = judged(&words, &hints, Batching::Probed);
     assert_eq!(findings.inputs[0].datatype, DataType::Int64, "whole numbers may be meant as such");
 
     let strict = FakeModel::new(|batch| {
@@ -334,7 +334,7 @@ fn optional_and_plain_arguments_are_left_out_or_set() {
     .with_signature(Signature { arguments, ..Signature::default() });
     let inputs = vec![spec("x", DataType::Fp32, &[-1, 3]), spec("rate", DataType::Int64, &[])];
     let hints = Hints { inputs: Some(inputs), ..Hints::default() };
-    let findings = judged(&model, &hints, Batching::Safe);
+    let findings = judged(&model, &hints, Batching::Probed);
     assert!(findings.inputs[1].is_scalar() && findings.inputs[2].optional);
 }
 
@@ -342,7 +342,7 @@ fn optional_and_plain_arguments_are_left_out_or_set() {
 fn a_slow_model_is_spared_its_largest_batches() {
     let model = summing(|sums| sums);
     let hints = Hints { budget: Duration::ZERO, ..declared(&[-1, 3]) };
-    let findings = judged(&model, &hints, Batching::Safe);
+    let findings = judged(&model, &hints, Batching::Probed);
     assert!(findings.notes[0].contains("rows were not tried"), "{:?}", findings.notes);
     assert_eq!(model.seen().rows().into_iter().max(), Some(4));
 }

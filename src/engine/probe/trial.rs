@@ -1,11 +1,13 @@
 //! The runs of a trial, and what each says about the model.
 
 use super::candidates::Candidate;
-use super::compare::{agree, has_nan, scales};
 use super::forms::Exercise;
+use super::judgement::Judgement;
 use super::outputs::{Seen, describe};
 use super::recipe::Recipe;
+use super::recipe::{WAYS, unlike};
 use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
+use crate::engine::compare::{agree, has_nan, scales};
 use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
 use crate::inference::Batching;
 use std::time::{Duration, Instant};
@@ -101,9 +103,15 @@ impl<'a> Trial<'a> {
             recipe.fix_rows(n_rows);
         }
         self.try_other_size(&mut recipe, source, fixed)?;
-        let probed = self.verdict(&recipe, fixed)?;
-        let stays = matches!(probed, Batching::Stateful | Batching::FixedRows);
-        let batching = if self.hints.batching_wanted || stays { probed } else { Batching::Off };
+        let judgement = Judgement::of(self.model.signature(), &recipe, self.hints);
+        let probed = self.verdict(&recipe, fixed, &judgement)?;
+        let judged = judgement.conclude(probed, self.hints);
+        let stays = matches!(judged, Batching::Stateful | Batching::FixedRows);
+        let batching = if self.hints.batching_wanted || stays { judged } else { Batching::Off };
+        if probed == Batching::Coupled && judgement.is_proof() {
+            let text = "the code says that rows keep apart, and a probe says that they do not";
+            self.notes.push(text.to_owned());
+        }
         let padding = self.padding(&recipe, batching)?;
         let times = self.times(&recipe, fixed, batching)?;
         let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
@@ -111,6 +119,7 @@ impl<'a> Trial<'a> {
             inputs: recipe.specs.clone(),
             outputs,
             batching,
+            grounds: judgement.grounds(batching),
             padding,
             shape_source: source,
             notes: self.notes,
@@ -170,9 +179,9 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    fn verdict(&mut self, recipe: &Recipe, fixed: Option<usize>) -> Verdict {
+    fn verdict(&mut self, recipe: &Recipe, fixed: Option<usize>, judgement: &Judgement) -> Verdict {
         if self.model.signature().mutates_state {
-            self.notes.push("a method of the model writes to one of its attributes".to_owned());
+            self.notes.push("a method of the model writes to what the model holds".to_owned());
             return Ok(Batching::Stateful);
         }
         let n_rows = fixed.unwrap_or(1) as u64;
@@ -190,7 +199,7 @@ impl<'a> Trial<'a> {
         }
         let batching = match fixed {
             Some(_) => Batching::FixedRows,
-            None => self.independence(recipe)?,
+            None => self.independence(recipe, judgement)?,
         };
         // Once more, after all the others: on the same engine and on a new one.
         let last = self.run(recipe, &same)?.ok();
@@ -211,7 +220,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Whether rows get the same answers alone, in batches, and wherever they stand in them.
-    fn independence(&mut self, recipe: &Recipe) -> Verdict {
+    fn independence(&mut self, recipe: &Recipe, judgement: &Judgement) -> Verdict {
         let mut alone = Vec::new();
         let started_at = Instant::now();
         for number in 0..ROWS_ALONE {
@@ -251,7 +260,57 @@ impl<'a> Trial<'a> {
                 .push("batching could not be tried: give the sample two different rows".to_owned());
             return Ok(Batching::Unprobed);
         }
-        Ok(Batching::Safe)
+        if judgement.bears_unlike_rows() {
+            return self.among_unlike_rows(recipe, (&alone, &scales));
+        }
+        Ok(Batching::Probed)
+    }
+
+    /// Whether rows also get the same answers among rows that are unlike the given ones, and those among
+    /// them: negative, large, zero, of all magnitudes. What the model refuses alone is left out.
+    fn among_unlike_rows(
+        &mut self,
+        recipe: &Recipe,
+        (alone, scales): (&[Vec<Output>], &[f64]),
+    ) -> Verdict {
+        let mut expected: Vec<(u64, Vec<Output>)> =
+            alone.iter().take(2).cloned().enumerate().map(|(it, row)| (it as u64, row)).collect();
+        for way in 1..=WAYS {
+            if self.started_at.elapsed() > self.hints.budget {
+                self.notes.push("there was no time left to try rows of all kinds".to_owned());
+                break;
+            }
+            let number = unlike(way, way);
+            if let Ok(outputs) = self.run(recipe, &[number])? {
+                expected.push((number, outputs));
+            }
+        }
+        if !self.seen.iter().all(Seen::has_row_axis) {
+            return Ok(Batching::NoRowAxis);
+        }
+        let forward: Vec<u64> = expected.iter().map(|(number, _)| *number).collect();
+        let backward: Vec<u64> = forward.iter().rev().copied().collect();
+        let apart: Vec<u64> = forward.iter().chain(&forward).copied().skip(1).step_by(3).collect();
+        for numbers in [forward, backward, apart] {
+            let together = match self.run(recipe, &numbers)? {
+                Ok(outputs) => outputs,
+                Err(error) if error.fault == Fault::OutOfMemory => continue,
+                // Alone each was taken: what is refused together hangs on the others.
+                Err(error) => return self.refused(numbers.len(), &error),
+            };
+            for (place, number) in numbers.iter().enumerate() {
+                let Some((_, own)) = expected.iter().find(|(it, _)| it == number) else { continue };
+                // Of an unlike row, by its own largest answer, which may be far larger than the usual ones.
+                let own_scales = crate::engine::compare::scales([own.as_slice()]);
+                let scales: Vec<f64> =
+                    scales.iter().zip(&own_scales).map(|(a, b)| a.max(*b)).collect();
+                let got = row(&together, place);
+                if !got.is_some_and(|got| agree(own, &got, &scales, self.hints.tolerance)) {
+                    return Ok(Batching::Coupled);
+                }
+            }
+        }
+        Ok(Batching::Probed)
     }
 
     /// Some numbers of rows work and this one does not.
@@ -294,7 +353,9 @@ impl<'a> Trial<'a> {
         let tried = self.seen.iter().map(|run| run.n_rows);
         let most = match (fixed, batching) {
             (Some(n_rows), _) => n_rows,
-            (None, Batching::Safe | Batching::Off) => tried.max().unwrap_or(1),
+            (None, batching) if batching.is_allowed() || batching == Batching::Off => {
+                tried.max().unwrap_or(1)
+            }
             (None, _) => tried.min().unwrap_or(1),
         };
         let least =

@@ -70,7 +70,7 @@ mod tests {
         ModelSpec {
             inputs: vec![TensorSpec { name: "x".into(), datatype, shape, optional: false }],
             outputs: vec![],
-            batching: Batching::Safe,
+            batching: Batching::Proved,
             max_rows: 3,
         }
     }

@@ -46,6 +46,7 @@ pub const KEYS: &[&str] = &[
     "outputs.datatype",
     "outputs.shape",
     "batching.enabled",
+    "batching.max_difference",
     "batching.max_batch_size",
     "batching.max_queue_delay",
     "batching.queue_capacity",
@@ -131,11 +132,24 @@ pub enum Labels {
     File(String),
 }
 
+/// Whether requests may share runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Where that is proved or probed.
+    On,
+    /// Never.
+    Off,
+    /// Also where it is not proved, as long as no probe finds otherwise.
+    Trust,
+}
+
 /// What `[batching]` says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct BatchingKeys {
-    /// `false` keeps requests apart.
-    pub enabled: Option<bool>,
+    /// Whether requests may share runs.
+    pub enabled: Option<Sharing>,
+    /// How far a row's answer in a batch may be from its answer alone, relative to the largest.
+    pub max_difference: Option<f64>,
     /// Most rows of a batch.
     pub max_batch_size: Option<usize>,
     /// How long an idle instance waits for more rows.
@@ -231,7 +245,10 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
     let batching = match reader.section(root, "batching") {
         None => BatchingKeys::default(),
         Some(section) => BatchingKeys {
-            enabled: reader.take(&section, "enabled", value::FLAG, value::flag),
+            enabled: reader.take(&section, "enabled", value::SHARING, value::sharing),
+            max_difference: reader.take(&section, "max_difference", value::DIFFERENCE, |found| {
+                value::difference(found)
+            }),
             max_batch_size: reader.take(&section, "max_batch_size", "1 to 65536", |found| {
                 value::integer_in(found, 1..=65_536)
             }),
@@ -267,12 +284,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
         precision: reader
             .take(root, "precision", value::PRECISION, value::word)
             .unwrap_or_default(),
-        max_difference: reader.take(
-            root,
-            "max_difference",
-            "a number above 0, at most 1",
-            |found| value::number(found).filter(|limit| *limit > 0.0 && *limit <= 1.0),
-        ),
+        max_difference: reader.take(root, "max_difference", value::DIFFERENCE, value::difference),
         instances: reader
             .take(root, "instances", "1 to 1024", |found| value::integer_in(found, 1..=1024)),
         intra_op_threads: reader.take(root, "intra_op_threads", "1 to 1024", |found| {

@@ -3,8 +3,8 @@
 //! Each function gives `None` for what it does not take; the words go into the message.
 
 use super::super::policy::VersionPolicy;
-use super::DeviceChoice;
 use super::unit;
+use super::{DeviceChoice, Sharing};
 use crate::inference::Version;
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
@@ -17,6 +17,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 pub(super) const FLAG: &str = "true or false";
+pub(super) const SHARING: &str = "true, false or \"trust\"";
+pub(super) const DIFFERENCE: &str = "a number above 0, at most 1";
 pub(super) const COUNT: &str = "a whole number above 0";
 pub(super) const DURATION: &str = "a duration with its unit, like \"5ms\" or \"30s\"";
 pub(super) const SIZE: &str = "a number of bytes, plain or like \"16MiB\"";
@@ -37,6 +39,18 @@ pub(super) fn text(value: &DeValue<'_>) -> Option<String> {
 
 pub(super) fn flag(value: &DeValue<'_>) -> Option<bool> {
     value.as_bool()
+}
+
+pub(super) fn sharing(value: &DeValue<'_>) -> Option<Sharing> {
+    match value.as_bool() {
+        Some(true) => Some(Sharing::On),
+        Some(false) => Some(Sharing::Off),
+        None => (value.as_str()? == "trust").then_some(Sharing::Trust),
+    }
+}
+
+pub(super) fn difference(value: &DeValue<'_>) -> Option<f64> {
+    number(value).filter(|limit| *limit > 0.0 && *limit <= 1.0)
 }
 
 pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {

@@ -39,7 +39,7 @@ fn hints(mask_is_optional: bool, buckets: &[usize]) -> Hints {
 
 #[track_caller]
 fn found(model: &FakeModel, hints: &Hints) -> (Option<Padding>, Vec<String>) {
-    let findings = judged(model, hints, Batching::Safe);
+    let findings = judged(model, hints, Batching::Probed);
     (findings.padding, findings.notes)
 }
 

@@ -181,7 +181,11 @@ fn windows(call: &mut Call<'_, '_>, size: &Size, sizes: [i64; 4], ceil: bool) ->
     let [kernel, stride, padding, dilation] = sizes;
     let Some(value) = size.value() else {
         let name = format!("windows {kernel} {stride} {padding} {dilation} {ceil}");
-        return call.walk.symbols.function(&name, std::slice::from_ref(size)).unwrap_or_else(Size::unknown);
+        return call
+            .walk
+            .symbols
+            .function(&name, std::slice::from_ref(size))
+            .unwrap_or_else(Size::unknown);
     };
     let span = value + 2 * padding - dilation * (kernel - 1) - 1;
     if stride <= 0 || span < 0 {

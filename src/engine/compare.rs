@@ -1,12 +1,12 @@
 //! Whether two answers are the same, but for rounding.
 
-use crate::engine::Output;
+use super::Output;
 use crate::tensor::{DataType, Tensor};
 use half::{bf16, f16};
 
 /// The largest finite magnitude of each output over all references: what rounding is measured by. A
 /// single row will not do, since its value may be near zero by cancellation.
-pub(super) fn scales<'a>(references: impl IntoIterator<Item = &'a [Output]>) -> Vec<f64> {
+pub(crate) fn scales<'a>(references: impl IntoIterator<Item = &'a [Output]>) -> Vec<f64> {
     let mut scales = Vec::new();
     for outputs in references {
         scales.resize(outputs.len().max(scales.len()), 0.0);
@@ -18,8 +18,23 @@ pub(super) fn scales<'a>(references: impl IntoIterator<Item = &'a [Output]>) -> 
     scales
 }
 
+/// The same for one row among others: its own largest magnitude, but no less than that of half of the rows. A row that
+/// is far larger than the others must not hide what happens to them.
+pub(crate) fn row_scales(own: &[Output], rows: &[Vec<Output>]) -> Vec<f64> {
+    let mut scales = scales([own]);
+    for (place, scale) in scales.iter_mut().enumerate() {
+        let largest = |row: &Vec<Output>| {
+            self::scales([row.as_slice()]).get(place).copied().unwrap_or_default()
+        };
+        let mut all: Vec<f64> = rows.iter().map(largest).collect();
+        all.sort_by(f64::total_cmp);
+        *scale = scale.max(all.get(all.len() / 2).copied().unwrap_or_default());
+    }
+    scales
+}
+
 /// Whether all outputs agree: `|a - b| <= tolerance x scale` for floating-point numbers, exactly for others.
-pub(super) fn agree(a: &[Output], b: &[Output], scales: &[f64], tolerance: f64) -> bool {
+pub(crate) fn agree(a: &[Output], b: &[Output], scales: &[f64], tolerance: f64) -> bool {
     let mut pairs = a.iter().zip(b).zip(scales);
     a.len() == b.len() && pairs.all(|((a, b), &scale)| same(&a.tensor, &b.tensor, scale, tolerance))
 }
@@ -37,7 +52,7 @@ fn same(a: &Tensor, b: &Tensor, scale: f64, tolerance: f64) -> bool {
 
 /// The largest difference between two answers, relative to the scale of its output; or in what they are of different
 /// kinds. NaN and infinities must stand in the same places, and whole numbers be the same.
-pub(super) fn difference(a: &[Output], b: &[Output], scales: &[f64]) -> Result<f64, String> {
+pub(crate) fn difference(a: &[Output], b: &[Output], scales: &[f64]) -> Result<f64, String> {
     if a.len() != b.len() {
         return Err(format!("it gives {} outputs, not {}", b.len(), a.len()));
     }
@@ -67,7 +82,7 @@ pub(super) fn difference(a: &[Output], b: &[Output], scales: &[f64]) -> Result<f
 
 /// How many rows of the first output have another best class in `b`, and of how many; `None` when it does not
 /// hold scores of classes. A single score means the second class from `threshold` on.
-pub(super) fn changed_classes(
+pub(crate) fn changed_classes(
     a: &[Output],
     b: &[Output],
     threshold: f64,
@@ -111,7 +126,7 @@ fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
 }
 
 /// Whether an output holds something that is not a number.
-pub(super) fn has_nan(outputs: &[Output]) -> bool {
+pub(crate) fn has_nan(outputs: &[Output]) -> bool {
     let values = |output: &Output| numbers(&output.tensor).unwrap_or_default();
     outputs.iter().any(|output| values(output).iter().any(|value| value.is_nan()))
 }
