@@ -26,6 +26,8 @@ async fn run(model: &ModelHandle, request: InferRequest) -> Result<InferResponse
         Some(postprocess) => Some(postprocess.apply(&answer.outputs, n_rows)?),
         None => None,
     };
+    let given = answer.outputs.iter().map(|output| &*output.name);
+    let layout = model.spec().layout(given);
     Ok(InferResponse {
         model: model.name().clone(),
         version: model.version(),
@@ -34,5 +36,6 @@ async fn run(model: &ModelHandle, request: InferRequest) -> Result<InferResponse
         n_rows,
         labels,
         timings: answer.timings,
+        layout,
     })
 }

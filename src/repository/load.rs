@@ -168,6 +168,7 @@ impl Workshop {
             outputs: findings.outputs,
             batching: findings.batching,
             max_rows: settings.max_rows,
+            contract: findings.contract,
         });
         let postprocess = postprocess(candidate, &spec)?;
         let metrics = self.metrics.model(name.as_str(), &file.version.to_string());

@@ -2,7 +2,7 @@
 
 use super::store::Verdict;
 use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
-use crate::inference::{Batching, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(super) enum Record {
 pub(super) struct PassedRecord {
     inputs: Vec<TensorRecord>,
     outputs: Vec<TensorRecord>,
+    contract: ContractRecord,
     batching: String,
     shape_source: String,
     notes: Vec<String>,
@@ -38,6 +39,15 @@ pub(super) struct TensorRecord {
     /// Absent when unknown.
     shape: Option<Vec<i64>>,
     optional: bool,
+    declared: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ContractRecord {
+    form: String,
+    inputs_have_rows: bool,
+    squeezed: Vec<bool>,
+    own_names: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +95,7 @@ impl From<&Verdict> for Record {
             Verdict::Passed(findings) => Self::Passed(Box::new(PassedRecord {
                 inputs: tensors(&findings.inputs),
                 outputs: tensors(&findings.outputs),
+                contract: ContractRecord::from(&findings.contract),
                 batching: findings.batching.as_str().into(),
                 shape_source: findings.shape_source.as_str().into(),
                 notes: findings.notes.clone(),
@@ -119,6 +130,31 @@ impl From<PaddingRecord> for Padding {
     }
 }
 
+impl From<&Contract> for ContractRecord {
+    fn from(contract: &Contract) -> Self {
+        Self {
+            form: contract.form.as_str().into(),
+            inputs_have_rows: contract.inputs_have_rows,
+            squeezed: contract.squeezed.clone(),
+            own_names: contract.own_names.iter().map(|name| name.to_string()).collect(),
+        }
+    }
+}
+
+impl TryFrom<ContractRecord> for Contract {
+    type Error = String;
+
+    fn try_from(record: ContractRecord) -> Result<Self, String> {
+        let form = AnswerForm::ALL.into_iter().find(|known| known.as_str() == record.form);
+        Ok(Self {
+            form: form.ok_or("unknown form of answers")?,
+            inputs_have_rows: record.inputs_have_rows,
+            squeezed: record.squeezed,
+            own_names: record.own_names.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
 impl From<&TensorSpec> for TensorRecord {
     fn from(spec: &TensorSpec) -> Self {
         Self {
@@ -126,6 +162,7 @@ impl From<&TensorSpec> for TensorRecord {
             datatype: spec.datatype.name().into(),
             shape: spec.shape.to_wire(),
             optional: spec.optional,
+            declared: spec.declared,
         }
     }
 }
@@ -157,6 +194,7 @@ impl TryFrom<PassedRecord> for Findings {
         Ok(Self {
             inputs: tensors(record.inputs)?,
             outputs: tensors(record.outputs)?,
+            contract: Contract::try_from(record.contract)?,
             batching: *batching.ok_or("unknown batching")?,
             shape_source: shape_source.ok_or("unknown source of shapes")?,
             notes: record.notes,
@@ -208,6 +246,7 @@ impl TryFrom<TensorRecord> for TensorSpec {
             datatype: record.datatype.parse()?,
             shape: shape.unwrap_or(ShapePattern::Unknown),
             optional: record.optional,
+            declared: record.declared,
         })
     }
 }

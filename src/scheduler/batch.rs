@@ -16,12 +16,13 @@ pub struct Part<'a> {
     pub stretch: Option<Stretch>,
 }
 
-/// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows have
-/// the same dimensions once they are filled up, and plain numbers, which hold for a whole batch, are
-/// equal.
+/// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows are of one
+/// datatype and have the same dimensions once they are filled up, plain numbers, which hold for a whole
+/// batch, are equal, and both are near enough to what the model was seen to work with.
 #[must_use]
 pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
-    if a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
+    let may_share = a.request.may_share_runs() && b.request.may_share_runs();
+    if !may_share || a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
         return false;
     }
     let fills = padding.filter(|_| a.stretch.is_some()).map_or(&[][..], |it| &it.fills);
@@ -32,7 +33,8 @@ pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
         (Some(a), Some(b)) => {
             let filled = fills.get(place).and_then(Option::as_ref).map(|fill| fill.axis);
             // `BYTES` elements differ in length, so their rows cannot be laid end to end by size.
-            a.datatype().byte_size().is_some() && same_rows(a.shape(), b.shape(), filled)
+            let is_fixed = a.datatype().byte_size().is_some();
+            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), filled)
         }
         _ => false,
     })

@@ -91,12 +91,15 @@ fn check_kind(argument: &Argument, spec: &TensorSpec) -> Result<(), EngineError>
 }
 
 fn undeclared(argument: &Argument) -> TensorSpec {
+    // A plain value's datatype, or that of a text, stands in the file; what a tensor holds does not.
+    let declared = argument.kind != ArgumentKind::Tensor;
     let (datatype, shape) = match argument.kind {
         ArgumentKind::Tensor => (DataType::Fp32, ShapePattern::Unknown),
         ArgumentKind::Texts => (DataType::Bytes, ShapePattern::Dims(vec![Dim::Variable])),
         ArgumentKind::Scalar(datatype) => (datatype, ShapePattern::Dims(Vec::new())),
     };
-    TensorSpec { name: argument.name.clone(), datatype, shape, optional: argument.optional }
+    let (name, optional) = (argument.name.clone(), argument.optional);
+    TensorSpec { name, datatype, shape, optional, declared }
 }
 
 #[cfg(test)]
@@ -116,7 +119,13 @@ mod tests {
 
     fn tensor(name: &str) -> TensorSpec {
         let shape = ShapePattern::from_wire(&[-1, 2]).unwrap();
-        TensorSpec { name: name.into(), datatype: DataType::Fp32, shape, optional: false }
+        TensorSpec {
+            name: name.into(),
+            datatype: DataType::Fp32,
+            shape,
+            optional: false,
+            declared: true,
+        }
     }
 
     #[track_caller]

@@ -20,7 +20,7 @@ pub use concerns::{concern, concerns, is_straight_line};
 pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};
-use crate::inference::{Batching, Fill, Padding, TensorSpec};
+use crate::inference::{Batching, Contract, Fill, Padding, TensorSpec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +116,8 @@ pub struct Findings {
     pub inputs: Vec<TensorSpec>,
     /// In the order in which the model returns them; as declared, or empty, when it never ran.
     pub outputs: Vec<TensorSpec>,
+    /// What requests and answers are like, whatever is in them.
+    pub contract: Contract,
     /// Whether and why not requests may be put together.
     pub batching: Batching,
     /// How inputs of different sizes may be filled up to one; `None` where that was not asked for or
@@ -172,9 +174,11 @@ fn examine(
     let mut notes = trial.into_notes();
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
+    let outputs = hints.outputs.clone().unwrap_or_default();
     let findings = Findings {
         inputs: specs,
-        outputs: hints.outputs.clone().unwrap_or_default(),
+        contract: Contract::of_declared(outputs.iter().map(|spec| &spec.shape)),
+        outputs,
         batching,
         padding: None,
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },

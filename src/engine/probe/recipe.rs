@@ -337,7 +337,7 @@ mod tests {
 
     fn spec(datatype: DataType, shape: &[i64]) -> TensorSpec {
         let shape = ShapePattern::from_wire(shape).unwrap();
-        TensorSpec { name: "x".into(), datatype, shape, optional: false }
+        TensorSpec { name: "x".into(), datatype, shape, optional: false, declared: true }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::candidates::Candidate;
 use super::compare::{agree, has_nan, scales};
 use super::forms::Exercise;
-use super::outputs::{Seen, describe};
+use super::outputs::{Known, Seen, Squeezed, can_be_cut, describe};
 use super::recipe::Recipe;
 use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
 use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
@@ -31,6 +31,8 @@ pub(super) struct Trial<'a> {
     engine: Box<dyn Engine>,
     pub(super) notes: Vec<String>,
     seen: Vec<Seen>,
+    /// Known after the first runs of one row and of several.
+    squeezed: Squeezed,
     pub(super) started_at: Instant,
 }
 
@@ -41,7 +43,8 @@ impl<'a> Trial<'a> {
     pub(super) fn new(model: &'a dyn Model, hints: &'a Hints) -> Result<Self, EngineError> {
         let engine = model.instance()?;
         let started_at = Instant::now();
-        Ok(Self { model, hints, engine, notes: Vec::new(), seen: Vec::new(), started_at })
+        let (notes, seen, squeezed) = (Vec::new(), Vec::new(), Squeezed::default());
+        Ok(Self { model, hints, engine, notes, seen, squeezed, started_at })
     }
 
     pub(super) fn into_notes(self) -> Vec<String> {
@@ -100,16 +103,23 @@ impl<'a> Trial<'a> {
         if let Some(n_rows) = fixed {
             recipe.fix_rows(n_rows);
         }
+        self.find_squeezed();
         self.try_other_size(&mut recipe, source, fixed)?;
         let probed = self.verdict(&recipe, fixed)?;
         let stays = matches!(probed, Batching::Stateful | Batching::FixedRows);
         let batching = if self.hints.batching_wanted || stays { probed } else { Batching::Off };
         let padding = self.padding(&recipe, batching)?;
         let times = self.times(&recipe, fixed, batching)?;
-        let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
+        let known = Known {
+            declared: self.hints.outputs.as_deref(),
+            returns: &self.model.signature().returns,
+            rows_are_fixed: fixed.is_some(),
+        };
+        let (outputs, contract) = describe(&self.seen, &self.squeezed, known)?;
         let findings = Findings {
             inputs: recipe.specs.clone(),
             outputs,
+            contract,
             batching,
             padding,
             shape_source: source,
@@ -118,6 +128,17 @@ impl<'a> Trial<'a> {
             form: FormFindings::default(),
         };
         Ok((findings, Exercise { recipe, fixed }))
+    }
+
+    /// From here on, runs of one row have the dimension of the rows that the model may have dropped.
+    fn find_squeezed(&mut self) {
+        self.squeezed = Squeezed::of(&self.seen);
+        if !self.squeezed.is_empty() {
+            self.squeezed.restore_seen(&mut self.seen);
+            let note =
+                "the model drops the dimension of the rows when there is one row; it is put back";
+            self.notes.push(note.to_owned());
+        }
     }
 
     /// Checks that variations of the sample are accepted, and otherwise does without them.
@@ -234,8 +255,7 @@ impl<'a> Trial<'a> {
                 }
                 Err(error) => return self.refused(numbers.len(), &error),
             };
-            // Checked over all runs: an output of two rows may be two rows by chance.
-            if !self.seen.iter().all(Seen::has_row_axis) {
+            if !can_be_cut(&self.seen) {
                 return Ok(Batching::NoRowAxis);
             }
             for (place, number) in numbers.iter().enumerate() {
@@ -357,7 +377,9 @@ impl<'a> Trial<'a> {
         match self.engine.run(crate::engine::Batch { inputs: inputs.to_vec() }) {
             Ok(outcome) => {
                 let time = run_time(&outcome, started_at);
-                Ok(Ok((outcome.outputs, time)))
+                let mut tensors = inputs.iter().flatten().filter(|it| it.shape().rank() > 0);
+                let n_rows = tensors.next().map_or(1, crate::tensor::Tensor::n_rows);
+                Ok(Ok((self.squeezed.restore(n_rows, outcome.outputs), time)))
             }
             Err(error) => match error.fault {
                 Fault::Raised | Fault::OutOfMemory => Ok(Err(error)),
