@@ -116,7 +116,8 @@ impl ValidRequest {
         &self.inputs
     }
 
-    /// Rows of the request: every tensor that has rows has this many.
+    /// Rows of the request: every tensor that has rows has this many. A request without rows counts as
+    /// one.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.n_rows
@@ -139,8 +140,9 @@ fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
     spec.inputs.iter().zip(inputs).map(one).min().unwrap_or(Fit::Known)
 }
 
-/// The number of rows that all inputs with rows share; 1 when none has.
+/// The number of rows that all inputs with rows share; 1 when none has, or the model's share none.
 fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
+    let has_rows = spec.contract.inputs_have_rows;
     let mut rows: Option<(&str, usize)> = None;
     for (spec, tensor) in spec.inputs.iter().zip(inputs) {
         let name = &*spec.name;
@@ -151,7 +153,7 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, Inf
             return Err(InferError::invalid_input(name, format!("input {name:?} is missing"))
                 .with_mismatch(format_args!("{} {}", spec.datatype, spec.shape), "nothing"));
         };
-        if tensor.shape().rank() == 0 {
+        if tensor.shape().rank() == 0 || !has_rows {
             continue;
         }
         match rows {

@@ -230,6 +230,13 @@ impl ModelSpec {
         Err(error.with_mismatch(format_args!("at most {max_rows} rows"), n_rows))
     }
 
+    /// Most rows that one input may have, so that no more are read: those of a request, where inputs
+    /// have rows.
+    #[must_use]
+    pub fn max_input_rows(&self) -> usize {
+        if self.contract.inputs_have_rows { self.max_rows } else { usize::MAX }
+    }
+
     /// The only input that a request must give, when there is just one: what `features` and
     /// `instances` fill.
     #[must_use]

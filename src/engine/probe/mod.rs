@@ -20,7 +20,7 @@ pub use concerns::{concern, concerns, is_straight_line};
 pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};
-use crate::inference::{Batching, Contract, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,9 +175,13 @@ fn examine(
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
     let outputs = hints.outputs.clone().unwrap_or_default();
+    let mut contract = Contract::of_declared(outputs.iter().map(|spec| &spec.shape));
+    if !arguments::share_rows(&specs, hints.sample.as_deref()) {
+        contract = Contract { form: AnswerForm::Whole, inputs_have_rows: false, ..contract };
+    }
     let findings = Findings {
         inputs: specs,
-        contract: Contract::of_declared(outputs.iter().map(|spec| &spec.shape)),
+        contract,
         outputs,
         batching,
         padding: None,

@@ -222,6 +222,35 @@ pub(super) fn describe(
     Ok((laid_over(declared, &found, &places)?, contract))
 }
 
+/// The same for a model whose requests have no rows.
+///
+/// # Errors
+///
+/// As for [`describe`].
+pub(super) fn describe_whole(
+    runs: &[Seen],
+    known: Known<'_>,
+) -> Result<(Vec<TensorSpec>, Contract), EngineError> {
+    let (mut outputs, mut contract) = describe(runs, &Squeezed::default(), known)?;
+    if contract.form == AnswerForm::Rows {
+        contract.form = AnswerForm::Whole;
+    }
+    contract.inputs_have_rows = false;
+    if known.declared.is_none() {
+        outputs.iter_mut().for_each(open_first);
+    }
+    Ok((outputs, contract))
+}
+
+/// What one run shows of the first dimension is no rule for the next.
+fn open_first(output: &mut TensorSpec) {
+    if let ShapePattern::Dims(dims) = &mut output.shape
+        && let Some(first) = dims.first_mut()
+    {
+        *first = Dim::Variable;
+    }
+}
+
 /// Declared outputs of which some were never there, when those that were are among them by name.
 fn with_missing(found: &[TensorSpec], declared: &[TensorSpec]) -> Option<Vec<TensorSpec>> {
     let is_found = |spec: &TensorSpec| found.iter().find(|it| it.name == spec.name);
@@ -268,12 +297,7 @@ fn list(runs: &[Seen], known: Known<'_>) -> Result<(Vec<TensorSpec>, Contract), 
     match known.declared {
         None => {
             let mut element = found(&"output".into(), &all, true);
-            // What the elements of one list have in common by chance is no rule for the next.
-            if let ShapePattern::Dims(dims) = &mut element.shape
-                && let Some(first) = dims.first_mut()
-            {
-                *first = Dim::Variable;
-            }
+            open_first(&mut element);
             Ok((vec![element], contract))
         }
         Some([declared]) => check(declared, &all).map(|()| (vec![declared.clone()], contract)),

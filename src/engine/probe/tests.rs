@@ -3,7 +3,6 @@ mod padding;
 use super::*;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Argument, ArgumentKind, Batch, Fault, Parameter, Signature};
-use crate::inference::AnswerForm;
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -428,4 +427,46 @@ fn a_slow_model_is_spared_its_largest_batches() {
     let findings = judged(&model, &hints, Batching::Safe);
     assert!(findings.notes[0].contains("rows were not tried"), "{:?}", findings.notes);
     assert_eq!(model.seen().rows().into_iter().max(), Some(4));
+}
+
+#[test]
+fn inputs_that_share_no_rows_make_a_request_of_one_piece() {
+    let argument =
+        |name: &str| Argument { name: name.into(), kind: ArgumentKind::Tensor, optional: false };
+    let signature = Signature {
+        arguments: vec![argument("x"), argument("edge_index")],
+        returns: "Tensor".into(),
+        ..Signature::default()
+    };
+    let graph = || {
+        FakeModel::new(|batch| {
+            let [x, edges] = [0, 1].map(|place| batch.inputs[place].clone().unwrap());
+            let ids = edges.as_slice::<i64>().ok_or_else(|| raised("expected Long"))?;
+            if edges.shape().n_rows() != 2 || ids.iter().any(|id| *id >= x.n_rows() as i64) {
+                return Err(raised("index out of range"));
+            }
+            Ok(vec![tensor(&[x.n_rows()], sums(&x))])
+        })
+        .with_signature(signature.clone())
+    };
+    let inputs =
+        vec![spec("x", DataType::Fp32, &[-1, 3]), spec("edge_index", DataType::Int64, &[2, -1])];
+    let hints = Hints { inputs: Some(inputs.clone()), ..Hints::default() };
+    let findings = judged(&graph(), &hints, Batching::NoRowAxis);
+    let contract = Contract { inputs_have_rows: false, ..Contract::of_form(AnswerForm::Whole) };
+    assert_eq!(
+        (&findings.contract, findings.outputs[0].shape.to_string()),
+        (&contract, "[-1]".into())
+    );
+    assert_eq!(findings.inputs, inputs);
+
+    let edges =
+        Tensor::from_vec(Shape::from([2, 5]), vec![0i64, 1, 2, 2, 1, 1, 2, 0, 1, 0]).unwrap();
+    let sample = Some(vec![Some(tensor(&[3, 3], vec![0.5; 9])), Some(edges)]);
+    let findings =
+        judged(&graph(), &Hints { sample: sample.clone(), ..hints }, Batching::NoRowAxis);
+    assert_eq!(findings.contract, contract);
+    // Without a declaration the sample alone shows it.
+    let findings = judged(&graph(), &Hints { sample, ..Hints::default() }, Batching::NoRowAxis);
+    assert_eq!((findings.contract, findings.shape_source), (contract, ShapeSource::Sample));
 }

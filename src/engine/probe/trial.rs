@@ -3,7 +3,7 @@
 use super::candidates::Candidate;
 use super::compare::{agree, has_nan, scales};
 use super::forms::Exercise;
-use super::outputs::{Known, Seen, Squeezed, can_be_cut, describe};
+use super::outputs::{Known, Seen, Squeezed, can_be_cut, describe, describe_whole};
 use super::recipe::Recipe;
 use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
 use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
@@ -94,6 +94,9 @@ impl<'a> Trial<'a> {
         accepted: Accepted,
     ) -> Result<(Findings, Exercise), EngineError> {
         let Accepted { candidate: Candidate { mut recipe, source, is_sample, .. }, run } = accepted;
+        if recipe.is_whole() {
+            return self.examine_whole(recipe, source);
+        }
         let n_rows = run.n_rows;
         self.seen.push(run);
         if is_sample {
@@ -128,6 +131,39 @@ impl<'a> Trial<'a> {
             form: FormFindings::default(),
         };
         Ok((findings, Exercise { recipe, fixed }))
+    }
+
+    /// A model whose inputs share no number of rows: there is one input to try, and it is tried twice.
+    fn examine_whole(
+        mut self,
+        recipe: Recipe,
+        source: ShapeSource,
+    ) -> Result<(Findings, Exercise), EngineError> {
+        let text = "the inputs share no number of rows: a request is one whole and runs alone";
+        self.notes.push(text.to_owned());
+        let first = self.run(&recipe, &[0])?.unwrap_or_default();
+        let again = self.run(&recipe, &[0])?.ok();
+        let keeps = !self.model.signature().mutates_state && self.is_same(&first, again.as_deref());
+        let batching = if keeps { Batching::NoRowAxis } else { Batching::Stateful };
+        let times = self.times(&recipe, Some(1), batching)?;
+        let known = Known {
+            declared: self.hints.outputs.as_deref(),
+            returns: &self.model.signature().returns,
+            rows_are_fixed: true,
+        };
+        let (outputs, contract) = describe_whole(&self.seen, known)?;
+        let findings = Findings {
+            inputs: recipe.specs.clone(),
+            outputs,
+            contract,
+            batching,
+            padding: None,
+            shape_source: source,
+            notes: self.notes,
+            times: Some(times),
+            form: FormFindings::default(),
+        };
+        Ok((findings, Exercise { recipe, fixed: Some(1) }))
     }
 
     /// From here on, runs of one row have the dimension of the rows that the model may have dropped.

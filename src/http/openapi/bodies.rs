@@ -57,7 +57,9 @@ fn request(spec: &ModelSpec) -> Value {
     let is_optional = |it: &&TensorSpec| it.optional;
     let optional: Vec<_> = inputs.iter().filter(is_optional).map(|it| &*it.name).collect();
     let mut forms = Vec::new();
-    if let Some(sole) = spec.sole_input() {
+    if !spec.contract.inputs_have_rows {
+        // Nothing can be asked row by row.
+    } else if let Some(sole) = spec.sole_input() {
         let row = row(sole, Way::In);
         forms.push(object(&[("features", row.clone())], &[]));
         if !sole.is_scalar() {

@@ -19,7 +19,7 @@ pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferErr
     } else {
         (shape(input, body.len())?, body)
     };
-    if shape.rank() > 0 {
+    if shape.rank() > 0 && spec.contract.inputs_have_rows {
         spec.check_rows(shape.n_rows())?;
     }
     let inputs = vec![plain::tensor(input, (input.datatype, shape), bytes)?];
