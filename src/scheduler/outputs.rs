@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use crate::engine::Output;
 use crate::inference::{AnswerForm, ModelSpec};
+use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// Names the outputs as clients know them and puts back the dimension of the rows where the model drops
@@ -26,20 +27,26 @@ pub(super) fn settle(
     }
     let settle = |(position, output): (usize, Output)| {
         let (place, name) = identity(spec, position, &output, n_given);
+        let has_rows = |tensor: &Tensor| tensor.shape().dims().first() == Some(&n_rows);
+        let is_extra = place.is_none() && n_known != 0;
+        if contract.form == AnswerForm::Rows && is_extra && !has_rows(&output.tensor) {
+            // Nobody was promised it, and it cannot be written beside the others.
+            return None;
+        }
         let tensor = match place {
             Some(place) => spec.with_row_axis(place, output.tensor, n_rows),
             None => output.tensor,
         };
-        if contract.form == AnswerForm::Rows && tensor.shape().dims().first() != Some(&n_rows) {
+        if contract.form == AnswerForm::Rows && !has_rows(&tensor) {
             let shape = tensor.shape();
             let message = format!(
                 "output {name:?} has shape {shape}, expected a row for each of the {n_rows} of the input"
             );
-            return Err(Failure::broken(message));
+            return Some(Err(Failure::broken(message)));
         }
-        Ok(Output { name: Some(name), tensor })
+        Some(Ok(Output { name: Some(name), tensor }))
     };
-    outputs.into_iter().enumerate().map(settle).collect()
+    outputs.into_iter().enumerate().filter_map(settle).collect()
 }
 
 /// Which output of the specification it is, if it is one, and its name on the wire.
@@ -75,7 +82,7 @@ mod tests {
     use super::*;
     use crate::inference::{Contract, TensorSpec};
     use crate::scheduler::testing::spec;
-    use crate::tensor::{DataType, Shape, ShapePattern, Tensor};
+    use crate::tensor::{DataType, Shape, ShapePattern};
 
     fn output(name: Option<&str>, dims: &[usize]) -> Output {
         let shape = Shape::new(dims.to_vec());
@@ -150,6 +157,8 @@ mod tests {
         check(&some, given(&["output_0", "output_2"]), 2, Ok("a [2, 2], c [2, 2]"));
         check(&some, given(&["output_2"]), 2, Ok("c [2, 2]"));
         check(&some, given(&["output_1", "output_2"]), 2, Ok("output_1 [2, 2], c [2, 2]"));
+        let unlike = vec![output(Some("output_1"), &[7]), output(Some("output_2"), &[2])];
+        check(&some, unlike, 2, Ok("c [2]"));
         assert_eq!(*some.layout(["c"].into_iter()).absent, ["a".into()]);
     }
 }

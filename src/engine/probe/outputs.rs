@@ -152,12 +152,11 @@ impl Known<'_> {
         self.returns.contains("Optional[") || self.returns.starts_with("Dict[")
     }
 
-    /// Whether one output is declared for a list of them.
-    fn is_declared_as_list(self, runs: &[Seen]) -> bool {
+    /// Whether one output is declared for a list of them: then their number may follow the data, whatever
+    /// it was in the runs.
+    fn is_declared_as_list(self) -> bool {
         let is_list = self.returns.starts_with("List[") && self.returns != "List[str]";
-        is_list
-            && self.declared.is_some_and(|declared| declared.len() == 1)
-            && runs.iter().any(|run| run.outputs.len() != 1)
+        is_list && self.declared.is_some_and(|declared| declared.len() == 1)
     }
 }
 
@@ -178,7 +177,7 @@ pub(super) fn describe(
         return Ok((declared.to_vec(), contract));
     };
     let arrangement = match Arrangement::of(runs) {
-        _ if known.is_declared_as_list(runs) => Arrangement::List,
+        _ if known.is_declared_as_list() => Arrangement::List,
         arrangement => arrangement,
     };
     let names = match arrangement {
@@ -213,6 +212,9 @@ pub(super) fn describe(
     if by_name && let Some(specs) = with_missing(&found, declared) {
         contract.own_names = specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         contract.squeezed = Vec::new();
+        let unseen = specs.iter().filter(|spec| found.iter().all(|it| it.name != spec.name));
+        let claimed = Contract::of_declared(unseen.map(|spec| &spec.shape)).form;
+        contract.form = if has_rows { claimed } else { contract.form };
         for (spec, runs) in found.iter().zip(&places) {
             let declared = declared.iter().find(|it| it.name == spec.name);
             declared.map_or(Ok(()), |declared| check(declared, runs))?;
@@ -364,4 +366,72 @@ fn check(declared: &TensorSpec, runs: &[(&Seen, Option<&Given>)]) -> Result<(), 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(n_rows: usize, outputs: &[(&str, &[usize])]) -> Seen {
+        let given = |(name, dims): &(&str, &[usize])| {
+            (Some((*name).into()), DataType::Fp32, Shape::new(dims.to_vec()))
+        };
+        Seen { n_rows, outputs: outputs.iter().map(given).collect() }
+    }
+
+    fn spec(name: &str, shape: &[i64], optional: bool) -> TensorSpec {
+        let shape = ShapePattern::from_wire(shape).unwrap();
+        TensorSpec { name: name.into(), datatype: DataType::Fp32, shape, optional, declared: true }
+    }
+
+    #[track_caller]
+    fn check(runs: &[Seen], known: Known<'_>, expected: (&str, AnswerForm, &[&str])) {
+        let (outputs, contract) = describe(runs, &Squeezed::default(), known).unwrap();
+        let word = |it: &TensorSpec| {
+            format!("{}{} {}", it.name, if it.optional { "?" } else { "" }, it.shape)
+        };
+        let outputs = outputs.iter().map(word).collect::<Vec<_>>().join(", ");
+        let own: Vec<_> = contract.own_names.iter().map(|name| &**name).collect();
+        assert_eq!((&*outputs, contract.form, &own[..]), expected);
+    }
+
+    #[test]
+    fn outputs_that_may_be_missing_are_told_apart_by_name() {
+        let returns = "Tuple[Tensor, Optional[Tensor]]";
+        let known = Known { declared: None, returns, rows_are_fixed: false };
+        let both = |n| seen(n, &[("output_0", &[n, 2]), ("output_1", &[n])]);
+        let one = |n| seen(n, &[("output_1", &[n])]);
+        let names: &[&str] = &["output_0", "output_1"];
+        let all = "output_0 [-1, 2], output_1 [-1]";
+        check(&[both(2), both(1)], known, (all, AnswerForm::Rows, names));
+        let some = "output_1 [-1], output_0? [-1, 2]";
+        let order: &[&str] = &["output_1", "output_0"];
+        check(&[one(2), both(1)], known, (some, AnswerForm::Rows, order));
+        check(&[one(2), one(1)], known, ("output_1 [-1]", AnswerForm::Rows, &["output_1"]));
+        // What no run gave may be declared by the model's name for it.
+        let declared = [spec("output_1", &[-1], false), spec("output_0", &[-1, 2], false)];
+        let known = Known { declared: Some(&declared), ..known };
+        let told = "output_1 [-1], output_0? [-1, 2]";
+        check(&[one(2), one(1)], known, (told, AnswerForm::Rows, order));
+        let declared = [spec("output_1", &[-1], false), spec("output_0", &[4, 2], false)];
+        let known = Known { declared: Some(&declared), ..known };
+        let told = "output_1 [-1], output_0? [4, 2]";
+        check(&[one(2), one(1)], known, (told, AnswerForm::Whole, order));
+        let plain =
+            Known { declared: None, returns: "Tuple[Tensor, Tensor]", rows_are_fixed: false };
+        check(&[both(2), both(1)], plain, (all, AnswerForm::Rows, &[]));
+    }
+
+    #[test]
+    fn only_the_axis_of_the_rows_counts_as_dropped() {
+        let ranks = |one: &[usize], many: &[usize]| {
+            Squeezed::of(&[seen(3, &[("y", many)]), seen(1, &[("y", one)])]).0
+        };
+        assert_eq!(ranks(&[], &[3]), [Some(1)]);
+        assert_eq!(ranks(&[5], &[3, 5]), [Some(2)]);
+        assert_eq!(ranks(&[1, 5], &[3, 5]), [], "it is there");
+        assert_eq!(ranks(&[4], &[3, 5]), [], "another row");
+        assert_eq!(ranks(&[], &[]), [], "no rows at all");
+        assert_eq!(ranks(&[], &[2]), [], "as many as something else");
+    }
 }

@@ -151,15 +151,15 @@ pub(super) fn outputs(
     ty: &Type,
     numbers: &Numbers,
 ) -> Result<Vec<Output>, EngineError> {
-    let ty = match ty {
+    let (ty, within) = match ty {
         Type::Optional(_) if matches!(value, Value::None) => return Ok(Vec::new()),
-        Type::Optional(inner) => inner,
-        ty => ty,
+        Type::Optional(inner) => (&**inner, Some("output")),
+        ty => (ty, None),
     };
     let named: Vec<Named<'_>> = match value {
-        Value::Tuple(values) => members(values, ty, None),
+        Value::Tuple(values) => members(values, ty, within),
         Value::List(values) if all_texts(&values, ty).is_some() => {
-            vec![(None, Value::List(values), ty)]
+            vec![(within.map(Arc::from), Value::List(values), ty)]
         }
         Value::List(values) => {
             let inner = if let Type::List(inner) = ty { inner } else { UNKNOWN };
@@ -170,7 +170,7 @@ pub(super) fn outputs(
             let entry = |(key, value)| Ok((Some(self::key(key)?), value, inner));
             entries.into_iter().map(entry).collect::<Result<_, EngineError>>()?
         }
-        value => vec![(None, value, ty)],
+        value => vec![(within.map(Arc::from), value, ty)],
     };
     let mut flat = Vec::with_capacity(named.len());
     named.into_iter().for_each(|named| flatten(named, &mut flat));

@@ -77,7 +77,9 @@ fn outputs<'r>(
             Some(n) => {
                 let is_split = response.layout.form == AnswerForm::Rows;
                 let has_rows = is_split && tensor.shape().rank() > 0;
-                let labels = if position == 0 { labels } else { &[] };
+                // They are the classes of the model's first output, which may be missing.
+                let is_first = position == 0 && response.layout.absent.is_empty();
+                let labels = if is_first { labels } else { &[] };
                 classes(name, tensor, Ask { n, labels, has_rows })?
             }
         };
