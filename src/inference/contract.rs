@@ -47,6 +47,9 @@ pub struct Contract {
     /// For each output, the name that the model itself has for it, where some may be missing from a run
     /// and the others must be known without counting. Empty when all are always there.
     pub own_names: Vec<Arc<str>>,
+    /// Whether a run may give outputs that the specification does not have, because no run at load did:
+    /// then also a lone output is told by name.
+    pub may_have_more: bool,
 }
 
 impl Default for Contract {
@@ -59,8 +62,9 @@ impl Default for Contract {
 impl Contract {
     /// That of a model whose outputs are always there, in this form.
     #[must_use]
-    pub const fn of_form(form: AnswerForm) -> Self {
-        Self { form, inputs_have_rows: true, squeezed: Vec::new(), own_names: Vec::new() }
+    pub fn of_form(form: AnswerForm) -> Self {
+        let (squeezed, own_names) = (Vec::new(), Vec::new());
+        Self { form, inputs_have_rows: true, squeezed, own_names, may_have_more: false }
     }
 
     /// That of a model which never ran, by what is declared about its outputs: a first dimension of -1
@@ -90,7 +94,8 @@ impl ModelSpec {
     #[must_use]
     pub fn layout<'a>(&self, given: impl Iterator<Item = &'a str> + Clone) -> Layout {
         let form = self.contract.form;
-        let is_sole = self.outputs.len() == 1 && form != AnswerForm::List;
+        let may_have_more = form == AnswerForm::List || self.contract.may_have_more;
+        let is_sole = self.outputs.len() == 1 && !may_have_more;
         if self.contract.own_names.is_empty() {
             return Layout { form, is_sole, absent: Vec::new() };
         }

@@ -48,6 +48,7 @@ struct ContractRecord {
     inputs_have_rows: bool,
     squeezed: Vec<bool>,
     own_names: Vec<String>,
+    may_have_more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -137,6 +138,7 @@ impl From<&Contract> for ContractRecord {
             inputs_have_rows: contract.inputs_have_rows,
             squeezed: contract.squeezed.clone(),
             own_names: contract.own_names.iter().map(|name| name.to_string()).collect(),
+            may_have_more: contract.may_have_more,
         }
     }
 }
@@ -151,6 +153,7 @@ impl TryFrom<ContractRecord> for Contract {
             inputs_have_rows: record.inputs_have_rows,
             squeezed: record.squeezed,
             own_names: record.own_names.into_iter().map(Into::into).collect(),
+            may_have_more: record.may_have_more,
         })
     }
 }

@@ -188,6 +188,7 @@ mod tests {
                 inputs_have_rows: false,
                 squeezed: vec![true],
                 own_names: vec!["own".into()],
+                may_have_more: true,
             },
             batching: Batching::Coupled,
             padding: Some(Padding {

@@ -28,8 +28,9 @@ pub(super) fn settle(
     let settle = |(position, output): (usize, Output)| {
         let (place, name) = identity(spec, position, &output, n_given);
         let has_rows = |tensor: &Tensor| tensor.shape().dims().first() == Some(&n_rows);
-        let is_extra = place.is_none() && n_known != 0;
-        if contract.form == AnswerForm::Rows && is_extra && !has_rows(&output.tensor) {
+        let is_extra = place.is_none() && n_known != 0 && contract.form != AnswerForm::List;
+        let fits = contract.form != AnswerForm::Rows || has_rows(&output.tensor);
+        if is_extra && !(contract.may_have_more && fits) {
             // Nobody was promised it, and it cannot be written beside the others.
             return None;
         }
@@ -151,7 +152,7 @@ mod tests {
     #[test]
     fn outputs_that_may_be_missing_are_known_by_the_models_names() {
         let own_names = vec!["output_0".into(), "output_2".into()];
-        let contract = Contract { own_names, ..Contract::default() };
+        let contract = Contract { own_names, may_have_more: true, ..Contract::default() };
         let some = model(&[("a", &[-1]), ("c", &[-1, 2])], contract);
         let given = |names: &[&str]| names.iter().map(|it| output(Some(it), &[2, 2])).collect();
         check(&some, given(&["output_0", "output_2"]), 2, Ok("a [2, 2], c [2, 2]"));

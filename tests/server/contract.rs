@@ -117,6 +117,15 @@ fn optional_outputs(server: &Server) {
     let expected = json!({"output_1": [[1.0, 0.0, 3.0, 4.0]], "output_2": [3.0]});
     assert_eq!(answer["outputs"], expected);
 
+    let row = outputs(server, "optional_outputs", json!({"features": x}));
+    assert_eq!(row["prediction"], json!({"output_1": [2.0, 4.0, 6.0, 8.0]}));
+    let masked = json!({"instances": [{"x": x, "mask": [1, 0, 1, 1]}]});
+    let rows = outputs(server, "optional_outputs", masked.clone());
+    let row = json!({"output_1": [1.0, 0.0, 3.0, 4.0], "output_2": 3.0});
+    assert_eq!(rows["predictions"], json!([row]));
+    let v1 = post(server.http, "/v1/models/optional_outputs:predict", masked.to_string()).good();
+    assert_eq!(v1["predictions"], json!([row]));
+
     let answer = outputs(server, "named_optional", json!({"inputs": {"x": [x]}}));
     assert_eq!(answer["outputs"], json!({"logits": [[2.0, 4.0, 6.0, 8.0]], "aux": null}));
     let row = outputs(server, "named_optional", json!({"features": x}));

@@ -152,6 +152,12 @@ impl Known<'_> {
         self.returns.contains("Optional[") || self.returns.starts_with("Dict[")
     }
 
+    /// Whether the type has several places for outputs. (A dictionary has the keys that it was seen with.)
+    fn has_several(self) -> bool {
+        let inner = self.returns.strip_prefix("Optional[").unwrap_or(self.returns);
+        inner.starts_with("Tuple[") || inner.starts_with("NamedTuple[")
+    }
+
     /// Whether one output is declared for a list of them: then their number may follow the data, whatever
     /// it was in the runs.
     fn is_declared_as_list(self) -> bool {
@@ -207,6 +213,7 @@ pub(super) fn describe(
     contract.squeezed = squeezed.0.iter().map(Option::is_some).collect();
     if by_name {
         contract.own_names = names;
+        contract.may_have_more = known.has_several();
     }
     let Some(declared) = known.declared else { return Ok((found, contract)) };
     if by_name && let Some(specs) = with_missing(&found, declared) {

@@ -82,6 +82,7 @@ fn answer(loaded: &LoadedStatus) -> Value {
     let spec = &*loaded.spec;
     let by_name = |part: &dyn Fn(&TensorSpec) -> Value| match &spec.outputs[..] {
         [] => json!({}),
+        _ if spec.contract.may_have_more => json!({"type": "object"}),
         [output] => part(output),
         outputs => {
             let part = |it: &TensorSpec| if it.optional { nullable(part(it)) } else { part(it) };
@@ -102,7 +103,7 @@ fn answer(loaded: &LoadedStatus) -> Value {
             json!({"type": "object", "additionalProperties": whole(each, Way::Out, spec.max_rows)})
         }
         (_, []) => json!({"type": "object"}),
-        _ if !spec.contract.own_names.is_empty() => json!({"type": "object", "properties": named}),
+        _ if spec.contract.may_have_more => json!({"type": "object", "properties": named}),
         _ => json!({"type": "object", "properties": named, "additionalProperties": false}),
     };
     let labels = !loaded.facts.labels.is_empty();
@@ -164,7 +165,8 @@ fn tensor_request(spec: &ModelSpec) -> Value {
 
 fn output_name(spec: &ModelSpec) -> Value {
     let names: Vec<_> = spec.outputs.iter().map(|it| &*it.name).collect();
-    if names.is_empty() {
+    let may_have_more = spec.contract.may_have_more || spec.contract.form == AnswerForm::List;
+    if names.is_empty() || may_have_more {
         json!({"type": "string"})
     } else {
         json!({"type": "string", "enum": names})

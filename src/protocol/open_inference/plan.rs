@@ -127,7 +127,7 @@ fn known(name: &str, spec: &ModelSpec) -> Result<Arc<str>, InferError> {
 /// Whether runs may give outputs that the specification does not list.
 fn is_open(spec: &ModelSpec) -> bool {
     let contract = &spec.contract;
-    spec.outputs.is_empty() || contract.form == AnswerForm::List || !contract.own_names.is_empty()
+    spec.outputs.is_empty() || contract.form == AnswerForm::List || contract.may_have_more
 }
 
 /// The report of an output that the model does not have.
