@@ -84,9 +84,9 @@ impl ValidRequest {
             }
             inputs[position] = Some(tensor);
         }
-        let n_rows = common_rows(spec, &inputs)?;
+        let (n_rows, are_common) = common_rows(spec, &inputs)?;
         spec.check_rows(n_rows)?;
-        let fit = fit(spec, &inputs);
+        let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
         Ok(Self { context: request.context, inputs, n_rows, fit })
     }
 
@@ -140,10 +140,12 @@ fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
     spec.inputs.iter().zip(inputs).map(one).min().unwrap_or(Fit::Known)
 }
 
-/// The number of rows that all inputs with rows share; 1 when none has, or the model's share none.
-fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
+/// The number of rows that all inputs with rows share; 1 when none has, or the model's share none. And
+/// whether they do share it: of inputs that nobody declared, nobody said that they must.
+fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(usize, bool), InferError> {
     let has_rows = spec.contract.inputs_have_rows;
-    let mut rows: Option<(&str, usize)> = None;
+    let mut rows: Option<(&TensorSpec, usize)> = None;
+    let mut are_common = true;
     for (spec, tensor) in spec.inputs.iter().zip(inputs) {
         let name = &*spec.name;
         let Some(tensor) = tensor else {
@@ -158,15 +160,19 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, Inf
         }
         match rows {
             Some((first, n_rows)) if n_rows != tensor.n_rows() => {
-                let got = tensor.n_rows();
+                if !(first.declared && spec.declared) {
+                    are_common = false;
+                    continue;
+                }
+                let (got, first) = (tensor.n_rows(), &first.name);
                 let message = format!("input {name:?} has {got} rows, but {first:?} has {n_rows}");
                 return Err(InferError::invalid_input(name, message).with_mismatch(n_rows, got));
             }
             Some(_) => {}
-            None => rows = Some((name, tensor.n_rows())),
+            None => rows = Some((spec, tensor.n_rows())),
         }
     }
-    Ok(rows.map_or(1, |(_, n_rows)| n_rows))
+    Ok((rows.map_or(1, |(_, n_rows)| n_rows), are_common))
 }
 
 #[cfg(test)]
@@ -290,6 +296,18 @@ mod tests {
         let unknown = open(DataType::Fp32, None);
         let request = check_open(&unknown, tensor::<i64>("x", &[3]), (false, false));
         assert!(unknown.refused(&request).message.contains("no input is known to work"));
+        // Two of different first dimensions: nobody said that these are rows.
+        let two = |declared| {
+            let mut two = open(DataType::Fp32, Some(&[-1]));
+            two.inputs[0].declared = declared;
+            two.inputs.push(TensorSpec { name: "y".into(), ..two.inputs[0].clone() });
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let context = Context { request_id: "r".into(), deadline, trace: None };
+            let inputs = vec![tensor::<f32>("x", &[2]), tensor::<f32>("y", &[3])];
+            ValidRequest::new(&two, InferRequest { context, inputs })
+        };
+        assert!(!two(false).unwrap().may_share_runs());
+        assert!(two(true).is_err());
         // Texts are no tensors, and a tensor without elements is none to run with.
         let bytes = unknown.inputs[0].check(DataType::Bytes, &Shape::from([1])).unwrap_err();
         assert_eq!(bytes.message, "input \"x\" has datatype BYTES, expected FP32");

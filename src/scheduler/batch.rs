@@ -194,6 +194,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unlike_all_that_was_tried_shares_no_run() {
+        let mut model = spec();
+        model.inputs[0].declared = false;
+        let request = |dims: &[usize], datatype| {
+            let shape = Shape::new(dims.to_vec());
+            let bytes = vec![0u8; shape.elements().unwrap() * 4];
+            let tensor = Tensor::new(datatype, shape, bytes.into()).unwrap();
+            let deadline = std::time::Instant::now();
+            let context =
+                crate::inference::Context { request_id: "r".into(), deadline, trace: None };
+            let inputs = vec![crate::inference::NamedTensor { name: "x".into(), tensor }];
+            ValidRequest::new(&model, crate::inference::InferRequest { context, inputs }).unwrap()
+        };
+        let share = |dims: &[usize], datatype| {
+            let [a, b] = [request(dims, datatype), request(dims, datatype)];
+            compatible(plain(&a), plain(&b), None)
+        };
+        use crate::tensor::DataType::{Fp32, Int32};
+        assert!(share(&[2], Fp32), "as it was tried");
+        assert!(!share(&[2, 3], Fp32), "with another dimension");
+        assert!(!share(&[2], Int32), "of another datatype");
+    }
+
+    #[test]
     fn texts_are_neither_put_together_nor_filled_up() {
         let request = texts(&["a", "bc"]);
         assert!(!compatible(plain(&request), plain(&request), None));

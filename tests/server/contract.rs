@@ -199,7 +199,7 @@ fn what_was_tried_binds_nobody() {
 
     // Nothing is known: whole numbers come as such where the request says so.
     let tensor = |name: &str, datatype: &str, shape: Value, data: Value| json!({"name": name, "datatype": datatype, "shape": shape, "data": data});
-    let table = || tensor("table", "FP32", json!([2, 2]), json!([1, 2, 3, 4]));
+    let table = || tensor("table", "FP32", json!([3, 2]), json!([1, 2, 3, 4, 5, 6]));
     let ask = |ids: Value| {
         post(server.http, "/v2/models/lookup/infer", json!({"inputs": [ids, table()]}).to_string())
     };

@@ -13,6 +13,7 @@ mod forms;
 mod outputs;
 mod padding;
 mod recipe;
+mod squeezed;
 mod trial;
 
 pub use arguments::arguments;

@@ -1,19 +1,20 @@
 //! What is known about a model's outputs from runs of different sizes, beside what is declared: which
 //! there are, and the contract that all answers keep.
 
+use super::squeezed::Squeezed;
 use crate::engine::{EngineError, Fault, Output};
-use crate::inference::{AnswerForm, Contract, TensorSpec, with_one_row};
+use crate::inference::{AnswerForm, Contract, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, ShapePattern};
 use std::sync::Arc;
 
 /// An output without its values.
-type Given = (Option<Arc<str>>, DataType, Shape);
+pub(super) type Given = (Option<Arc<str>>, DataType, Shape);
 
 /// The outputs of one run, without their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) n_rows: usize,
-    outputs: Vec<Given>,
+    pub(super) outputs: Vec<Given>,
 }
 
 impl Seen {
@@ -29,7 +30,7 @@ impl Seen {
         self.outputs.iter().any(|given| self.counts_rows(given))
     }
 
-    fn counts_rows(&self, (_, _, shape): &Given) -> bool {
+    pub(super) fn counts_rows(&self, (_, _, shape): &Given) -> bool {
         shape.dims().first() == Some(&self.n_rows)
     }
 }
@@ -42,70 +43,6 @@ pub(super) fn can_be_cut(runs: &[Seen]) -> bool {
         |run: &Seen, given: &Given| run.counts_rows(given) && given.1.byte_size().is_some();
     !matches!(Arrangement::of(runs), Arrangement::List)
         && runs.iter().all(|run| run.outputs.iter().all(|given| is_cut(run, given)))
-}
-
-/// Outputs that lose the dimension of the rows in runs of one row, as `squeeze()` does it, each with the
-/// rank that it has in other runs.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Squeezed(Vec<Option<usize>>);
-
-impl Squeezed {
-    /// What runs of one row and of several, of the same rows otherwise, show.
-    pub(super) fn of(runs: &[Seen]) -> Self {
-        let (one, many): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.n_rows == 1);
-        let (Some(first), Some(other)) = (one.first(), many.first()) else {
-            return Self::default();
-        };
-        let n_outputs = first.outputs.len();
-        if runs.iter().any(|run| run.outputs.len() != n_outputs) {
-            return Self::default();
-        }
-        let rank = |place: usize| {
-            let row = other.outputs[place].2.row();
-            let is_row = |run: &&Seen| run.outputs[place].2.dims() == row;
-            let has_rows = |run: &&Seen| {
-                run.counts_rows(&run.outputs[place]) && run.outputs[place].2.row() == row
-            };
-            (one.iter().all(is_row) && many.iter().all(has_rows)).then_some(row.len() + 1)
-        };
-        let ranks: Vec<_> = (0..n_outputs).map(rank).collect();
-        if ranks.iter().all(Option::is_none) { Self::default() } else { Self(ranks) }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The outputs of a run of so many rows, with the dimension put back.
-    pub(super) fn restore(&self, n_rows: usize, outputs: Vec<Output>) -> Vec<Output> {
-        let restore = |(place, output): (usize, Output)| {
-            let tensor = match self.is_short(place, n_rows, output.tensor.shape()) {
-                true => with_one_row(output.tensor),
-                false => output.tensor,
-            };
-            Output { name: output.name, tensor }
-        };
-        if self.is_empty() {
-            outputs
-        } else {
-            outputs.into_iter().enumerate().map(restore).collect()
-        }
-    }
-
-    /// The same for runs that were seen before it was known.
-    pub(super) fn restore_seen(&self, runs: &mut [Seen]) {
-        for run in runs {
-            for (place, (_, _, shape)) in run.outputs.iter_mut().enumerate() {
-                if self.is_short(place, run.n_rows, shape) {
-                    *shape = Shape::new([&[1], shape.dims()].concat());
-                }
-            }
-        }
-    }
-
-    fn is_short(&self, place: usize, n_rows: usize, shape: &Shape) -> bool {
-        n_rows == 1 && self.0.get(place) == Some(&Some(shape.rank() + 1))
-    }
 }
 
 /// How the outputs of different runs are told apart.
@@ -210,7 +147,7 @@ pub(super) fn describe(
         && runs.iter().all(|run| run.outputs.iter().all(|given| run.counts_rows(given)));
     let mut contract =
         Contract::of_form(if has_rows { AnswerForm::Rows } else { AnswerForm::Whole });
-    contract.squeezed = squeezed.0.iter().map(Option::is_some).collect();
+    contract.squeezed = squeezed.flags();
     if by_name {
         contract.own_names = names;
         contract.may_have_more = known.has_several();
@@ -427,18 +364,5 @@ mod tests {
         let plain =
             Known { declared: None, returns: "Tuple[Tensor, Tensor]", rows_are_fixed: false };
         check(&[both(2), both(1)], plain, (all, AnswerForm::Rows, &[]));
-    }
-
-    #[test]
-    fn only_the_axis_of_the_rows_counts_as_dropped() {
-        let ranks = |one: &[usize], many: &[usize]| {
-            Squeezed::of(&[seen(3, &[("y", many)]), seen(1, &[("y", one)])]).0
-        };
-        assert_eq!(ranks(&[], &[3]), [Some(1)]);
-        assert_eq!(ranks(&[5], &[3, 5]), [Some(2)]);
-        assert_eq!(ranks(&[1, 5], &[3, 5]), [], "it is there");
-        assert_eq!(ranks(&[4], &[3, 5]), [], "another row");
-        assert_eq!(ranks(&[], &[]), [], "no rows at all");
-        assert_eq!(ranks(&[], &[2]), [], "as many as something else");
     }
 }

@@ -3,8 +3,9 @@
 use super::candidates::Candidate;
 use super::compare::{agree, has_nan, scales};
 use super::forms::Exercise;
-use super::outputs::{Known, Seen, Squeezed, can_be_cut, describe, describe_whole};
+use super::outputs::{Known, Seen, can_be_cut, describe, describe_whole};
 use super::recipe::Recipe;
+use super::squeezed::Squeezed;
 use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
 use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
 use crate::inference::Batching;
