@@ -14,7 +14,8 @@ use sconce::engine::fake::{FakeLoader, FakeModel};
 use sconce::engine::{Model as _, Signature};
 use sconce::http::{self, App, BodyTimeouts, Observed};
 use sconce::inference::{
-    Batching, ByteBudget, InferResponse, ModelSpec, NamedTensor, TensorSpec, Timings, Version,
+    Batching, ByteBudget, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec,
+    Timings, Version,
 };
 use sconce::protocol::predict::{Form, decode, encode};
 use sconce::repository::{self, Repository};
@@ -57,8 +58,20 @@ fn allocations<T>(work: impl Fn() -> T) -> usize {
 
 fn spec(shape: &[i64]) -> ModelSpec {
     let shape = ShapePattern::from_wire(shape).expect("these are sizes");
-    let input = TensorSpec { name: "x".into(), datatype: DataType::Fp32, shape, optional: false };
-    ModelSpec { inputs: vec![input], outputs: vec![], batching: Batching::Proved, max_rows: 1024 }
+    let input = TensorSpec {
+        name: "x".into(),
+        datatype: DataType::Fp32,
+        shape,
+        optional: false,
+        declared: true,
+    };
+    ModelSpec {
+        inputs: vec![input],
+        outputs: vec![],
+        batching: Batching::Proved,
+        max_rows: 1024,
+        contract: Contract::default(),
+    }
 }
 
 fn answer(dims: &[usize]) -> InferResponse {
@@ -72,6 +85,7 @@ fn answer(dims: &[usize]) -> InferResponse {
         n_rows: dims[0],
         labels: None,
         timings: Timings::default(),
+        layout: Layout { is_sole: true, ..Layout::default() },
     }
 }
 

@@ -1,7 +1,7 @@
 //! What clients send and get: bodies and answers of the sizes and spellings that are common.
 
 use sconce::inference::{
-    Batching, InferResponse, ModelSpec, NamedTensor, TensorSpec, Timings, Version,
+    Batching, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec, Timings, Version,
 };
 use sconce::protocol::predict::Form;
 use sconce::tensor::{DataType, Shape, ShapePattern, Tensor};
@@ -57,9 +57,15 @@ where
 /// A model with one input and no known output.
 fn spec(datatype: DataType, dims: &[i64]) -> ModelSpec {
     let shape = ShapePattern::from_wire(dims).expect("the dimensions are sizes");
-    let input = TensorSpec { name: "x".into(), datatype, shape, optional: false };
+    let input = TensorSpec { name: "x".into(), datatype, shape, optional: false, declared: true };
     let outputs = Vec::new();
-    ModelSpec { inputs: vec![input], outputs, batching: Batching::Proved, max_rows: 1024 }
+    ModelSpec {
+        inputs: vec![input],
+        outputs,
+        batching: Batching::Proved,
+        max_rows: 1024,
+        contract: Contract::default(),
+    }
 }
 
 /// One row of 20 columns, as Python prints what was computed in FP32.
@@ -169,5 +175,6 @@ pub(crate) fn answer(dims: &[usize]) -> InferResponse {
         n_rows: dims[0],
         labels: None,
         timings: Timings::default(),
+        layout: Layout { is_sole: true, ..Layout::default() },
     }
 }

@@ -10,8 +10,8 @@
 //! ```
 
 use sconce::inference::{
-    Batching, Context, InferRequest, InferResponse, ModelSpec, NamedTensor, TensorSpec, Timings,
-    ValidRequest, Version,
+    AnswerForm, Batching, Context, Contract, InferRequest, InferResponse, Layout, ModelSpec,
+    NamedTensor, TensorSpec, Timings, ValidRequest, Version,
 };
 use sconce::protocol::open_inference::{self, Encoded};
 use sconce::tensor::{Buffer, DataType, ShapePattern};
@@ -35,6 +35,7 @@ pub fn split(data: &[u8]) -> Option<(ModelSpec, &[u8])> {
         datatype,
         shape,
         optional,
+        declared: true,
     };
     let inputs = vec![
         input("x", datatype, shape.clone(), false),
@@ -42,7 +43,7 @@ pub fn split(data: &[u8]) -> Option<(ModelSpec, &[u8])> {
         input("k", DataType::Int64, pattern(&[]), true),
     ];
     let outputs = vec![input("x", datatype, shape, false)];
-    Some((ModelSpec { inputs, outputs, batching: Batching::Proved, max_rows: 4 }, body))
+    Some((ModelSpec { inputs, outputs, batching: Batching::Proved, max_rows: 4, contract: Contract::default() }, body))
 }
 
 fn pattern(shape: &[i64]) -> ShapePattern {
@@ -60,6 +61,7 @@ pub fn echo(inputs: &[NamedTensor]) -> InferResponse {
         n_rows: inputs.first().map_or(1, |input| input.tensor.n_rows()),
         labels: None,
         timings: Timings::default(),
+        layout: Layout { form: AnswerForm::Whole, is_sole: false, absent: Vec::new() },
     }
 }
 

@@ -101,6 +101,7 @@ fn trial(findings: &Findings) -> String {
         let _ = writeln!(text, "{name:<12}{value}");
     };
     line("batching", format!("{}: {}", findings.batching, findings.batching.reason()));
+    line("answers", findings.contract.form.as_str().to_owned());
     let form = &findings.form;
     line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));
     for Tried { form, outcome } in &form.tried {

@@ -36,7 +36,10 @@ pub(crate) fn row_scales(own: &[Output], rows: &[Vec<Output>]) -> Vec<f64> {
 /// Whether all outputs agree: `|a - b| <= tolerance x scale` for floating-point numbers, exactly for others.
 pub(crate) fn agree(a: &[Output], b: &[Output], scales: &[f64], tolerance: f64) -> bool {
     let mut pairs = a.iter().zip(b).zip(scales);
-    a.len() == b.len() && pairs.all(|((a, b), &scale)| same(&a.tensor, &b.tensor, scale, tolerance))
+    let mut names = a.iter().zip(b).map(|(a, b)| a.name == b.name);
+    a.len() == b.len()
+        && names.all(|same| same)
+        && pairs.all(|((a, b), &scale)| same(&a.tensor, &b.tensor, scale, tolerance))
 }
 
 fn same(a: &Tensor, b: &Tensor, scale: f64, tolerance: f64) -> bool {

@@ -62,8 +62,9 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
     let LoadedStatus { spec, facts, limits, scheduler, .. } = loaded;
     let members = [
         ("description", json!(facts.description)),
-        ("inputs", spec.inputs.iter().map(tensor).collect()),
+        ("inputs", spec.inputs.iter().map(input).collect()),
         ("outputs", spec.outputs.iter().map(tensor).collect()),
+        ("answers", json!(spec.contract.form.as_str())),
         ("labels", facts.labels.iter().map(|label| &**label).collect()),
         (
             "batching",
@@ -152,6 +153,13 @@ fn form(form: &FormFindings) -> Value {
         "difference": form.facts().map_or(0.0, |facts| facts.difference),
         "tried": form.tried.iter().map(tried).collect::<Vec<_>>(),
     })
+}
+
+/// An input: whether datatype and shape are the rule, or only what was seen to work.
+fn input(spec: &TensorSpec) -> Value {
+    let mut body = tensor(spec);
+    body["declared"] = json!(spec.declared);
+    body
 }
 
 /// A tensor of a specification.

@@ -7,6 +7,7 @@ use super::packing::Packing;
 use super::{App, body};
 use crate::inference::{
     ByteLease, Context, ErrorCode, InferError, InferRequest, InferResponse, ModelSpec, NamedTensor,
+    TensorSpec,
 };
 use crate::pipeline;
 use crate::repository::ModelHandle;
@@ -188,12 +189,16 @@ async fn decode<W: Wire>(
 /// An element takes at least two characters of JSON, the digit and what separates it. A text takes three
 /// more than it has, and four bytes before it.
 fn largest_decoded(text_bytes: usize, spec: &ModelSpec) -> usize {
-    let widest =
-        spec.inputs.iter().map(|input| input.datatype.byte_size().unwrap_or(4)).max().unwrap_or(1);
+    // Of what is not declared, a request says itself what it is: at most eight bytes each.
+    let size = |input: &TensorSpec| match input.declared {
+        true => input.datatype.byte_size().unwrap_or(4),
+        false => 8,
+    };
+    let widest = spec.inputs.iter().map(size).max().unwrap_or(1);
     let by_body = (text_bytes / 2 + 1).saturating_mul(widest);
     let by_spec = spec.inputs.iter().map(|input| {
         let row = input.shape.example(spec.max_rows, 0)?;
-        let fixed = !row.dims().contains(&0);
+        let fixed = input.declared && !row.dims().contains(&0);
         fixed.then_some(row.elements()?.checked_mul(input.datatype.byte_size()?)?)
     });
     by_spec.sum::<Option<usize>>().map_or(by_body, |by_spec| by_spec.min(by_body))

@@ -1,7 +1,7 @@
 //! A request before and after it has been checked against the model's specification.
 
 use super::error::InferError;
-use super::spec::ModelSpec;
+use super::spec::{ModelSpec, TensorSpec};
 use super::trace::TraceParent;
 use crate::tensor::{DataType, Tensor};
 use std::sync::Arc;
@@ -43,6 +43,18 @@ pub struct ValidRequest {
     context: Context,
     inputs: Vec<Option<Tensor>>,
     n_rows: usize,
+    fit: Fit,
+}
+
+/// How a request stands to what is known of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// Nothing like it was seen to work.
+    Beyond,
+    /// Only sizes differ from what was seen to work.
+    Akin,
+    /// It is as declared, or as what was seen to work.
+    Known,
 }
 
 impl ValidRequest {
@@ -72,9 +84,24 @@ impl ValidRequest {
             }
             inputs[position] = Some(tensor);
         }
-        let n_rows = common_rows(spec, &inputs)?;
+        let (n_rows, are_common) = common_rows(spec, &inputs)?;
         spec.check_rows(n_rows)?;
-        Ok(Self { context: request.context, inputs, n_rows })
+        let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
+        Ok(Self { context: request.context, inputs, n_rows, fit })
+    }
+
+    /// Whether it is as declared, or as what the model was seen to work with. Only then the model is at
+    /// fault when it raises, and only then its time is known.
+    #[must_use]
+    pub fn fits_evidence(&self) -> bool {
+        self.fit == Fit::Known
+    }
+
+    /// Whether it may run together with requests that are equal to it in all dimensions but the rows.
+    /// What is unlike everything that was tried runs alone.
+    #[must_use]
+    pub fn may_share_runs(&self) -> bool {
+        self.fit >= Fit::Akin
     }
 
     /// What travels with the request.
@@ -89,7 +116,8 @@ impl ValidRequest {
         &self.inputs
     }
 
-    /// Rows of the request: every tensor that has rows has this many.
+    /// Rows of the request: every tensor that has rows has this many. A request without rows counts as
+    /// one.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.n_rows
@@ -103,9 +131,21 @@ fn is_text(tensor: &Tensor) -> bool {
     tensor.datatype() != DataType::Bytes || text().is_some()
 }
 
-/// The number of rows that all inputs with rows share; 1 when none has.
-fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, InferError> {
-    let mut rows: Option<(&str, usize)> = None;
+fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
+    let one = |(spec, tensor): (&TensorSpec, &Option<Tensor>)| match tensor {
+        Some(tensor) if !spec.is_akin(tensor) => Fit::Beyond,
+        Some(tensor) if !spec.is_known(tensor) => Fit::Akin,
+        Some(_) | None => Fit::Known,
+    };
+    spec.inputs.iter().zip(inputs).map(one).min().unwrap_or(Fit::Known)
+}
+
+/// The number of rows that all inputs with rows share; 1 when none has, or the model's share none. And
+/// whether they do share it: of inputs that nobody declared, nobody said that they must.
+fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(usize, bool), InferError> {
+    let has_rows = spec.contract.inputs_have_rows;
+    let mut rows: Option<(&TensorSpec, usize)> = None;
+    let mut are_common = true;
     for (spec, tensor) in spec.inputs.iter().zip(inputs) {
         let name = &*spec.name;
         let Some(tensor) = tensor else {
@@ -115,26 +155,30 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<usize, Inf
             return Err(InferError::invalid_input(name, format!("input {name:?} is missing"))
                 .with_mismatch(format_args!("{} {}", spec.datatype, spec.shape), "nothing"));
         };
-        if tensor.shape().rank() == 0 {
+        if tensor.shape().rank() == 0 || !has_rows {
             continue;
         }
         match rows {
             Some((first, n_rows)) if n_rows != tensor.n_rows() => {
-                let got = tensor.n_rows();
+                if !(first.declared && spec.declared) {
+                    are_common = false;
+                    continue;
+                }
+                let (got, first) = (tensor.n_rows(), &first.name);
                 let message = format!("input {name:?} has {got} rows, but {first:?} has {n_rows}");
                 return Err(InferError::invalid_input(name, message).with_mismatch(n_rows, got));
             }
             Some(_) => {}
-            None => rows = Some((name, tensor.n_rows())),
+            None => rows = Some((spec, tensor.n_rows())),
         }
     }
-    Ok(rows.map_or(1, |(_, n_rows)| n_rows))
+    Ok((rows.map_or(1, |(_, n_rows)| n_rows), are_common))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Batching, TensorSpec};
+    use crate::inference::{Batching, Contract};
     use crate::tensor::{Shape, ShapePattern};
     use std::time::Duration;
 
@@ -144,6 +188,7 @@ mod tests {
             datatype,
             shape: ShapePattern::from_wire(shape).unwrap(),
             optional,
+            declared: true,
         };
         ModelSpec {
             inputs: vec![
@@ -155,6 +200,7 @@ mod tests {
             outputs: vec![],
             batching: Batching::Proved,
             max_rows: 3,
+            contract: Contract::default(),
         }
     }
 
@@ -212,5 +258,59 @@ mod tests {
             vec![tensor::<f32>("x", &[4, 2]), tensor::<i64>("ids", &[4])],
             Err("the request has 4 rows, at most 3 are allowed"),
         );
+    }
+
+    fn open(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
+        let shape = shape.map_or(ShapePattern::Unknown, |it| ShapePattern::from_wire(it).unwrap());
+        let (name, optional, declared) = ("x".into(), false, false);
+        let inputs = vec![TensorSpec { name, datatype, shape, optional, declared }];
+        ModelSpec { inputs, ..spec() }
+    }
+
+    #[track_caller]
+    fn check_open(spec: &ModelSpec, input: NamedTensor, expected: (bool, bool)) -> ValidRequest {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let context = Context { request_id: "r".into(), deadline, trace: None };
+        let request = InferRequest { context, inputs: vec![input] };
+        let request = ValidRequest::new(spec, request).unwrap();
+        assert_eq!((request.fits_evidence(), request.may_share_runs()), expected);
+        request
+    }
+
+    #[test]
+    fn what_nobody_declared_binds_nobody() {
+        let words = open(DataType::Int64, Some(&[-1, 8]));
+        check_open(&words, tensor::<i64>("x", &[2, 8]), (true, true));
+        check_open(&words, tensor::<i64>("x", &[2, 5]), (false, true));
+        check_open(&words, tensor::<i64>("x", &[2, 5, 8]), (false, false));
+        let request = check_open(&words, tensor::<f32>("x", &[2, 8]), (false, false));
+        let error = words.refused(&request);
+        assert_eq!(
+            (error.code, &*error.message),
+            (
+                crate::inference::ErrorCode::InvalidInput,
+                "the model raised an error on x FP32 [2, 8], and it is known to work with x INT64 [-1, 8]: \
+                 if the request is right, declare inputs in model.toml"
+            )
+        );
+        let unknown = open(DataType::Fp32, None);
+        let request = check_open(&unknown, tensor::<i64>("x", &[3]), (false, false));
+        assert!(unknown.refused(&request).message.contains("no input is known to work"));
+        // Two of different first dimensions: nobody said that these are rows.
+        let two = |declared| {
+            let mut two = open(DataType::Fp32, Some(&[-1]));
+            two.inputs[0].declared = declared;
+            two.inputs.push(TensorSpec { name: "y".into(), ..two.inputs[0].clone() });
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let context = Context { request_id: "r".into(), deadline, trace: None };
+            let inputs = vec![tensor::<f32>("x", &[2]), tensor::<f32>("y", &[3])];
+            ValidRequest::new(&two, InferRequest { context, inputs })
+        };
+        assert!(!two(false).unwrap().may_share_runs());
+        assert!(two(true).is_err());
+        // Texts are no tensors, and a tensor without elements is none to run with.
+        let bytes = unknown.inputs[0].check(DataType::Bytes, &Shape::from([1])).unwrap_err();
+        assert_eq!(bytes.message, "input \"x\" has datatype BYTES, expected FP32");
+        assert!(unknown.inputs[0].check(DataType::Fp32, &Shape::from([2, 0])).is_err());
     }
 }

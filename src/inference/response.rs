@@ -1,5 +1,6 @@
 //! An answer, before a protocol writes it.
 
+use super::contract::Layout;
 use super::name::{ModelName, Version};
 use super::request::NamedTensor;
 use std::sync::Arc;
@@ -46,4 +47,6 @@ pub struct InferResponse {
     pub labels: Option<Vec<RowLabel>>,
     /// Where the time went.
     pub timings: Timings,
+    /// How it is written.
+    pub layout: Layout,
 }

@@ -1,7 +1,9 @@
 //! What a loaded model takes and gives, as far as it is known.
 
+use super::contract::Contract;
 use super::error::{ErrorCode, InferError};
-use crate::tensor::{DataType, Shape, ShapePattern};
+use super::request::ValidRequest;
+use crate::tensor::{DataType, Shape, ShapePattern, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +18,9 @@ pub struct TensorSpec {
     pub shape: ShapePattern,
     /// Whether a request may leave it out (the model has a default for it).
     pub optional: bool,
+    /// Whether datatype and shape bind requests: model.toml declares them, or the file does (plain values and
+    /// texts). Otherwise they are what was seen to work, and binds nobody.
+    pub declared: bool,
 }
 
 impl TensorSpec {
@@ -26,22 +31,38 @@ impl TensorSpec {
         self.shape.dims().is_some_and(<[_]>::is_empty)
     }
 
-    /// Checks that a tensor of this datatype and shape may be given for this input.
+    /// Checks that a tensor of this datatype and shape may be given for this input: one that is not
+    /// declared takes every tensor of numbers, and the model itself has the last word.
     ///
     /// # Errors
     ///
     /// `invalid_input`, naming the input, what was expected and what came.
     pub fn check(&self, datatype: DataType, shape: &Shape) -> Result<(), InferError> {
-        if datatype != self.datatype {
+        if datatype != self.datatype && (self.declared || datatype == DataType::Bytes) {
             return Err(self.mismatch("datatype", &self.datatype, &datatype));
         }
-        if !self.shape.accepts(shape) {
+        if self.declared && !self.shape.accepts(shape) {
             return Err(self.mismatch("shape", &self.shape, shape));
         }
         if shape.dims().contains(&0) {
             return Err(self.mismatch("shape", &"at least one row and element", shape));
         }
         Ok(())
+    }
+
+    /// Whether a tensor is one of those that are declared, or that the model was seen to work with.
+    #[must_use]
+    pub fn is_known(&self, tensor: &Tensor) -> bool {
+        self.declared || (self.is_akin(tensor) && self.shape.accepts(tensor.shape()))
+    }
+
+    /// Whether a tensor is declared, or differs from those that the model was seen to work with in
+    /// nothing but sizes.
+    #[must_use]
+    pub fn is_akin(&self, tensor: &Tensor) -> bool {
+        let rank = self.shape.dims().map(<[_]>::len);
+        let same_rank = rank == Some(tensor.shape().rank());
+        self.declared || (self.datatype == tensor.datatype() && same_rank)
     }
 
     /// The report of an input that differs from what the model takes.
@@ -170,6 +191,8 @@ pub struct ModelSpec {
     pub batching: Batching,
     /// Most rows that one request may have.
     pub max_rows: usize,
+    /// What its requests and answers are like.
+    pub contract: Contract,
 }
 
 impl ModelSpec {
@@ -188,6 +211,37 @@ impl ModelSpec {
         InferError::invalid_input(name, message).with_mismatch(known, name)
     }
 
+    /// The inputs that the model was seen to work with, as `x FP32 [-1, 4]`; `None` when there are none.
+    #[must_use]
+    pub fn evidence(&self) -> Option<String> {
+        let is_known = |input: &&TensorSpec| input.shape.dims().is_some();
+        let known = self.inputs.iter().filter(is_known);
+        let known: Vec<_> =
+            known.map(|it| format!("{} {} {}", it.name, it.datatype, it.shape)).collect();
+        (!known.is_empty()).then(|| known.join(", "))
+    }
+
+    /// The report of a request unlike those that the model was seen to work with, which it then refused.
+    #[must_use]
+    pub fn refused(&self, request: &ValidRequest) -> InferError {
+        let given = self.inputs.iter().zip(request.inputs());
+        let given = given.filter_map(|(spec, tensor)| Some((&spec.name, tensor.as_ref()?)));
+        let got: Vec<_> = given
+            .map(|(name, tensor)| format!("{name} {} {}", tensor.datatype(), tensor.shape()))
+            .collect();
+        let got = got.join(", ");
+        let evidence = self.evidence();
+        let known = match &evidence {
+            Some(known) => format!("it is known to work with {known}"),
+            None => "no input is known to work".to_owned(),
+        };
+        let message = format!(
+            "the model raised an error on {got}, and {known}: if the request is right, declare inputs in model.toml"
+        );
+        let expected = evidence.unwrap_or_else(|| "inputs that the model takes".to_owned());
+        InferError::new(ErrorCode::InvalidInput, message).with_mismatch(expected, got)
+    }
+
     /// Checks that one request may have so many rows.
     ///
     /// # Errors
@@ -201,6 +255,13 @@ impl ModelSpec {
         let message = format!("the request has {n_rows} rows, at most {max_rows} are allowed");
         let error = InferError::new(ErrorCode::InvalidInput, message);
         Err(error.with_mismatch(format_args!("at most {max_rows} rows"), n_rows))
+    }
+
+    /// Most rows that one input may have, so that no more are read: those of a request, where inputs
+    /// have rows.
+    #[must_use]
+    pub fn max_input_rows(&self) -> usize {
+        if self.contract.inputs_have_rows { self.max_rows } else { usize::MAX }
     }
 
     /// The only input that a request must give, when there is just one: what `features` and

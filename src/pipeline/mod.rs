@@ -1,6 +1,7 @@
 //! The story of a request, whatever protocol it came by.
 
-use crate::inference::{InferError, InferRequest, InferResponse, ValidRequest};
+use crate::inference::ValidRequest;
+use crate::inference::{InferError, InferRequest, InferResponse, ModelSpec, NamedTensor};
 use crate::repository::ModelHandle;
 use std::sync::Arc;
 
@@ -17,15 +18,25 @@ pub async fn infer(
     run(model, request).await.map_err(|error| error.with_model(model.name()))
 }
 
+/// The outputs from the model's first one on, which is what labels stand for; `None` where this run did
+/// not give it.
+fn labeled<'a>(spec: &ModelSpec, outputs: &'a [NamedTensor]) -> Option<&'a [NamedTensor]> {
+    let Some(first) = spec.outputs.first() else { return Some(outputs) };
+    let place = outputs.iter().position(|output| output.name == first.name)?;
+    outputs.get(place..)
+}
+
 async fn run(model: &ModelHandle, request: InferRequest) -> Result<InferResponse, InferError> {
     let request_id = Arc::clone(&request.context.request_id);
     let request = ValidRequest::new(model.spec(), request)?;
     let n_rows = request.n_rows();
     let answer = model.scheduler().submit(request).await?;
-    let labels = match model.postprocess() {
-        Some(postprocess) => Some(postprocess.apply(&answer.outputs, n_rows)?),
-        None => None,
+    let labels = match (model.postprocess(), labeled(model.spec(), &answer.outputs)) {
+        (Some(postprocess), Some(outputs)) => Some(postprocess.apply(outputs, n_rows)?),
+        _ => None,
     };
+    let given = answer.outputs.iter().map(|output| &*output.name);
+    let layout = model.spec().layout(given);
     Ok(InferResponse {
         model: model.name().clone(),
         version: model.version(),
@@ -34,5 +45,6 @@ async fn run(model: &ModelHandle, request: InferRequest) -> Result<InferResponse
         n_rows,
         labels,
         timings: answer.timings,
+        layout,
     })
 }

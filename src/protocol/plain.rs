@@ -8,20 +8,20 @@ use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern, Tensor};
 /// Bytes of the length before each element of `BYTES`.
 const PREFIX: usize = 4;
 
-/// The tensor that `bytes` are. The shape is one that the input takes.
+/// The tensor that `bytes` are. Datatype and shape are such as the input takes.
 ///
 /// # Errors
 ///
 /// `invalid_input` for another length than the shape asks for, and bytes that are not of the type.
 pub(super) fn tensor(
     input: &TensorSpec,
-    shape: Shape,
+    (datatype, shape): (DataType, Shape),
     bytes: Buffer,
 ) -> Result<NamedTensor, InferError> {
     let invalid = |what: String| {
         InferError::invalid_input(&*input.name, format!("input {:?} {what}", input.name))
     };
-    match input.datatype {
+    match datatype {
         DataType::Bool => {
             if let Some((at, byte)) =
                 bytes.as_bytes().iter().enumerate().find(|(_, byte)| **byte > 1)
@@ -33,10 +33,10 @@ pub(super) fn tensor(
         DataType::Bytes => check_elements(bytes.as_bytes(), &shape).map_err(invalid)?,
         _ => {}
     }
-    let size = input.datatype.byte_size().unwrap_or(1);
+    let size = datatype.byte_size().unwrap_or(1);
     let is_aligned = bytes.as_bytes().as_ptr().addr().is_multiple_of(size);
     let bytes = if is_aligned { bytes } else { Buffer::copy_aligned(bytes.as_bytes()) };
-    let tensor = Tensor::new(input.datatype, shape, bytes).map_err(|error| {
+    let tensor = Tensor::new(datatype, shape, bytes).map_err(|error| {
         InferError::invalid_input(&*input.name, format!("input {:?}: {error}", input.name))
     })?;
     Ok(NamedTensor { name: input.name.clone(), tensor })

@@ -1,6 +1,9 @@
 //! Models, tensors and answers for the tests of the protocols.
 
-use crate::inference::{Batching, InferResponse, ModelSpec, NamedTensor, RowLabel, TensorSpec};
+use crate::inference::{
+    AnswerForm, Batching, Contract, InferResponse, Layout, ModelSpec, NamedTensor, RowLabel,
+    TensorSpec,
+};
 use crate::inference::{Timings, Version};
 use crate::tensor::{Buffer, DataType, Element, Shape, ShapePattern, Tensor};
 use half::{bf16, f16};
@@ -14,11 +17,17 @@ pub(super) fn input(
 ) -> TensorSpec {
     let shape =
         shape.map_or(ShapePattern::Unknown, |shape| ShapePattern::from_wire(shape).unwrap());
-    TensorSpec { name: name.into(), datatype, shape, optional }
+    TensorSpec { name: name.into(), datatype, shape, optional, declared: true }
 }
 
 pub(super) fn spec(inputs: Vec<TensorSpec>) -> ModelSpec {
-    ModelSpec { inputs, outputs: vec![], batching: Batching::Proved, max_rows: 3 }
+    ModelSpec {
+        inputs,
+        outputs: vec![],
+        batching: Batching::Proved,
+        max_rows: 3,
+        contract: Contract::default(),
+    }
 }
 
 pub(super) fn one(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
@@ -70,6 +79,10 @@ pub(super) fn response(
     n_rows: usize,
     labels: Option<Vec<RowLabel>>,
 ) -> InferResponse {
+    // As a load finds it of models whose answers look like this one.
+    let is_rows = |it: &NamedTensor| it.tensor.shape().dims().first() == Some(&n_rows);
+    let form = if outputs.iter().all(is_rows) { AnswerForm::Rows } else { AnswerForm::Whole };
+    let layout = Layout { form, is_sole: outputs.len() == 1, absent: Vec::new() };
     InferResponse {
         model: "m".parse().unwrap(),
         version: Version(2),
@@ -78,6 +91,7 @@ pub(super) fn response(
         n_rows,
         labels,
         timings: Timings::default(),
+        layout,
     }
 }
 
@@ -121,6 +135,12 @@ pub(super) fn any_tensor() -> impl Strategy<Value = Tensor> {
 
 /// A model with one input of this pattern.
 pub(super) fn of_pattern(datatype: DataType, shape: ShapePattern) -> ModelSpec {
-    let input = TensorSpec { name: "x".into(), datatype, shape, optional: false };
-    ModelSpec { inputs: vec![input], outputs: vec![], batching: Batching::Proved, max_rows: 5 }
+    let input = TensorSpec { name: "x".into(), datatype, shape, optional: false, declared: true };
+    ModelSpec {
+        inputs: vec![input],
+        outputs: vec![],
+        batching: Batching::Proved,
+        max_rows: 5,
+        contract: Contract::default(),
+    }
 }

@@ -14,7 +14,8 @@ use super::warmup::{self, Plan};
 use crate::engine::probe::{Findings, RunTimes, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
 use crate::inference::{
-    Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor, ValidRequest,
+    AnswerForm, Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor,
+    ValidRequest,
 };
 use crate::scheduler::{BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup};
 use crate::telemetry::{Metrics, TrialOutcome};
@@ -168,6 +169,7 @@ impl Workshop {
             outputs: findings.outputs,
             batching: findings.batching,
             max_rows: settings.max_rows,
+            contract: findings.contract,
         });
         let postprocess = postprocess(candidate, &spec)?;
         let metrics = self.metrics.model(name.as_str(), &file.version.to_string());
@@ -349,6 +351,9 @@ fn postprocess(
     let activation = candidate.source.manifest.activation;
     let step = Postprocess::new(labels, activation, candidate.settings.top);
     let step = step.map_err(|error| error.to_string())?;
+    if spec.contract.form == AnswerForm::List {
+        return Err("labels need one output with rows, but the model returns a list".into());
+    }
     if !spec.outputs.is_empty() {
         step.check(&spec.outputs).map_err(|error| error.to_string())?;
     }

@@ -2,7 +2,7 @@
 
 use super::store::Verdict;
 use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
-use crate::inference::{Batching, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,6 +22,7 @@ pub(super) enum Record {
 pub(super) struct PassedRecord {
     inputs: Vec<TensorRecord>,
     outputs: Vec<TensorRecord>,
+    contract: ContractRecord,
     batching: String,
     /// What of the code says so.
     grounds: Option<String>,
@@ -40,6 +41,16 @@ pub(super) struct TensorRecord {
     /// Absent when unknown.
     shape: Option<Vec<i64>>,
     optional: bool,
+    declared: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ContractRecord {
+    form: String,
+    inputs_have_rows: bool,
+    squeezed: Vec<bool>,
+    own_names: Vec<String>,
+    may_have_more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +98,7 @@ impl From<&Verdict> for Record {
             Verdict::Passed(findings) => Self::Passed(Box::new(PassedRecord {
                 inputs: tensors(&findings.inputs),
                 outputs: tensors(&findings.outputs),
+                contract: ContractRecord::from(&findings.contract),
                 batching: findings.batching.as_str().into(),
                 grounds: findings.grounds.clone(),
                 shape_source: findings.shape_source.as_str().into(),
@@ -122,6 +134,33 @@ impl From<PaddingRecord> for Padding {
     }
 }
 
+impl From<&Contract> for ContractRecord {
+    fn from(contract: &Contract) -> Self {
+        Self {
+            form: contract.form.as_str().into(),
+            inputs_have_rows: contract.inputs_have_rows,
+            squeezed: contract.squeezed.clone(),
+            own_names: contract.own_names.iter().map(|name| name.to_string()).collect(),
+            may_have_more: contract.may_have_more,
+        }
+    }
+}
+
+impl TryFrom<ContractRecord> for Contract {
+    type Error = String;
+
+    fn try_from(record: ContractRecord) -> Result<Self, String> {
+        let form = AnswerForm::ALL.into_iter().find(|known| known.as_str() == record.form);
+        Ok(Self {
+            form: form.ok_or("unknown form of answers")?,
+            inputs_have_rows: record.inputs_have_rows,
+            squeezed: record.squeezed,
+            own_names: record.own_names.into_iter().map(Into::into).collect(),
+            may_have_more: record.may_have_more,
+        })
+    }
+}
+
 impl From<&TensorSpec> for TensorRecord {
     fn from(spec: &TensorSpec) -> Self {
         Self {
@@ -129,6 +168,7 @@ impl From<&TensorSpec> for TensorRecord {
             datatype: spec.datatype.name().into(),
             shape: spec.shape.to_wire(),
             optional: spec.optional,
+            declared: spec.declared,
         }
     }
 }
@@ -160,6 +200,7 @@ impl TryFrom<PassedRecord> for Findings {
         Ok(Self {
             inputs: tensors(record.inputs)?,
             outputs: tensors(record.outputs)?,
+            contract: Contract::try_from(record.contract)?,
             batching: *batching.ok_or("unknown batching")?,
             grounds: record.grounds,
             shape_source: shape_source.ok_or("unknown source of shapes")?,
@@ -212,6 +253,7 @@ impl TryFrom<TensorRecord> for TensorSpec {
             datatype: record.datatype.parse()?,
             shape: shape.unwrap_or(ShapePattern::Unknown),
             optional: record.optional,
+            declared: record.declared,
         })
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::engine::probe::{FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
     use crate::engine::{Form, Rewrite};
-    use crate::inference::{Batching, TensorSpec};
+    use crate::inference::{AnswerForm, Batching, Contract, TensorSpec};
     use crate::inference::{Fill, Padding};
     use crate::tensor::{DataType, ShapePattern};
     use std::time::Duration;
@@ -170,6 +170,7 @@ mod tests {
             datatype: DataType::Fp32,
             shape,
             optional: false,
+            declared: true,
         };
         let times = RunTimes {
             least: (1, Duration::from_nanos(123)),
@@ -182,6 +183,13 @@ mod tests {
         Verdict::Passed(Box::new(Findings {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
+            contract: Contract {
+                form: AnswerForm::List,
+                inputs_have_rows: false,
+                squeezed: vec![true],
+                own_names: vec!["own".into()],
+                may_have_more: true,
+            },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),
             padding: Some(Padding {

@@ -10,7 +10,7 @@ use super::store::Verdict;
 use crate::engine::probe::{self, Hints, PaddingWish, Wish};
 use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{
-    Batching, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
+    Batching, Contract, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
 };
 use crate::telemetry::TrialOutcome;
 use crate::tensor::{DataType, Tensor};
@@ -180,6 +180,7 @@ fn sample(
         outputs: Vec::new(),
         batching: Batching::Unprobed,
         max_rows: usize::MAX,
+        contract: Contract::default(),
     };
     let mut inputs: Vec<Option<Tensor>> = vec![None; specs.len()];
     for NamedTensor { name, tensor } in decode(text.as_bytes(), &spec)? {

@@ -16,12 +16,13 @@ pub struct Part<'a> {
     pub stretch: Option<Stretch>,
 }
 
-/// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows have
-/// the same dimensions once they are filled up, and plain numbers, which hold for a whole batch, are
-/// equal.
+/// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows are of one
+/// datatype and have the same dimensions once they are filled up, plain numbers, which hold for a whole
+/// batch, are equal, and both are near enough to what the model was seen to work with.
 #[must_use]
 pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
-    if a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
+    let may_share = a.request.may_share_runs() && b.request.may_share_runs();
+    if !may_share || a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
         return false;
     }
     let fills = padding.filter(|_| a.stretch.is_some()).map_or(&[][..], |it| &it.fills);
@@ -32,7 +33,8 @@ pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
         (Some(a), Some(b)) => {
             let filled = fills.get(place).and_then(Option::as_ref).map(|fill| fill.axis);
             // `BYTES` elements differ in length, so their rows cannot be laid end to end by size.
-            a.datatype().byte_size().is_some() && same_rows(a.shape(), b.shape(), filled)
+            let is_fixed = a.datatype().byte_size().is_some();
+            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), filled)
         }
         _ => false,
     })
@@ -189,6 +191,30 @@ mod tests {
         };
         assert!(pair(&stretched::request(3, 9, 5)), "beyond the largest, equal sizes");
         assert!(!pair(&stretched::request(1, 10, 5)));
+    }
+
+    #[test]
+    fn what_is_unlike_all_that_was_tried_shares_no_run() {
+        let mut model = spec();
+        model.inputs[0].declared = false;
+        let request = |dims: &[usize], datatype| {
+            let shape = Shape::new(dims.to_vec());
+            let bytes = vec![0u8; shape.elements().unwrap() * 4];
+            let tensor = Tensor::new(datatype, shape, bytes.into()).unwrap();
+            let deadline = std::time::Instant::now();
+            let context =
+                crate::inference::Context { request_id: "r".into(), deadline, trace: None };
+            let inputs = vec![crate::inference::NamedTensor { name: "x".into(), tensor }];
+            ValidRequest::new(&model, crate::inference::InferRequest { context, inputs }).unwrap()
+        };
+        let share = |dims: &[usize], datatype| {
+            let [a, b] = [request(dims, datatype), request(dims, datatype)];
+            compatible(plain(&a), plain(&b), None)
+        };
+        use crate::tensor::DataType::{Fp32, Int32};
+        assert!(share(&[2], Fp32), "as it was tried");
+        assert!(!share(&[2, 3], Fp32), "with another dimension");
+        assert!(!share(&[2], Int32), "of another datatype");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! An instance: one thread that owns one engine, and what all instances of a version share.
 
 use super::batch::{self, Part};
+use super::failure::Failure;
+use super::outputs;
 use super::queue::{Queue, Queued};
 use super::warmup::{Warmup, warm_up};
 use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
-use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, Output};
+use crate::engine::{Batch, Engine, EngineError, Fault, Outcome};
 use crate::inference::{
     ErrorCode, InferError, NamedTensor, Padding, Stretch, Timings, ValidRequest,
 };
@@ -267,7 +269,8 @@ pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Que
     let is_filled = parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
     let outcome = outcome
         .and_then(|inputs| run(engine, inputs))
-        .and_then(|outcome| check(shared, &outcome.outputs, &parts).map(|()| outcome));
+        .map_err(Failure::Engine)
+        .and_then(|outcome| check(shared, outcome, &parts));
     match outcome {
         Ok(outcome) => {
             answer(shared, batch, outcome, (taken_at, input));
@@ -276,10 +279,7 @@ pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Que
         // One request's input may be what the model refuses, or the batch or the size that it was
         // filled up to may be what does not fit: alone and as it is, each gets the answer that it
         // would have got without the others.
-        Err(error)
-            if (batch.len() > 1 || is_filled)
-                && matches!(error.fault, Fault::Raised | Fault::OutOfMemory) =>
-        {
+        Err(failure) if (batch.len() > 1 || is_filled) && failure.is_of_inputs() => {
             for queued in batch {
                 match run_batch(shared, engine, vec![Queued { stretch: None, ..queued }]) {
                     Health::Good => {}
@@ -289,13 +289,12 @@ pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Que
             }
             Health::Good
         }
-        Err(error) => {
-            refuse(batch, &error);
-            match error.fault {
-                Fault::Device => Health::Lost(error.message),
-                Fault::Internal | Fault::Died | Fault::TimedOut => Health::Rebuild,
-                _ => Health::Good,
+        Err(failure) => {
+            for queued in batch {
+                let refusal = failure.report(&shared.job.spec, &queued.request);
+                queued.reply.send(Err(refusal));
             }
+            failure.health()
         }
     }
 }
@@ -323,28 +322,20 @@ pub(super) fn run(
         .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
 }
 
-/// Whether the outputs are those of the specification and can be cut apart and back.
-fn check(shared: &Shared, outputs: &[Output], parts: &[Part<'_>]) -> Result<(), EngineError> {
-    let raised = |message: String| Err(EngineError::new(Fault::Raised, message));
-    let expected = shared.job.spec.outputs.len();
-    // A model that no probe could run has no known outputs; it gives what it gives.
-    if expected != 0 && outputs.len() != expected {
-        return raised(format!(
-            "the model returned {} outputs, expected {expected}",
-            outputs.len()
-        ));
-    }
+/// The outcome with its outputs as the contract has them, if they can be cut apart and back.
+fn check(shared: &Shared, outcome: Outcome, parts: &[Part<'_>]) -> Result<Outcome, Failure> {
     let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
-    if parts.len() > 1 && !batch::has_rows(outputs, n_rows) {
-        return raised("an output has no row for each row of the batch".to_owned());
+    let outputs = outputs::settle(&shared.job.spec, outcome.outputs, n_rows)?;
+    if parts.len() > 1 && !batch::has_rows(&outputs, n_rows) {
+        return Err(Failure::broken("an output has no row for each row of the batch"));
     }
     let filled = parts.iter().filter_map(|part| part.stretch).find(|it| !it.is_exact());
     if let (Some(stretch), Some(padding)) = (filled, shared.padding())
-        && !batch::follow(outputs, padding, stretch.to)
+        && !batch::follow(&outputs, padding, stretch.to)
     {
-        return raised("an output does not have the size of the padded inputs".to_owned());
+        return Err(Failure::broken("an output does not have the size of the padded inputs"));
     }
-    Ok(())
+    Ok(Outcome { outputs, ..outcome })
 }
 
 fn answer(
@@ -356,7 +347,8 @@ fn answer(
     let ran_at = Instant::now();
     let parts: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
     let parts = batch::split(&outcome.outputs, &parts, shared.padding());
-    let names = names(shared, &outcome.outputs);
+    let names: Vec<_> =
+        outcome.outputs.iter().map(|it| it.name.clone().unwrap_or_default()).collect();
     let phases = outcome.phases;
     let ended_at = Instant::now();
     let output = phases.output + (ended_at - ran_at);
@@ -370,37 +362,5 @@ fn answer(
         let queue = taken_at.saturating_duration_since(queued.enqueued_at);
         let timings = Timings { queue, input, compute, output };
         queued.reply.send(Ok(Answer { outputs, timings }));
-    }
-}
-
-fn names(shared: &Shared, outputs: &[Output]) -> Vec<Arc<str>> {
-    let known = &shared.job.spec.outputs;
-    if known.len() == outputs.len() {
-        return known.iter().map(|output| Arc::clone(&output.name)).collect();
-    }
-    let name = |(position, output): (usize, &Output)| match &output.name {
-        Some(name) => Arc::clone(name),
-        None if outputs.len() == 1 => "output".into(),
-        None => format!("output_{position}").into(),
-    };
-    outputs.iter().enumerate().map(name).collect()
-}
-
-fn refuse(batch: Vec<Queued>, error: &EngineError) {
-    // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
-    // not to clients.
-    let text = match error.fault {
-        Fault::Raised => "the model raised an error on this input",
-        Fault::OutOfMemory => "there is not enough memory to run the model on this input",
-        Fault::Unsupported => "the model cannot be run with this input",
-        _ => "the model could not be run",
-    };
-    for queued in batch {
-        let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());
-        let refusal = match error.fault {
-            Fault::OutOfMemory => refusal.with_retry_after(Duration::from_secs(1)),
-            _ => refusal,
-        };
-        queued.reply.send(Err(refusal));
     }
 }

@@ -8,7 +8,9 @@ pub mod batch;
 pub mod policy;
 
 mod direct;
+mod failure;
 mod instance;
+mod outputs;
 mod permits;
 mod queue;
 mod warmup;

@@ -145,11 +145,14 @@ impl Queue {
         self.take_from(self.lock(), now)
     }
 
-    /// The same, unless the oldest request alone is larger than a batch: then nothing.
+    /// The same, unless the oldest request alone is larger than a batch, or unlike what the model was seen
+    /// to work with, so that nobody knows how long it takes: then nothing.
     pub(super) fn take_batch(&self, now: Instant) -> Vec<Queued> {
         let state = self.lock();
-        let is_large = |first: &Queued| first.request.n_rows() > self.limits.max_batch_size;
-        if state.waiting.front().is_some_and(is_large) {
+        let is_unknown = |first: &Queued| {
+            first.request.n_rows() > self.limits.max_batch_size || !first.request.fits_evidence()
+        };
+        if state.waiting.front().is_some_and(is_unknown) {
             return Vec::new();
         }
         self.take_from(state, now)

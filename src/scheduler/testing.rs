@@ -2,7 +2,7 @@
 
 use super::batch::Part;
 use crate::inference::{
-    Batching, Context, InferRequest, ModelSpec, NamedTensor, TensorSpec, ValidRequest,
+    Batching, Context, Contract, InferRequest, ModelSpec, NamedTensor, TensorSpec, ValidRequest,
 };
 use crate::telemetry::{Metrics, MetricsOptions, ModelMetrics};
 use crate::tensor::{Buffer, DataType, Shape, ShapePattern, Tensor};
@@ -16,6 +16,7 @@ pub(super) fn spec() -> ModelSpec {
         datatype,
         shape: ShapePattern::from_wire(dims).unwrap(),
         optional,
+        declared: true,
     };
     ModelSpec {
         inputs: vec![
@@ -25,6 +26,7 @@ pub(super) fn spec() -> ModelSpec {
         outputs: vec![tensor("y", DataType::Fp32, &[-1], false)],
         batching: Batching::Proved,
         max_rows: 1000,
+        contract: Contract::default(),
     }
 }
 
@@ -61,7 +63,13 @@ pub(super) fn plain(request: &ValidRequest) -> Part<'_> {
 /// A request of a model of texts, one a row.
 pub(super) fn texts(words: &[&str]) -> ValidRequest {
     let shape = ShapePattern::from_wire(&[-1]).unwrap();
-    let input = TensorSpec { name: "x".into(), datatype: DataType::Bytes, shape, optional: false };
+    let input = TensorSpec {
+        name: "x".into(),
+        datatype: DataType::Bytes,
+        shape,
+        optional: false,
+        declared: true,
+    };
     let spec = ModelSpec { inputs: vec![input], ..spec() };
     let bytes = |word: &&str| [&(word.len() as u32).to_le_bytes(), word.as_bytes()].concat();
     let buffer = Buffer::from(words.iter().flat_map(bytes).collect::<Vec<u8>>());
@@ -88,6 +96,7 @@ pub(super) mod stretched {
             datatype,
             shape: ShapePattern::from_wire(dims).unwrap(),
             optional: false,
+            declared: true,
         };
         let inputs = vec![
             tensor("ids", DataType::Int64, &[-1, -1]),

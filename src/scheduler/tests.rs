@@ -418,3 +418,71 @@ async fn what_finds_no_permit_is_left_to_the_threads() {
     };
     assert_eq!(values(tokio::join!(asked, released).0), [2.0]);
 }
+
+/// A request of three numbers a row for a model that is known to work with one.
+fn unlike(n_rows: usize) -> ValidRequest {
+    let open = undeclared();
+    let tensor = Tensor::from_vec(Shape::from([n_rows, 3]), vec![1f32; n_rows * 3]).unwrap();
+    let deadline = Instant::now() + MINUTE;
+    let context = crate::inference::Context { request_id: "r".into(), deadline, trace: None };
+    let inputs = vec![NamedTensor { name: "x".into(), tensor }];
+    ValidRequest::new(&open, crate::inference::InferRequest { context, inputs }).unwrap()
+}
+
+fn undeclared() -> ModelSpec {
+    let mut open = spec();
+    open.inputs[0].declared = false;
+    open
+}
+
+#[tokio::test]
+async fn what_is_unlike_the_evidence_is_the_clients_fault_and_runs_alone_on_an_instance() {
+    let raising = FakeModel::new(|batch| {
+        let x = batch.inputs[0].as_ref().unwrap();
+        match std::thread::current().name() {
+            Some("test/1") => {}
+            other => panic!("nobody knows how long it takes, so not on {other:?}"),
+        }
+        match x.shape().rank() {
+            1 => Err(EngineError::new(Fault::Raised, "even this")),
+            _ => Err(EngineError::new(Fault::Raised, "mat1 and mat2 cannot be multiplied")),
+        }
+    });
+    let seen = raising.seen();
+    let job = Job {
+        model: Arc::new(raising),
+        spec: Arc::new(undeclared()),
+        permits: Some(Permits::new(1).source()),
+        metrics: metrics(),
+        padding: None,
+        warmup: Warmup::default(),
+    };
+    let options = SchedulerOptions { direct: true, ..options() };
+    let scheduler = Scheduler::start(options, job).unwrap();
+    let (a, b) = tokio::join!(scheduler.submit(unlike(1)), scheduler.submit(unlike(2)));
+    for error in [a.unwrap_err(), b.unwrap_err()] {
+        assert_eq!(error.code, ErrorCode::InvalidInput);
+        assert!(error.message.ends_with("declare inputs in model.toml"), "{error}");
+        assert!(!error.message.contains("mat1"), "what the model says is for the log");
+    }
+    let mut rows = seen.rows();
+    rows.sort_unstable();
+    assert_eq!(rows, [1, 2], "never together");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_contract_is_an_error_and_no_other_form() {
+    let kept = FakeModel::new(|batch| {
+        let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
+        let kept: Vec<f32> = x.iter().copied().filter(|x| *x > 0.5).collect();
+        Ok(vec![Tensor::from_vec(Shape::from([kept.len()]), kept).unwrap()])
+    });
+    let (scheduler, _) = start(options(), kept);
+    assert_eq!(values(scheduler.submit(request(&[1.0, 2.0], None)).await), [1.0, 2.0]);
+    let error = scheduler.submit(request(&[1.0, 0.0], None)).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InferenceFailed);
+    assert_eq!(
+        error.message,
+        "the model broke its contract: output \"y\" has shape [1], expected a row for each of the 2 of the input"
+    );
+}

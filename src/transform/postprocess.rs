@@ -368,7 +368,8 @@ mod tests {
 
         let check = |names, datatype, wire: Option<&[i64]>| {
             let shape = wire.map_or(ShapePattern::Unknown, |w| ShapePattern::from_wire(w).unwrap());
-            let output = TensorSpec { name: "y".into(), datatype, shape, optional: false };
+            let output =
+                TensorSpec { name: "y".into(), datatype, shape, optional: false, declared: true };
             let outcome = step(names, Activation::None, 1).check(&[output]);
             outcome.map_err(|error| error.to_string())
         };

@@ -2,7 +2,7 @@
 
 use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Signature};
 use crate::inference::TensorSpec;
-use crate::tensor::{DataType, Dim, ShapePattern};
+use crate::tensor::{DataType, Dim, ShapePattern, Tensor};
 
 /// One specification for each argument, in the model's order.
 ///
@@ -90,13 +90,28 @@ fn check_kind(argument: &Argument, spec: &TensorSpec) -> Result<(), EngineError>
     Err(EngineError::new(Fault::InvalidFile, message))
 }
 
+/// Whether the inputs share one number of rows. They do not where what is declared for their first
+/// dimensions cannot be one number, as of a graph's nodes `[-1, 16]` and its edges `[2, -1]`, or where a sample has
+/// different ones.
+pub(super) fn share_rows(specs: &[TensorSpec], sample: Option<&[Option<Tensor>]>) -> bool {
+    let declared = specs.iter().filter(|spec| spec.declared);
+    let mut declared = declared.filter_map(|spec| spec.shape.dims()?.first());
+    let given = sample.unwrap_or_default().iter().flatten();
+    let mut given = given.filter_map(|tensor| tensor.shape().dims().first());
+    let first = (declared.next(), given.next());
+    declared.all(|dim| Some(dim) == first.0) && given.all(|size| Some(size) == first.1)
+}
+
 fn undeclared(argument: &Argument) -> TensorSpec {
+    // A plain value's datatype, or that of a text, stands in the file; what a tensor holds does not.
+    let declared = argument.kind != ArgumentKind::Tensor;
     let (datatype, shape) = match argument.kind {
         ArgumentKind::Tensor => (DataType::Fp32, ShapePattern::Unknown),
         ArgumentKind::Texts => (DataType::Bytes, ShapePattern::Dims(vec![Dim::Variable])),
         ArgumentKind::Scalar(datatype) => (datatype, ShapePattern::Dims(Vec::new())),
     };
-    TensorSpec { name: argument.name.clone(), datatype, shape, optional: argument.optional }
+    let (name, optional) = (argument.name.clone(), argument.optional);
+    TensorSpec { name, datatype, shape, optional, declared }
 }
 
 #[cfg(test)]
@@ -116,7 +131,13 @@ mod tests {
 
     fn tensor(name: &str) -> TensorSpec {
         let shape = ShapePattern::from_wire(&[-1, 2]).unwrap();
-        TensorSpec { name: name.into(), datatype: DataType::Fp32, shape, optional: false }
+        TensorSpec {
+            name: name.into(),
+            datatype: DataType::Fp32,
+            shape,
+            optional: false,
+            declared: true,
+        }
     }
 
     #[track_caller]
@@ -131,6 +152,31 @@ mod tests {
             (Err(error), Err(text)) => assert!(error.message.contains(text), "{error}"),
             (outcome, expected) => panic!("got {outcome:?}, expected {expected:?}"),
         }
+    }
+
+    #[test]
+    fn inputs_share_rows_unless_their_first_dimensions_cannot_be_one_number() {
+        let check = |shapes: &[&[i64]], sizes: &[usize], expected: bool| {
+            let spec = |shape: &&[i64]| {
+                let shape = ShapePattern::from_wire(shape).unwrap();
+                TensorSpec { shape, ..tensor("x") }
+            };
+            let sample = |&n_rows: &usize| {
+                let shape = crate::tensor::Shape::from([n_rows, 2]);
+                Tensor::from_vec(shape, vec![0f32; n_rows * 2]).ok()
+            };
+            let specs: Vec<_> = shapes.iter().map(spec).collect();
+            let sample: Vec<_> = sizes.iter().map(sample).collect();
+            let sample = (!sample.is_empty()).then_some(&sample[..]);
+            assert_eq!(share_rows(&specs, sample), expected, "{shapes:?} {sizes:?}");
+        };
+        check(&[&[-1, 16], &[-1, 2], &[]], &[], true);
+        check(&[&[4, 16], &[4, 2]], &[], true);
+        check(&[&[-1, 16], &[2, -1]], &[], false);
+        check(&[&[4, 16], &[2, -1]], &[], false);
+        check(&[&[-1, 16], &[-1, 2]], &[3, 3], true);
+        check(&[&[-1, 16], &[-1, 2]], &[3, 2], false);
+        check(&[&[-1, 16]], &[7], true);
     }
 
     #[test]

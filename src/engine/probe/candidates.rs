@@ -1,5 +1,6 @@
 //! Which inputs to try: a sample's, the declared ones, or what the parameters suggest.
 
+use super::arguments::share_rows;
 use super::recipe::Recipe;
 use super::{Hints, ShapeSource};
 use crate::engine::{EngineError, Fault, Parameter, Signature};
@@ -29,13 +30,19 @@ pub(super) fn candidates(
     hints: &Hints,
 ) -> Result<Vec<Candidate>, EngineError> {
     let source = if hints.inputs.is_some() { ShapeSource::Declared } else { ShapeSource::Sample };
-    if let Some(sample) = &hints.sample {
-        return from_sample(specs, sample, source);
-    }
-    if hints.inputs.is_some() || specs.iter().all(TensorSpec::is_scalar) {
-        return Ok(declared(&specs));
-    }
-    Ok(guesses(signature, &specs))
+    let share_rows = share_rows(&specs, hints.sample.as_deref());
+    let candidates = if let Some(sample) = &hints.sample {
+        from_sample(specs, sample, source)?
+    } else if hints.inputs.is_some() || specs.iter().all(TensorSpec::is_scalar) {
+        declared(&specs)
+    } else {
+        guesses(signature, &specs)
+    };
+    let whole = |it: Candidate| Candidate { recipe: it.recipe.into_whole(), ..it };
+    Ok(match share_rows {
+        true => candidates,
+        false => candidates.into_iter().map(whole).collect(),
+    })
 }
 
 fn from_sample(

@@ -27,7 +27,13 @@ fn failing(fault: Fault, text: &'static str) -> FakeModel {
 
 fn hints(wish: Wish) -> Hints {
     let shape = ShapePattern::from_wire(&[-1, 3]).unwrap();
-    let x = TensorSpec { name: "x".into(), datatype: DataType::Fp32, shape, optional: false };
+    let x = TensorSpec {
+        name: "x".into(),
+        datatype: DataType::Fp32,
+        shape,
+        optional: false,
+        declared: true,
+    };
     Hints { inputs: Some(vec![x]), wish, ..Hints::default() }
 }
 

@@ -43,6 +43,11 @@ impl Judgement {
         self.proof.is_ok()
     }
 
+    /// Whether the values of the inputs decide the size of an output.
+    pub(super) fn has_shapes_by_values(&self) -> bool {
+        self.proof.as_ref().is_err_and(|reason| reason.doubt == Doubt::Shapes)
+    }
+
     /// Whether rows of all kinds may be tried. Where values decide how long the code runs, a made-up one may hang it; and
     /// one scale over all rows, which has been accepted, suits only rows that are alike.
     pub(super) fn bears_unlike_rows(&self) -> bool {
@@ -65,7 +70,9 @@ impl Judgement {
             Err(_) if hints.is_vouched_for => Batching::Trusted,
             Err(reason) => match reason.doubt {
                 Doubt::Coupled | Doubt::Counted | Doubt::Scaled => Batching::Coupled,
-                Doubt::Random | Doubt::Values | Doubt::Unknown => Batching::Unproved,
+                Doubt::Random | Doubt::Values | Doubt::Shapes | Doubt::Unknown => {
+                    Batching::Unproved
+                }
             },
         }
     }

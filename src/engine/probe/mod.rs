@@ -15,6 +15,7 @@ mod outputs;
 mod padding;
 pub mod proof;
 mod recipe;
+mod squeezed;
 mod trial;
 
 pub use arguments::arguments;
@@ -22,7 +23,7 @@ pub use concerns::{concern, concerns, is_straight_line};
 pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};
-use crate::inference::{Batching, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +125,8 @@ pub struct Findings {
     pub inputs: Vec<TensorSpec>,
     /// In the order in which the model returns them; as declared, or empty, when it never ran.
     pub outputs: Vec<TensorSpec>,
+    /// What requests and answers are like, whatever is in them.
+    pub contract: Contract,
     /// Whether and why not requests may be put together.
     pub batching: Batching,
     /// What of the model's code says so, in a sentence.
@@ -182,9 +185,15 @@ fn examine(
     let mut notes = trial.into_notes();
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
+    let outputs = hints.outputs.clone().unwrap_or_default();
+    let mut contract = Contract::of_declared(outputs.iter().map(|spec| &spec.shape));
+    if !arguments::share_rows(&specs, hints.sample.as_deref()) {
+        contract = Contract { form: AnswerForm::Whole, inputs_have_rows: false, ..contract };
+    }
     let findings = Findings {
         inputs: specs,
-        outputs: hints.outputs.clone().unwrap_or_default(),
+        contract,
+        outputs,
         batching,
         grounds: None,
         padding: None,

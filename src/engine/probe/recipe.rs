@@ -16,12 +16,17 @@ pub(super) fn unlike(way: u64, number: u64) -> u64 {
     (way << UNLIKE) | number
 }
 
+/// Rows of each input that has no number of them in common with the others.
+const WHOLE_ROWS: usize = 8;
+
 /// How many rows, and of what, to make inputs from.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
     /// The inputs that it makes, one for each argument.
     pub(super) specs: Vec<TensorSpec>,
     parts: Vec<Part>,
+    /// Whether the inputs share no number of rows: then every batch is the same.
+    is_whole: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -57,7 +62,7 @@ impl Recipe {
             }
         };
         let parts = specs.iter().map(part).collect::<Option<_>>()?;
-        Some(Self { specs, parts })
+        Some(Self { specs, parts, is_whole: false })
     }
 
     /// A sample's rows and variations of them. The sample has been checked against the specifications.
@@ -70,7 +75,32 @@ impl Recipe {
                 values: Values::Sample { tensor: tensor.clone(), vary: true },
             },
         };
-        Self { specs, parts: sample.iter().map(part).collect() }
+        Self { specs, parts: sample.iter().map(part).collect(), is_whole: false }
+    }
+
+    /// The same for inputs that share no number of rows: they are given as they are, or with as many
+    /// rows each as its own first dimension says.
+    pub(super) fn into_whole(mut self) -> Self {
+        self.is_whole = true;
+        for (place, (spec, part)) in self.specs.iter().zip(&mut self.parts).enumerate() {
+            let Part::Rows { row, values } = part else { continue };
+            let n_rows = match (spec.shape.dims().and_then(<[_]>::first), &*values) {
+                (_, Values::Sample { tensor, .. }) => tensor.n_rows(),
+                (Some(Dim::Fixed(n_rows)), Values::Random) => *n_rows,
+                _ => WHOLE_ROWS,
+            };
+            let numbers: Vec<u64> = (0..n_rows as u64).collect();
+            let numbers = Numbers { numbers: &numbers, seed: place as u64 };
+            if let Some(tensor) = rows(spec.datatype, row, values, numbers) {
+                *part = Part::Plain(tensor);
+            }
+        }
+        self
+    }
+
+    /// Whether the inputs share no number of rows.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Repeats the sample's rows instead of varying them.
@@ -378,7 +408,7 @@ mod tests {
 
     fn spec(datatype: DataType, shape: &[i64]) -> TensorSpec {
         let shape = ShapePattern::from_wire(shape).unwrap();
-        TensorSpec { name: "x".into(), datatype, shape, optional: false }
+        TensorSpec { name: "x".into(), datatype, shape, optional: false, declared: true }
     }
 
     #[test]

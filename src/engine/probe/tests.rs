@@ -30,7 +30,7 @@ fn sums(input: &Tensor) -> Vec<f32> {
 
 fn spec(name: &str, datatype: DataType, shape: &[i64]) -> TensorSpec {
     let shape = ShapePattern::from_wire(shape).unwrap();
-    TensorSpec { name: name.into(), datatype, shape, optional: false }
+    TensorSpec { name: name.into(), datatype, shape, optional: false, declared: true }
 }
 
 fn declared(shape: &[i64]) -> Hints {
@@ -57,7 +57,9 @@ fn judged(model: &FakeModel, hints: &Hints, expected: Batching) -> Findings {
 fn independent_rows_are_safe_and_the_largest_batch_is_tried() {
     let model = summing(|sums| sums);
     let findings = judged(&model, &declared(&[-1, 3]), Batching::Probed);
-    assert_eq!(findings.outputs, [spec("output", DataType::Fp32, &[-1, 1])]);
+    let output = TensorSpec { declared: false, ..spec("output", DataType::Fp32, &[-1, 1]) };
+    assert_eq!(findings.outputs, [output]);
+    assert_eq!(findings.contract, Contract::default());
     assert_eq!((findings.shape_source, findings.notes.len()), (ShapeSource::Declared, 0));
     let times = findings.times.unwrap();
     assert_eq!((times.least.0, times.most.0), (1, 32));
@@ -169,13 +171,93 @@ fn outputs_without_a_row_for_each_row_are_not_batched() {
     });
     let findings = judged(&two, &declared(&[-1, 3]), Batching::NoRowAxis);
     assert_eq!(findings.outputs[1].shape.to_string(), "[2, 1]");
-    let squeezed = FakeModel::new(|batch| {
+}
+
+/// The sums of the rows, and what `squeeze()` makes of them.
+fn squeezing() -> FakeModel {
+    FakeModel::new(|batch| {
         let sums = sums(first(&batch));
         let dims = if sums.len() == 1 { vec![] } else { vec![sums.len()] };
-        Ok(vec![tensor(&dims, sums)])
+        let pairs = sums.iter().flat_map(|sum| [*sum, 1.0]).collect();
+        let pair_dims = if sums.len() == 1 { vec![2] } else { vec![sums.len(), 2] };
+        let whole = tensor(&[sums.len(), 1], sums.clone());
+        Ok(vec![tensor(&dims, sums), tensor(&pair_dims, pairs), whole])
+    })
+}
+
+#[test]
+fn an_axis_of_rows_that_is_dropped_for_one_row_is_put_back() {
+    let findings = judged(&squeezing(), &declared(&[-1, 3]), Batching::Probed);
+    let shapes: Vec<_> = findings.outputs.iter().map(|it| it.shape.to_string()).collect();
+    assert_eq!(shapes, ["[-1]", "[-1, 2]", "[-1, 1]"]);
+    let contract = Contract { squeezed: vec![true, true, false], ..Contract::default() };
+    assert_eq!((findings.contract, findings.notes.len()), (contract, 1));
+
+    // One row in the sample: what comes first is the run of one row.
+    let sample = Some(vec![Some(tensor(&[1, 3], vec![1.0, 2.0, 5.0]))]);
+    let sampled = Hints { sample, ..Hints::default() };
+    let findings = judged(&squeezing(), &sampled, Batching::Probed);
+    assert_eq!(findings.outputs[0].shape.to_string(), "[-1]");
+    let outputs = ["a", "b", "c"].map(|name| match name {
+        "a" => spec(name, DataType::Fp32, &[-1]),
+        "b" => spec(name, DataType::Fp32, &[-1, 2]),
+        _ => spec(name, DataType::Fp32, &[-1, 1]),
     });
-    let findings = judged(&squeezed, &declared(&[-1, 3]), Batching::NoRowAxis);
-    assert_eq!(findings.outputs[0].shape, ShapePattern::Unknown);
+    let hints = Hints { outputs: Some(outputs.to_vec()), ..declared(&[-1, 3]) };
+    assert_eq!(judged(&squeezing(), &hints, Batching::Probed).outputs, outputs);
+}
+
+#[test]
+fn the_form_of_answers_is_settled_by_all_runs() {
+    let form = |model: &FakeModel| probe(model, &declared(&[-1, 3])).unwrap().contract.form;
+    assert_eq!(form(&summing(|sums| sums)), AnswerForm::Rows);
+    let sum = FakeModel::new(|batch| Ok(vec![tensor(&[], vec![sums(first(&batch)).iter().sum()])]));
+    assert_eq!(form(&sum), AnswerForm::Whole);
+    // As boxes are kept by their scores: all of two rows, fewer of more.
+    let kept = FakeModel::new(|batch| {
+        let sums = sums(first(&batch));
+        let kept: Vec<f32> = sums.into_iter().take(2).collect();
+        Ok(vec![tensor(&[kept.len()], kept.clone()), tensor(&[kept.len(), 1], kept)])
+    });
+    assert_eq!(form(&kept), AnswerForm::Whole);
+    let refusing = || FakeModel::new(|_| Err(raised("only Tuesdays")));
+    assert_eq!(form(&refusing()), AnswerForm::Whole, "nothing is known");
+    let declare = |shape: &[i64]| {
+        let outputs = Some(vec![spec("y", DataType::Fp32, shape)]);
+        probe(&refusing(), &Hints { outputs, ..declared(&[-1, 3]) }).unwrap().contract.form
+    };
+    assert_eq!(declare(&[-1, 2]), AnswerForm::Rows, "a first dimension of -1 claims rows");
+    assert_eq!(declare(&[7, 2]), AnswerForm::Whole);
+    assert_eq!(declare(&[]), AnswerForm::Whole);
+}
+
+#[test]
+fn a_list_whose_length_follows_the_data_is_told_and_may_be_named() {
+    let list = || {
+        let signature = Signature { returns: "List[Tensor]".into(), ..silent_signature() };
+        FakeModel::new(|batch| {
+            let rows = rows(first(&batch));
+            Ok(rows.iter().map(|row| tensor(&[2, 3], [*row, *row].concat())).collect())
+        })
+        .with_signature(signature)
+    };
+    let findings = judged(&list(), &declared(&[-1, 3]), Batching::NoRowAxis);
+    assert_eq!(findings.contract.form, AnswerForm::List);
+    assert_eq!(findings.outputs.len(), 1);
+    assert_eq!(
+        (&*findings.outputs[0].name, &*findings.outputs[0].shape.to_string()),
+        ("output", "[-1, 3]")
+    );
+    let boxes = vec![spec("boxes", DataType::Fp32, &[-1, 3])];
+    let hints = Hints { outputs: Some(boxes.clone()), ..declared(&[-1, 3]) };
+    assert_eq!(judged(&list(), &hints, Batching::NoRowAxis).outputs, boxes);
+    let two = vec![boxes[0].clone(), spec("b", DataType::Fp32, &[-1, 3])];
+    let error = probe(&list(), &Hints { outputs: Some(two), ..declared(&[-1, 3]) }).unwrap_err();
+    assert!(error.message.contains("declare one"), "{error}");
+    // As many in every run, as the levels of a pyramid: those are outputs like any others.
+    let levels = FakeModel::new(|batch| Ok(vec![first(&batch).clone(); 3]));
+    let findings = judged(&levels, &declared(&[-1, 3]), Batching::Probed);
+    assert_eq!((findings.contract.form, findings.outputs.len()), (AnswerForm::Rows, 3));
 }
 
 #[test]
@@ -345,4 +427,46 @@ fn a_slow_model_is_spared_its_largest_batches() {
     let findings = judged(&model, &hints, Batching::Probed);
     assert!(findings.notes[0].contains("rows were not tried"), "{:?}", findings.notes);
     assert_eq!(model.seen().rows().into_iter().max(), Some(4));
+}
+
+#[test]
+fn inputs_that_share_no_rows_make_a_request_of_one_piece() {
+    let argument =
+        |name: &str| Argument { name: name.into(), kind: ArgumentKind::Tensor, optional: false };
+    let signature = Signature {
+        arguments: vec![argument("x"), argument("edge_index")],
+        returns: "Tensor".into(),
+        ..Signature::default()
+    };
+    let graph = || {
+        FakeModel::new(|batch| {
+            let [x, edges] = [0, 1].map(|place| batch.inputs[place].clone().unwrap());
+            let ids = edges.as_slice::<i64>().ok_or_else(|| raised("expected Long"))?;
+            if edges.shape().n_rows() != 2 || ids.iter().any(|id| *id >= x.n_rows() as i64) {
+                return Err(raised("index out of range"));
+            }
+            Ok(vec![tensor(&[x.n_rows()], sums(&x))])
+        })
+        .with_signature(signature.clone())
+    };
+    let inputs =
+        vec![spec("x", DataType::Fp32, &[-1, 3]), spec("edge_index", DataType::Int64, &[2, -1])];
+    let hints = Hints { inputs: Some(inputs.clone()), ..Hints::default() };
+    let findings = judged(&graph(), &hints, Batching::NoRowAxis);
+    let contract = Contract { inputs_have_rows: false, ..Contract::of_form(AnswerForm::Whole) };
+    assert_eq!(
+        (&findings.contract, findings.outputs[0].shape.to_string()),
+        (&contract, "[-1]".into())
+    );
+    assert_eq!(findings.inputs, inputs);
+
+    let edges =
+        Tensor::from_vec(Shape::from([2, 5]), vec![0i64, 1, 2, 2, 1, 1, 2, 0, 1, 0]).unwrap();
+    let sample = Some(vec![Some(tensor(&[3, 3], vec![0.5; 9])), Some(edges)]);
+    let findings =
+        judged(&graph(), &Hints { sample: sample.clone(), ..hints }, Batching::NoRowAxis);
+    assert_eq!(findings.contract, contract);
+    // Without a declaration the sample alone shows it.
+    let findings = judged(&graph(), &Hints { sample, ..Hints::default() }, Batching::NoRowAxis);
+    assert_eq!((findings.contract, findings.shape_source), (contract, ShapeSource::Sample));
 }

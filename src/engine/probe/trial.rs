@@ -3,13 +3,13 @@
 use super::candidates::Candidate;
 use super::forms::Exercise;
 use super::judgement::Judgement;
-use super::outputs::{Seen, describe};
-use super::recipe::Recipe;
-use super::recipe::{WAYS, unlike};
+use super::outputs::{Known, Seen, can_be_cut, describe, describe_whole};
+use super::recipe::{Recipe, WAYS, unlike};
+use super::squeezed::Squeezed;
 use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
 use crate::engine::compare::{agree, has_nan, scales};
 use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
-use crate::inference::Batching;
+use crate::inference::{AnswerForm, Batching, Contract};
 use std::time::{Duration, Instant};
 
 /// Rows that are run alone and then looked for in batches.
@@ -33,6 +33,8 @@ pub(super) struct Trial<'a> {
     engine: Box<dyn Engine>,
     pub(super) notes: Vec<String>,
     seen: Vec<Seen>,
+    /// Known after the first runs of one row and of several.
+    squeezed: Squeezed,
     pub(super) started_at: Instant,
 }
 
@@ -43,7 +45,8 @@ impl<'a> Trial<'a> {
     pub(super) fn new(model: &'a dyn Model, hints: &'a Hints) -> Result<Self, EngineError> {
         let engine = model.instance()?;
         let started_at = Instant::now();
-        Ok(Self { model, hints, engine, notes: Vec::new(), seen: Vec::new(), started_at })
+        let (notes, seen, squeezed) = (Vec::new(), Vec::new(), Squeezed::default());
+        Ok(Self { model, hints, engine, notes, seen, squeezed, started_at })
     }
 
     pub(super) fn into_notes(self) -> Vec<String> {
@@ -93,6 +96,9 @@ impl<'a> Trial<'a> {
         accepted: Accepted,
     ) -> Result<(Findings, Exercise), EngineError> {
         let Accepted { candidate: Candidate { mut recipe, source, is_sample, .. }, run } = accepted;
+        if recipe.is_whole() {
+            return self.examine_whole(recipe, source);
+        }
         let n_rows = run.n_rows;
         self.seen.push(run);
         if is_sample {
@@ -102,6 +108,7 @@ impl<'a> Trial<'a> {
         if let Some(n_rows) = fixed {
             recipe.fix_rows(n_rows);
         }
+        self.find_squeezed();
         self.try_other_size(&mut recipe, source, fixed)?;
         let judgement = Judgement::of(self.model.signature(), &recipe, self.hints);
         let probed = self.verdict(&recipe, fixed, &judgement)?;
@@ -114,10 +121,20 @@ impl<'a> Trial<'a> {
         }
         let padding = self.padding(&recipe, batching)?;
         let times = self.times(&recipe, fixed, batching)?;
-        let outputs = describe(&self.seen, self.hints.outputs.as_deref(), fixed.is_some())?;
+        let known = Known {
+            declared: self.hints.outputs.as_deref(),
+            returns: &self.model.signature().returns,
+            rows_are_fixed: fixed.is_some(),
+        };
+        let (outputs, mut contract) = describe(&self.seen, &self.squeezed, known)?;
+        // As many rows as came may have been so by chance.
+        if judgement.has_shapes_by_values() && contract.form == AnswerForm::Rows {
+            contract = Contract::of_form(AnswerForm::Whole);
+        }
         let findings = Findings {
             inputs: recipe.specs.clone(),
             outputs,
+            contract,
             batching,
             grounds: judgement.grounds(batching),
             padding,
@@ -127,6 +144,51 @@ impl<'a> Trial<'a> {
             form: FormFindings::default(),
         };
         Ok((findings, Exercise { recipe, fixed }))
+    }
+
+    /// A model whose inputs share no number of rows: there is one input to try, and it is tried twice.
+    fn examine_whole(
+        mut self,
+        recipe: Recipe,
+        source: ShapeSource,
+    ) -> Result<(Findings, Exercise), EngineError> {
+        let text = "the inputs share no number of rows: a request is one whole and runs alone";
+        self.notes.push(text.to_owned());
+        let first = self.run(&recipe, &[0])?.unwrap_or_default();
+        let again = self.run(&recipe, &[0])?.ok();
+        let keeps = !self.model.signature().mutates_state && self.is_same(&first, again.as_deref());
+        let batching = if keeps { Batching::NoRowAxis } else { Batching::Stateful };
+        let times = self.times(&recipe, Some(1), batching)?;
+        let known = Known {
+            declared: self.hints.outputs.as_deref(),
+            returns: &self.model.signature().returns,
+            rows_are_fixed: true,
+        };
+        let (outputs, contract) = describe_whole(&self.seen, known)?;
+        let findings = Findings {
+            inputs: recipe.specs.clone(),
+            outputs,
+            contract,
+            batching,
+            grounds: None,
+            padding: None,
+            shape_source: source,
+            notes: self.notes,
+            times: Some(times),
+            form: FormFindings::default(),
+        };
+        Ok((findings, Exercise { recipe, fixed: Some(1) }))
+    }
+
+    /// From here on, runs of one row have the dimension of the rows that the model may have dropped.
+    fn find_squeezed(&mut self) {
+        self.squeezed = Squeezed::of(&self.seen);
+        if !self.squeezed.is_empty() {
+            self.squeezed.restore_seen(&mut self.seen);
+            let note =
+                "the model drops the dimension of the rows when there is one row; it is put back";
+            self.notes.push(note.to_owned());
+        }
     }
 
     /// Checks that variations of the sample are accepted, and otherwise does without them.
@@ -243,8 +305,7 @@ impl<'a> Trial<'a> {
                 }
                 Err(error) => return self.refused(numbers.len(), &error),
             };
-            // Checked over all runs: an output of two rows may be two rows by chance.
-            if !self.seen.iter().all(Seen::has_row_axis) {
+            if !can_be_cut(&self.seen) {
                 return Ok(Batching::NoRowAxis);
             }
             for (place, number) in numbers.iter().enumerate() {
@@ -285,7 +346,7 @@ impl<'a> Trial<'a> {
                 expected.push((number, outputs));
             }
         }
-        if !self.seen.iter().all(Seen::has_row_axis) {
+        if !can_be_cut(&self.seen) {
             return Ok(Batching::NoRowAxis);
         }
         let forward: Vec<u64> = expected.iter().map(|(number, _)| *number).collect();
@@ -418,7 +479,9 @@ impl<'a> Trial<'a> {
         match self.engine.run(crate::engine::Batch { inputs: inputs.to_vec() }) {
             Ok(outcome) => {
                 let time = run_time(&outcome, started_at);
-                Ok(Ok((outcome.outputs, time)))
+                let mut tensors = inputs.iter().flatten().filter(|it| it.shape().rank() > 0);
+                let n_rows = tensors.next().map_or(1, crate::tensor::Tensor::n_rows);
+                Ok(Ok((self.squeezed.restore(n_rows, outcome.outputs), time)))
             }
             Err(error) => match error.fault {
                 Fault::Raised | Fault::OutOfMemory => Ok(Err(error)),

@@ -6,7 +6,7 @@ use crate::engine::{Argument, ArgumentKind, Device, EngineError, Fault, Output};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use std::sync::Arc;
 use tch::Kind;
-use torch_shim::{TensorBytes, Value};
+use torch_shim::{TensorBytes, Type, Value};
 
 pub(super) fn device(device: Device) -> torch_shim::Device {
     match device {
@@ -103,14 +103,15 @@ fn from_texts(texts: &[&str]) -> Result<Tensor, EngineError> {
     Tensor::new(DataType::Bytes, shape, Buffer::from(bytes)).map_err(|it| fault(it.to_string()))
 }
 
-/// The texts of a list that holds nothing else, and at least one.
-fn all_texts(values: &[Value]) -> Option<Vec<&str>> {
+/// The texts of a list: of one that is declared to hold texts, or that holds some and nothing else.
+fn all_texts<'v>(values: &'v [Value], ty: &Type) -> Option<Vec<&'v str>> {
     let mut texts = Vec::with_capacity(values.len());
     for value in values {
         let Value::Str(text) = value else { return None };
         texts.push(text.as_str());
     }
-    (!texts.is_empty()).then_some(texts)
+    let is_declared = matches!(ty, Type::List(inner) if **inner == Type::Str);
+    (is_declared || !texts.is_empty()).then_some(texts)
 }
 
 fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError> {
@@ -136,38 +137,103 @@ fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError>
     }
 }
 
-/// The outputs of a run: one tensor or list of texts, or a tuple, list or dictionary of those and of
-/// numbers.
+/// A value that becomes an output, with the name that the model has for it.
+type Named<'t> = (Option<Arc<str>>, Value, &'t Type);
+
+/// The type of what no type is declared for.
+const UNKNOWN: &Type = &Type::Other(String::new());
+
+/// The outputs of a run of a method that returns this type: one tensor or list of texts, or a tuple, list or
+/// dictionary of those and of numbers. What is None is left out; wherever that may happen, the others
+/// have names, so that they are known without it.
 pub(super) fn outputs(
     value: Value,
-    field_names: &[Arc<str>],
+    ty: &Type,
     numbers: &Numbers,
 ) -> Result<Vec<Output>, EngineError> {
-    let named = match value {
-        Value::Tuple(values) if values.len() == field_names.len() => {
-            values.into_iter().zip(field_names).map(|(it, name)| (Some(name.clone()), it)).collect()
-        }
-        Value::List(values) if all_texts(&values).is_some() => vec![(None, Value::List(values))],
-        Value::Tuple(values) | Value::List(values) => {
-            values.into_iter().map(|value| (None, value)).collect()
-        }
-        Value::Dict(entries) => entries.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?,
-        value => vec![(None, value)],
+    let (ty, within) = match ty {
+        Type::Optional(_) if matches!(value, Value::None) => return Ok(Vec::new()),
+        Type::Optional(inner) => (&**inner, Some("output")),
+        ty => (ty, None),
     };
-    let output = |(place, (name, value))| output(name, numbers.cast_output(place, value)?);
-    named.into_iter().enumerate().map(output).collect()
+    let named: Vec<Named<'_>> = match value {
+        Value::Tuple(values) => members(values, ty, within),
+        Value::List(values) if all_texts(&values, ty).is_some() => {
+            vec![(within.map(Arc::from), Value::List(values), ty)]
+        }
+        Value::List(values) => {
+            let inner = if let Type::List(inner) = ty { inner } else { UNKNOWN };
+            values.into_iter().map(|value| (None, value, inner)).collect()
+        }
+        Value::Dict(entries) => {
+            let inner = if let Type::Dict(_, inner) = ty { inner } else { UNKNOWN };
+            let entry = |(key, value)| Ok((Some(self::key(key)?), value, inner));
+            entries.into_iter().map(entry).collect::<Result<_, EngineError>>()?
+        }
+        value => vec![(within.map(Arc::from), value, ty)],
+    };
+    let mut flat = Vec::with_capacity(named.len());
+    named.into_iter().for_each(|named| flatten(named, &mut flat));
+    let output = |(place, (name, value, ty))| output(name, numbers.cast_output(place, value)?, ty);
+    flat.into_iter().enumerate().map(output).collect()
 }
 
-/// An entry of a dictionary: its key is the output's name.
-fn entry((key, value): (Value, Value)) -> Result<(Option<Arc<str>>, Value), EngineError> {
+/// The members of a tuple, which itself may be named. They have names where the type has, and by their
+/// places where one of them may be missing or is a tuple itself.
+fn members<'t>(values: Vec<Value>, ty: &'t Type, within: Option<&str>) -> Vec<Named<'t>> {
+    let types: Vec<&Type> = match ty {
+        Type::Tuple(types) => types.iter().collect(),
+        Type::NamedTuple(fields) => fields.iter().map(|(_, ty)| ty).collect(),
+        _ => Vec::new(),
+    };
+    let is_plain =
+        |ty: &&Type| !matches!(ty, Type::Optional(_) | Type::Tuple(_) | Type::NamedTuple(_));
+    let are_plain = within.is_none() && types.iter().all(is_plain);
+    let name = |place: usize| -> Option<Arc<str>> {
+        let own = match ty {
+            Type::NamedTuple(fields) => fields.get(place).map(|(name, _)| name.clone()),
+            _ => None,
+        };
+        match (within, own) {
+            (None, Some(own)) => Some(own.into()),
+            (None, None) if are_plain => None,
+            (within, own) => {
+                let own = own.unwrap_or_else(|| place.to_string());
+                Some(format!("{}_{own}", within.unwrap_or("output")).into())
+            }
+        }
+    };
+    let member =
+        |(place, value)| (name(place), value, types.get(place).copied().unwrap_or(UNKNOWN));
+    values.into_iter().enumerate().map(member).collect()
+}
+
+/// Takes tuples apart that have a name, and leaves out what is None by its type.
+fn flatten<'t>((name, value, ty): Named<'t>, flat: &mut Vec<Named<'t>>) {
+    let (ty, may_miss) = match ty {
+        Type::Optional(inner) => (&**inner, true),
+        ty => (ty, false),
+    };
+    match (value, name) {
+        (Value::None, _) if may_miss => {}
+        (Value::Tuple(values), Some(name)) => {
+            let members = members(values, ty, Some(&name));
+            members.into_iter().for_each(|member| flatten(member, flat));
+        }
+        (value, name) => flat.push((name, value, ty)),
+    }
+}
+
+/// The key of a dictionary's entry, which is the output's name.
+fn key(key: Value) -> Result<Arc<str>, EngineError> {
     match key {
-        Value::Str(name) => Ok((Some(name.into()), value)),
-        Value::Int(number) => Ok((Some(number.to_string().into()), value)),
+        Value::Str(name) => Ok(name.into()),
+        Value::Int(number) => Ok(number.to_string().into()),
         other => Err(unsupported(&format!("a dictionary whose keys are {}", word(&other)))),
     }
 }
 
-fn output(name: Option<Arc<str>>, value: Value) -> Result<Output, EngineError> {
+fn output(name: Option<Arc<str>>, value: Value, ty: &Type) -> Result<Output, EngineError> {
     let scalar = |tensor: Result<Tensor, _>| {
         tensor.map_err(|error: crate::tensor::TensorError| {
             EngineError::new(Fault::Internal, error.to_string())
@@ -181,7 +247,7 @@ fn output(name: Option<Arc<str>>, value: Value) -> Result<Output, EngineError> {
             let buffer = Buffer::from(vec![u8::from(flag)]);
             scalar(Tensor::new(DataType::Bool, Shape::default(), buffer))?
         }
-        Value::List(values) => match all_texts(&values) {
+        Value::List(values) => match all_texts(&values, ty) {
             Some(texts) => from_texts(&texts)?,
             None => return Err(unsupported("a list inside another value")),
         },

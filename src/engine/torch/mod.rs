@@ -9,15 +9,15 @@ mod form;
 mod signature;
 
 use super::{
-    Argument, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model,
-    Outcome, Phases, Signature,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+    Phases, Signature,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
-use signature::Defaults;
+use signature::Arguments;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
-use torch_shim::{ErrorClass, Module, PinnedBuffer, StreamGuard, Value};
+use torch_shim::{ErrorClass, Module, PinnedBuffer, StreamGuard, Type, Value};
 
 /// The method that is served.
 const FORWARD: &str = "forward";
@@ -80,16 +80,16 @@ impl Loader for TorchLoader {
         let module = Module::load(&artifact.path, device).map_err(fault)?;
         // The weights were copied on this thread's stream; others may read them from here on.
         torch_shim::synchronize(device).map_err(fault)?;
-        let (signature, defaults) = signature::read(&module)?;
+        let (signature, arguments) = signature::read(&module)?;
         let writes_inputs = module.mutates_inputs(FORWARD).map_err(fault)?;
-        let field_names = signature::field_names(&module)?;
+        let returns = signature::returns(&module)?;
         let module = form::apply(module, options.form, &signature)?;
         let memory = module.byte_size().map_err(fault)?;
         // What a pass does in place, it does to what the model itself made; the question costs little.
         let writes_inputs = writes_inputs || module.mutates_inputs(FORWARD).map_err(fault)?;
         let numbers = form::Numbers::new(options);
         let options = options.clone();
-        let shared = Shared { signature, defaults, field_names, writes_inputs, numbers, options };
+        let shared = Shared { signature, arguments, returns, writes_inputs, numbers, options };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
@@ -102,9 +102,9 @@ impl Loader for TorchLoader {
 /// What a model and its engines know alike.
 struct Shared {
     signature: Signature,
-    defaults: Defaults,
-    /// Names of the outputs, where the return type is a named tuple.
-    field_names: Vec<Arc<str>>,
+    arguments: Arguments,
+    /// What `forward` returns.
+    returns: Type,
     /// Whether a run may write into its input tensors, which then must be nobody else's.
     writes_inputs: bool,
     /// What is cast on the way in and out.
@@ -147,27 +147,28 @@ struct TorchEngine {
 impl TorchEngine {
     fn arguments(&self, inputs: &[Option<Tensor>]) -> Result<Vec<Value>, EngineError> {
         let shared = &*self.shared;
-        let given = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        let mut values = Vec::with_capacity(given);
-        for (position, input) in inputs.iter().enumerate().take(given) {
-            let argument: &Argument =
-                shared.signature.arguments.get(position).ok_or_else(|| {
-                    EngineError::new(
-                        Fault::Internal,
-                        "there are more inputs than the model has arguments",
-                    )
-                })?;
-            values.push(match input {
-                Some(tensor) => {
-                    let own = shared.writes_inputs.then(|| own_copy(tensor)).transpose()?;
-                    let tensor = own.as_ref().unwrap_or(tensor);
-                    let value = convert::argument(argument, tensor, shared.options.device)?;
-                    shared.numbers.cast_input(value)?
-                }
-                None => shared.defaults.value(position),
-            });
+        let last_given = inputs.iter().rposition(Option::is_some);
+        let last_given = last_given.map(|position| self.place(position)).transpose()?;
+        let n_handed = shared.arguments.n_handed(last_given);
+        let mut values: Vec<_> = (0..n_handed).map(|it| shared.arguments.left_out(it)).collect();
+        for (position, (argument, input)) in
+            shared.signature.arguments.iter().zip(inputs).enumerate()
+        {
+            let Some(tensor) = input else { continue };
+            let own = shared.writes_inputs.then(|| own_copy(tensor)).transpose()?;
+            let tensor = own.as_ref().unwrap_or(tensor);
+            let value = convert::argument(argument, tensor, shared.options.device)?;
+            values[self.place(position)?] = shared.numbers.cast_input(value)?;
         }
         Ok(values)
+    }
+
+    /// The place of an input among the arguments of `forward`.
+    fn place(&self, position: usize) -> Result<usize, EngineError> {
+        self.shared.arguments.place(position).ok_or_else(|| {
+            let message = "there are more inputs than the model has arguments";
+            EngineError::new(Fault::Internal, message)
+        })
     }
 }
 
@@ -195,7 +196,7 @@ impl Engine for TorchEngine {
         synchronize()?;
         let computed = Instant::now();
         drop(arguments);
-        let outputs = convert::outputs(value, &self.shared.field_names, &self.shared.numbers)?;
+        let outputs = convert::outputs(value, &self.shared.returns, &self.shared.numbers)?;
         let phases = Phases {
             input: handed_over - started,
             compute: computed - handed_over,

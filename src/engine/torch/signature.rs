@@ -3,59 +3,102 @@
 use super::{FORWARD, convert, fault};
 use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Parameter, Signature};
 use crate::tensor::DataType;
-use std::sync::Arc;
 use torch_shim::{Module, Type, Value};
 
-/// The values of arguments that a request leaves out although later ones are given.
+/// How what a request gives and leaves out becomes the arguments of `forward`.
 #[derive(Debug)]
-pub(super) struct Defaults(Vec<Default>);
+pub(super) struct Arguments {
+    /// For each argument of `forward`, what it is when it is left out.
+    defaults: Vec<Fallback>,
+    /// For each argument that a request may give, its place among those of `forward`.
+    places: Vec<usize>,
+    /// How many arguments must be handed over whatever is given: behind them, `forward` has defaults.
+    n_least: usize,
+}
 
 #[derive(Debug, Clone)]
-enum Default {
+enum Fallback {
     None,
     Int(i64),
     Float(f64),
     Bool(bool),
     Str(String),
+    List(Vec<Fallback>),
+    Tuple(Vec<Fallback>),
+    Dict(Vec<(Fallback, Fallback)>),
 }
 
-impl Defaults {
-    pub(super) fn value(&self, position: usize) -> Value {
-        match self.0.get(position) {
-            Some(Default::Int(number)) => Value::Int(*number),
-            Some(Default::Float(number)) => Value::Float(*number),
-            Some(Default::Bool(flag)) => Value::Bool(*flag),
-            Some(Default::Str(text)) => Value::Str(text.clone()),
-            Some(Default::None) | None => Value::None,
+impl Arguments {
+    /// The place in `forward` of an argument that a request may give.
+    pub(super) fn place(&self, position: usize) -> Option<usize> {
+        self.places.get(position).copied()
+    }
+
+    /// How many arguments are to be handed over where those at these places are given.
+    pub(super) fn n_handed(&self, last_given: Option<usize>) -> usize {
+        self.n_least.max(last_given.map_or(0, |place| place + 1))
+    }
+
+    /// What stands for an argument that is left out.
+    pub(super) fn left_out(&self, place: usize) -> Value {
+        self.defaults.get(place).map_or(Value::None, Fallback::value)
+    }
+}
+
+impl Fallback {
+    /// `None` for a value that is not to be had outside of the model.
+    fn of(value: &Value) -> Option<Self> {
+        let all = |values: &[Value]| values.iter().map(Self::of).collect::<Option<Vec<_>>>();
+        Some(match value {
+            Value::None => Self::None,
+            Value::Int(number) => Self::Int(*number),
+            Value::Float(number) => Self::Float(*number),
+            Value::Bool(flag) => Self::Bool(*flag),
+            Value::Str(text) => Self::Str(text.clone()),
+            Value::List(values) => Self::List(all(values)?),
+            Value::Tuple(values) => Self::Tuple(all(values)?),
+            Value::Dict(entries) => {
+                let entry =
+                    |(key, value): &(Value, Value)| Some((Self::of(key)?, Self::of(value)?));
+                Self::Dict(entries.iter().map(entry).collect::<Option<_>>()?)
+            }
+            Value::Tensor(_) => return None,
+        })
+    }
+
+    fn value(&self) -> Value {
+        let all = |values: &[Self]| values.iter().map(Self::value).collect();
+        match self {
+            Self::None => Value::None,
+            Self::Int(number) => Value::Int(*number),
+            Self::Float(number) => Value::Float(*number),
+            Self::Bool(flag) => Value::Bool(*flag),
+            Self::Str(text) => Value::Str(text.clone()),
+            Self::List(values) => Value::List(all(values)),
+            Self::Tuple(values) => Value::Tuple(all(values)),
+            Self::Dict(entries) => {
+                let entry = |(key, value): &(Self, Self)| (key.value(), value.value());
+                Value::Dict(entries.iter().map(entry).collect())
+            }
         }
     }
 }
 
-pub(super) fn read(module: &Module) -> Result<(Signature, Defaults), EngineError> {
+pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineError> {
     let methods = module.methods().map_err(fault)?;
     let forward = methods.iter().find(|method| method.name == FORWARD).ok_or_else(|| {
         let names: Vec<_> = methods.iter().map(|method| &*method.name).collect();
         let message = format!("the model has no method \"forward\", only {}", names.join(", "));
         EngineError::new(Fault::Unsupported, message)
     })?;
-    let mut arguments = Vec::new();
-    let mut defaults = Vec::new();
-    for argument in &forward.arguments {
-        let (kind, nullable) = kind(&argument.name, &argument.ty)?;
-        arguments.push(Argument {
-            name: argument.name.as_str().into(),
-            kind,
-            optional: argument.optional || nullable,
-        });
-        defaults.push(default(argument.default.as_ref()));
-    }
+    let (listed, arguments) = arguments(&forward.arguments)?;
     let parameters = module.parameters().map_err(fault)?.into_iter().map(|parameter| Parameter {
         name: parameter.name,
         shape: parameter.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect(),
         datatype: parameter.datatype.and_then(convert::datatype),
     });
     let signature = Signature {
-        arguments,
+        arguments: listed,
         returns: forward.returns.iter().map(type_name).collect::<Vec<_>>().join(", "),
         methods: methods.iter().map(|method| method.name.clone()).collect(),
         operators: module.operators().map_err(fault)?,
@@ -64,50 +107,67 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Defaults), EngineError
         code: module.graph(FORWARD).ok().map(Arc::from),
         parameters: parameters.collect(),
     };
-    Ok((signature, Defaults(defaults)))
+    Ok((signature, arguments))
 }
 
-/// The names of the outputs, where `forward` returns a named tuple.
-pub(super) fn field_names(module: &Module) -> Result<Vec<Arc<str>>, EngineError> {
-    let methods = module.methods().map_err(fault)?;
-    let returns =
-        methods.iter().find(|method| method.name == FORWARD).map(|forward| &forward.returns);
-    Ok(match returns.map(Vec::as_slice) {
-        Some([Type::NamedTuple(fields)]) => {
-            fields.iter().map(|(name, _)| name.as_str().into()).collect()
+/// The arguments that a request may give, and the way to those of `forward`. What a request cannot carry
+/// stays at its default, if it has one.
+fn arguments(forward: &[torch_shim::Argument]) -> Result<(Vec<Argument>, Arguments), EngineError> {
+    let mut listed = Vec::new();
+    let mut arguments = Arguments { defaults: Vec::new(), places: Vec::new(), n_least: 0 };
+    // Behind a default that is not to be had, nothing can be given: it would have to be handed over.
+    let mut is_reachable = true;
+    for (place, argument) in forward.iter().enumerate() {
+        let nullable = matches!(argument.ty, Type::Optional(_));
+        let optional = argument.optional || nullable;
+        match kind(&argument.ty) {
+            Some(kind) if is_reachable || !optional => {
+                let name = argument.name.as_str().into();
+                listed.push(Argument { name, kind, optional });
+                arguments.places.push(place);
+            }
+            _ if optional => {}
+            _ => return Err(not_carried(argument)),
         }
-        _ => Vec::new(),
-    })
-}
-
-/// What an argument takes, and whether it may be None.
-fn kind(name: &str, ty: &Type) -> Result<(ArgumentKind, bool), EngineError> {
-    Ok(match ty {
-        Type::Tensor => (ArgumentKind::Tensor, false),
-        Type::Int => (ArgumentKind::Scalar(DataType::Int64), false),
-        Type::Float => (ArgumentKind::Scalar(DataType::Fp64), false),
-        Type::Bool => (ArgumentKind::Scalar(DataType::Bool), false),
-        Type::Str => (ArgumentKind::Scalar(DataType::Bytes), false),
-        Type::List(inner) if matches!(**inner, Type::Str) => (ArgumentKind::Texts, false),
-        Type::Optional(inner) => (kind(name, inner)?.0, true),
-        other => {
-            let message = format!(
-                "argument {name:?} of forward is of type {}, which a request cannot carry; wrap the model so that it takes tensors and plain numbers",
-                type_name(other)
-            );
-            return Err(EngineError::new(Fault::Unsupported, message));
+        if !argument.optional {
+            arguments.n_least = place + 1;
         }
-    })
-}
-
-fn default(value: Option<&Value>) -> Default {
-    match value {
-        Some(Value::Int(number)) => Default::Int(*number),
-        Some(Value::Float(number)) => Default::Float(*number),
-        Some(Value::Bool(flag)) => Default::Bool(*flag),
-        Some(Value::Str(text)) => Default::Str(text.clone()),
-        _ => Default::None,
+        let default = argument.default.as_ref().and_then(Fallback::of);
+        is_reachable &= !argument.optional || default.is_some();
+        arguments.defaults.push(default.unwrap_or(Fallback::None));
     }
+    Ok((listed, arguments))
+}
+
+/// What `forward` returns.
+pub(super) fn returns(module: &Module) -> Result<Type, EngineError> {
+    let methods = module.methods().map_err(fault)?;
+    let forward = methods.into_iter().find(|method| method.name == FORWARD);
+    let mut returns = forward.map_or_else(Vec::new, |forward| forward.returns);
+    Ok(if returns.len() == 1 { returns.remove(0) } else { Type::Tuple(returns) })
+}
+
+/// What an argument of this type takes; `None` for one that a request cannot carry.
+fn kind(ty: &Type) -> Option<ArgumentKind> {
+    Some(match ty {
+        Type::Tensor => ArgumentKind::Tensor,
+        Type::Int => ArgumentKind::Scalar(DataType::Int64),
+        Type::Float => ArgumentKind::Scalar(DataType::Fp64),
+        Type::Bool => ArgumentKind::Scalar(DataType::Bool),
+        Type::Str => ArgumentKind::Scalar(DataType::Bytes),
+        Type::List(inner) if matches!(**inner, Type::Str) => ArgumentKind::Texts,
+        Type::Optional(inner) => kind(inner)?,
+        _ => return None,
+    })
+}
+
+fn not_carried(argument: &torch_shim::Argument) -> EngineError {
+    let message = format!(
+        "argument {:?} of forward is of type {}, which a request cannot carry, and has no default; wrap the model so that it takes tensors and plain numbers",
+        argument.name,
+        type_name(&argument.ty)
+    );
+    EngineError::new(Fault::Unsupported, message)
 }
 
 fn type_name(ty: &Type) -> String {

@@ -116,9 +116,18 @@ fn document(handle: &ModelHandle, versions: &[String]) -> Value {
         "name": handle.name().as_str(),
         "versions": versions,
         "platform": PLATFORM,
-        "inputs": spec.inputs.iter().map(tensor).collect::<Vec<_>>(),
+        "inputs": spec.inputs.iter().map(input).collect::<Vec<_>>(),
         "outputs": spec.outputs.iter().map(tensor).collect::<Vec<_>>(),
     })
+}
+
+/// An input: where nobody declared it, datatype and shape are those that are known to work.
+fn input(spec: &TensorSpec) -> Value {
+    let mut document = tensor(spec);
+    if !spec.declared {
+        document["parameters"] = json!({"declared": false});
+    }
+    document
 }
 
 fn tensor(spec: &TensorSpec) -> Value {

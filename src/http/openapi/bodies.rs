@@ -2,10 +2,10 @@
 
 use super::models::Served;
 use super::operation::Protocol;
-use super::schemas::{object, prediction};
-use super::tensors::{Way, row, rows, whole};
+use super::schemas::{nullable, object, prediction};
+use super::tensors::{Way, evidence, row, rows, whole};
 use super::{instances, open_inference};
-use crate::inference::{ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{AnswerForm, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::predict;
 use crate::repository::LoadedStatus;
 use crate::tensor::Dim;
@@ -57,7 +57,9 @@ fn request(spec: &ModelSpec) -> Value {
     let is_optional = |it: &&TensorSpec| it.optional;
     let optional: Vec<_> = inputs.iter().filter(is_optional).map(|it| &*it.name).collect();
     let mut forms = Vec::new();
-    if let Some(sole) = spec.sole_input() {
+    if !spec.contract.inputs_have_rows {
+        // Nothing can be asked row by row.
+    } else if let Some(sole) = spec.sole_input() {
         let row = row(sole, Way::In);
         forms.push(object(&[("features", row.clone())], &[]));
         if !sole.is_scalar() {
@@ -80,30 +82,37 @@ fn answer(loaded: &LoadedStatus) -> Value {
     let spec = &*loaded.spec;
     let by_name = |part: &dyn Fn(&TensorSpec) -> Value| match &spec.outputs[..] {
         [] => json!({}),
+        _ if spec.contract.may_have_more => json!({"type": "object"}),
         [output] => part(output),
         outputs => {
+            let part = |it: &TensorSpec| if it.optional { nullable(part(it)) } else { part(it) };
             let members: Vec<_> = outputs.iter().map(|it| (&*it.name, part(it))).collect();
             object(&members, &[])
         }
     };
     let one = by_name(&|it| row(it, Way::Out));
     let many = rows(one.clone(), Way::Out, spec.max_rows);
-    let all = by_name(&|it| whole(it, Way::Out, spec.max_rows));
-    // Outputs that have no row for each row of a request come whole.
-    let or_all = |rows: Value| match spec.batching.is_allowed() {
-        true => rows,
-        false => json!({"anyOf": [rows, all]}),
+    let part = |it: &TensorSpec| match it.optional {
+        true => nullable(whole(it, Way::Out, spec.max_rows)),
+        false => whole(it, Way::Out, spec.max_rows),
     };
-    let named: Map<_, _> = spec
-        .outputs
-        .iter()
-        .map(|it| (it.name.to_string(), whole(it, Way::Out, spec.max_rows)))
-        .collect();
-    let named = match named.is_empty() {
-        true => json!({"type": "object"}),
-        false => json!({"type": "object", "properties": named, "additionalProperties": false}),
+    let named: Map<_, _> = spec.outputs.iter().map(|it| (it.name.to_string(), part(it))).collect();
+    let named = match (spec.contract.form, &spec.outputs[..]) {
+        // As many as the data has, all of one kind, named by position.
+        (AnswerForm::List, [each]) => {
+            json!({"type": "object", "additionalProperties": whole(each, Way::Out, spec.max_rows)})
+        }
+        (_, []) => json!({"type": "object"}),
+        _ if spec.contract.may_have_more => json!({"type": "object", "properties": named}),
+        _ => json!({"type": "object", "properties": named, "additionalProperties": false}),
     };
-    prediction(&[or_all(one), or_all(many), named], !loaded.facts.labels.is_empty())
+    let labels = !loaded.facts.labels.is_empty();
+    match spec.contract.form {
+        AnswerForm::Rows => {
+            prediction(&[("prediction", one), ("predictions", many), ("outputs", named)], labels)
+        }
+        AnswerForm::Whole | AnswerForm::List => prediction(&[("outputs", named)], labels),
+    }
 }
 
 /// Rows without a word around them, of one input or by name. Elements may be written in more ways
@@ -129,15 +138,18 @@ fn instances(loaded: &LoadedStatus) -> Bodies {
 fn tensor_request(spec: &ModelSpec) -> Value {
     let input = |it: &TensorSpec| {
         let sizes = |dims: &[Dim]| json!({"type": "array", "minItems": dims.len(), "maxItems": dims.len(), "items": {"type": "integer", "minimum": 0}});
-        let shape = it
-            .shape
-            .dims()
-            .map_or_else(|| json!({"type": "array", "items": {"type": "integer"}}), sizes);
+        let dims = it.shape.dims().filter(|_| it.declared);
+        let shape =
+            dims.map_or_else(|| json!({"type": "array", "items": {"type": "integer"}}), sizes);
+        let datatype = match it.declared {
+            true => json!({"type": "string", "enum": [it.datatype.name()]}),
+            false => json!({"type": "string", "description": evidence(it)}),
+        };
         json!({
             "type": "object",
             "properties": {
                 "name": {"type": "string", "enum": [&*it.name]},
-                "datatype": {"type": "string", "enum": [it.datatype.name()]},
+                "datatype": datatype,
                 "shape": shape,
                 "data": {"type": "array", "items": {}},
                 "parameters": {"type": "object"},
@@ -153,7 +165,8 @@ fn tensor_request(spec: &ModelSpec) -> Value {
 
 fn output_name(spec: &ModelSpec) -> Value {
     let names: Vec<_> = spec.outputs.iter().map(|it| &*it.name).collect();
-    if names.is_empty() {
+    let may_have_more = spec.contract.may_have_more || spec.contract.form == AnswerForm::List;
+    if names.is_empty() || may_have_more {
         json!({"type": "string"})
     } else {
         json!({"type": "string", "enum": names})

@@ -114,7 +114,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let flag = || json!({"type": "boolean"});
     let count = || json!({"type": "integer", "minimum": 0});
-    let tensor = object(&[("name", text()), ("datatype", datatype()), ("shape", sizes(-1))], &[]);
+    let known = [("name", text()), ("datatype", datatype()), ("shape", sizes(-1))];
+    let tensor = object(&known, &[]);
+    let parameters = [("parameters", json!({"type": "object"}))];
+    let input = object(&[&known[..], &parameters].concat(), &["parameters"]);
     let tally = || object(&[("count", count()), ("ns", count())], &[]);
     let tallies =
         |names: &[&'static str]| names.iter().map(|it| (*it, tally())).collect::<Vec<_>>();
@@ -152,7 +155,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
                     ("name", text()),
                     ("versions", list(text())),
                     ("platform", text()),
-                    ("inputs", list(tensor.clone())),
+                    ("inputs", list(input)),
                     ("outputs", list(tensor)),
                 ],
                 &[],

@@ -2,7 +2,7 @@
 
 use super::operation::reference;
 use super::{instances, open_inference, torchserve};
-use crate::inference::{Batching, ErrorCode};
+use crate::inference::{AnswerForm, Batching, ErrorCode};
 use crate::repository::VersionState;
 use crate::tensor::DataType;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
-fn nullable(mut schema: Value) -> Value {
+pub(super) fn nullable(mut schema: Value) -> Value {
     schema["nullable"] = json!(true);
     schema
 }
@@ -111,19 +111,22 @@ fn schemas() -> Value {
                 object(&[("inputs", json!({"type": "object"}))], &[]),
             ],
         },
-        "Prediction": prediction(&[json!({}), json!({}), json!({"type": "object"})], true),
+        "Prediction": prediction(
+            &[
+                ("prediction", json!({})),
+                ("predictions", json!({})),
+                ("outputs", json!({"type": "object"})),
+            ],
+            true,
+        ),
     })
 }
 
-/// An answer of the native routes: one row of outputs, rows of outputs, outputs by name.
-pub(super) fn prediction([one, many, named]: &[Value; 3], labels: bool) -> Value {
+/// An answer of the native routes: what the outputs may stand under, and what stands beside them.
+pub(super) fn prediction(forms: &[(&str, Value)], labels: bool) -> Value {
     let score = json!({"type": "number", "nullable": true});
     let top = list(object(&[("label", text()), ("score", score.clone())], &[]));
-    let mut members = vec![
-        ("prediction", one.clone()),
-        ("predictions", many.clone()),
-        ("outputs", named.clone()),
-    ];
+    let mut members = forms.to_vec();
     if labels {
         members.extend([
             ("label", text()),
@@ -147,8 +150,9 @@ fn tensor() -> Value {
             ("datatype", json!({"type": "string", "enum": names})),
             ("shape", nullable(list(dimension))),
             ("optional", json!({"type": "boolean"})),
+            ("declared", json!({"type": "boolean"})),
         ],
-        &["optional"],
+        &["optional", "declared"],
     )
 }
 
@@ -156,6 +160,7 @@ fn tensor() -> Value {
 fn version(whole: &Value, states: &[&str]) -> Value {
     let seconds = json!({"type": "number", "minimum": 0});
     let findings: Vec<_> = Batching::ALL.iter().map(|batching| batching.as_str()).collect();
+    let forms: Vec<_> = AnswerForm::ALL.iter().map(|form| form.as_str()).collect();
     let always = [
         ("version", text()),
         ("state", json!({"type": "string", "enum": states})),
@@ -173,6 +178,7 @@ fn version(whole: &Value, states: &[&str]) -> Value {
         ("description", nullable(text())),
         ("inputs", list(of("Tensor"))),
         ("outputs", list(of("Tensor"))),
+        ("answers", json!({"type": "string", "enum": forms})),
         ("labels", list(text())),
         ("batching", object(&batching, &[])),
         (

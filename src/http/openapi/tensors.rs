@@ -16,18 +16,37 @@ pub(super) enum Way {
 
 /// One row of a tensor, without the dimension that counts rows.
 pub(super) fn row(spec: &TensorSpec, way: Way) -> Value {
+    if way == Way::In && !spec.declared {
+        return undeclared(spec);
+    }
     let Some(dims) = spec.shape.dims() else { return json!({}) };
     nested(element(spec.datatype, way), dims.get(1..).unwrap_or_default(), way)
 }
 
 /// A whole tensor of at most so many rows.
 pub(super) fn whole(spec: &TensorSpec, way: Way, max_rows: usize) -> Value {
+    if way == Way::In && !spec.declared {
+        return undeclared(spec);
+    }
     let Some(dims) = spec.shape.dims() else { return json!({}) };
     let mut schema = nested(element(spec.datatype, way), dims, way);
     if way == Way::In && dims.first() == Some(&Dim::Variable) {
         schema["maxItems"] = json!(max_rows);
     }
     schema
+}
+
+/// An input that nobody declared: what is known of it binds no request.
+fn undeclared(spec: &TensorSpec) -> Value {
+    json!({"description": evidence(spec)})
+}
+
+/// What is known of an input that nobody declared.
+pub(super) fn evidence(spec: &TensorSpec) -> String {
+    match spec.shape.dims() {
+        Some(_) => format!("Not declared; known to work: {} {}.", spec.datatype, spec.shape),
+        None => "Not declared, and nothing is known to work.".to_owned(),
+    }
 }
 
 /// Rows of a tensor, in the list that counts them.

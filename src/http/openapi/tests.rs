@@ -91,7 +91,7 @@ fn what_needs_no_model_is_refused_for_none() {
 
 fn tensor(datatype: DataType, dims: &[i64]) -> TensorSpec {
     let shape = ShapePattern::from_wire(dims).unwrap();
-    TensorSpec { name: "x".into(), datatype, shape, optional: false }
+    TensorSpec { name: "x".into(), datatype, shape, optional: false, declared: true }
 }
 
 #[test]

@@ -7,8 +7,8 @@
 //! | many | a list of rows; each the one input's, or an object of rows by input name | a list of rows |
 //! | named | whole tensors by input name | whole tensors by output name |
 //!
-//! Where a model has several outputs, a row is an object of rows by name. Outputs that do not have
-//! one row for each row of the request cannot be taken apart and come whole. Under which key all
+//! Where a model has several outputs, a row is an object of rows by name. The outputs of a model
+//! whose contract has no rows (see `Contract`) come whole, always. Under which key all
 //! this stands, and what may stand beside it, is each protocol's own.
 //!
 //! Numbers: a number fits a datatype by its value, so `1.0` is an integer and `1.5` is not; integers

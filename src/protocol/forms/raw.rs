@@ -39,8 +39,10 @@ pub(crate) fn raw_tensor(
         return Err(not_raw("elements of the type BYTES differ in length"));
     }
     let shape = plain::shape(input, dims, body.len())?;
-    spec.check_rows(shape.n_rows())?;
-    plain::tensor(input, shape, body)
+    if spec.contract.inputs_have_rows {
+        spec.check_rows(shape.n_rows())?;
+    }
+    plain::tensor(input, (input.datatype, shape), body)
 }
 
 /// A body that is one element of `BYTES`, as it is.
@@ -51,7 +53,7 @@ pub(crate) fn raw_text(text: &[u8], input: &TensorSpec) -> Result<NamedTensor, I
     };
     let shape = shape.ok_or_else(|| not_raw("the model's input takes more than one text"))?;
     let element = plain::element(text).ok_or_else(|| not_raw("a text has at most 4 GiB"))?;
-    plain::tensor(input, shape, element)
+    plain::tensor(input, (input.datatype, shape), element)
 }
 
 fn not_raw(reason: &str) -> InferError {
@@ -62,16 +64,23 @@ fn not_raw(reason: &str) -> InferError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Batching, TensorSpec};
+    use crate::inference::{Batching, Contract, TensorSpec};
     use crate::tensor::ShapePattern;
 
     fn spec(datatype: DataType, shape: &[i64]) -> ModelSpec {
         let shape = ShapePattern::from_wire(shape).unwrap();
         ModelSpec {
-            inputs: vec![TensorSpec { name: "x".into(), datatype, shape, optional: false }],
+            inputs: vec![TensorSpec {
+                name: "x".into(),
+                datatype,
+                shape,
+                optional: false,
+                declared: true,
+            }],
             outputs: vec![],
             batching: Batching::Proved,
             max_rows: 3,
+            contract: Contract::default(),
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) fn one_row(
     reader: &mut Reader<'_>,
     spec: &ModelSpec,
 ) -> Result<Vec<NamedTensor>, InferError> {
+    check_rows(spec, Form::One)?;
     let mut tensor =
         TensorDecoder::for_one_row(sole_input(spec, "\"features\"", "use \"inputs\"")?);
     tensor.row(reader)?;
@@ -33,6 +34,7 @@ pub(crate) fn rows(
     reader: &mut Reader<'_>,
     spec: &ModelSpec,
 ) -> Result<Vec<NamedTensor>, InferError> {
+    check_rows(spec, Form::Many)?;
     let start = *reader;
     if !reader.take(b'[') {
         return Err(wrong_type(Form::Many, "an array", reader.kind()?));
@@ -107,7 +109,7 @@ pub(crate) fn tensors(
         return tensors_by_name(reader, spec);
     }
     let input = sole_input(spec, "\"inputs\" without names", "give an object by input name")?;
-    let mut tensor = TensorDecoder::new(input, spec.max_rows);
+    let mut tensor = TensorDecoder::new(input, spec.max_input_rows());
     tensor.whole(reader)?;
     Ok(vec![tensor.finish()?])
 }
@@ -127,7 +129,7 @@ pub(crate) fn tensors_by_name(
         if tensors.iter().any(|tensor| tensor.name == input.name) {
             return Err(given_twice(input));
         }
-        let mut tensor = TensorDecoder::new(input, spec.max_rows);
+        let mut tensor = TensorDecoder::new(input, spec.max_input_rows());
         tensor.whole(reader)?;
         tensors.push(tensor.finish()?);
         goes_on = reader.goes_on(b'}')?;
@@ -159,6 +161,17 @@ pub(crate) fn sole_input<'s>(
             format!("{what} needs a model with one input, its inputs are {names}: {instead}");
         InferError::new(ErrorCode::InvalidBody, message).with_mismatch("inputs by name", what)
     })
+}
+
+/// Refuses a form of rows where the model's inputs share none.
+fn check_rows(spec: &ModelSpec, form: Form) -> Result<(), InferError> {
+    if spec.contract.inputs_have_rows {
+        return Ok(());
+    }
+    let got = format!("{:?}", form.request_key());
+    let message =
+        format!("{got} is rows, but the model's inputs share no number of rows: use \"inputs\"");
+    Err(InferError::new(ErrorCode::InvalidBody, message).with_mismatch("\"inputs\"", got))
 }
 
 fn wrong_type(form: Form, expected: &str, got: &str) -> InferError {

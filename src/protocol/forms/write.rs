@@ -1,8 +1,10 @@
-//! Outputs to JSON, in the form in which the request came.
+//! Outputs to JSON, in the form in which the request came, where the model's contract has rows; whole
+//! otherwise. What the outputs of one answer look like decides nothing.
 
 use super::Form;
-use crate::inference::{InferResponse, NamedTensor};
+use crate::inference::{AnswerForm, InferResponse, NamedTensor};
 use crate::protocol::json::{Dialect, Printer, text_len, write_key, write_list, write_object};
+use std::sync::Arc;
 
 /// Writes the outputs of an answer. Those who speak the extended dialect leave out the name of a
 /// tensor that is the only one.
@@ -12,19 +14,32 @@ pub(crate) fn write_outputs(
     form: Form,
     dialect: Dialect,
 ) {
-    match (form, &response.outputs[..]) {
-        (Form::Named, outputs) if dialect == Dialect::Strict => write_named(out, outputs, dialect),
-        (Form::Named, outputs) => write_whole(out, outputs, dialect),
-        (_, outputs) if !can_be_split(response, form) => write_whole(out, outputs, dialect),
-        // One output needs no printer for each: its row, or the list of its rows, is printed whole.
-        (Form::One, [output]) => printer(output, dialect).next(out, output.tensor.shape().row()),
-        (Form::One, outputs) => write_row(out, &mut printers(outputs, dialect)),
-        (Form::Many, [output]) if !output.tensor.buffer().is_empty() => {
+    let layout = &response.layout;
+    let form = if layout.form == AnswerForm::Rows { form } else { Form::Named };
+    let sole = if layout.is_sole { response.outputs.first() } else { None };
+    if layout.is_sole && sole.is_none() && (form, dialect) != (Form::Named, Dialect::Strict) {
+        return out.extend_from_slice(b"null");
+    }
+    match (form, sole) {
+        (Form::Named, Some(output)) if dialect == Dialect::Extended => {
             write_tensor(out, output, dialect)
         }
-        (Form::Many, outputs) => {
-            let mut printers = printers(outputs, dialect);
-            write_list(out, 0..response.n_rows, |out, _| write_row(out, &mut printers));
+        (Form::Named, _) => write_all(out, response, dialect),
+        // One output needs no printer for each: its row, or the list of its rows, is printed whole.
+        (Form::One, Some(output)) => {
+            printer(output, dialect).next(out, output.tensor.shape().row())
+        }
+        (Form::Many, Some(output)) if !output.tensor.buffer().is_empty() => {
+            write_tensor(out, output, dialect)
+        }
+        (Form::One, None) => write_row(out, &mut printers(response, dialect), &layout.absent),
+        (Form::Many, _) => {
+            let mut printers = printers(response, dialect);
+            let absent = &layout.absent;
+            write_list(out, 0..response.n_rows, |out, _| match &mut printers[..] {
+                [only] if layout.is_sole => only.printer.next(out, only.row),
+                printers => write_row(out, printers, absent),
+            });
         }
     }
 }
@@ -35,15 +50,6 @@ pub(crate) fn outputs_len(response: &InferResponse) -> usize {
     response.outputs.iter().map(output).sum()
 }
 
-/// Whether every output has a row for each row of the request.
-fn can_be_split(response: &InferResponse, form: Form) -> bool {
-    response.outputs.iter().all(|NamedTensor { tensor, .. }| match tensor.shape().dims() {
-        // What has no axis of rows is already the answer to a single row.
-        [] => form == Form::One,
-        [n_rows, ..] => *n_rows == response.n_rows && (form == Form::Many || *n_rows == 1),
-    })
-}
-
 /// An output being printed row by row.
 struct RowPrinter<'r> {
     name: &'r str,
@@ -51,8 +57,8 @@ struct RowPrinter<'r> {
     printer: Printer<'r>,
 }
 
-fn printers(outputs: &[NamedTensor], dialect: Dialect) -> Vec<RowPrinter<'_>> {
-    let printers = outputs.iter().map(|output| RowPrinter {
+fn printers(response: &InferResponse, dialect: Dialect) -> Vec<RowPrinter<'_>> {
+    let printers = response.outputs.iter().map(|output| RowPrinter {
         name: &output.name,
         row: output.tensor.shape().row(),
         printer: printer(output, dialect),
@@ -60,30 +66,52 @@ fn printers(outputs: &[NamedTensor], dialect: Dialect) -> Vec<RowPrinter<'_>> {
     printers.collect()
 }
 
-/// The next row of all outputs.
-fn write_row(out: &mut Vec<u8>, outputs: &mut [RowPrinter<'_>]) {
-    if let [output] = outputs {
-        return output.printer.next(out, output.row);
-    }
-    write_object(out, outputs.iter_mut(), |out, output| {
+/// The next row of all outputs, by name.
+fn write_row(out: &mut Vec<u8>, outputs: &mut [RowPrinter<'_>], absent: &[Arc<str>]) {
+    let outputs = outputs.iter_mut();
+    write_members(out, outputs, absent, |out, output| {
         write_key(out, output.name);
         output.printer.next(out, output.row);
     });
 }
 
-/// All of the model's output.
-fn write_whole(out: &mut Vec<u8>, outputs: &[NamedTensor], dialect: Dialect) {
-    match outputs {
-        [output] => write_tensor(out, output, dialect),
-        outputs => write_named(out, outputs, dialect),
-    }
+/// All of the model's output, by name.
+fn write_all(out: &mut Vec<u8>, response: &InferResponse, dialect: Dialect) {
+    write_members(out, &response.outputs, &response.layout.absent, |out, tensor| {
+        write_key(out, &tensor.name);
+        write_tensor(out, tensor, dialect);
+    });
 }
 
 /// Whole tensors by name.
 pub(crate) fn write_named(out: &mut Vec<u8>, tensors: &[NamedTensor], dialect: Dialect) {
-    write_object(out, tensors.iter(), |out, tensor| {
+    write_members(out, tensors, &[], |out, tensor| {
         write_key(out, &tensor.name);
         write_tensor(out, tensor, dialect);
+    });
+}
+
+/// A member of an object of outputs.
+enum Member<'a, T> {
+    Given(T),
+    Absent(&'a str),
+}
+
+/// An object of what there is, and `null` for each output that there is not.
+fn write_members<T>(
+    out: &mut Vec<u8>,
+    given: impl IntoIterator<Item = T>,
+    absent: &[Arc<str>],
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    let absent = absent.iter().map(|name| Member::Absent(name));
+    let members = given.into_iter().map(Member::Given).chain(absent);
+    write_object(out, members, |out, member| match member {
+        Member::Given(member) => write(out, member),
+        Member::Absent(name) => {
+            write_key(out, name);
+            out.extend_from_slice(b"null");
+        }
     });
 }
 

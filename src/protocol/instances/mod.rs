@@ -16,7 +16,8 @@
 //!
 //! Differences that are meant: an input that the model does not have is refused, where TensorFlow
 //! Serving ignores it in `inputs`; `1.0` is an integer; FP32 takes integers that it has to round;
-//! an output without a row for each row comes whole in `predictions`, where they fail.
+//! where a model's outputs have no rows, they come whole in `predictions`, where theirs fail: the one output, or an
+//! object of them by name. An output that a run did not give is `null`.
 
 mod decode;
 mod encode;

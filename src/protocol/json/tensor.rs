@@ -5,11 +5,12 @@ use super::fault::Fault;
 use super::measure::{Measured, measure};
 use super::reader::Reader;
 use crate::inference::{ErrorCode, InferError, NamedTensor, TensorSpec};
-use crate::tensor::{Buffer, Dim, Shape, ShapePattern, Tensor};
+use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern, Tensor};
 
 /// Reads one input, at once or row by row, and words what is wrong with it.
 pub(crate) struct TensorDecoder<'s> {
     spec: &'s TensorSpec,
+    datatype: DataType,
     max_rows: usize,
     /// Made when the first value is met, which shows how deep the arrays lie.
     fill: Option<Box<dyn Fill>>,
@@ -22,24 +23,26 @@ pub(crate) struct TensorDecoder<'s> {
 impl<'s> TensorDecoder<'s> {
     /// A decoder of values with all dimensions, or of rows that lie in a list.
     pub(crate) fn new(spec: &'s TensorSpec, max_rows: usize) -> Self {
-        Self { spec, max_rows, fill: None, hidden: 0, stated: None }
+        let datatype = spec.datatype;
+        Self { spec, datatype, max_rows, fill: None, hidden: 0, stated: None }
     }
 
     /// A decoder of one row that stands for itself: messages do not count it.
     pub(crate) fn for_one_row(spec: &'s TensorSpec) -> Self {
-        Self { spec, max_rows: 1, fill: None, hidden: 1, stated: None }
+        Self { hidden: 1, ..Self::new(spec, 1) }
     }
 
-    /// Reads a tensor whose shape stands beside its values: these lie nested like it, or all in one
-    /// list. The shape is one that the model takes.
+    /// Reads a tensor whose datatype and shape stand beside its values: these lie nested like it, or all
+    /// in one list. Both are such as the model takes.
     pub(crate) fn stated(
         spec: &'s TensorSpec,
-        shape: &Shape,
+        (datatype, shape): (DataType, &Shape),
         reader: &mut Reader<'_>,
     ) -> Result<NamedTensor, InferError> {
-        let mut decoder = Self { stated: Some(shape.clone()), ..Self::new(spec, usize::MAX) };
+        let stated = Some(shape.clone());
+        let mut decoder = Self { datatype, stated, ..Self::new(spec, usize::MAX) };
         let buffer = decoder.values(shape, reader)?;
-        named(spec, shape.clone(), buffer)
+        decoder.named(shape.clone(), buffer)
     }
 
     fn values(&mut self, shape: &Shape, reader: &mut Reader<'_>) -> Result<Buffer, InferError> {
@@ -48,7 +51,7 @@ impl<'s> TensorDecoder<'s> {
         let n_elements = [shape.elements().unwrap_or(usize::MAX)];
         let sizes = if is_flat { &n_elements } else { shape.dims() };
         let dims = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
-        let mut fill = fill(self.spec.datatype, dims, usize::MAX, reader.remaining());
+        let mut fill = fill(self.datatype, dims, usize::MAX, reader.remaining());
         fill.whole(reader).map_err(|fault| self.report(fault, start, 0))?;
         Ok(fill.finish().1)
     }
@@ -73,12 +76,26 @@ impl<'s> TensorDecoder<'s> {
     }
 
     /// The tensor; at least one value has been read.
-    pub(crate) fn finish(self) -> Result<NamedTensor, InferError> {
-        let (shape, buffer) = match self.fill {
+    pub(crate) fn finish(mut self) -> Result<NamedTensor, InferError> {
+        let (shape, buffer) = match self.fill.take() {
             Some(fill) => fill.finish(),
             None => (Shape::from([0]), Buffer::default()),
         };
-        named(self.spec, shape, buffer)
+        self.named(shape, buffer)
+    }
+
+    fn named(&self, shape: Shape, buffer: Buffer) -> Result<NamedTensor, InferError> {
+        let name = &self.spec.name;
+        let tensor = Tensor::new(self.datatype, shape, buffer);
+        let tensor = tensor.map_err(|error| {
+            InferError::invalid_input(&**name, format!("input {name:?}: {error}"))
+        })?;
+        Ok(NamedTensor { name: name.clone(), tensor })
+    }
+
+    /// The shape that values must have; that of an input which nobody declared follows from them.
+    fn pattern(&self) -> &ShapePattern {
+        if self.spec.declared { &self.spec.shape } else { &ShapePattern::Unknown }
     }
 
     /// The filler, made for values whose first `n_outer` dimensions are not written.
@@ -86,11 +103,11 @@ impl<'s> TensorDecoder<'s> {
         let fill = match self.fill.take() {
             Some(fill) => fill,
             None => {
-                let dims = match &self.spec.shape {
+                let dims = match self.pattern() {
                     ShapePattern::Dims(dims) => dims.clone(),
                     ShapePattern::Unknown => vec![Dim::Variable; reader.depth()? + n_outer],
                 };
-                fill(self.spec.datatype, dims, self.max_rows, reader.remaining())
+                fill(self.datatype, dims, self.max_rows, reader.remaining())
             }
         };
         Ok(&mut **self.fill.insert(fill))
@@ -111,7 +128,7 @@ impl<'s> TensorDecoder<'s> {
                 invalid(message).with_mismatch(expected, got)
             }
             Fault::Number { index, text, fault } => {
-                let datatype = self.spec.datatype;
+                let datatype = self.datatype;
                 let message = format!("{}: {}", at(&index), fault.message(&text, datatype));
                 invalid(message).with_mismatch(datatype, text)
             }
@@ -136,7 +153,7 @@ impl<'s> TensorDecoder<'s> {
         }
         let dims = self.fill.as_ref().map_or(&[][..], |fill| fill.dims());
         // The declared shape says it best; only rows of a variable size are compared with each other.
-        let expected = match &self.spec.shape {
+        let expected = match self.pattern() {
             pattern @ ShapePattern::Dims(_) if n_outer == 0 => pattern.clone(),
             _ => ShapePattern::Dims(dims.get(n_outer..).unwrap_or_default().to_vec()),
         };
@@ -160,13 +177,6 @@ fn wrong_data(name: &str, stated: &Shape, got: &Shape) -> InferError {
     }
     let message = format!("the data of input {name:?} has shape {got}, expected {stated}");
     InferError::invalid_input(name, message).with_mismatch(stated, got)
-}
-
-fn named(spec: &TensorSpec, shape: Shape, buffer: Buffer) -> Result<NamedTensor, InferError> {
-    let name = &spec.name;
-    let tensor = Tensor::new(spec.datatype, shape, buffer)
-        .map_err(|error| InferError::invalid_input(&**name, format!("input {name:?}: {error}")))?;
-    Ok(NamedTensor { name: name.clone(), tensor })
 }
 
 /// The report of a request that was cut short at the row limit.

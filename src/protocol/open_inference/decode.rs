@@ -85,7 +85,6 @@ pub fn decode(
         id: request.id,
         outputs: request.outputs.unwrap_or_default(),
         binary: parameters.binary_output.unwrap_or(false),
-        is_batched: spec.batching.is_allowed(),
     };
     // Zero is what a client sends that has no wish.
     let timeout = parameters.timeout.filter(|micros| *micros > 0).map(Duration::from_micros);

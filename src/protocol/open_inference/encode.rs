@@ -1,8 +1,8 @@
 //! Answers to bodies.
 
 use super::classify::{Ask, classes};
-use super::plan::{Plan, unknown};
-use crate::inference::{InferError, InferResponse, NamedTensor};
+use super::plan::{Plan, Requested, unknown};
+use crate::inference::{AnswerForm, InferError, InferResponse, NamedTensor};
 use crate::protocol::json::{
     Printer, text_len, write_integer, write_key, write_list, write_member,
 };
@@ -75,11 +75,11 @@ fn outputs<'r>(
         let tensor = match n {
             None => tensor.clone(),
             Some(n) => {
-                let dims = tensor.shape().dims();
-                // Without a shared run, a lone dimension may be as long as the request by chance.
-                let has_rows =
-                    dims.first() == Some(&response.n_rows) && (plan.is_batched || dims.len() > 1);
-                let labels = if position == 0 { labels } else { &[] };
+                let is_split = response.layout.form == AnswerForm::Rows;
+                let has_rows = is_split && tensor.shape().rank() > 0;
+                // They are the classes of the model's first output, which may be missing.
+                let is_first = position == 0 && response.layout.absent.is_empty();
+                let labels = if is_first { labels } else { &[] };
                 classes(name, tensor, Ask { n, labels, has_rows })?
             }
         };
@@ -88,7 +88,9 @@ fn outputs<'r>(
     if plan.outputs.is_empty() {
         return (0..response.outputs.len()).map(|position| output(position, None, None)).collect();
     }
-    let requested = plan.outputs.iter().map(|requested| {
+    // There is no tensor that says that there is none: what a run did not give is left out.
+    let is_there = |requested: &&Requested| !response.layout.absent.contains(&requested.name);
+    let requested = plan.outputs.iter().filter(is_there).map(|requested| {
         let position = response.outputs.iter().position(|output| output.name == requested.name);
         let names = || response.outputs.iter().map(|output| &*output.name);
         let position = position.ok_or_else(|| unknown(&requested.name, names()))?;

@@ -26,9 +26,9 @@ pub(super) fn inputs(
         let input = input(reader, position, spec, &inputs)?;
         let NamedTensor { name, tensor } = match input {
             Read::Json(tensor) => tensor,
-            Read::Binary { input, shape, size } => {
-                let bytes = tail.take(input, &shape, size)?;
-                plain::tensor(input, shape, bytes)?
+            Read::Binary { head: Head { input, datatype, shape }, size } => {
+                let bytes = tail.take(input, (datatype, &shape), size)?;
+                plain::tensor(input, (datatype, shape), bytes)?
             }
         };
         inputs.push(NamedTensor { name, tensor });
@@ -44,7 +44,14 @@ pub(super) fn inputs(
 /// An input whose JSON has been read.
 enum Read<'s> {
     Json(NamedTensor),
-    Binary { input: &'s TensorSpec, shape: Shape, size: usize },
+    Binary { head: Head<'s>, size: usize },
+}
+
+/// Which input it is, and what the request says that it holds.
+struct Head<'s> {
+    input: &'s TensorSpec,
+    datatype: DataType,
+    shape: Shape,
 }
 
 /// Where the members of an input stand.
@@ -74,8 +81,7 @@ fn input<'s>(
         }
         if key == "data" && members.has_head() {
             // What usually comes first has come: the values are walked over once.
-            let (input, shape) = members.head(position, spec, before)?;
-            tensor = Some(TensorDecoder::stated(input, &shape, reader)?);
+            tensor = Some(members.head(position, spec, before)?.values(reader)?);
             return Ok(());
         }
         Ok(reader.skip(0)?)
@@ -89,22 +95,29 @@ fn input<'s>(
     if let (Some(tensor), None) = (tensor, size) {
         return Ok(Read::Json(tensor));
     }
-    let (input, shape) = members.head(position, spec, before)?;
+    let head = members.head(position, spec, before)?;
     match (members.data, size) {
-        (Some(mut data), None) => TensorDecoder::stated(input, &shape, &mut data).map(Read::Json),
+        (Some(mut data), None) => head.values(&mut data).map(Read::Json),
         (None, Some(size)) => {
             // More than can be addressed is more than there is.
             let size = usize::try_from(size).unwrap_or(usize::MAX);
-            Ok(Read::Binary { input, shape, size })
+            Ok(Read::Binary { head, size })
         }
         (data, _) => {
             let got = if data.is_some() { "both" } else { "neither" };
             let expected = "exactly one of \"data\" and the parameter \"binary_data_size\"";
-            let message = format!("input {:?} has {got}, expected {expected}", input.name);
+            let name = &head.input.name;
+            let message = format!("input {name:?} has {got}, expected {expected}");
             let mut error = invalid(message).with_mismatch(expected, got);
-            error.details.input = Some(input.name.to_string());
+            error.details.input = Some(name.to_string());
             Err(error)
         }
+    }
+}
+
+impl Head<'_> {
+    fn values(&self, reader: &mut Reader<'_>) -> Result<NamedTensor, InferError> {
+        TensorDecoder::stated(self.input, (self.datatype, &self.shape), reader)
     }
 }
 
@@ -131,7 +144,7 @@ impl<'a> Members<'a> {
         position: usize,
         spec: &'s ModelSpec,
         before: &[NamedTensor],
-    ) -> Result<(&'s TensorSpec, Shape), InferError> {
+    ) -> Result<Head<'s>, InferError> {
         let member = |reader: Option<Reader<'a>>, key: &str| {
             reader.ok_or_else(|| invalid(format!("input {position} has no {key:?}")))
         };
@@ -157,14 +170,14 @@ impl<'a> Members<'a> {
         })?;
         let shape = shape(member(self.shape, "shape")?, input)?;
         input.check(datatype, &shape)?;
-        if shape.rank() > 0 {
+        if shape.rank() > 0 && spec.contract.inputs_have_rows {
             spec.check_rows(shape.n_rows())?;
         }
         if shape.elements().is_none() {
             let error = TensorError::Overflow { shape };
             return Err(invalid_input(input, format!("input {name:?}: {error}")));
         }
-        Ok((input, shape))
+        Ok(Head { input, datatype, shape })
     }
 
     fn binary_size(&self, position: usize) -> Result<Option<u64>, InferError> {
@@ -224,7 +237,7 @@ impl Tail<'_> {
     fn take(
         &mut self,
         input: &TensorSpec,
-        shape: &Shape,
+        (datatype, shape): (DataType, &Shape),
         size: usize,
     ) -> Result<Buffer, InferError> {
         let name = &input.name;
@@ -236,12 +249,11 @@ impl Tail<'_> {
             return Err(invalid_input(input, message));
         }
         let elements = shape.elements();
-        let expected = input.datatype.byte_size().and_then(|size| elements?.checked_mul(size));
+        let expected = datatype.byte_size().and_then(|size| elements?.checked_mul(size));
         if let Some(expected) = expected.filter(|expected| *expected != size) {
             let message = format!(
-                "\"binary_data_size\" of input {name:?} is {size}, expected {expected} for {} of shape \
-                 {shape}",
-                input.datatype
+                "\"binary_data_size\" of input {name:?} is {size}, expected {expected} for {datatype} of \
+                 shape {shape}"
             );
             return Err(invalid_input(input, message).with_mismatch(expected, size));
         }

@@ -1,7 +1,7 @@
 //! How a request wants its answer written.
 
 use super::parameter;
-use crate::inference::{ErrorCode, InferError, ModelSpec};
+use crate::inference::{AnswerForm, ErrorCode, InferError, ModelSpec};
 use crate::protocol::json::{Reader, excerpt};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -21,8 +21,6 @@ pub struct Plan {
     pub(super) outputs: Vec<Requested>,
     /// How outputs are written that say nothing of it.
     pub(super) binary: bool,
-    /// Whether requests share runs, so that the first dimension of every output counts rows.
-    pub(super) is_batched: bool,
 }
 
 /// An output that is asked for.
@@ -121,9 +119,15 @@ fn known(name: &str, spec: &ModelSpec) -> Result<Arc<str>, InferError> {
     let output = spec.outputs.iter().find(|output| &*output.name == name);
     match output {
         Some(output) => Ok(output.name.clone()),
-        None if spec.outputs.is_empty() && name.len() <= MAX_TEXT => Ok(name.into()),
+        None if is_open(spec) && name.len() <= MAX_TEXT => Ok(name.into()),
         None => Err(unknown(&excerpt(name), spec.outputs.iter().map(|output| &*output.name))),
     }
+}
+
+/// Whether runs may give outputs that the specification does not list.
+fn is_open(spec: &ModelSpec) -> bool {
+    let contract = &spec.contract;
+    spec.outputs.is_empty() || contract.form == AnswerForm::List || contract.may_have_more
 }
 
 /// The report of an output that the model does not have.

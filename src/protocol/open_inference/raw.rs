@@ -19,11 +19,11 @@ pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferErr
     } else {
         (shape(input, body.len())?, body)
     };
-    if shape.rank() > 0 {
+    if shape.rank() > 0 && spec.contract.inputs_have_rows {
         spec.check_rows(shape.n_rows())?;
     }
-    let inputs = vec![plain::tensor(input, shape, bytes)?];
-    let plan = Plan { binary: true, is_batched: spec.batching.is_allowed(), ..Plan::default() };
+    let inputs = vec![plain::tensor(input, (input.datatype, shape), bytes)?];
+    let plan = Plan { binary: true, ..Plan::default() };
     Ok(Decoded { inputs, plan, timeout: None })
 }
 

@@ -1,6 +1,6 @@
 //! Answers and errors to bodies.
 
-use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
+use crate::inference::{AnswerForm, InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
 use crate::protocol::forms::{Form, outputs_len, write_named, write_outputs};
 use crate::protocol::json::{Dialect, Printer, write_float, write_integer, write_string};
 use crate::protocol::json::{write_key, write_list, write_member, write_text_member};
@@ -9,9 +9,10 @@ use crate::tensor::{DataType, Tensor};
 /// Most elements that [`example`] prints.
 const MAX_EXAMPLE: usize = 4096;
 
-/// Writes an answer in the form of its request.
+/// Writes an answer in the form of its request, or as `outputs` where the model's answers have no rows.
 #[must_use]
 pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
+    let form = if response.layout.form == AnswerForm::Rows { form } else { Form::Named };
     let mut out = Vec::with_capacity(expected_len(response));
     out.push(b'{');
     write_key(&mut out, form.response_key());

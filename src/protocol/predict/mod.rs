@@ -8,9 +8,9 @@
 //!
 //! Nothing else may stand beside it. `prediction` is one row of the model's output without the axis
 //! of rows, or an object of such rows by name where the model has several outputs; `predictions` is
-//! a list of the same; `outputs` is an object of whole tensors. Outputs that do not have one row for
-//! each row of the request cannot be taken apart: `prediction` and `predictions` then hold them
-//! whole. Labels stand beside: `label`, `score` and `top` for one row, the lists `labels`, `scores`
+//! a list of the same; `outputs` is an object of whole tensors. A model whose outputs do not all have
+//! one row for each row of the request answers with `outputs` whatever it was asked with: that is
+//! settled when it is loaded, and never by one answer. An output that a run did not give is `null`. Labels stand beside: `label`, `score` and `top` for one row, the lists `labels`, `scores`
 //! and `top` otherwise. Every answer ends with `model`, `version` (a string: a number of 64 bits is
 //! more than many JSON readers hold) and `request_id`.
 //!

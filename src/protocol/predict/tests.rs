@@ -1,7 +1,8 @@
 //! What clients send and get, as text.
 
 use super::*;
-use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
+use crate::inference::{AnswerForm, ErrorCode, InferError, InferResponse, Layout, ModelSpec};
+use crate::inference::{NamedTensor, RowLabel};
 use crate::protocol::testing::{one, response, tensor, two};
 use crate::tensor::{DataType, Shape, Tensor};
 use std::sync::Arc;
@@ -94,6 +95,20 @@ fn an_unknown_shape_is_taken_from_the_nesting() {
         ErrorCode::InvalidInput,
         differs,
     );
+}
+
+#[test]
+fn an_input_that_nobody_declared_takes_any_shape() {
+    let mut open = one(DataType::Int64, Some(&[-1, 8]));
+    open.inputs[0].declared = false;
+    check_good(&open, r#"{"features":[1,2]}"#, Form::One, &[tensor("x", &[1, 2], &[1i64, 2])]);
+    let deep = tensor("x", &[1, 1, 2], &[1i64, 2]);
+    check_good(&open, r#"{"instances":[[[1,2]]]}"#, Form::Many, &[deep]);
+    check_good(&open, r#"{"inputs":{"x":[1]}}"#, Form::Named, &[tensor("x", &[1], &[1i64])]);
+    let ragged = "input \"x\" at [1] is ragged: expected 1 elements, got 2";
+    check_bad(&open, r#"{"instances":[[1],[2,3]]}"#, ErrorCode::InvalidInput, ragged);
+    let text = "input \"x\" at [0]: expected a number, got a string";
+    check_bad(&open, r#"{"features":["a"]}"#, ErrorCode::InvalidInput, text);
 }
 
 #[test]
@@ -314,14 +329,8 @@ fn answers_have_the_form_of_their_requests() {
     check_answer(&single(), Form::Named, r#"{"outputs":{"y":[[0.97]]}"#);
     let flat = || response(vec![tensor("y", &[2], &[3i64, 0])], 2, None);
     check_answer(&flat(), Form::Many, r#"{"predictions":[3,0]"#);
-    check_answer(&flat(), Form::One, r#"{"prediction":[3,0]"#);
     check_answer(
         &response(vec![tensor("y", &[1], &[3i64])], 1, None),
-        Form::One,
-        r#"{"prediction":3"#,
-    );
-    check_answer(
-        &response(vec![tensor("y", &[], &[3i64])], 1, None),
         Form::One,
         r#"{"prediction":3"#,
     );
@@ -340,12 +349,47 @@ fn answers_have_the_form_of_their_requests() {
         r#"{"predictions":[{"a":[0,1],"b":0.5},{"a":[2,3],"b":0.5}]"#,
     );
     check_answer(&several(2), Form::Named, r#"{"outputs":{"a":[[0,1],[2,3]],"b":[0.5,0.5]}"#);
-    // An output without a row for each row cannot be taken apart.
-    let whole = response(vec![tensor("y", &[3], &[1u8, 2, 3])], 2, None);
-    check_answer(&whole, Form::Many, r#"{"predictions":[1,2,3]"#);
     let empty = response(vec![tensor::<f32>("y", &[2, 0, 4], &[])], 2, None);
     check_answer(&empty, Form::Many, r#"{"predictions":[[],[]]"#);
     check_answer(&response(vec![], 1, None), Form::One, r#"{"prediction":{}"#);
+}
+
+#[test]
+fn a_model_without_rows_answers_in_one_form_whatever_the_sizes() {
+    let whole = |dims: &[usize], n_rows: usize| {
+        let y = tensor("y", dims, &vec![1u8; dims.iter().product()]);
+        let mut response = response(vec![y], n_rows, None);
+        response.layout.form = AnswerForm::Whole;
+        response
+    };
+    for form in [Form::One, Form::Many, Form::Named] {
+        // As many rows as the request has, by chance; one; none; no dimension at all.
+        check_answer(&whole(&[2], 2), form, r#"{"outputs":{"y":[1,1]}"#);
+        check_answer(&whole(&[1], 2), form, r#"{"outputs":{"y":[1]}"#);
+        check_answer(&whole(&[0, 4], 2), form, r#"{"outputs":{"y":[]}"#);
+        check_answer(&whole(&[], 1), form, r#"{"outputs":{"y":1}"#);
+    }
+}
+
+#[test]
+fn an_output_that_a_run_did_not_give_is_null_and_changes_no_form() {
+    let absent = |outputs: Vec<NamedTensor>, form| {
+        let mut response = response(outputs, 2, None);
+        response.layout = Layout { form, is_sole: false, absent: vec!["aux".into()] };
+        response
+    };
+    let y = || vec![tensor("y", &[2], &[3u8, 4])];
+    let rows = absent(y(), AnswerForm::Rows);
+    let expected = r#"{"predictions":[{"y":3,"aux":null},{"y":4,"aux":null}]"#;
+    check_answer(&rows, Form::Many, expected);
+    check_answer(&rows, Form::Named, r#"{"outputs":{"y":[3,4],"aux":null}"#);
+    let whole = absent(y(), AnswerForm::Whole);
+    check_answer(&whole, Form::Many, r#"{"outputs":{"y":[3,4],"aux":null}"#);
+    check_answer(&absent(vec![], AnswerForm::Whole), Form::One, r#"{"outputs":{"aux":null}"#);
+    let mut sole = absent(vec![], AnswerForm::Rows);
+    sole.layout.is_sole = true;
+    check_answer(&sole, Form::One, r#"{"prediction":null"#);
+    check_answer(&sole, Form::Many, r#"{"predictions":null"#);
 }
 
 #[test]

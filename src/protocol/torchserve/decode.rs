@@ -66,7 +66,7 @@ pub(super) fn bare(
         tensor.row(reader)?;
         return Ok((tensor.finish()?, true));
     }
-    let mut tensor = TensorDecoder::new(input, spec.max_rows);
+    let mut tensor = TensorDecoder::new(input, spec.max_input_rows());
     tensor.whole(reader)?;
     Ok((tensor.finish()?, rank == Some(0)))
 }

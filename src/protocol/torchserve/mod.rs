@@ -13,7 +13,8 @@
 //! | a form (`multipart/form-data`) | a part for each input, or `data` for the one; JSON or raw | a row or the list of rows |
 //! | plain bytes | the elements of the one input as they lie in memory; of `BYTES`, one element | a row if there is one, otherwise the list |
 //!
-//! A row is the output's, or an object of rows by name where there are several. Where the model has
+//! A row is the output's, or an object of rows by name where there are several; a model whose outputs
+//! have no rows gives them whole in place of rows, always. Where the model has
 //! labels, a row is the object of the best labels with their scores, as `image_classifier` has it,
 //! and `inputs` too is answered with a list of those. The words for NaN and the infinities are taken
 //! and written, as Python's `json` does, and so is `{"b64": "…"}`.

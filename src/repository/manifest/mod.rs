@@ -373,7 +373,7 @@ fn read_tensors<'s>(
         if tensors.iter().any(|tensor| *tensor.name == *name) {
             reader.report(&section, "name", &format!("{name:?} is there already"));
         }
-        let spec = TensorSpec { name: name.into(), datatype, shape, optional };
+        let spec = TensorSpec { name: name.into(), datatype, shape, optional, declared: true };
         each(reader, &section, &spec);
         tensors.push(spec);
     }

@@ -60,6 +60,7 @@ fn every_key_is_read() {
         datatype,
         shape: ShapePattern::from_wire(shape).unwrap(),
         optional,
+        declared: true,
     };
     let expected = Manifest {
         description: Some("digits".into()),

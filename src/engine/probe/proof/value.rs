@@ -15,8 +15,10 @@ pub enum Doubt {
     Random,
     /// Something hangs on the number of rows.
     Counted,
-    /// Control flow or a shape hangs on the values of a tensor.
+    /// Control flow hangs on the values of a tensor, or a number that is taken out of it does.
     Values,
+    /// The size of an output hangs on the values of a tensor.
+    Shapes,
     /// An operator or a shape is not known well enough.
     Unknown,
 }

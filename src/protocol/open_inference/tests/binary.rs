@@ -152,7 +152,7 @@ fn elements_of_bytes_are_checked_one_by_one() {
 fn a_body_may_be_the_tensor() {
     let raw = |spec: &ModelSpec, body: &[u8]| {
         let decoded = decode(body.to_vec().into(), Some(0), spec).map_err(|it| it.to_string())?;
-        assert_eq!(decoded.plan, Plan { binary: true, is_batched: true, ..Plan::default() });
+        assert_eq!(decoded.plan, Plan { binary: true, ..Plan::default() });
         let [input] = <[NamedTensor; 1]>::try_from(decoded.inputs).unwrap();
         Ok(input)
     };

@@ -36,6 +36,22 @@ fn values_are_nested_or_flat_and_members_come_in_any_order() {
 }
 
 #[test]
+fn of_an_input_that_nobody_declared_the_request_says_what_it_is() {
+    let mut open = one(DataType::Fp32, Some(&[-1, 2]));
+    open.inputs[0].declared = false;
+    let ids = with(r#""name":"x","datatype":"INT64","shape":[1,3],"data":[7,8,9007199254740993]"#);
+    check_json(&open, &ids, &[tensor("x", &[1, 3], &[7i64, 8, (1 << 53) + 1])]);
+    let body =
+        with(r#""name":"x","datatype":"INT64","shape":[1],"parameters":{"binary_data_size":8}"#);
+    let bytes = [body.as_bytes(), &7i64.to_le_bytes()].concat();
+    let decoded = decode(bytes.into(), Some(body.len()), &open).unwrap();
+    assert_eq!(decoded.inputs, [tensor("x", &[1], &[7i64])]);
+    let texts = with(r#""name":"x","datatype":"BYTES","shape":[1],"data":["a"]"#);
+    let error = decode(texts.into_bytes().into(), None, &open).unwrap_err();
+    assert_eq!(error.message, "input \"x\" has datatype BYTES, expected FP32");
+}
+
+#[test]
 fn every_datatype_is_read() {
     let check = |datatype: DataType, data: &str, expected: NamedTensor| {
         let dims = expected.tensor.shape().clone();

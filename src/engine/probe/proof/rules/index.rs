@@ -75,7 +75,7 @@ fn one_hot(call: &mut Call<'_, '_>) -> Outcome {
     let tensor = call.first()?;
     let classes = call.int("num_classes")?;
     if classes < 0 {
-        return Err(call.by_values());
+        return Err(call.shaped_by_values());
     }
     if tensor.drops() || matches!(tensor.state, State::Places(_)) {
         return Err(call.unclear("its input"));
@@ -165,7 +165,7 @@ fn index(call: &mut Call<'_, '_>) -> Outcome {
 fn masked(call: &mut Call<'_, '_>, tensor: &Tensor, given: &[(usize, Tensor)]) -> Outcome {
     let [(at, mask)] = given else { return Err(call.unclear("its masks")) };
     if !mask.is_free() {
-        return Err(call.by_values());
+        return Err(call.shaped_by_values());
     }
     let (n, dims) = (mask.rank()?, tensor.sizes()?);
     if at + n > dims.len() {

@@ -168,7 +168,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
     }
     let is_free = call.is_free();
     if BY_VALUES.contains(&call.name) && !is_free {
-        return Err(call.by_values());
+        return Err(call.shaped_by_values());
     }
     let is_ours = call.node.kind.starts_with("aten::")
         || call.node.kind.starts_with("prim::")
@@ -344,6 +344,17 @@ impl<'n, 'w> Call<'n, 'w> {
         let text = format!("{} makes values of rows decide a number or a shape", self.node.kind);
         let reason = Reason::new(Doubt::Values, text);
         self.walk.values_seen.get_or_insert_with(|| reason.clone());
+        reason
+    }
+
+    /// The same of an output whose size values decide.
+    pub(super) fn shaped_by_values(&mut self) -> Reason {
+        let reason = Reason { doubt: Doubt::Shapes, ..self.by_values() };
+        if let Some(seen) = &mut self.walk.values_seen
+            && seen.text == reason.text
+        {
+            *seen = reason.clone();
+        }
         reason
     }
 

@@ -320,7 +320,7 @@ fn repeat(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
 fn repeat_interleave(call: &mut Call<'_, '_>, tensor: &Tensor) -> Outcome {
     let times = match call.find("repeats") {
         Some(value @ Value::Number(_)) => call.size(&value.clone())?,
-        _ => return Err(call.by_values()),
+        _ => return Err(call.shaped_by_values()),
     };
     let Some(at) = call.optional_int("dim")? else {
         return Err(call.meets("lays rows out so that they mix"));

@@ -1,0 +1,85 @@
+//! Why a run gave no answers, and whose fault that is. Pure.
+
+use super::instance::Health;
+use crate::engine::{EngineError, Fault};
+use crate::inference::{ErrorCode, InferError, ModelSpec, ValidRequest};
+use std::fmt;
+use std::time::Duration;
+
+/// Why a run gave no answers.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The engine says so.
+    Engine(EngineError),
+    /// It ran, and its outputs are not what the model was found to give.
+    Broken(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(error) => error.fmt(f),
+            Self::Broken(message) => f.write_str(message),
+        }
+    }
+}
+
+impl Failure {
+    pub(super) fn broken(message: impl Into<String>) -> Self {
+        Self::Broken(message.into())
+    }
+
+    /// Whether other inputs, or these in another batch, might do.
+    pub(super) fn is_of_inputs(&self) -> bool {
+        match self {
+            Self::Engine(error) => matches!(error.fault, Fault::Raised | Fault::OutOfMemory),
+            Self::Broken(_) => true,
+        }
+    }
+
+    /// What is left of the engine.
+    pub(super) fn health(self) -> Health {
+        match self {
+            Self::Engine(EngineError { fault: Fault::Device, message, .. }) => {
+                Health::Lost(message)
+            }
+            Self::Engine(EngineError {
+                fault: Fault::Internal | Fault::Died | Fault::TimedOut,
+                ..
+            }) => Health::Rebuild,
+            _ => Health::Good,
+        }
+    }
+
+    /// What the sender of a request is told.
+    pub(super) fn report(&self, spec: &ModelSpec, request: &ValidRequest) -> InferError {
+        let error = match self {
+            Self::Engine(error) => error,
+            Self::Broken(message) => {
+                let hint = match request.fits_evidence() {
+                    true => "",
+                    false => "; its inputs are not declared: declare inputs in model.toml",
+                };
+                let text = format!("the model broke its contract: {message}{hint}");
+                return InferError::new(ErrorCode::InferenceFailed, text);
+            }
+        };
+        // Nobody said that it takes such inputs, so it is not the model that is wrong.
+        if !request.fits_evidence() && matches!(error.fault, Fault::Raised | Fault::Unsupported) {
+            return spec.refused(request).with_cause(error.message.as_str());
+        }
+        // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
+        // not to clients.
+        let text = match error.fault {
+            Fault::Raised => "the model raised an error on this input",
+            Fault::OutOfMemory => "there is not enough memory to run the model on this input",
+            Fault::Unsupported => "the model cannot be run with this input",
+            _ => "the model could not be run",
+        };
+        let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());
+        match error.fault {
+            Fault::OutOfMemory => refusal.with_retry_after(Duration::from_secs(1)),
+            _ => refusal,
+        }
+    }
+}
