@@ -393,6 +393,7 @@ fn refuse(batch: Vec<Queued>, error: &EngineError) {
         Fault::Raised => "the model raised an error on this input",
         Fault::OutOfMemory => "there is not enough memory to run the model on this input",
         Fault::Unsupported => "the model cannot be run with this input",
+        Fault::Environment => "the model asks for something that this server does not have",
         _ => "the model could not be run",
     };
     for queued in batch {

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod device;
+mod environment;
 mod error;
 mod ffi;
 mod module;

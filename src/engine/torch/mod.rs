@@ -231,3 +231,4 @@ fn fault(error: torch_shim::Error) -> EngineError {
     };
     EngineError::new(fault, error.message)
 }
+        ErrorClass::Environment => Fault::Environment,
