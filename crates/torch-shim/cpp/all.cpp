@@ -4,5 +4,6 @@
 #include "errors.cpp"
 #include "inspect.cpp"
 #include "module.cpp"
+#include "packed.cpp"
 #include "tensors.cpp"
 #include "values.cpp"

@@ -12,6 +12,7 @@
 
 #include "errors.h"
 #include "modules.h"
+#include "packed.h"
 #include "values.h"
 
 namespace sconce {
@@ -272,6 +273,8 @@ class ByteCounter {
       for (const auto& entry : value.toGenericDict()) {
         add(entry.value());
       }
+    } else if (value.isObject() && objects_.insert(value.toObject().get()).second) {
+      bytes_ += packed_bytes(value);
     }
   }
 
@@ -280,6 +283,7 @@ class ByteCounter {
  private:
   std::unordered_set<const void*> storages_;
   std::unordered_set<const void*> opaque_;
+  std::unordered_set<const void*> objects_;
   uint64_t bytes_ = 0;
 };
 
