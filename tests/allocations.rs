@@ -126,6 +126,7 @@ fn served() -> Served {
             default_model: None,
             trusted: Vec::new(),
             libtorch: "none".to_owned(),
+            libraries: String::new(),
             trial_timeout: Duration::from_secs(10),
             defaults: repository::Defaults::default(),
             overrides: repository::Overrides::default(),

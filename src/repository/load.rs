@@ -105,6 +105,7 @@ impl Workshop {
             model_digest: digest,
             source_digest: &candidate.source.digest,
             libtorch: &self.options.libtorch,
+            libraries: &self.options.libraries,
             device: &candidate.settings.device.to_string(),
             max_batch_size: candidate.settings.max_batch_size,
             trusted,

@@ -132,6 +132,7 @@ impl House {
                 trial_timeout: Duration::from_secs(60),
                 libtorch: "none".into(),
                 defaults: Defaults::default(),
+                libraries: String::new(),
             },
             trial_loader: self.trial.clone(),
             loader: self.serving.clone(),

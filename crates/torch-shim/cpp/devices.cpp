@@ -186,6 +186,17 @@ int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* er
   });
 }
 
+int sconce_load_library(SconceText path, SconceError* error) {
+  return guarded(error, [&] {
+    // Now, so that a missing part shows here; global, as torch's own loading of such libraries is, because they look
+    // each other up by name. Never closed: the operators that they register stay in libtorch's tables.
+    if (dlopen(string_of(path).c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      throw ShimError(SCONCE_ERROR_UNSUPPORTED, reason == nullptr ? "the library does not load" : reason);
+    }
+  });
+}
+
 int sconce_build_facts(SconceOutput* facts, SconceError* error) {
   return guarded(error, [&] {
     std::vector<IValue> parts = {

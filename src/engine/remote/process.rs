@@ -31,6 +31,7 @@ const MAX_DESCRIPTORS: u64 = 256;
 /// Variables that the child keeps, by prefix: where libraries lie, and how they are to behave.
 const KEPT_VARIABLES: &[&str] = &[
     "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
     "LIBTORCH",
     "TORCH_",
     "ATEN_",

@@ -15,6 +15,7 @@ pub(crate) use models::{Models, held_out};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -88,18 +89,25 @@ pub(crate) fn state_dir() -> PathBuf {
 pub(crate) struct Settings {
     models: Models,
     keys: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Settings {
     pub(crate) fn new(models: Models) -> Self {
         let state_dir = format!("state_dir={}", state_dir().display());
         let keys = ["log.requests=all", "log.format=json", "threads.cpu_quota=2", &state_dir];
-        Self { models, keys: keys.map(str::to_owned).to_vec() }
+        Self { models, keys: keys.map(str::to_owned).to_vec(), variables: Vec::new() }
     }
 
     /// Sets a key of the configuration, `key=value`.
     pub(crate) fn set(mut self, key: impl Into<String>) -> Self {
         self.keys.push(key.into());
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -112,6 +120,7 @@ impl Settings {
         for key in &self.keys {
             command.args(["--set", key]);
         }
+        command.envs(self.variables);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Log::read(child.stderr.take().unwrap());

@@ -1,8 +1,8 @@
 //! What a host lacks: devices, operators, libraries.
 
-use torch_shim::{ErrorClass, Module, device_count};
+use torch_shim::{ErrorClass, Module, device_count, load_library};
 
-use crate::floats;
+use crate::{ScratchFile, floats};
 
 #[track_caller]
 fn check(method: &str, expected: &str) {
@@ -31,4 +31,18 @@ fn a_text_that_a_model_raises_is_never_taken_for_it() {
     let module = Module::define(source).expect("the test's source compiles");
     let error = module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap_err();
     assert_eq!(error.class, ErrorClass::Raised, "{error}");
+}
+
+#[test]
+fn a_library_that_cannot_be_loaded_says_why() {
+    let missing = load_library("/no/such/library.so").unwrap_err();
+    assert!(missing.message.contains("cannot open shared object file"), "{missing}");
+    assert!(!missing.message.contains("/no/such"), "whoever named it knows where it is: {missing}");
+    let text = ScratchFile::new("text.so");
+    std::fs::write(&text.0, "no library").unwrap();
+    let error = load_library(&text.0).unwrap_err();
+    assert!(
+        error.message.contains("file too short") || error.message.contains("invalid ELF"),
+        "{error}"
+    );
 }
