@@ -133,3 +133,10 @@ fn packed_weights_count() {
     assert_eq!(version["memory_bytes"], 2 * 4 * 64 + 4 * (64 + 4), "{version}");
     server.predict("quantized", &json!({"features": [1, 2, 3, 4]})).good();
 }
+
+#[test]
+fn what_models_print_appears_with_the_end_of_its_line() {
+    let server = Settings::new(Models::new().fixture("prints")).ready();
+    server.predict("prints", &json!({"features": [1, 2, 3, 4]})).good();
+    server.wait("the line must appear while the server runs", || !server.printed.text().is_empty());
+}

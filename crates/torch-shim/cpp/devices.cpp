@@ -1,6 +1,8 @@
 // Devices, streams and threads, through what libtorch_cpu.so itself exports: one build serves CPU and GPU.
 #include <dlfcn.h>
 
+#include <cstdio>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -195,6 +197,11 @@ int sconce_load_library(SconceText path, SconceError* error) {
       throw ShimError(SCONCE_ERROR_UNSUPPORTED, reason == nullptr ? "the library does not load" : reason);
     }
   });
+}
+
+int32_t sconce_buffer_stdout_by_line(void) {
+  // `std::cout`, which models print to, keeps nothing itself and writes to this stream.
+  return std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ) == 0 ? 1 : 0;
 }
 
 int sconce_build_facts(SconceOutput* facts, SconceError* error) {

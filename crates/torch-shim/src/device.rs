@@ -175,6 +175,13 @@ pub fn load_library(path: impl AsRef<Path>) -> Result<(), Error> {
     call(Stage::Other, |error| unsafe { ffi::sconce_load_library(Text::new(path), error) })
 }
 
+/// Has what models print on the standard output appear with the end of each line, also where no terminal reads it.
+/// Call it before anything is printed. Says whether the C library takes it.
+pub fn buffer_stdout_by_line() -> bool {
+    // SAFETY: takes nothing; the stream is the C library's own and has a lock.
+    unsafe { ffi::sconce_buffer_stdout_by_line() != 0 }
+}
+
 /// The version of libtorch that this was compiled against, which is the one that it runs with.
 pub fn libtorch_version() -> Result<String, Error> {
     Ok(build_facts()?.version)

@@ -266,6 +266,7 @@ unsafe extern "C" {
         error: *mut RawError,
     ) -> c_int;
     pub(crate) fn sconce_load_library(path: Text, error: *mut RawError) -> c_int;
+    pub(crate) fn sconce_buffer_stdout_by_line() -> i32;
     pub(crate) fn sconce_build_facts(facts: *mut RawOutput, error: *mut RawError) -> c_int;
 }
 

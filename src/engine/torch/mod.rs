@@ -33,6 +33,8 @@ const PRIMITIVES: usize = 256;
 pub fn prepare_process() {
     // False when threads are there already, in a test say; then oneDNN's own bound holds.
     let _ = torch_shim::limit_primitive_cache(PRIMITIVES);
+    // Where that cannot be had, what models print comes later and in larger pieces.
+    let _ = torch_shim::buffer_stdout_by_line();
 }
 
 /// Loads TorchScript files.

@@ -121,8 +121,9 @@ impl Settings {
             command.args(["--set", key]);
         }
         command.envs(self.variables);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
+        let printed = Log::read(child.stdout.take().unwrap());
         let log = Log::read(child.stderr.take().unwrap());
         let line = log.wait(|line| line["message"] == "sconce is listening");
         let address =
@@ -132,6 +133,7 @@ impl Settings {
             management: address("management"),
             child: Mutex::new(child),
             log,
+            printed,
             models: self.models,
         }
     }
@@ -153,6 +155,8 @@ pub(crate) struct Server {
     pub(crate) management: SocketAddr,
     /// What it has logged so far.
     pub(crate) log: Log,
+    /// What its models have printed so far.
+    pub(crate) printed: Log,
     /// Its folder of models.
     pub(crate) models: Models,
     child: Mutex<Child>,
