@@ -6,6 +6,7 @@ use crate::engine::Batch;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::telemetry::{Metrics, MetricsOptions};
 use crate::tensor::{Shape, Tensor};
+use crate::testing::{PATIENCE, until_in_task};
 use std::sync::{Mutex, mpsc};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,8 +41,8 @@ fn gated() -> (FakeModel, mpsc::Sender<()>) {
     let (open, gate) = mpsc::channel();
     let gate = Mutex::new(gate);
     let model = FakeModel::new(move |batch| {
-        // A gate whose keeper has gone stands open.
-        let _ = gate.lock().unwrap().recv();
+        // A gate whose keeper has gone stands open, and one that is forgotten opens in the end.
+        let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
         Ok(vec![double(&batch)])
     });
     (model, open)
@@ -71,10 +72,20 @@ async fn queue_in_order<F: Future + Unpin>(futures: &mut [F]) {
     }
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        tokio::task::yield_now().await;
-    }
+/// Waits for what the scheduler's threads do.
+#[track_caller]
+fn until(what: &str, holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    until_in_task(what, holds)
+}
+
+/// Begins a run that waits at the gate, and has the scheduler look at it long after its deadline.
+async fn stick(scheduler: &Scheduler, seen: &Seen) {
+    let so_far = seen.rows().len();
+    let ample = Instant::now() + 2 * PATIENCE;
+    let mut asked = vec![Box::pin(scheduler.submit(request_until(&[1.0], ample)))];
+    queue_in_order(&mut asked).await;
+    until("the run begins", || seen.rows().len() > so_far).await;
+    scheduler.shared.replace_stuck(ample + MINUTE);
 }
 
 #[tokio::test]
@@ -86,7 +97,7 @@ async fn what_queues_behind_a_run_shares_the_next_one() {
         .into_iter()
         .collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen.rows() == [1]).await;
+    until("the first run begins", || seen.rows() == [1]).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     let mut answers = Vec::new();
@@ -104,7 +115,7 @@ async fn late_and_withdrawn_requests_never_run() {
     let (scheduler, seen) = start(options(), model);
     let mut blocker = vec![Box::pin(scheduler.submit(request(&[1.0], None)))];
     queue_in_order(&mut blocker).await;
-    until(|| seen.rows().len() == 1).await;
+    until("the first run begins", || seen.rows().len() == 1).await;
     let soon = Instant::now() + Duration::from_millis(10);
     let late = scheduler.submit(request_until(&[2.0, 2.0], soon)).await;
     assert_eq!(late.unwrap_err().code, ErrorCode::DeadlineExceeded);
@@ -135,7 +146,7 @@ async fn one_request_that_raises_does_not_harm_its_neighbors() {
         .map(|value| Box::pin(scheduler.submit(request(&[value], None))))
         .collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen_gate.rows() == [1]).await;
+    until("the first run begins", || seen_gate.rows() == [1]).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     let mut codes = Vec::new();
@@ -192,22 +203,19 @@ async fn an_engine_that_panics_is_rebuilt() {
 async fn a_stuck_run_is_replaced_and_one_too_many_fails_the_version() {
     let (model, open) = gated();
     let (scheduler, seen) = start(options(), model);
-    let soon = || Instant::now() + Duration::from_millis(10);
-    let stuck = scheduler.submit(request_until(&[1.0], soon())).await;
-    assert_eq!(stuck.unwrap_err().code, ErrorCode::DeadlineExceeded);
+    stick(&scheduler, &seen).await;
     // The only permit is held by the stuck run: the next can only start once it has come back.
-    let next = scheduler.submit(request_until(&[2.0], Instant::now() + MINUTE));
+    let next = scheduler.submit(request_until(&[2.0], Instant::now() + 2 * PATIENCE));
     let mut next = vec![Box::pin(next)];
     queue_in_order(&mut next).await;
-    until(|| seen.rows().len() == 2).await;
+    until("another instance runs the next", || seen.rows().len() == 2).await;
     assert_eq!(scheduler.status().failed, None);
     assert_eq!(scheduler.status().instances, 1);
     open.send(()).unwrap();
     open.send(()).unwrap();
     assert_eq!(values(next.remove(0).await), [4.0]);
-    let stuck = scheduler.submit(request_until(&[3.0], soon())).await;
-    assert_eq!(stuck.unwrap_err().code, ErrorCode::DeadlineExceeded);
-    until(|| scheduler.status().failed.is_some()).await;
+    stick(&scheduler, &seen).await;
+    assert!(scheduler.status().failed.is_some(), "one run too many is stuck");
     let refused = scheduler.submit(request(&[4.0], None)).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ModelNotReady);
     drop(open);
@@ -283,7 +291,7 @@ async fn requests_of_one_bucket_share_a_run_and_each_gets_its_own_size_back() {
     let widths = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&widths);
     let Padded { scheduler, seen, metrics } = padded(move |batch| {
-        let _ = gate.lock().unwrap().recv();
+        let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
         log.lock().unwrap().push(width(&batch));
         Ok(batch.inputs.into_iter().flatten().collect())
     });
@@ -292,7 +300,7 @@ async fn requests_of_one_bucket_share_a_run_and_each_gets_its_own_size_back() {
     let mut pending: Vec<_> =
         requests.map(|it| Box::pin(scheduler.submit(request(it)))).into_iter().collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen.rows().len() == 1).await;
+    until("the first run begins", || seen.rows().len() == 1).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     for (pending, it) in pending.into_iter().zip(requests) {
@@ -371,7 +379,8 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
     let (scheduler, _) = start(SchedulerOptions { direct: true, ..options() }, model);
     let here = std::thread::current().id();
     // An instance that has not gone to sleep yet may be faster, but not every time.
-    for _ in 0..100 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         seen.lock().unwrap().clear();
         let together = tokio::join!(
             scheduler.submit(request(&[1.0], None)),
@@ -384,7 +393,7 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
         if *seen.lock().unwrap() == [here] {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        std::thread::yield_now();
     }
     assert_eq!(
         *seen.lock().unwrap(),

@@ -95,7 +95,14 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(models: Models) -> Self {
         let state_dir = format!("state_dir={}", state_dir().display());
-        let keys = ["log.requests=all", "log.format=json", "threads.cpu_quota=2", &state_dir];
+        let keys = [
+            "log.requests=all",
+            "log.format=json",
+            "threads.cpu_quota=2",
+            // On a busy machine a trial takes its time, since the child steps back behind everybody.
+            "trial.timeout=5m",
+            &state_dir,
+        ];
         Self { models, keys: keys.map(str::to_owned).to_vec(), variables: Vec::new() }
     }
 
