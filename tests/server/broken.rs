@@ -21,12 +21,6 @@ const FAILURES: &[(&str, &str)] = &[
     ("no_file", ""),
 ];
 
-#[track_caller]
-fn wait_settled(server: &Server, models: &[&str]) {
-    let is_settled = |name: &&str| server.describe(name)["state"] != "loading";
-    server.wait("every model must be tried", || models.iter().all(is_settled));
-}
-
 /// Whether these models failed, each for its reason, in state, answer and log.
 #[track_caller]
 fn check_failures(server: &Server, failures: &[(&str, &str)]) {
@@ -72,7 +66,7 @@ fn what_is_broken_fails_with_a_reason_and_the_others_serve() {
     let server = Settings::new(models).start();
 
     let names: Vec<_> = FAILURES.iter().map(|(name, _)| *name).chain(["tabular"]).collect();
-    wait_settled(&server, &names);
+    server.wait_settled(&names);
     eprintln!("{} broken models were tried in {:?}", FAILURES.len(), started.elapsed());
     check_failures(&server, FAILURES);
     assert_eq!(server.describe("tabular")["state"], "ready");
@@ -89,7 +83,7 @@ fn what_is_broken_fails_with_a_reason_and_the_others_serve() {
 fn what_never_ends_is_ended() {
     let models = Models::new().broken("hang").fixture("endless");
     let server = Settings::new(models).set("trial.timeout=10s").start();
-    wait_settled(&server, &["hang", "endless"]);
+    server.wait_settled(&["hang", "endless"]);
     check_failures(&server, &[("hang", "answer within"), ("endless", "answer within")]);
     assert_eq!(trials(&server, "timed_out"), 2.0);
 }
@@ -103,7 +97,7 @@ fn what_is_not_required_does_not_hold_readiness() {
         .fixture("file_reader")
         .head("file_reader", "required = false");
     let server = Settings::new(models).ready();
-    wait_settled(&server, &["truncated", "file_reader"]);
+    server.wait_settled(&["truncated", "file_reader"]);
     assert_eq!(server.describe("truncated")["state"], "failed");
     assert!(server.is_ready());
     assert_eq!(server.describe("truncated")["required"], false);
@@ -130,7 +124,7 @@ fn a_model_toml_with_faults_fails_that_model() {
         .fixture("double")
         .head("double", "trusted = true");
     let server: Server = Settings::new(models).start();
-    wait_settled(&server, &["tabular", "raises", "double"]);
+    server.wait_settled(&["tabular", "raises", "double"]);
     for (name, word) in [("raises", "instances"), ("double", "trusted")] {
         let model = server.describe(name);
         assert_eq!(model["state"], "failed", "{model}");

@@ -55,8 +55,8 @@ fn an_operator_of_a_library_is_there_in_the_trial_and_in_the_server() {
         Settings::new(models()).set(key)
     };
     let server = settings().start();
-    let state_of = |name: &str| server.describe(name)["state"].clone();
-    server.wait("it must fail", || state_of("own_operator") == "failed");
+    server.wait_settled(&["own_operator"]);
+    assert_eq!(server.describe("own_operator")["state"], "failed");
     let reason = server.describe("own_operator")["versions"][0]["reason"].to_string();
     for word in ["operator sconce_test::triple", "`libraries`"] {
         assert!(reason.contains(word), "the reason must have {word:?}: {reason}");
@@ -117,13 +117,12 @@ fn check_and_inspect_load_libraries_too() {
 #[test]
 fn a_device_that_is_not_there_fails_the_load() {
     let server = Settings::new(Models::new().fixture("absent_device").fixture("raises")).start();
-    let of = |name: &str| server.describe(name);
-    server.wait("it must fail", || of("absent_device")["state"] == "failed");
-    let reason = of("absent_device")["versions"][0]["reason"].to_string();
+    server.wait_settled(&["absent_device", "raises"]);
+    let reason = server.describe("absent_device")["versions"][0]["reason"].to_string();
     assert!(reason.contains("asks for device mps, which this host does not have"), "{reason}");
     let answer = server.predict("absent_device", &json!({"features": [1, 2, 3, 4]}));
     answer.failed(503, "model_not_ready");
-    server.wait("the other must serve", || of("raises")["state"] == "ready");
+    assert_eq!(server.describe("raises")["state"], "ready", "the other serves");
 }
 
 #[test]
@@ -137,6 +136,10 @@ fn packed_weights_count() {
 #[test]
 fn what_models_print_appears_with_the_end_of_its_line() {
     let server = Settings::new(Models::new().fixture("prints")).ready();
-    server.predict("prints", &json!({"features": [1, 2, 3, 4]})).good();
-    server.wait("the line must appear while the server runs", || !server.printed.text().is_empty());
+    // As many rows as nothing before had.
+    let rows = vec![[1, 2, 3, 4]; 100];
+    server.predict("prints", &json!({"instances": rows})).good();
+    server.wait("the line must appear while the server runs", || {
+        server.printed.text().contains("forward [100, 4]")
+    });
 }

@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// other things. Nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How long a server may take to try its models: some thirty, in a child that steps back behind everybody.
+const TRIAL_PATIENCE: Duration = Duration::from_secs(600);
+
 /// The program under test.
 pub(crate) fn sconce() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sconce"));
@@ -186,13 +189,26 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn wait_ready(&self) {
-        self.wait("the server must become ready", || self.is_ready());
+        self.wait_within(TRIAL_PATIENCE, "the server must become ready", || self.is_ready());
+    }
+
+    /// Waits until these models serve or have failed.
+    #[track_caller]
+    pub(crate) fn wait_settled(&self, models: &[&str]) {
+        let is_settled = |name: &&str| self.describe(name)["state"] != "loading";
+        let rule = "every model must be tried";
+        self.wait_within(TRIAL_PATIENCE, rule, || models.iter().all(is_settled));
     }
 
     /// Polls until `condition` holds.
     #[track_caller]
-    pub(crate) fn wait(&self, rule: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait(&self, rule: &str, condition: impl FnMut() -> bool) {
+        self.wait_within(PATIENCE, rule, condition);
+    }
+
+    #[track_caller]
+    fn wait_within(&self, patience: Duration, rule: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + patience;
         while !condition() {
             let lines = || self.log.text();
             assert!(Instant::now() < deadline, "{rule}; the log:\n{}", lines());
