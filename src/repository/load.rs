@@ -265,7 +265,7 @@ impl Workshop {
             None => Warmup::default(),
         };
         match Scheduler::start(options.clone(), Job { warmup, ..job.clone() }) {
-            Err(error) if error.fault == Fault::Raised => {
+            Err(error) if matches!(error.fault, Fault::Raised | Fault::Environment) => {
                 Scheduler::start(options, job).map_err(failed)
             }
             started => started.map_err(failed),

@@ -278,7 +278,10 @@ pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Que
         // would have got without the others.
         Err(error)
             if (batch.len() > 1 || is_filled)
-                && matches!(error.fault, Fault::Raised | Fault::OutOfMemory) =>
+                && matches!(
+                    error.fault,
+                    Fault::Raised | Fault::Environment | Fault::OutOfMemory
+                ) =>
         {
             for queued in batch {
                 match run_batch(shared, engine, vec![Queued { stretch: None, ..queued }]) {

@@ -131,12 +131,17 @@ async fn late_and_withdrawn_requests_never_run() {
 
 #[tokio::test]
 async fn one_request_that_raises_does_not_harm_its_neighbors() {
+    one_fails_alone(Fault::Raised, ErrorCode::InferenceFailed).await;
+    one_fails_alone(Fault::Environment, ErrorCode::Unsupported).await;
+}
+
+async fn one_fails_alone(fault: Fault, code: ErrorCode) {
     let (gate_model, open) = gated();
     let seen_gate = gate_model.seen();
     let script = move |batch: Batch| {
         let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
         if x.iter().any(|&x| x < 0.0) {
-            return Err(EngineError::new(Fault::Raised, "negative"));
+            return Err(EngineError::new(fault, "negative"));
         }
         gate_model.instance()?.run(batch).map(|outcome| vec![outcome.outputs[0].tensor.clone()])
     };
@@ -153,7 +158,7 @@ async fn one_request_that_raises_does_not_harm_its_neighbors() {
     for pending in pending {
         codes.push(pending.await.map(|_| ()).map_err(|error| error.code));
     }
-    assert_eq!(codes, [Ok(()), Err(ErrorCode::InferenceFailed), Ok(()), Ok(())]);
+    assert_eq!(codes, [Ok(()), Err(code), Ok(()), Ok(())]);
     assert_eq!(seen.rows(), [1, 3, 1, 1, 1], "the batch is run again one by one");
     assert_eq!(seen.instances(), 1, "an input that raises is no reason to rebuild an engine");
 }
@@ -218,6 +223,22 @@ async fn a_stuck_run_is_replaced_and_one_too_many_fails_the_version() {
     assert!(scheduler.status().failed.is_some(), "one run too many is stuck");
     let refused = scheduler.submit(request(&[4.0], None)).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ModelNotReady);
+    drop(open);
+}
+
+#[tokio::test]
+async fn the_watchdog_finds_a_stuck_run_by_itself() {
+    let (model, open) = gated();
+    let (scheduler, seen) = start(SchedulerOptions { max_stuck: 0, ..options() }, model);
+    let mut allowed = Duration::from_millis(10);
+    // On a slow machine the deadline may pass before the run has begun: then with a longer one.
+    while seen.rows().is_empty() && scheduler.status().failed.is_none() {
+        assert!(allowed < PATIENCE, "a run must begin within {PATIENCE:?}");
+        let late = scheduler.submit(request_until(&[1.0], Instant::now() + allowed)).await;
+        assert!(late.is_err(), "nothing opens the gate");
+        allowed *= 2;
+    }
+    until("the version fails", || scheduler.status().failed.is_some()).await;
     drop(open);
 }
 
