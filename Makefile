@@ -21,11 +21,13 @@ run: setup ## build it and serve the example models on 127.0.0.1:8080
 	@echo "run: sconce serve --config config/sconce.toml (the first build takes some minutes)"
 	@cargo run --release --locked -- serve --config config/sconce.toml
 
-test: setup ## run all tests, without and with libtorch
+test: setup ## run all tests, without and with libtorch; one that hangs is named and ends it
 	@echo "test: without libtorch"
-	@cargo test --locked --no-default-features
+	@cargo test --locked --no-default-features --no-run
+	@scripts/limit-tests cargo test --locked --no-default-features
 	@echo "test: with libtorch"
-	@cargo test --locked --workspace
+	@cargo test --locked --workspace --no-run
+	@scripts/limit-tests cargo test --locked --workspace
 
 check: setup ## check formatting and lints, warnings denied
 	@echo "check: formatting"

@@ -18,6 +18,7 @@ use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildFacts, Metrics, MetricsOptions, Reading};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ pub struct Engines {
     pub trial_loader: Arc<dyn Loader>,
     /// The version of libtorch.
     pub libtorch: String,
+    /// Digests of the libraries that were loaded for models.
+    pub libraries: String,
 }
 
 impl std::fmt::Debug for Engines {
@@ -69,17 +72,25 @@ pub fn prepare_process() {
     crate::engine::torch::prepare_process();
 }
 
-/// The loader of this build.
+/// The loader of this build, with these libraries loaded for its models.
 ///
 /// # Errors
 ///
-/// The program was built without libtorch.
+/// The program was built without libtorch, or a library cannot be loaded.
 #[cfg(feature = "torch")]
-pub fn loader() -> Result<(Arc<dyn Loader>, String), AppError> {
+pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
     use crate::engine::torch::TorchLoader;
     let loader = TorchLoader::new();
     if let Some(reason) = loader.no_cuda() {
         tracing::debug!(reason, "CUDA is not available");
+    }
+    for path in libraries {
+        // A bare name would be looked for where the system's libraries lie.
+        let loaded = std::path::absolute(path).map_err(|error| error.to_string());
+        let loaded = loaded.and_then(|path| loader.load_library(&path).map_err(|it| it.message));
+        loaded.map_err(|reason| {
+            AppError::Engine(format!("libraries: {path:?} cannot be loaded: {reason}"))
+        })?;
     }
     Ok((Arc::new(loader), TorchLoader::libtorch_version()))
 }
@@ -90,7 +101,7 @@ pub fn loader() -> Result<(Arc<dyn Loader>, String), AppError> {
 ///
 /// The program was built without libtorch.
 #[cfg(not(feature = "torch"))]
-pub fn loader() -> Result<(Arc<dyn Loader>, String), AppError> {
+pub fn loader(_libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
     Err(AppError::Engine(
         "this program was built without libtorch and cannot run models".to_owned(),
     ))
@@ -101,9 +112,10 @@ impl Engines {
     ///
     /// # Errors
     ///
-    /// There is no engine, or not the device that the configuration names.
+    /// There is no engine, not the device that the configuration names, or a library cannot be loaded.
     pub fn new(config: &Config) -> Result<Self, AppError> {
-        let (loader, libtorch) = loader()?;
+        let libraries = digests(&config.general.libraries)?;
+        let (loader, libtorch) = loader(&config.general.libraries)?;
         let devices = loader.devices();
         if let Some(device) = config.fixed_device().filter(|device| !devices.contains(device)) {
             let there: Vec<_> = devices.iter().map(ToString::to_string).collect();
@@ -112,7 +124,7 @@ impl Engines {
             return Err(AppError::Engine(message));
         }
         let trial_loader = Arc::new(RemoteLoader::new(config.remote_options(devices)?));
-        Ok(Self { loader, trial_loader, libtorch })
+        Ok(Self { loader, trial_loader, libtorch, libraries })
     }
 
     /// Opens the repository over them.
@@ -136,7 +148,10 @@ impl Engines {
         overrides: Overrides,
     ) -> Result<Repository, AppError> {
         let parts = repository::Parts {
-            options: repository::Options { overrides, ..config.repository_options(self.libtorch) },
+            options: repository::Options {
+                overrides,
+                ..config.repository_options(self.libtorch, self.libraries)
+            },
             trial_loader: self.trial_loader,
             loader: self.loader,
             decode_sample: sample_decoder(),
@@ -145,6 +160,19 @@ impl Engines {
         };
         Ok(Repository::open(parts)?)
     }
+}
+
+/// Digests of operator libraries, which are logged, for the key of verdicts.
+fn digests(libraries: &[PathBuf]) -> Result<String, AppError> {
+    let mut digests = Vec::with_capacity(libraries.len());
+    for path in libraries {
+        let digest = repository::file_digest(path).map_err(|error| {
+            AppError::Engine(format!("libraries: {path:?} cannot be read: {error}"))
+        })?;
+        tracing::info!(library = %path.display(), sha256 = digest, "an operator library is loaded");
+        digests.push(digest);
+    }
+    Ok(digests.join(","))
 }
 
 /// Reads a sample.json as the body of a request.

@@ -46,3 +46,6 @@ pub mod repository;
 pub mod pipeline;
 pub mod protocol;
 pub mod http;
+
+#[cfg(test)]
+mod testing;

@@ -184,6 +184,22 @@ mod tests {
         phases: DrainSignal,
     }
 
+    /// The clock is paused: what never comes fails at once, and not never.
+    async fn soon<F: Future>(future: F) -> F::Output {
+        timeout(Duration::from_secs(3600), future).await.expect("must come within an hour")
+    }
+
+    impl Rig {
+        async fn reaches(&mut self, phase: Phase) {
+            soon(self.phases.wait_for(|it| *it == phase)).await.expect("alive");
+        }
+
+        async fn next(&mut self) -> Phase {
+            soon(self.phases.changed()).await.expect("alive");
+            *self.phases.borrow_and_update()
+        }
+    }
+
     fn start() -> Rig {
         let shutdown = Arc::new(Shutdown::new());
         let (signals, mut receiver) = mpsc::channel(2);
@@ -203,13 +219,13 @@ mod tests {
         assert!(!rig.shutdown.is_draining(), "must be ready before any signal");
         let begun = Instant::now();
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
-        rig.phases.wait_for(|phase| *phase == Phase::LameDuck).await.expect("alive");
+        rig.reaches(Phase::LameDuck).await;
         assert!(rig.shutdown.is_draining(), "must not be ready in the lame duck");
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        rig.phases.wait_for(|phase| *phase == Phase::Closing).await.expect("alive");
+        rig.reaches(Phase::Closing).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         rig.drained.send("report").expect("the runner waits for it");
-        let ending = rig.ending.await.expect("no panic");
+        let ending = soon(rig.ending).await.expect("no panic");
         assert_eq!((ending.outcome, ending.drained), (Outcome::Drained, Some("report")));
         assert_eq!(begun.elapsed(), Duration::from_secs(5), "must not wait out the drain");
         assert_eq!(rig.shutdown.phase(), Phase::Closing);
@@ -220,12 +236,10 @@ mod tests {
         let mut rig = start();
         let begun = Instant::now();
         rig.signals.send(Signal::Interrupt).await.expect("the runner listens");
-        rig.phases.changed().await.expect("alive");
-        assert_eq!(*rig.phases.borrow_and_update(), Phase::Closing);
-        rig.phases.changed().await.expect("alive");
-        assert_eq!(*rig.phases.borrow_and_update(), Phase::Aborting);
+        assert_eq!(rig.next().await, Phase::Closing);
+        assert_eq!(rig.next().await, Phase::Aborting);
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
-        let ending = rig.ending.await.expect("no panic");
+        let ending = soon(rig.ending).await.expect("no panic");
         assert_eq!((ending.outcome, ending.drained), (Outcome::DeadlinePassed, None));
     }
 
@@ -235,10 +249,10 @@ mod tests {
         let begun = Instant::now();
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
-        rig.phases.wait_for(|phase| *phase == Phase::Aborting).await.expect("alive");
+        rig.reaches(Phase::Aborting).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         rig.drained.send("report").expect("aborted listeners still report");
-        let ending = rig.ending.await.expect("no panic");
+        let ending = soon(rig.ending).await.expect("no panic");
         assert_eq!((ending.outcome, ending.drained), (Outcome::Forced, Some("report")));
     }
 

@@ -5,17 +5,18 @@ use crate::app;
 use crate::engine::remote::run_child;
 use crate::engine::{EngineError, Fault};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 /// Answers the parent on the socket that is the standard input, until the parent hangs up.
 ///
 /// # Errors
 ///
 /// It was not the server that started it.
-pub(super) fn run() -> Result<(), Failure> {
+pub(super) fn run(libraries: &[PathBuf]) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Err(Failure::Runtime("engine-child is started by the server itself".into()));
     }
-    let loader = || match app::loader() {
+    let loader = || match app::loader(libraries) {
         Ok((loader, _)) => Ok(loader),
         Err(error) => Err(EngineError::new(Fault::Unsupported, error.to_string())),
     };

@@ -30,9 +30,13 @@ impl Health {
     ///
     /// The configuration is faulty, the server does not answer, or it is not ready.
     pub fn run(&self) -> Result<(), Failure> {
+        self.run_within(PATIENCE)
+    }
+
+    fn run_within(&self, patience: Duration) -> Result<(), Failure> {
         let loaded = self.settings.load()?;
         let address = reachable(loaded.config.http.listen);
-        let answer = ask(address, PATIENCE)
+        let answer = ask(address, patience)
             .map_err(|error| Failure::Runtime(format!("{address} does not answer: {error}")))?;
         judge(&answer).map_err(|got| Failure::Runtime(format!("{address} is not ready: {got}")))?;
         print("ready\n")
@@ -119,7 +123,7 @@ mod tests {
 
     fn health(address: SocketAddr) -> Result<(), Failure> {
         let settings = Settings { listen: Some(address.to_string()), ..Settings::default() };
-        Health { settings }.run()
+        Health { settings }.run_within(crate::testing::PATIENCE)
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Inspect {
     /// Run it too, as a trial would: may requests share runs, and which form is the fastest?
     #[arg(long = "try")]
     pub with_trial: bool,
+    /// Operator library to load first, as `libraries` of the configuration; may be repeated
+    #[arg(long = "library", value_name = "FILE")]
+    pub libraries: Vec<PathBuf>,
 }
 
 impl Inspect {
@@ -40,9 +43,11 @@ impl Inspect {
             |error| Failure::Runtime(format!("{:?} cannot be read: {error}", self.file));
         let file = std::fs::File::open(&self.file).map_err(unreadable)?;
         let file_bytes = file.metadata().map_err(unreadable)?.len();
-        // Asked first, so that a build without an engine says so itself and not through its child.
-        app::loader().map_err(|error| Failure::Runtime(error.to_string()))?;
+        // Asked first, so that a build without an engine, or a library that does not load, is told here and not
+        // through the child.
+        app::loader(&self.libraries).map_err(|error| Failure::Runtime(error.to_string()))?;
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
+        let options = options.with_libraries(&self.libraries);
         let artifact = Artifact { path: self.file.clone() };
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);
         let loader = RemoteLoader::new(options);

@@ -23,6 +23,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -71,7 +72,10 @@ pub enum Command {
     Health(Health),
     /// Hold models for the server, which starts this itself
     #[command(hide = true)]
-    EngineChild,
+    EngineChild {
+        /// Operator libraries to load first
+        libraries: Vec<PathBuf>,
+    },
 }
 
 /// Why the program ends with a status other than 0.
@@ -115,7 +119,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Tune(tune) => tune.run(),
         Command::Health(health) => health.run(),
-        Command::EngineChild => engine_child::run(),
+        Command::EngineChild { libraries } => engine_child::run(libraries),
     })
 }
 
@@ -133,7 +137,7 @@ fn end(result: Result<(), Failure>) -> ExitCode {
 /// The version and the facts of the build, a line each.
 fn version() -> String {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let libtorch = app::loader().map_or_else(|_| "none".to_owned(), |(_, version)| version);
+    let libtorch = app::loader(&[]).map_or_else(|_| "none".to_owned(), |(_, version)| version);
     format!(
         "sconce {}\ntarget: {}-{}\nprofile: {profile}\nlibtorch: {libtorch}\n",
         env!("CARGO_PKG_VERSION"),
@@ -185,8 +189,9 @@ mod tests {
     fn the_child_is_hidden() {
         let help = Arguments::command().render_long_help().to_string();
         assert!(!help.contains("engine-child"), "{help}");
-        let parsed = Arguments::try_parse_from(["sconce", "engine-child"]).unwrap();
-        assert_eq!(parsed.command, Command::EngineChild);
+        let parsed = Arguments::try_parse_from(["sconce", "engine-child", "/a.so"]).unwrap();
+        let libraries = vec!["/a.so".into()];
+        assert_eq!(parsed.command, Command::EngineChild { libraries });
     }
 
     #[test]

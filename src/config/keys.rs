@@ -35,6 +35,8 @@ section! {
         optimize: Optimize = "auto";
         /// Model files that may use operators which touch files, as `name@sha256:<64 hex digits>`.
         trusted_models: Vec<TrustedModel> = [];
+        /// Shared objects with operators that models use, loaded before any model; relative to the working folder.
+        libraries: Vec<PathBuf> = [];
     }
 }
 

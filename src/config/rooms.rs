@@ -77,7 +77,8 @@ impl Config {
             processor_time: Some(self.trial.timeout * self.threads_of_a_trial()),
             devices,
             ..RemoteOptions::of_this_program(self.trial.timeout)?
-        })
+        }
+        .with_libraries(&self.general.libraries))
     }
 
     fn threads_of_a_trial(&self) -> u32 {
@@ -95,13 +96,14 @@ impl Config {
 
     /// For the repository.
     #[must_use]
-    pub fn repository_options(&self, libtorch: String) -> repository::Options {
+    pub fn repository_options(&self, libtorch: String, libraries: String) -> repository::Options {
         repository::Options {
             models: self.general.models.clone(),
             state_dir: Some(self.general.state_dir.clone()),
             default_model: self.general.default_model.clone(),
             trusted: self.general.trusted_models.clone(),
             libtorch,
+            libraries,
             trial_timeout: self.trial.timeout,
             defaults: self.defaults(),
             overrides: repository::Overrides::default(),

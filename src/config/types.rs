@@ -4,6 +4,7 @@ use super::value::{Setting, Value, quote};
 use crate::inference::ModelName;
 use crate::repository::TrustedModel;
 use crate::repository::manifest::{DeviceChoice, Optimize};
+use std::path::PathBuf;
 
 macro_rules! words {
     ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
@@ -108,6 +109,28 @@ impl Setting for Vec<TrustedModel> {
     }
 }
 
+impl Setting for Vec<PathBuf> {
+    const EXPECTED: &'static str = "a list of paths";
+
+    /// Text from a variable or flag has commas between its items.
+    fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::List(items) => items.iter().map(PathBuf::read).collect(),
+            Value::Plain(text) if text.is_empty() => Some(Self::new()),
+            Value::Plain(text) => text
+                .split(',')
+                .map(|item| PathBuf::read(&Value::Plain(item.trim().into())))
+                .collect(),
+            _ => None,
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        let items: Vec<_> = self.iter().map(Setting::to_toml).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
 /// What the log holds: a level, or levels by target, as in `info,hyper=warn`.
 ///
 /// Checked here because the library that reads it takes a misspelled level for the name of a
@@ -178,6 +201,16 @@ mod tests {
         }
         assert_eq!(read::<Vec<TrustedModel>>(&format!("a@sha256:{}é", "0".repeat(62))), None);
         assert_eq!(read::<Vec<TrustedModel>>(""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_list_of_paths_has_no_empty_ones() {
+        let paths = read::<Vec<PathBuf>>("a.so, /lib/b c.so").unwrap();
+        assert_eq!(paths, [PathBuf::from("a.so"), PathBuf::from("/lib/b c.so")]);
+        assert_eq!(paths.to_toml(), "[\"a.so\", \"/lib/b c.so\"]");
+        assert_eq!(read::<Vec<PathBuf>>(""), Some(Vec::new()));
+        assert_eq!(read::<Vec<PathBuf>>("a.so,,b.so"), None);
+        assert_eq!(Vec::<PathBuf>::read(&Value::Text("a.so".into())), None);
     }
 
     #[test]

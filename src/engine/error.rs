@@ -10,6 +10,8 @@ pub enum Fault {
     InvalidFile,
     /// The model's own code raised on this input.
     Raised,
+    /// The model asks for a device, an operator or a library that this host does not have, whatever its input.
+    Environment,
     /// The host or the device is out of memory.
     OutOfMemory,
     /// The device is in a state from which only a new process recovers.
@@ -46,7 +48,7 @@ impl EngineError {
         match self.fault {
             Fault::Raised => ErrorCode::InferenceFailed,
             Fault::OutOfMemory => ErrorCode::OutOfMemory,
-            Fault::Unsupported => ErrorCode::Unsupported,
+            Fault::Environment | Fault::Unsupported => ErrorCode::Unsupported,
             Fault::InvalidFile
             | Fault::Device
             | Fault::Died

@@ -106,6 +106,7 @@ impl Workshop {
             model_digest: digest,
             source_digest: &candidate.source.digest,
             libtorch: &self.options.libtorch,
+            libraries: &self.options.libraries,
             device: &candidate.settings.device.to_string(),
             max_batch_size: candidate.settings.max_batch_size,
             trusted,
@@ -267,7 +268,7 @@ impl Workshop {
             None => Warmup::default(),
         };
         match Scheduler::start(options.clone(), Job { warmup, ..job.clone() }) {
-            Err(error) if error.fault == Fault::Raised => {
+            Err(error) if matches!(error.fault, Fault::Raised | Fault::Environment) => {
                 Scheduler::start(options, job).map_err(failed)
             }
             started => started.map_err(failed),

@@ -39,6 +39,7 @@ pub use load::SampleDecoder;
 pub use options::{Defaults, Options, Overrides, TrustedModel};
 pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::try_file;
+pub use source::file_digest;
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 
 use crate::engine::Loader;

@@ -24,6 +24,8 @@ pub struct Options {
     pub trusted: Vec<TrustedModel>,
     /// Version of libtorch, for the key of verdicts.
     pub libtorch: String,
+    /// Digests of the libraries that were loaded for models, for the same key.
+    pub libraries: String,
     /// How long the trial of one model may take.
     pub trial_timeout: Duration,
     /// What holds for models whose model.toml says nothing.

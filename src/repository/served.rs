@@ -211,6 +211,7 @@ impl<T: Send + 'static> Drop for Unloading<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::receive;
     use std::sync::mpsc;
 
     #[test]
@@ -219,7 +220,7 @@ mod tests {
         impl Drop for Slow {
             fn drop(&mut self) {
                 assert_eq!(std::thread::current().name(), Some("unload"));
-                self.0.recv().unwrap();
+                receive("the word to go on", &self.0);
             }
         }
         let loaded = Loaded::default();

@@ -103,6 +103,15 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// SHA-256 of a file that may be large, in lowercase hexadecimal.
+///
+/// # Errors
+///
+/// It cannot be read, or is no plain file.
+pub fn file_digest(path: &Path) -> io::Result<String> {
+    Fingerprint::take(path).map(|print| print.digest)
+}
+
 /// A model file as it was when its digest was taken.
 #[derive(Debug, Clone)]
 pub(super) struct Fingerprint {

@@ -47,6 +47,8 @@ pub(super) struct Key<'a> {
     pub(super) model_digest: &'a str,
     pub(super) source_digest: &'a str,
     pub(super) libtorch: &'a str,
+    /// What operators of other libraries compute is theirs to change.
+    pub(super) libraries: &'a str,
     pub(super) device: &'a str,
     /// The probe compares batches of this size.
     pub(super) max_batch_size: usize,
@@ -64,6 +66,7 @@ impl Key<'_> {
             self.model_digest,
             self.source_digest,
             self.libtorch,
+            self.libraries,
             self.device,
             &self.max_batch_size.to_string(),
             if self.trusted { "trusted" } else { "" },
@@ -157,6 +160,7 @@ mod tests {
             model_digest,
             source_digest: "s",
             libtorch: "2.13.0",
+            libraries: "",
             device: "cpu",
             max_batch_size: 64,
             trusted: false,
@@ -221,6 +225,7 @@ mod tests {
         assert_eq!(store.get(&Key { device: "cuda:0", ..key("a") }), None);
         assert_eq!(store.get(&Key { optimize: false, ..key("a") }), None);
         assert_eq!(store.get(&Key { libtorch: "2.14.0", ..key("a") }), None);
+        assert_eq!(store.get(&Key { libraries: "0f", ..key("a") }), None);
     }
 
     #[test]

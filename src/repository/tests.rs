@@ -8,6 +8,7 @@ use crate::engine::{
 use crate::inference::{ErrorCode, Version};
 use crate::telemetry::MetricsOptions;
 use crate::tensor::{DataType, Shape, Tensor};
+use crate::testing::receive;
 use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
@@ -57,7 +58,7 @@ impl Loader for Scripted {
                 let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some((reached, proceed)) = gate.filter(|_| script == "wait") {
                     reached.send(()).unwrap();
-                    proceed.recv().unwrap();
+                    receive("the word to go on", &proceed);
                 }
                 let model = match &*script {
                     "saves" => with_signature(|it| it.operators = vec!["aten::save".into()]),
@@ -131,6 +132,7 @@ impl House {
                 trusted: vec![],
                 trial_timeout: Duration::from_secs(60),
                 libtorch: "none".into(),
+                libraries: String::new(),
                 defaults: Defaults::default(),
             },
             trial_loader: self.trial.clone(),
@@ -317,7 +319,7 @@ fn one_transition_of_a_model_at_a_time() {
     *house.serving.gate.lock().unwrap() = Some((reached, gate));
     let other = repository.clone();
     let reload = std::thread::spawn(move || other.reload(&name("m")).map(drop));
-    at_gate.recv().unwrap();
+    receive("the load of version 2", &at_gate);
     let status = repository.describe(&name("m")).unwrap();
     assert_eq!(status.versions[1].state, VersionState::Loading);
     assert_eq!(resolve(&repository, "m"), Ok(1), "the old version serves while the new one loads");

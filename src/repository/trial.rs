@@ -77,7 +77,12 @@ fn is_fact(error: &EngineError) -> bool {
     match error.fault {
         Fault::InvalidFile | Fault::Raised | Fault::Unsupported => true,
         Fault::Died => !ENDED_FROM_OUTSIDE.iter().any(|signal| error.message.contains(signal)),
-        Fault::OutOfMemory | Fault::Device | Fault::TimedOut | Fault::Internal => false,
+        // A driver or a library may be there at the next start.
+        Fault::Environment
+        | Fault::OutOfMemory
+        | Fault::Device
+        | Fault::TimedOut
+        | Fault::Internal => false,
     }
 }
 
@@ -88,6 +93,7 @@ fn outcome(fault: Fault) -> TrialOutcome {
         Fault::InvalidFile
         | Fault::Raised
         | Fault::Unsupported
+        | Fault::Environment
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::Internal => TrialOutcome::Failed,
@@ -207,5 +213,6 @@ mod tests {
         }
         assert!(!check(Fault::TimedOut, "did not answer within 60 s"));
         assert!(!check(Fault::OutOfMemory, "not enough memory"));
+        assert!(!check(Fault::Environment, "there is no device cuda"));
     }
 }

@@ -32,7 +32,9 @@ impl Failure {
     /// Whether other inputs, or these in another batch, might do.
     pub(super) fn is_of_inputs(&self) -> bool {
         match self {
-            Self::Engine(error) => matches!(error.fault, Fault::Raised | Fault::OutOfMemory),
+            Self::Engine(error) => {
+                matches!(error.fault, Fault::Raised | Fault::Environment | Fault::OutOfMemory)
+            }
             Self::Broken(_) => true,
         }
     }
@@ -74,6 +76,7 @@ impl Failure {
             Fault::Raised => "the model raised an error on this input",
             Fault::OutOfMemory => "there is not enough memory to run the model on this input",
             Fault::Unsupported => "the model cannot be run with this input",
+            Fault::Environment => "the model asks for something that this server does not have",
             _ => "the model could not be run",
         };
         let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());

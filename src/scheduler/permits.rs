@@ -125,6 +125,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{receive, until};
     use std::sync::mpsc;
 
     #[test]
@@ -140,16 +141,13 @@ mod tests {
                 order.send(name).unwrap();
                 drop(permit);
             });
-            while permits.lock().turns.iter().map(|turn| turn.tickets.len()).sum::<usize>()
-                <= already
-            {
-                std::thread::yield_now();
-            }
+            let waiting = || permits.lock().turns.iter().map(|it| it.tickets.len()).sum::<usize>();
+            until("the thread waits in line", || waiting() > already);
             thread
         };
         let threads = [wait(&busy, "busy", 0), wait(&busy, "busy", 1), wait(&quiet, "quiet", 2)];
         drop(held);
-        let order: Vec<_> = served.iter().take(3).collect();
+        let order = [(); 3].map(|()| receive("the next in turn", &served));
         assert_eq!(
             order,
             ["busy", "quiet", "busy"],

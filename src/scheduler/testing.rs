@@ -6,8 +6,9 @@ use crate::inference::{
 };
 use crate::telemetry::{Metrics, MetricsOptions, ModelMetrics};
 use crate::tensor::{Buffer, DataType, Shape, ShapePattern, Tensor};
+use crate::testing::PATIENCE;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// `x`, one FP32 number a row, and an optional plain number `k`.
 pub(super) fn spec() -> ModelSpec {
@@ -31,7 +32,7 @@ pub(super) fn spec() -> ModelSpec {
 }
 
 pub(super) fn request(rows: &[f32], k: Option<i64>) -> ValidRequest {
-    build(rows, k, Instant::now() + Duration::from_secs(60))
+    build(rows, k, far())
 }
 
 pub(super) fn request_until(rows: &[f32], deadline: Instant) -> ValidRequest {
@@ -78,7 +79,7 @@ pub(super) fn texts(words: &[&str]) -> ValidRequest {
 }
 
 fn far() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + PATIENCE
 }
 
 /// A model with `ids` INT64 [-1, -1] and `frames` FP32 [-1, 3, -1], both filled up, and `extra`

@@ -6,6 +6,7 @@ use crate::engine::Batch;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::telemetry::{Metrics, MetricsOptions};
 use crate::tensor::{Shape, Tensor};
+use crate::testing::{PATIENCE, until_in_task};
 use std::sync::{Mutex, mpsc};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,8 +41,8 @@ fn gated() -> (FakeModel, mpsc::Sender<()>) {
     let (open, gate) = mpsc::channel();
     let gate = Mutex::new(gate);
     let model = FakeModel::new(move |batch| {
-        // A gate whose keeper has gone stands open.
-        let _ = gate.lock().unwrap().recv();
+        // A gate whose keeper has gone stands open, and one that is forgotten opens in the end.
+        let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
         Ok(vec![double(&batch)])
     });
     (model, open)
@@ -71,10 +72,20 @@ async fn queue_in_order<F: Future + Unpin>(futures: &mut [F]) {
     }
 }
 
-async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        tokio::task::yield_now().await;
-    }
+/// Waits for what the scheduler's threads do.
+#[track_caller]
+fn until(what: &str, holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    until_in_task(what, holds)
+}
+
+/// Begins a run that waits at the gate, and has the scheduler look at it long after its deadline.
+async fn stick(scheduler: &Scheduler, seen: &Seen) {
+    let so_far = seen.rows().len();
+    let ample = Instant::now() + 2 * PATIENCE;
+    let mut asked = vec![Box::pin(scheduler.submit(request_until(&[1.0], ample)))];
+    queue_in_order(&mut asked).await;
+    until("the run begins", || seen.rows().len() > so_far).await;
+    scheduler.shared.replace_stuck(ample + MINUTE);
 }
 
 #[tokio::test]
@@ -86,7 +97,7 @@ async fn what_queues_behind_a_run_shares_the_next_one() {
         .into_iter()
         .collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen.rows() == [1]).await;
+    until("the first run begins", || seen.rows() == [1]).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     let mut answers = Vec::new();
@@ -104,7 +115,7 @@ async fn late_and_withdrawn_requests_never_run() {
     let (scheduler, seen) = start(options(), model);
     let mut blocker = vec![Box::pin(scheduler.submit(request(&[1.0], None)))];
     queue_in_order(&mut blocker).await;
-    until(|| seen.rows().len() == 1).await;
+    until("the first run begins", || seen.rows().len() == 1).await;
     let soon = Instant::now() + Duration::from_millis(10);
     let late = scheduler.submit(request_until(&[2.0, 2.0], soon)).await;
     assert_eq!(late.unwrap_err().code, ErrorCode::DeadlineExceeded);
@@ -120,12 +131,17 @@ async fn late_and_withdrawn_requests_never_run() {
 
 #[tokio::test]
 async fn one_request_that_raises_does_not_harm_its_neighbors() {
+    one_fails_alone(Fault::Raised, ErrorCode::InferenceFailed).await;
+    one_fails_alone(Fault::Environment, ErrorCode::Unsupported).await;
+}
+
+async fn one_fails_alone(fault: Fault, code: ErrorCode) {
     let (gate_model, open) = gated();
     let seen_gate = gate_model.seen();
     let script = move |batch: Batch| {
         let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
         if x.iter().any(|&x| x < 0.0) {
-            return Err(EngineError::new(Fault::Raised, "negative"));
+            return Err(EngineError::new(fault, "negative"));
         }
         gate_model.instance()?.run(batch).map(|outcome| vec![outcome.outputs[0].tensor.clone()])
     };
@@ -135,14 +151,14 @@ async fn one_request_that_raises_does_not_harm_its_neighbors() {
         .map(|value| Box::pin(scheduler.submit(request(&[value], None))))
         .collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen_gate.rows() == [1]).await;
+    until("the first run begins", || seen_gate.rows() == [1]).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     let mut codes = Vec::new();
     for pending in pending {
         codes.push(pending.await.map(|_| ()).map_err(|error| error.code));
     }
-    assert_eq!(codes, [Ok(()), Err(ErrorCode::InferenceFailed), Ok(()), Ok(())]);
+    assert_eq!(codes, [Ok(()), Err(code), Ok(()), Ok(())]);
     assert_eq!(seen.rows(), [1, 3, 1, 1, 1], "the batch is run again one by one");
     assert_eq!(seen.instances(), 1, "an input that raises is no reason to rebuild an engine");
 }
@@ -192,24 +208,37 @@ async fn an_engine_that_panics_is_rebuilt() {
 async fn a_stuck_run_is_replaced_and_one_too_many_fails_the_version() {
     let (model, open) = gated();
     let (scheduler, seen) = start(options(), model);
-    let soon = || Instant::now() + Duration::from_millis(10);
-    let stuck = scheduler.submit(request_until(&[1.0], soon())).await;
-    assert_eq!(stuck.unwrap_err().code, ErrorCode::DeadlineExceeded);
+    stick(&scheduler, &seen).await;
     // The only permit is held by the stuck run: the next can only start once it has come back.
-    let next = scheduler.submit(request_until(&[2.0], Instant::now() + MINUTE));
+    let next = scheduler.submit(request_until(&[2.0], Instant::now() + 2 * PATIENCE));
     let mut next = vec![Box::pin(next)];
     queue_in_order(&mut next).await;
-    until(|| seen.rows().len() == 2).await;
+    until("another instance runs the next", || seen.rows().len() == 2).await;
     assert_eq!(scheduler.status().failed, None);
     assert_eq!(scheduler.status().instances, 1);
     open.send(()).unwrap();
     open.send(()).unwrap();
     assert_eq!(values(next.remove(0).await), [4.0]);
-    let stuck = scheduler.submit(request_until(&[3.0], soon())).await;
-    assert_eq!(stuck.unwrap_err().code, ErrorCode::DeadlineExceeded);
-    until(|| scheduler.status().failed.is_some()).await;
+    stick(&scheduler, &seen).await;
+    assert!(scheduler.status().failed.is_some(), "one run too many is stuck");
     let refused = scheduler.submit(request(&[4.0], None)).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::ModelNotReady);
+    drop(open);
+}
+
+#[tokio::test]
+async fn the_watchdog_finds_a_stuck_run_by_itself() {
+    let (model, open) = gated();
+    let (scheduler, seen) = start(SchedulerOptions { max_stuck: 0, ..options() }, model);
+    let mut allowed = Duration::from_millis(10);
+    // On a slow machine the deadline may pass before the run has begun: then with a longer one.
+    while seen.rows().is_empty() && scheduler.status().failed.is_none() {
+        assert!(allowed < PATIENCE, "a run must begin within {PATIENCE:?}");
+        let late = scheduler.submit(request_until(&[1.0], Instant::now() + allowed)).await;
+        assert!(late.is_err(), "nothing opens the gate");
+        allowed *= 2;
+    }
+    until("the version fails", || scheduler.status().failed.is_some()).await;
     drop(open);
 }
 
@@ -283,7 +312,7 @@ async fn requests_of_one_bucket_share_a_run_and_each_gets_its_own_size_back() {
     let widths = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&widths);
     let Padded { scheduler, seen, metrics } = padded(move |batch| {
-        let _ = gate.lock().unwrap().recv();
+        let _ = gate.lock().unwrap().recv_timeout(PATIENCE);
         log.lock().unwrap().push(width(&batch));
         Ok(batch.inputs.into_iter().flatten().collect())
     });
@@ -292,7 +321,7 @@ async fn requests_of_one_bucket_share_a_run_and_each_gets_its_own_size_back() {
     let mut pending: Vec<_> =
         requests.map(|it| Box::pin(scheduler.submit(request(it)))).into_iter().collect();
     queue_in_order(&mut pending[..1]).await;
-    until(|| seen.rows().len() == 1).await;
+    until("the first run begins", || seen.rows().len() == 1).await;
     queue_in_order(&mut pending[1..]).await;
     drop(open);
     for (pending, it) in pending.into_iter().zip(requests) {
@@ -371,7 +400,8 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
     let (scheduler, _) = start(SchedulerOptions { direct: true, ..options() }, model);
     let here = std::thread::current().id();
     // An instance that has not gone to sleep yet may be faster, but not every time.
-    for _ in 0..100 {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         seen.lock().unwrap().clear();
         let together = tokio::join!(
             scheduler.submit(request(&[1.0], None)),
@@ -384,7 +414,7 @@ async fn a_small_batch_may_be_run_by_the_thread_that_asks() {
         if *seen.lock().unwrap() == [here] {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        std::thread::yield_now();
     }
     assert_eq!(
         *seen.lock().unwrap(),

@@ -107,7 +107,11 @@ fn run_shapes(
                 shapes.warmed.fetch_add(1, Ordering::Relaxed);
             }
             // A size that the model refuses is refused to requests too; it is no reason not to start.
-            Err(error) if matches!(error.fault, Fault::Raised | Fault::OutOfMemory) => {}
+            Err(error)
+                if matches!(
+                    error.fault,
+                    Fault::Raised | Fault::Environment | Fault::OutOfMemory
+                ) => {}
             Err(error) => return Err(error),
         }
     }

@@ -112,9 +112,7 @@ fn a_precision_that_cannot_be_had_fails_the_model_with_what_was_measured() {
         .head("bare", "optimize = \"off\"");
     let server = Settings::new(models).start();
     let names = ["images", "stateful", "tabular", "bare"];
-    server.wait("every model must be tried", || {
-        names.iter().all(|name| server.describe(name)["state"] != "loading")
-    });
+    server.wait_settled(&names);
     let reason = |name: &str| {
         let model = server.describe(name);
         assert_eq!(model["state"], "failed", "{name}: {model}");

@@ -11,14 +11,26 @@ use std::time::{Duration, Instant};
 
 const BODY: &[u8] = b"{\"features\": [1, 2, 3, 4]}";
 
-/// What a busy machine may add to the time that a shutdown is allowed.
-const SLACK: Duration = Duration::from_secs(20);
+/// A lame duck in which a busy machine still sees what is to be seen in it.
+const LAME_DUCK: (&str, Duration) = ("shutdown.lame_duck=8s", Duration::from_secs(8));
+
+/// Longer than any wait of the harness: a shutdown that took it would fail there.
+const TOO_LONG: [&str; 2] = ["shutdown.lame_duck=1h", "shutdown.drain=1h"];
 
 #[derive(Default)]
 struct Load {
     answered: AtomicUsize,
     failed: AtomicUsize,
     over: AtomicBool,
+}
+
+/// Ends the load when it goes, also when a test fails: its threads are waited for.
+struct Ends<'a>(&'a Load);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
 }
 
 impl Load {
@@ -69,9 +81,8 @@ fn stalled(address: SocketAddr, count: usize) -> Vec<Raw> {
 
 #[test]
 fn sigterm_under_load_with_stalled_clients_fails_nothing() {
-    let (lame_duck, drain) = (Duration::from_secs(2), Duration::from_secs(3));
     let server = Settings::new(Models::new().fixture("raises"))
-        .set("shutdown.lame_duck=2s")
+        .set(LAME_DUCK.0)
         .set("shutdown.drain=3s")
         .ready();
     let stalled = stalled(server.http, 50);
@@ -80,11 +91,11 @@ fn sigterm_under_load_with_stalled_clients_fails_nothing() {
         for _ in 0..8 {
             scope.spawn(|| load.run(server.http));
         }
+        let _ends = Ends(&load);
         server.wait("the load must run", || load.answered.load(Ordering::SeqCst) >= 200);
         let started = Instant::now();
         server.signal(Signal::TERM);
         server.wait("readiness must go first", || get(server.http, "/health/ready").status == 503);
-        assert!(started.elapsed() < lame_duck, "readiness goes before the listener does");
         let status: Answer = get(server.management, "/health/ready");
         assert_eq!(status.json()["status"], "draining");
         assert_eq!(server.metric("sconce_draining"), 1.0);
@@ -93,9 +104,7 @@ fn sigterm_under_load_with_stalled_clients_fails_nothing() {
         server.wait("serving must go on in the lame duck", || {
             load.answered.load(Ordering::SeqCst) > so_far + 20
         });
-        assert!(started.elapsed() < lame_duck, "it is still the lame duck");
         let status = server.wait_exit();
-        load.over.store(true, Ordering::SeqCst);
         assert_eq!(status.code(), Some(0));
         started.elapsed()
     });
@@ -103,39 +112,35 @@ fn sigterm_under_load_with_stalled_clients_fails_nothing() {
     let (answered, failed) = (load.answered.into_inner(), load.failed.into_inner());
     eprintln!("{answered} answered, {failed} failed, 50 stalled clients, down in {took:?}");
     assert_eq!(failed, 0, "no request that came in time may fail");
-    assert!(took >= lame_duck && took < lame_duck + drain + SLACK, "down in {took:?}");
+    assert!(took >= LAME_DUCK.1, "down in {took:?}");
 }
 
 #[test]
 fn idle_connections_do_not_hold_the_drain_and_answers_say_close() {
-    let server = Settings::new(Models::new().fixture("raises"))
-        .set("shutdown.lame_duck=1s")
-        .set("shutdown.drain=100s")
-        .ready();
+    let server =
+        Settings::new(Models::new().fixture("raises")).set(LAME_DUCK.0).set(TOO_LONG[1]).ready();
     let mut idle = Raw::connect(server.http);
     let whole = request("POST /predict/raises", &[], BODY);
     idle.send(&whole).unwrap();
     let answer = idle.answer().unwrap();
     assert_eq!(answer.header("connection"), None, "a connection is kept while the server stays");
     let mut other = Raw::connect(server.http);
-    let started = Instant::now();
     server.signal(Signal::TERM);
     server.wait("readiness must go", || get(server.http, "/health/ready").status == 503);
     other.send(&whole).unwrap();
     let answer = other.answer().unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(60), "nobody waits for idle connections");
     assert!(idle.is_closed());
 }
 
-fn slow_server(drain: &str) -> (Server, Raw) {
+fn slow_server() -> (Server, Raw) {
     let server = Settings::new(Models::new().fixture("slow").head("slow", "instances = 1"))
-        .set("shutdown.lame_duck=100s")
-        .set(format!("shutdown.drain={drain}"))
+        .set(TOO_LONG[0])
+        .set(TOO_LONG[1])
         .ready();
     let mut raw = Raw::connect(server.http);
-    raw.send(&request("POST /predict/slow", &[], b"{\"features\": [1500, 0, 0, 0]}")).unwrap();
+    raw.send(&request("POST /predict/slow", &[], b"{\"features\": [4000, 0, 0, 0]}")).unwrap();
     let running = || server.describe("slow")["versions"][0]["queue"]["running"] == 1;
     server.wait("the request must run", running);
     (server, raw)
@@ -143,29 +148,23 @@ fn slow_server(drain: &str) -> (Server, Raw) {
 
 #[test]
 fn sigint_skips_the_lame_duck_and_finishes_what_runs() {
-    let (server, mut raw) = slow_server("100s");
-    let started = Instant::now();
+    let (server, mut raw) = slow_server();
     server.signal(Signal::INT);
     let answer = raw.answer().expect("what runs is finished");
-    assert_eq!(answer.good()["prediction"], json!([3000.0, 0.0, 0.0, 0.0]));
+    assert_eq!(answer.good()["prediction"], json!([8000.0, 0.0, 0.0, 0.0]));
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(90), "there is no lame duck");
 }
 
 #[test]
 fn a_second_signal_ends_it() {
-    let server = Settings::new(Models::new().fixture("raises"))
-        .set("shutdown.lame_duck=100s")
-        .set("shutdown.drain=100s")
-        .ready();
+    let server =
+        Settings::new(Models::new().fixture("raises")).set(TOO_LONG[0]).set(TOO_LONG[1]).ready();
     let stalled = stalled(server.http, 2);
-    let started = Instant::now();
     server.signal(Signal::TERM);
     server.wait("the first is heard", || !server.is_ready());
     assert!(!server.has_exited());
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(60), "nothing is waited for any more");
     drop(stalled);
 }
 

@@ -16,6 +16,7 @@ mod forms;
 mod harness;
 mod instances;
 mod kinds;
+mod libraries;
 mod lifecycle;
 mod limits;
 mod metrics;

@@ -7,6 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const BODY: &str = r#"{"features": [1, 2, 3, 4]}"#;
 
+/// Tells the clients to end, also when the test fails: they are waited for.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn reload(server: &Server, model: &str) -> crate::harness::Answer {
     post(server.management, &format!("/manage/models/{model}/reload"), "")
 }
@@ -36,6 +45,7 @@ fn a_reload_swaps_versions_under_load_without_a_failure() {
             })
         };
         let clients: Vec<_> = (0..4).map(client).collect();
+        let _ends = SetOnDrop(&done);
         let more = |n: usize| {
             let so_far = answered.load(Ordering::SeqCst);
             let some_ended = || clients.iter().any(|client| client.is_finished());

@@ -5,5 +5,6 @@
 #include "graph.cpp"
 #include "inspect.cpp"
 #include "module.cpp"
+#include "packed.cpp"
 #include "tensors.cpp"
 #include "values.cpp"

@@ -1,6 +1,8 @@
 // Devices, streams and threads, through what libtorch_cpu.so itself exports: one build serves CPU and GPU.
 #include <dlfcn.h>
 
+#include <cstdio>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -184,6 +186,22 @@ int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* er
     }
     torch::jit::setFusionStrategy(strategy);
   });
+}
+
+int sconce_load_library(SconceText path, SconceError* error) {
+  return guarded(error, [&] {
+    // Now, so that a missing part shows here; global, as torch's own loading of such libraries is, because they look
+    // each other up by name. Never closed: the operators that they register stay in libtorch's tables.
+    if (dlopen(string_of(path).c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      throw ShimError(SCONCE_ERROR_UNSUPPORTED, reason == nullptr ? "the library does not load" : reason);
+    }
+  });
+}
+
+int32_t sconce_buffer_stdout_by_line(void) {
+  // `std::cout`, which models print to, keeps nothing itself and writes to this stream.
+  return std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ) == 0 ? 1 : 0;
 }
 
 int sconce_build_facts(SconceOutput* facts, SconceError* error) {

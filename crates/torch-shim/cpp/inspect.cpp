@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "graph.h"
 #include "modules.h"
+#include "packed.h"
 #include "values.h"
 
 namespace sconce {
@@ -273,6 +274,8 @@ class ByteCounter {
       for (const auto& entry : value.toGenericDict()) {
         add(entry.value());
       }
+    } else if (value.isObject() && objects_.insert(value.toObject().get()).second) {
+      bytes_ += packed_bytes(value);
     }
   }
 
@@ -281,6 +284,7 @@ class ByteCounter {
  private:
   std::unordered_set<const void*> storages_;
   std::unordered_set<const void*> opaque_;
+  std::unordered_set<const void*> objects_;
   uint64_t bytes_ = 0;
 };
 

@@ -142,6 +142,8 @@ void sconce_stream_leave(void* guard);
 int sconce_set_intra_op_threads(int32_t count, SconceError* error);
 int sconce_set_inter_op_threads(int32_t count, SconceError* error);
 int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* error);
+int sconce_load_library(SconceText path, SconceError* error);
+int32_t sconce_buffer_stdout_by_line(void);
 int sconce_build_facts(SconceOutput* facts, SconceError* error);
 
 }  // extern "C"

@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 
 use crate::error::{Error, ErrorClass, Stage};
-use crate::ffi::{self, RawDevice, RawMemory, call, call_for_pointer};
+use crate::ffi::{self, RawDevice, RawMemory, Text, call, call_for_pointer};
 use crate::value::{Output, Value};
 
 /// Where a model runs.
@@ -164,6 +165,21 @@ pub fn limit_primitive_cache(capacity: usize) -> bool {
     // SAFETY: no other thread is there that could read the environment meanwhile.
     unsafe { std::env::set_var(VARIABLE, capacity.to_string()) };
     true
+}
+
+/// Loads a shared object whose operators and classes models may use, for as long as the process lives. Its code runs at
+/// once, and no file of a model must ever name one.
+pub fn load_library(path: impl AsRef<Path>) -> Result<(), Error> {
+    let path = path.as_ref().as_os_str().as_encoded_bytes();
+    // SAFETY: the path outlives the call.
+    call(Stage::Other, |error| unsafe { ffi::sconce_load_library(Text::new(path), error) })
+}
+
+/// Has what models print on the standard output appear with the end of each line, also where no terminal reads it.
+/// Call it before anything is printed. Says whether the C library takes it.
+pub fn buffer_stdout_by_line() -> bool {
+    // SAFETY: takes nothing; the stream is the C library's own and has a lock.
+    unsafe { ffi::sconce_buffer_stdout_by_line() != 0 }
 }
 
 /// The version of libtorch that this was compiled against, which is the one that it runs with.

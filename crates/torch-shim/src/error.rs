@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::environment;
 use crate::ffi;
 
 /// The longest message, in bytes.
@@ -20,6 +21,8 @@ pub enum ErrorClass {
     InvalidFile,
     /// The model raised: its own code, or an operator that it called with what it was given.
     Raised,
+    /// The model asks for a device, an operator or a library that is not there, whatever it is given.
+    Environment,
     /// An argument of the call is wrong; the model did not run.
     InvalidArgument,
     /// The host or the device ran out of memory.
@@ -67,8 +70,11 @@ impl Error {
         let text = String::from_utf8_lossy(text);
         let message = reason(&text);
         let class = classify(stage, kind, &message, device_is_poisoned);
-        let message =
-            if class == ErrorClass::InvalidFile { explain_file(message) } else { message };
+        let message = match class {
+            ErrorClass::InvalidFile => explain_file(message),
+            ErrorClass::Environment => environment::missing(&message).unwrap_or(message),
+            _ => message,
+        };
         Self::new(class, without_paths(&message))
     }
 }
@@ -89,6 +95,9 @@ fn classify(stage: Stage, kind: u32, message: &str, poisoned: impl FnOnce() -> b
         6 => return ErrorClass::Internal,
         7 if stage == Stage::Other => return ErrorClass::Unsupported,
         _ => {}
+    }
+    if environment::missing(message).is_some() {
+        return ErrorClass::Environment;
     }
     // The interpreter wraps what an operator throws, so that only its text is left. Only the start of it counts: the
     // rest may quote a client.
@@ -274,6 +283,11 @@ mod tests {
             true,
             ErrorClass::Raised,
         );
+        let no_driver = "RuntimeError: Found no NVIDIA driver on your system. Please check";
+        check(Stage::Run, 0, no_driver, false, ErrorClass::Environment);
+        check(Stage::Run, 1, no_driver, false, ErrorClass::Raised);
+        let no_operator = "\nUnknown builtin op: torchvision::nms.\nCould not find any";
+        check(Stage::Load, 0, no_operator, false, ErrorClass::Environment);
         check(Stage::Load, 0, "PytorchStreamReader failed", false, ErrorClass::InvalidFile);
         check(Stage::Other, 0, "whatever", false, ErrorClass::Internal);
         check(Stage::Other, 4, "sparse", false, ErrorClass::Unsupported);

@@ -271,6 +271,8 @@ unsafe extern "C" {
         dynamic: u64,
         error: *mut RawError,
     ) -> c_int;
+    pub(crate) fn sconce_load_library(path: Text, error: *mut RawError) -> c_int;
+    pub(crate) fn sconce_buffer_stdout_by_line() -> i32;
     pub(crate) fn sconce_build_facts(facts: *mut RawOutput, error: *mut RawError) -> c_int;
 }
 

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod device;
+mod environment;
 mod error;
 mod ffi;
 mod module;
@@ -19,9 +20,9 @@ mod tensor;
 mod value;
 
 pub use device::{
-    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, device_count, device_name,
-    libtorch_version, limit_primitive_cache, load_cuda_library, memory_stats, set_fusion_strategy,
-    set_inter_op_threads, set_intra_op_threads, synchronize,
+    BuildFacts, Device, MemoryStats, StreamGuard, buffer_stdout_by_line, build_facts, device_count,
+    device_name, libtorch_version, limit_primitive_cache, load_cuda_library, load_library,
+    memory_stats, set_fusion_strategy, set_inter_op_threads, set_intra_op_threads, synchronize,
 };
 pub use error::{Error, ErrorClass};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};

@@ -314,7 +314,7 @@ fn may_take_a_slow_batch(times: RunTimes, budget: Duration) -> bool {
 
 /// The model's own refusal of an input.
 fn is_refusal(error: &EngineError) -> bool {
-    matches!(error.fault, Fault::Raised | Fault::OutOfMemory)
+    matches!(error.fault, Fault::Raised | Fault::Environment | Fault::OutOfMemory)
 }
 
 /// Whether the process that ran the form, and with it the plain one, is gone.

@@ -470,3 +470,33 @@ fn inputs_that_share_no_rows_make_a_request_of_one_piece() {
     let findings = judged(&graph(), &Hints { sample, ..Hints::default() }, Batching::NoRowAxis);
     assert_eq!((findings.contract, findings.shape_source), (contract, ShapeSource::Sample));
 }
+
+#[test]
+fn what_the_host_lacks_fails_the_trial_and_is_no_dislike_of_the_inputs() {
+    let lacking = |fault| {
+        let error = move || EngineError::new(fault, "there is no device cuda");
+        FakeModel::new(move |_| Err(error()))
+    };
+    let sample = Some(vec![Some(tensor(&[1, 3], vec![0.0; 3]))]);
+    let sampled = Hints { sample, ..Hints::default() };
+    for hints in [declared(&[-1, 3]), sampled] {
+        let error = probe(&lacking(Fault::Environment), &hints).unwrap_err();
+        assert_eq!(error.message, "there is no device cuda");
+        assert_eq!(error.fault, Fault::Environment);
+        let error = probe(&lacking(Fault::OutOfMemory), &hints).unwrap_err();
+        assert_eq!(error.fault, Fault::OutOfMemory, "{error}");
+    }
+    // Only some inputs lead there: then others are to be served.
+    let model = FakeModel::new(|batch| match first(&batch).n_rows() {
+        1 => Err(EngineError::new(Fault::Environment, "there is no device cuda")),
+        _ => Ok(vec![tensor(&[first(&batch).n_rows(), 1], sums(first(&batch)))]),
+    });
+    assert!(probe(&model, &declared(&[-1, 3])).is_ok(), "what runs with some inputs may serve");
+    // The reason is found behind refusals of another kind.
+    let model = FakeModel::new(|batch| match first(&batch).n_rows() {
+        1 => Err(raised("one row is too few")),
+        _ => Err(EngineError::new(Fault::Environment, "there is no device cuda")),
+    });
+    let error = probe(&model, &declared(&[-1, 3])).unwrap_err();
+    assert_eq!(error.fault, Fault::Environment, "{error}");
+}

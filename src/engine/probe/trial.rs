@@ -71,12 +71,25 @@ impl<'a> Trial<'a> {
                         }
                     }
                     Err(error) => {
-                        refusal.get_or_insert((error, candidate.is_sample));
+                        let tells_more =
+                            |(first, _): &(EngineError, bool)| weight(&error) > weight(first);
+                        if refusal.as_ref().is_none_or(tells_more) {
+                            refusal = Some((error, candidate.is_sample));
+                        }
                     }
                 }
             }
         }
         match refusal {
+            // None of them is to blame, and no request's would fare better.
+            Some((error, _)) if error.fault == Fault::Environment => Err(error),
+            Some((error, false)) if error.fault == Fault::OutOfMemory => {
+                let message = format!(
+                    "there is no memory to run the model on what was tried, a sample.json could name smaller inputs: {}",
+                    error.message
+                );
+                Err(EngineError::new(error.fault, message))
+            }
             Some((error, true)) => {
                 let message = format!("the model refuses its sample: {}", error.message);
                 Err(EngineError::new(error.fault, message))
@@ -484,7 +497,7 @@ impl<'a> Trial<'a> {
                 Ok(Ok((self.squeezed.restore(n_rows, outcome.outputs), time)))
             }
             Err(error) => match error.fault {
-                Fault::Raised | Fault::OutOfMemory => Ok(Err(error)),
+                Fault::Raised | Fault::Environment | Fault::OutOfMemory => Ok(Err(error)),
                 Fault::InvalidFile
                 | Fault::Device
                 | Fault::Unsupported
@@ -493,6 +506,16 @@ impl<'a> Trial<'a> {
                 | Fault::Internal => Err(error),
             },
         }
+    }
+}
+
+/// How much a refusal tells about the model: least where the inputs may only have been too large, most
+/// where no input would help.
+fn weight(error: &EngineError) -> u8 {
+    match error.fault {
+        Fault::OutOfMemory => 0,
+        Fault::Environment => 2,
+        _ => 1,
     }
 }
 

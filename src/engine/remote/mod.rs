@@ -31,7 +31,7 @@ const UNLOAD_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct RemoteOptions {
     /// The program, usually this one; an absolute path.
     pub program: PathBuf,
-    /// What makes it a child: [`RemoteOptions::ARGUMENT`].
+    /// What makes it a child: [`RemoteOptions::ARGUMENT`], and behind it the libraries that it is to load.
     pub arguments: Vec<OsString>,
     /// How long a model may take for everything together, from the start of its load.
     pub timeout: Duration,
@@ -61,6 +61,15 @@ impl RemoteOptions {
             memory_bytes: None,
             devices: vec![Device::Cpu],
         })
+    }
+
+    /// Has the child load these shared objects before any model.
+    #[must_use]
+    pub fn with_libraries(mut self, libraries: &[PathBuf]) -> Self {
+        // The child works in another folder. A path that cannot be made absolute is an empty one, which is no library's.
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        self.arguments.extend(libraries.iter().map(|path| absolute(path).into()));
+        self
     }
 }
 

@@ -24,13 +24,14 @@ use std::time::{Duration, Instant};
 /// How much of what the child printed is kept.
 const TAIL_BYTES: usize = 4 << 10;
 /// How long a child that has hung up may take to end by itself, so that its own end is reported.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(3);
 /// Descriptors that the child may have open: libraries, devices, one file.
 const MAX_DESCRIPTORS: u64 = 256;
 
 /// Variables that the child keeps, by prefix: where libraries lie, and how they are to behave.
 const KEPT_VARIABLES: &[&str] = &[
     "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
     "LIBTORCH",
     "TORCH_",
     "ATEN_",

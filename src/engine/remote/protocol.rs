@@ -100,6 +100,7 @@ pub(super) struct OutputHeader {
 enum FaultDef {
     InvalidFile,
     Raised,
+    Environment,
     OutOfMemory,
     Device,
     Unsupported,

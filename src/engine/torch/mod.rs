@@ -14,6 +14,7 @@ use super::{
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use signature::Arguments;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -32,6 +33,8 @@ const PRIMITIVES: usize = 256;
 pub fn prepare_process() {
     // False when threads are there already, in a test say; then oneDNN's own bound holds.
     let _ = torch_shim::limit_primitive_cache(PRIMITIVES);
+    // Where that cannot be had, what models print comes later and in larger pieces.
+    let _ = torch_shim::buffer_stdout_by_line();
 }
 
 /// Loads TorchScript files.
@@ -47,6 +50,16 @@ impl TorchLoader {
     #[must_use]
     pub fn new() -> Self {
         Self { no_cuda: torch_shim::load_cuda_library().err() }
+    }
+
+    /// Loads a shared object whose operators models may use. A method, because such a library may need
+    /// libtorch's CUDA half, which [`TorchLoader::new`] has looked for.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be loaded, or what it registers is there already.
+    pub fn load_library(&self, path: &Path) -> Result<(), EngineError> {
+        torch_shim::load_library(path).map_err(fault)
     }
 
     /// Why models cannot run on a GPU here, if so.
@@ -225,6 +238,7 @@ fn fault(error: torch_shim::Error) -> EngineError {
         ErrorClass::InvalidFile => Fault::InvalidFile,
         // An argument that the interpreter refuses is, to the caller, an input that the model refuses.
         ErrorClass::Raised | ErrorClass::InvalidArgument => Fault::Raised,
+        ErrorClass::Environment => Fault::Environment,
         ErrorClass::OutOfMemory => Fault::OutOfMemory,
         ErrorClass::Device => Fault::Device,
         ErrorClass::Unsupported => Fault::Unsupported,

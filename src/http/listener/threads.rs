@@ -138,8 +138,6 @@ mod tests {
             std::future::pending::<()>().await;
         }));
         drop(threads);
-        while Arc::strong_count(&alive) > 1 {
-            std::thread::yield_now();
-        }
+        crate::testing::until("the threads have ended", || Arc::strong_count(&alive) == 1);
     }
 }

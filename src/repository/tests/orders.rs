@@ -1,6 +1,7 @@
 //! What operators order of models that are loaded.
 
 use super::*;
+use crate::testing::until;
 
 const ALL: &str = "versions = \"all\"\n";
 
@@ -86,7 +87,7 @@ fn an_order_and_a_load_exclude_each_other() {
     *house.serving.gate.lock().unwrap() = Some((reached, gate));
     let repository = house.open();
     repository.start().unwrap();
-    at_gate.recv().unwrap();
+    receive("the load", &at_gate);
     let busy = "model \"m\" is being loaded or changed already";
     let m = name("m");
     refused(repository.unload(&m), ErrorCode::Conflict, busy);
@@ -94,9 +95,7 @@ fn an_order_and_a_load_exclude_each_other() {
     refused(repository.set_default(&m, Version(1)), ErrorCode::Conflict, busy);
     refused(repository.clear_default(&m), ErrorCode::Conflict, busy);
     open.send(()).unwrap();
-    while !repository.readiness().ready {
-        std::thread::yield_now();
-    }
+    until("the repository is ready", || repository.readiness().ready);
     let unknown = "there is no model \"x\"";
     refused(repository.unload(&name("x")), ErrorCode::ModelNotFound, unknown);
     assert!(repository.describe(&name("x")).is_none(), "an order must not make a model");

@@ -179,10 +179,11 @@ impl Write for TestSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{PATIENCE, receive};
     use std::sync::mpsc;
     use std::time::Instant;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = PATIENCE;
 
     /// A sink that says when a write began and ends it when told to.
     struct Gate {
@@ -193,7 +194,7 @@ mod tests {
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.began.send(()).unwrap();
-            self.go_on.recv().unwrap().map(|()| bytes.len())
+            receive("the word to go on", &self.go_on).map(|()| bytes.len())
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -211,7 +212,7 @@ mod tests {
     fn a_stuck_sink_costs_lines_and_never_time() {
         let (mut writer, has_begun, let_go) = gated(10);
         writer.write_all(b"first\n").unwrap();
-        has_begun.recv().unwrap();
+        receive("the first write", &has_begun);
         for _ in 0..1000 {
             writer.write_all(b"12345\n").unwrap();
         }
@@ -230,7 +231,7 @@ mod tests {
     fn lines_that_cannot_be_written_are_counted() {
         let (mut writer, has_begun, let_go) = gated(100);
         writer.write_all(b"a\n").unwrap();
-        has_begun.recv().unwrap();
+        receive("the first write", &has_begun);
         writer.write_all(b"b\n").unwrap();
         writer.write_all(b"c\n").unwrap();
         for _ in 0..2 {

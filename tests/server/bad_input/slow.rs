@@ -14,9 +14,9 @@ fn logged(server: &Server, request_id: &str) -> Value {
 #[test]
 fn bodies_that_come_too_slowly() {
     let server = Settings::new(Models::new().fixture("raises"))
-        .set("http.body_idle_timeout=1500ms")
-        .set("http.body_timeout=3s")
-        .set("http.header_timeout=1s")
+        .set("http.body_idle_timeout=3s")
+        .set("http.body_timeout=4s")
+        .set("http.header_timeout=3s")
         .ready();
     let before = Before::of(&server);
     let head = b"POST /predict/raises HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
@@ -30,9 +30,9 @@ fn bodies_that_come_too_slowly() {
     let mut half_head = Raw::connect(server.http);
     half_head.send(&head[..30]).unwrap();
 
-    // One byte a second: what comes next is paced by the clock, not waited for.
+    // A few bytes a second: what comes next is paced by the clock, not waited for.
     let trickled = std::thread::spawn(move || {
-        let answered = trickle.trickle(b"{\"features\": [1, 2, 3, 4]}", Duration::from_secs(1));
+        let answered = trickle.trickle(b"{\"features\": [1, 2, 3, 4]}", Duration::from_millis(200));
         (trickle.answer(), answered)
     });
     assert!(half_head.is_closed(), "half a head is no request that could be answered");
@@ -41,10 +41,10 @@ fn bodies_that_come_too_slowly() {
     check_error("a body that stops halfway", &answer, "body_timeout", true);
     assert!(halfway.is_closed(), "the rest of the body must not be taken for a request");
     let (answer, sent) = trickled.join().unwrap();
-    let answer = answer.expect("one byte a second is answered");
+    let answer = answer.expect("a few bytes a second are answered");
     assert_eq!(answer.status, 408, "after {sent} bytes: {}", answer.text());
-    check_error("one byte a second", &answer, "body_timeout", true);
-    assert!(started.elapsed() >= Duration::from_secs(3), "the whole body has its own time");
+    check_error("a few bytes a second", &answer, "body_timeout", true);
+    assert!(started.elapsed() >= Duration::from_secs(3), "no byte may end it before its time");
     before.check(&server, "slow bodies");
     before.check_metrics(&server);
 }
@@ -80,9 +80,9 @@ fn hanging_up_is_499_in_the_log_only() {
     };
     let queue = |key: &str| server.describe("slow")["versions"][0]["queue"][key].as_u64();
 
-    let running = slow("hangs-up-running", 1500);
+    let running = slow("hangs-up-running", 4000);
     server.wait("the first must run", || queue("running") == Some(1));
-    let queued = slow("hangs-up-queued", 1500);
+    let queued = slow("hangs-up-queued", 4000);
     server.wait("the second must wait", || queue("waiting") == Some(1));
     drop(queued);
     let line = logged(&server, "hangs-up-queued");
@@ -114,11 +114,10 @@ fn hanging_up_is_499_in_the_log_only() {
 fn a_deadline_that_passes_is_504() {
     let server = Server::shared();
     let before = Before::of(&server);
-    let headers = [("x-request-timeout-ms", "150")];
-    let started = Instant::now();
+    let headers = [("x-request-timeout-ms", "1")];
     let answer =
         post_with(server.http, "/predict/slow", &headers, r#"{"features": [1000, 0, 0, 0]}"#);
-    assert_eq!(answer.status, 504, "{} after {:?}", answer.text(), started.elapsed());
+    assert_eq!(answer.status, 504, "{}", answer.text());
     check_error("a slow model", &answer, "deadline_exceeded", true);
     assert_eq!(answer.json()["model"], "slow");
     before.check(&server, "a deadline that passes");

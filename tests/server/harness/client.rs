@@ -114,7 +114,7 @@ impl Raw {
 
     /// `None` when nobody listens.
     pub(crate) fn try_connect(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -128,7 +128,12 @@ impl Raw {
     /// Sends as much as is taken within a moment; for what is refused before it was sent whole,
     /// and for connections that nobody reads.
     pub(crate) fn offer(&mut self, bytes: &[u8]) -> usize {
-        self.0.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        self.offer_within(bytes, Duration::from_millis(200))
+    }
+
+    /// The same, given up when nothing is taken for as long as this.
+    pub(crate) fn offer_within(&mut self, bytes: &[u8], patience: Duration) -> usize {
+        self.0.set_write_timeout(Some(patience)).unwrap();
         let mut sent = 0;
         while sent < bytes.len() {
             match self.0.write(&bytes[sent..]) {

@@ -37,10 +37,9 @@ impl Log {
 
     /// All of it, once the process has ended.
     pub(super) fn whole(&self) -> String {
-        let mut log = self.0.0.lock().unwrap();
-        while !log.ended {
-            log = self.0.1.wait(log).unwrap();
-        }
+        let log = self.0.0.lock().unwrap();
+        let (log, waited) = self.0.1.wait_timeout_while(log, PATIENCE, |log| !log.ended).unwrap();
+        assert!(!waited.timed_out(), "the output must end; it has:\n{}", log.lines.join("\n"));
         log.lines.join("\n")
     }
 

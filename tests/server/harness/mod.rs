@@ -15,6 +15,7 @@ pub(crate) use models::{Models, held_out};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,6 +25,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take that must happen: a debug build on a machine that is busy with
 /// other things. Nothing waits this long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a server may take to try its models: some thirty, in a child that steps back behind everybody.
+const TRIAL_PATIENCE: Duration = Duration::from_secs(600);
 
 /// The program under test.
 pub(crate) fn sconce() -> Command {
@@ -88,18 +92,32 @@ pub(crate) fn state_dir() -> PathBuf {
 pub(crate) struct Settings {
     models: Models,
     keys: Vec<String>,
+    variables: Vec<(String, OsString)>,
 }
 
 impl Settings {
     pub(crate) fn new(models: Models) -> Self {
         let state_dir = format!("state_dir={}", state_dir().display());
-        let keys = ["log.requests=all", "log.format=json", "threads.cpu_quota=2", &state_dir];
-        Self { models, keys: keys.map(str::to_owned).to_vec() }
+        let keys = [
+            "log.requests=all",
+            "log.format=json",
+            "threads.cpu_quota=2",
+            // On a busy machine a trial takes its time, since the child steps back behind everybody.
+            "trial.timeout=5m",
+            &state_dir,
+        ];
+        Self { models, keys: keys.map(str::to_owned).to_vec(), variables: Vec::new() }
     }
 
     /// Sets a key of the configuration, `key=value`.
     pub(crate) fn set(mut self, key: impl Into<String>) -> Self {
         self.keys.push(key.into());
+        self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
         self
     }
 
@@ -112,8 +130,10 @@ impl Settings {
         for key in &self.keys {
             command.args(["--set", key]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(self.variables);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
+        let printed = Log::read(child.stdout.take().unwrap());
         let log = Log::read(child.stderr.take().unwrap());
         let line = log.wait(|line| line["message"] == "sconce is listening");
         let address =
@@ -123,6 +143,7 @@ impl Settings {
             management: address("management"),
             child: Mutex::new(child),
             log,
+            printed,
             models: self.models,
         }
     }
@@ -144,6 +165,8 @@ pub(crate) struct Server {
     pub(crate) management: SocketAddr,
     /// What it has logged so far.
     pub(crate) log: Log,
+    /// What its models have printed so far.
+    pub(crate) printed: Log,
     /// Its folder of models.
     pub(crate) models: Models,
     child: Mutex<Child>,
@@ -166,13 +189,26 @@ impl Server {
 
     #[track_caller]
     pub(crate) fn wait_ready(&self) {
-        self.wait("the server must become ready", || self.is_ready());
+        self.wait_within(TRIAL_PATIENCE, "the server must become ready", || self.is_ready());
+    }
+
+    /// Waits until these models serve or have failed.
+    #[track_caller]
+    pub(crate) fn wait_settled(&self, models: &[&str]) {
+        let is_settled = |name: &&str| self.describe(name)["state"] != "loading";
+        let rule = "every model must be tried";
+        self.wait_within(TRIAL_PATIENCE, rule, || models.iter().all(is_settled));
     }
 
     /// Polls until `condition` holds.
     #[track_caller]
-    pub(crate) fn wait(&self, rule: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait(&self, rule: &str, condition: impl FnMut() -> bool) {
+        self.wait_within(PATIENCE, rule, condition);
+    }
+
+    #[track_caller]
+    fn wait_within(&self, patience: Duration, rule: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + patience;
         while !condition() {
             let lines = || self.log.text();
             assert!(Instant::now() < deadline, "{rule}; the log:\n{}", lines());

@@ -203,3 +203,15 @@ fn reduced_precision_leaves_integers_alone() {
     };
     assert_eq!(floats_of(answer.f_to_kind(Kind::Float).unwrap().into()), [4.5, 8.25]);
 }
+
+#[test]
+fn packed_weights_count() {
+    let fixture = "../../tests/fixtures/models/quantized/1/model.pt";
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
+    let module = Module::load(path, torch_shim::Device::Cpu).unwrap();
+    // Two layers of 4 x 64 weights of one byte, and their 64 and 4 biases of four.
+    let expected = 2 * 4 * 64 + 4 * (64 + 4);
+    assert_eq!(module.byte_size().unwrap(), expected);
+    assert_eq!(module.freeze(&[]).unwrap().byte_size().unwrap(), expected, "frozen as well");
+    assert_eq!(module.deep_copy().unwrap().byte_size().unwrap(), expected);
+}

@@ -20,6 +20,10 @@ fn request(path: &str) -> Request<()> {
 }
 
 async fn get(sender: &mut SendRequest<Bytes>, path: &str) -> Result<String, h2::Error> {
+    timeout(PATIENCE, ask(sender, path)).await.expect("an answer must come, or an end")
+}
+
+async fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> Result<String, h2::Error> {
     let mut ready = sender.clone().ready().await?;
     let (response, _) = ready.send_request(request(path), true)?;
     let mut body = response.await?.into_body();
@@ -93,7 +97,8 @@ async fn a_dead_client_does_not_hold_up_the_drain() {
     let rig = Rig::start(short());
     let mut client = rig.connect().await;
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
-    client.0.read_u8().await.expect("the server's settings");
+    let settings = timeout(PATIENCE, client.0.read_u8()).await;
+    settings.expect("must come").expect("the server's settings");
     rig.enter(Phase::Closing);
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
 }
@@ -114,7 +119,7 @@ async fn a_stream_that_is_never_read_ends_its_connection() {
     let (sender, driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
     let mut ready = sender.ready().await.expect("open");
     let (response, _) = ready.send_request(request("/big"), true).expect("open");
-    let response = response.await.expect("the head must come");
+    let response = timeout(PATIENCE, response).await.expect("must come").expect("the head");
     timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
     assert_eq!(rig.stats.closed_write_timeout.load(Ordering::Relaxed), 1);
     drop(response);

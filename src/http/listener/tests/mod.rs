@@ -23,9 +23,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::testing::PATIENCE;
 
-/// Longer than anything here may take: a test that runs into it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_secs(1);
 const BIG_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 
 /// A served listener and the strings to pull.
@@ -40,12 +40,13 @@ struct Rig {
     report: JoinHandle<DrainReport>,
 }
 
+/// Deadlines that pass within a test, and in which a busy machine still does what must come before them.
 fn short() -> Options {
     Options {
-        header_timeout: Duration::from_millis(150),
-        keep_alive_timeout: Duration::from_millis(300),
-        write_timeout: Duration::from_millis(200),
-        linger_timeout: Duration::from_millis(200),
+        header_timeout: SHORT,
+        keep_alive_timeout: SHORT,
+        write_timeout: SHORT,
+        linger_timeout: SHORT,
         ..Options::default()
     }
 }
@@ -86,6 +87,12 @@ impl Rig {
             }
         };
         timeout(PATIENCE, reached).await.expect("counter must reach its value");
+    }
+
+    /// Waits until nobody can connect any more; by then every connection knows the phase.
+    async fn until_closed(&self) {
+        let closed = async { while TcpStream::connect(self.addr).await.is_ok() {} };
+        timeout(PATIENCE, closed).await.expect("the listener must close");
     }
 
     async fn report(self) -> DrainReport {
@@ -133,7 +140,8 @@ struct Client(TcpStream);
 
 impl Client {
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.write_all(bytes.as_ref()).await.expect("the connection is open");
+        let sent = timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await;
+        sent.expect("the server must take it").expect("the connection is open");
     }
 
     async fn get(&mut self, path: &str) -> String {
