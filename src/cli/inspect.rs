@@ -41,7 +41,10 @@ impl Inspect {
         let file = std::fs::File::open(&self.file).map_err(unreadable)?;
         let file_bytes = file.metadata().map_err(unreadable)?.len();
         // Asked first, so that a build without an engine says so itself and not through its child.
-        app::loader().map_err(|error| Failure::Runtime(error.to_string()))?;
+        let (loader, _) = app::loader().map_err(|error| Failure::Runtime(error.to_string()))?;
+        if let Some(kind) = loader.other_kind(&self.file).map_err(unreadable)? {
+            return Err(Failure::Runtime(format!("{:?}: {kind}", self.file)));
+        }
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
         let artifact = Artifact { path: self.file.clone() };
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);

@@ -70,8 +70,8 @@ impl Workshop {
         let started_at = Instant::now();
         let outcome = self.try_load(folder, source, file, started_at);
         // Libraries like to name the file; paths of this machine are not for clients to see.
-        let root = self.options.models.display().to_string();
-        outcome.map_err(|reason| reason.replace(&format!("{root}/"), ""))
+        let path = format!("{}/", folder.path.display());
+        outcome.map_err(|reason| reason.replace(&path, &format!("{}/", folder.name)))
     }
 
     fn try_load(
@@ -83,8 +83,12 @@ impl Workshop {
     ) -> Result<Served, String> {
         let defaults = &self.options.defaults;
         let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())?;
-        let fingerprint = Fingerprint::take(&file.file)
-            .map_err(|error| format!("the model file cannot be read: {error}"))?;
+        let unreadable = |error| format!("the model file cannot be read: {error}");
+        let fingerprint = Fingerprint::take(&file.file).map_err(unreadable)?;
+        // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
+        if let Some(kind) = self.loader.other_kind(&file.file).map_err(unreadable)? {
+            return Err(kind);
+        }
         let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
         let findings = self.findings(&candidate)?;
         candidate.settings.apply(&self.options.overrides);

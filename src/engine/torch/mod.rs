@@ -10,10 +10,12 @@ mod signature;
 
 use super::{
     Argument, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model,
-    Outcome, Phases, Signature,
+    Outcome, Phases, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use signature::Defaults;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
@@ -91,6 +93,10 @@ impl Loader for TorchLoader {
         let options = options.clone();
         let shared = Shared { signature, defaults, field_names, writes_inputs, numbers, options };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
+    }
+
+    fn other_kind(&self, file: &Path) -> io::Result<Option<String>> {
+        kind::other_kind(file)
     }
 
     fn devices(&self) -> Vec<Device> {
