@@ -164,10 +164,11 @@ mod tests {
     fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, ModelFolder) {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("m/1")).unwrap();
+        fs::write(root.path().join("m/1/model.pt"), "").unwrap();
         for (file, text) in files {
             fs::write(root.path().join("m").join(file), text).unwrap();
         }
-        let (folder, _) = layout::find(root.path(), &"m".parse().unwrap()).unwrap();
+        let folder = layout::find(root.path(), &[], &"m".parse().unwrap()).unwrap();
         (root, folder)
     }
 
