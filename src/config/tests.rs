@@ -218,6 +218,9 @@ fn a_file_is_read_only_when_it_is_named() {
     let variables = vec![("SCONCE_CONFIG".into(), path.clone().into())];
     let by_variable = Inputs { variables, ..inputs() };
     assert_eq!(Loaded::load(&by_variable).unwrap().config.general.models, Path::new("elsewhere"));
+    std::fs::write(&path, "\u{feff}models = \"marked\"").unwrap();
+    let marked = Loaded::load(&named).unwrap().config;
+    assert_eq!(marked.general.models, Path::new("marked"), "a byte-order mark must be skipped");
     let missing = Inputs { file: Some(folder.path().join("none.toml")), ..inputs() };
     let error = Loaded::load(&missing).unwrap_err().to_string();
     assert!(error.contains("none.toml: the configuration file cannot be read"), "{error}");

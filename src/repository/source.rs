@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 /// Longest model.toml, sample.json and labels file, in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// What some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What stands in front of UTF-16, as some shells write it.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// How much of a file is hashed at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -92,7 +96,18 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
         return Err(io::Error::other("the file is longer than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8"))
+    text(bytes).map_err(io::Error::other)
+}
+
+/// Text as editors leave it: some put a byte-order mark in front, which is no part of it.
+fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err("the file is UTF-16, expected UTF-8");
+    }
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
 }
 
 /// Opens a plain file. Another kind (a pipe, a device) could block for ever.
@@ -207,6 +222,27 @@ mod tests {
         let (_root, odd) = folder(&[]);
         fs::create_dir(odd.path.join("model.toml")).unwrap();
         assert_eq!(Source::read(&odd).unwrap_err(), "m/model.toml: not a plain file");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        let texts = [
+            ("model.toml", "labels_file = \"labels.txt\"\nrequired = false"),
+            ("labels.txt", "a\r\nb\r\n"),
+            ("sample.json", "{}"),
+        ];
+        let marked = texts.map(|(file, text)| (file, format!("\u{feff}{text}")));
+        let (_root, plain) = folder(&texts);
+        let (_root, marked) = folder(&marked.each_ref().map(|(file, text)| (*file, &**text)));
+        let (plain, marked) = (Source::read(&plain).unwrap(), Source::read(&marked).unwrap());
+        assert_eq!(marked.labels.as_deref().unwrap(), ["a".into(), "b".into()]);
+        assert_eq!(marked.sample.as_deref(), Some("{}"));
+        assert!(!marked.is_required());
+        assert_eq!(marked.digest, plain.digest);
+        let (_root, wide) = folder(&[]);
+        fs::write(wide.path.join("sample.json"), b"\xff\xfe{\0}\0").unwrap();
+        let error = Source::read(&wide).unwrap_err();
+        assert_eq!(error, "m/sample.json: the file is UTF-16, expected UTF-8");
     }
 
     #[test]
