@@ -69,9 +69,7 @@ impl Workshop {
     ) -> Result<Served, String> {
         let started_at = Instant::now();
         let outcome = self.try_load(folder, source, file, started_at);
-        // Libraries like to name the file; paths of this machine are not for clients to see.
-        let path = format!("{}/", folder.path.display());
-        outcome.map_err(|reason| reason.replace(&path, &format!("{}/", folder.name)))
+        outcome.map_err(|reason| without_path(&reason, folder))
     }
 
     fn try_load(
@@ -315,6 +313,14 @@ impl Workshop {
         let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
         Ok(request.inputs().to_vec())
     }
+}
+
+/// Libraries like to name the file; paths of this machine are not for clients to see.
+fn without_path(reason: &str, folder: &ModelFolder) -> String {
+    let path = folder.path.display().to_string();
+    let reason = reason.replace(&format!("{path}/"), &format!("{}/", folder.name));
+    // What is left is the path of a model that is a file. A relative one could be any word.
+    if folder.path.is_absolute() { reason.replace(&path, folder.name.as_str()) } else { reason }
 }
 
 /// How many rows make a run of [`LONG_RUN`], at least one.

@@ -5,7 +5,7 @@ use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
 use super::manifest::{Labels, Manifest, are_labels};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,7 +74,10 @@ impl Source {
 fn read_text(path: &Path, label: &str) -> Result<Option<String>, String> {
     match read_bounded(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A model that is a file and no folder has no texts.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(format!("{label}: {error}")),
     }
 }

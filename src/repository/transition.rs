@@ -128,7 +128,10 @@ fn report_readiness(shared: &Shared) {
     if readiness.ready {
         tracing::info!("every required model is ready");
     } else if let Some(reason) = readiness.reason {
-        tracing::error!("the server is not ready: {reason}");
+        let models = &shared.workshop.options.models;
+        // A relative path is of no use to whoever does not know where the server was started.
+        let folder = std::path::absolute(models).unwrap_or_else(|_| models.clone());
+        tracing::error!(folder = %folder.display(), "the server is not ready: {reason}");
     } else {
         let waiting_for = readiness.waiting_for;
         tracing::error!(?waiting_for, "required models are not loaded, so the server is not ready");

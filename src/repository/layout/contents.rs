@@ -1,6 +1,6 @@
 //! What a model's folder holds: its versions, and what looks like one and is none.
 
-use super::listing::{Found, Listing, MAX_ENTRIES, Search, shown};
+use super::listing::{Found, Listing, MAX_ENTRIES, Search, is_of_torch, shown};
 use super::{MANIFEST_FILE, MODEL_FILE, VersionFolder};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -77,12 +77,18 @@ impl Contents {
         match search.look(&folder) {
             Some(Found::Model(name)) => self.odd.push(refused(&wrong_name(&[name]))),
             // One file is a model under another name, many are something else.
-            Some(Found::Files(names)) if names.len() == 1 => {
-                self.odd.push(refused(&wrong_name(&names)));
-            }
-            Some(Found::Files(names)) => self.idle.push(refused(&wrong_name(&names))),
+            Some(Found::Files(names)) => match &*names {
+                [only] if is_of_torch(only) => self.odd.push(refused(&wrong_name(&names))),
+                [only] => {
+                    self.idle.push(refused(&wrong_name(&names)));
+                    self.stray.get_or_insert(format!("{number}/{}", shown(only)));
+                }
+                _ => self.idle.push(refused(&wrong_name(&names))),
+            },
             Some(Found::Deeper(inner)) => {
-                self.odd.push(too_deep(label, OsStr::new(number), &inner));
+                let sentence = too_deep(label, OsStr::new(number), &inner);
+                let is_version = inner.to_str().is_some_and(is_number);
+                if is_version { &mut self.odd } else { &mut self.idle }.push(sentence);
             }
             None => self.idle.push(refused(&format!("it has no {MODEL_FILE}"))),
         }

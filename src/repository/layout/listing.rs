@@ -10,8 +10,11 @@ use std::path::Path;
 pub(super) const MAX_ENTRIES: usize = 10_000;
 /// The same for folders that are looked into only to find what lies in the wrong place.
 const MAX_SEARCHED: usize = 1_000;
-/// How files are named that hold a model, of whatever kind.
-const ENDINGS: &[&str] = &["pt", "pth", "pt2", "ptl", "torchscript", "onnx", "mar"];
+/// How files are named that PyTorch writes.
+const TORCH_ENDINGS: &[&str] = &["pt", "pth", "pt2", "ptl", "torchscript"];
+/// How others are named that hold a model.
+const OTHER_ENDINGS: &[&str] = &["onnx", "mar"];
+const SAVED_MODEL: &str = "saved_model.pb";
 
 /// The folders and the model files in a folder, in the order of their names. Hidden ones are left
 /// out, among them the `..data` that Kubernetes keeps in its volumes.
@@ -60,8 +63,17 @@ impl Listing {
 }
 
 fn may_be_a_model(name: &OsStr) -> bool {
+    is_of_torch(name) || ends_in(name, OTHER_ENDINGS) || name == SAVED_MODEL
+}
+
+/// Whether a file is named as PyTorch's are.
+pub(super) fn is_of_torch(name: &OsStr) -> bool {
+    ends_in(name, TORCH_ENDINGS)
+}
+
+fn ends_in(name: &OsStr, endings: &[&str]) -> bool {
     let ending = Path::new(name).extension();
-    ending.is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    ending.is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// A look into folders that are no models and no versions, bounded over all of them.

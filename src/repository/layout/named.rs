@@ -47,8 +47,19 @@ impl fmt::Display for NamedFolder {
 }
 
 impl NamedFolder {
-    /// Reads the folder. An archive's single top folder is looked through.
+    /// Reads the folder. An archive's single top folder is looked through. A platform that is told
+    /// of a single file puts that in the folder's place.
     pub(in super::super) fn read(&self) -> ModelFolder {
+        if self.path.is_file() {
+            let version = VersionFolder { version: Version(1), file: self.path.clone() };
+            return ModelFolder {
+                name: self.name.clone(),
+                path: self.path.clone(),
+                versions: vec![version],
+                problem: None,
+                ignored: Vec::new(),
+            };
+        }
         let outer = read(&self.name, &self.path);
         let inner = outer.versions.is_empty().then(|| only_folder(&self.path)).flatten();
         let inner = inner.map(|path| read(&self.name, &path));
@@ -99,12 +110,7 @@ fn read(name: &ModelName, path: &Path) -> ModelFolder {
 
 fn explain(contents: &Contents, path: &Path) -> String {
     if let Some(reason) = &contents.unreadable {
-        return match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_dir() => {
-                format!("expected a folder with {EXPECTED}, got a file")
-            }
-            _ => reason.clone(),
-        };
+        return reason.clone();
     }
     if !path.exists() {
         return "its folder is not there".into();

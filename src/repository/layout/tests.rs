@@ -140,6 +140,7 @@ fn folders_beside_the_models_are_no_models() {
         "weights/yolo.pt",
         "checkpoints/run/epoch3.pth",
         "backup/m/1/model.pt",
+        "tf/1/saved_model.pb",
         "m/1/model.pt",
     ]);
     let scan = scan(root.path(), &[]).unwrap();
@@ -150,6 +151,7 @@ fn folders_beside_the_models_are_no_models() {
         told,
         "folder backup is not served: it holds m/1/model.pt, expected backup/1/model.pt\n\
          folder checkpoints is not served: it holds run/epoch3.pth, expected checkpoints/1/model.pt\n\
+         folder tf is not served: it holds 1/saved_model.pb, expected tf/1/model.pt\n\
          folder weights is not served: it holds yolo.pt, expected weights/1/model.pt"
     );
     for name in ["logs", "empty", "weights", "data", "backup"] {
@@ -299,7 +301,8 @@ fn a_named_folder_may_come_late_and_through_links() {
     let file = named(&link.join("model.pt"));
     assert!(!file.is_to_come());
     assert_eq!(
-        file.read().problem.as_deref(),
-        Some("expected a folder with model.pt, 1/model.pt or one file *.pt, got a file")
+        file.read().versions[0].file,
+        file.path,
+        "a file in the folder's place is the model"
     );
 }

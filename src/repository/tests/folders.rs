@@ -84,6 +84,18 @@ fn a_named_folder_is_served_as_its_first_version_and_reloaded() {
 }
 
 #[test]
+fn a_file_in_the_folders_place_is_served() {
+    let house = House::new(&[]);
+    house.write("net.pt", "ok");
+    let repository = with_named(&house, "net.pt");
+    let _ = repository.check();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    house.write("net.pt", "invalid");
+    let error = repository.reload(&name("m")).unwrap_err().to_string();
+    assert!(error.ends_with(": version 1: m: invalid"), "no path of the machine: {error}");
+}
+
+#[test]
 fn a_folder_that_comes_late_is_waited_for() {
     let house = House::new(&[]);
     let repository = with_named(&house, "late");
