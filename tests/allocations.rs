@@ -155,6 +155,7 @@ fn served() -> Served {
     let repository = Repository::open(repository::Parts {
         options: repository::Options {
             models: models.path().to_owned(),
+            named: vec![],
             state_dir: None,
             default_model: None,
             trusted: Vec::new(),

@@ -38,6 +38,12 @@ impl Check {
         // The last lines of the log go first, so that the report stands in one piece.
         drop(log);
         print(&report(&models))?;
+        let ignored = repository.ignored();
+        print(&ignored.iter().map(|sentence| format!("{sentence}\n")).collect::<String>())?;
+        if models.is_empty() {
+            let reason = repository.readiness().reason.unwrap_or_default();
+            return Err(Failure::Runtime(reason));
+        }
         match models.iter().filter(|model| !is_served(model)).count() {
             0 => Ok(()),
             failed => Err(Failure::Runtime(format!(

@@ -45,7 +45,11 @@ impl Inspect {
         let file_bytes = file.metadata().map_err(unreadable)?.len();
         // Asked first, so that a build without an engine, or a library that does not load, is told here and not
         // through the child.
-        app::loader(&self.libraries).map_err(|error| Failure::Runtime(error.to_string()))?;
+        let (loader, _) =
+            app::loader(&self.libraries).map_err(|error| Failure::Runtime(error.to_string()))?;
+        if let Some(kind) = loader.other_kind(&self.file).map_err(unreadable)? {
+            return Err(Failure::Runtime(format!("{:?}: {kind}", self.file)));
+        }
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
         let options = options.with_libraries(&self.libraries);
         let artifact = Artifact { path: self.file.clone() };

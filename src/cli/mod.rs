@@ -31,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   sconce serve                               serve the models in ./models on 127.0.0.1:8080
   sconce serve --models /srv/models --listen 0.0.0.0:8080
+  sconce serve --model digits=/mnt/models    serve one model, whose folder does not bear its name
   sconce serve --config sconce.toml --set batching.max_queue_delay=2ms
   sconce check --config sconce.toml          try the configuration and every model, serve nothing
   sconce inspect model.pt                    what is in a model file

@@ -14,6 +14,9 @@ pub struct Settings {
     /// Folder of the models [default: models]
     #[arg(long, value_name = "DIR")]
     pub models: Option<String>,
+    /// Serves one model from a folder of its own; may be repeated
+    #[arg(long = "model", value_name = "NAME=FOLDER")]
+    pub model_folders: Vec<String>,
     /// Address of the listener for predictions [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
@@ -46,8 +49,10 @@ impl Settings {
             key: key.clone(),
             value: value.clone(),
         });
+        let model_folders = (!self.model_folders.is_empty()).then(|| self.model_folders.join(","));
         let named = [
             ("--models", "models", &self.models),
+            ("--model", "model_folders", &model_folders),
             ("--listen", "http.listen", &self.listen),
             ("--manage-listen", "management.listen", &self.manage_listen),
             ("--default-model", "default_model", &self.default_model),
@@ -90,6 +95,7 @@ mod tests {
         Settings {
             config: None,
             models: text(),
+            model_folders: vec!["x=y".to_owned()],
             listen: text(),
             manage_listen: text(),
             default_model: text(),
@@ -113,6 +119,15 @@ mod tests {
         for (flag, key) in expected {
             assert!(known.contains(&flag[2..]), "{flag} must be taken for {key}");
         }
+    }
+
+    #[test]
+    fn every_folder_that_is_named_counts() {
+        let model_folders = vec!["a=x".to_owned(), "b=y".to_owned()];
+        let settings = Settings { model_folders, ..Settings::default() };
+        let value = "a=x,b=y".to_owned();
+        let expected = FlagValue { flag: "--model".into(), key: "model_folders".into(), value };
+        assert_eq!(settings.flags(), [expected]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use super::error::{ConfigError, ConfigErrors};
 use super::raw::Origin;
 use super::section::Sources;
 use super::{Config, Loaded};
+use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 
 /// Adds every contradiction to the faults found so far.
@@ -26,6 +28,13 @@ pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigE
             management.listen
         );
         conflict(&["management.listen", "http.listen"], message);
+    }
+    let mut names = BTreeSet::new();
+    for named in &config.general.model_folders {
+        if !names.insert(&named.name) {
+            let message = format!("model {:?} has two folders, expected one", named.name);
+            conflict(&["model_folders"], message);
+        }
     }
     if http.body_idle_timeout > http.body_timeout {
         let message = format!(
@@ -64,20 +73,23 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 }
 
 impl Loaded {
-    /// Checks what lies on the disk: that there is a folder of models.
+    /// Checks what lies on the disk: that there is a folder of models. With models that have folders
+    /// of their own there need be none, unless somebody wrote where it is.
     ///
     /// # Errors
     ///
     /// The folder is missing or something else stands in its place.
     pub fn check_folders(&self) -> Result<(), ConfigErrors> {
         let path = &self.config.general.models;
+        let source = self.sources.get("models");
+        let origin = source.map_or(Origin::Default, |source| source.origin.clone());
+        let is_needed = self.config.general.model_folders.is_empty() || origin != Origin::Default;
         let message = match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Ok(()),
+            Err(error) if !is_needed && error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Ok(_) => format!("expected a folder of models, {path:?} is a file"),
             Err(error) => format!("expected a folder of models, {path:?} cannot be read: {error}"),
         };
-        let source = self.sources.get("models");
-        let origin = source.map_or(Origin::Default, |source| source.origin.clone());
         Err(ConfigError { origin, key: "models".into(), message }.into())
     }
 }

@@ -4,8 +4,8 @@ use super::section::{Key, Reader, section};
 use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
 use crate::inference::ModelName;
-use crate::repository::TrustedModel;
 use crate::repository::manifest::{DeviceChoice, Optimize};
+use crate::repository::{NamedFolder, TrustedModel};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ section! {
     pub struct GeneralConfig("", host) {
         /// Folder of the models, one folder each; relative to the working folder.
         models: PathBuf = "models", flag "--models";
+        /// Folders of single models, as `name=folder` (`model.pt`, `1/model.pt` or one `*.pt` in each); `models` may then be absent.
+        model_folders: Vec<NamedFolder> = [], flag "--model";
         /// Model that `/predict` without a name means; `""`: the only one, when there is just one.
         default_model: Option<ModelName> = "", flag "--default-model";
         /// Folder for verdicts and pins; auto: `$XDG_STATE_HOME/sconce`, `$HOME/.local/state/sconce` or `state`.

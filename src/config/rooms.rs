@@ -99,6 +99,7 @@ impl Config {
     pub fn repository_options(&self, libtorch: String, libraries: String) -> repository::Options {
         repository::Options {
             models: self.general.models.clone(),
+            named: self.general.model_folders.clone(),
             state_dir: Some(self.general.state_dir.clone()),
             default_model: self.general.default_model.clone(),
             trusted: self.general.trusted_models.clone(),

@@ -193,6 +193,7 @@ fn what_is_printed_reads_back_as_the_same() {
     let file = "\
 models = 'a \"b\"'
 default_model = \"digits\"
+model_folders = [\"m=/mnt/a,b\", \"n=x\"]
 trusted_models = [\"a@sha256:0000000000000000000000000000000000000000000000000000000000000001\"]
 http.max_body_bytes = 12345
 batching.max_queue_delay = \"1500us\"
@@ -203,7 +204,7 @@ threads.cpu_quota = \"auto\"
     let again = resolve(&printed, &inputs()).unwrap();
     assert_eq!(again.config, loaded.config, "{printed}");
     assert!(printed.contains("default_model = \"digits\"  # config/sconce.toml:2\n"), "{printed}");
-    assert!(printed.contains("cpu_quota = 2  # config/sconce.toml:6, auto\n"), "{printed}");
+    assert!(printed.contains("cpu_quota = 2  # config/sconce.toml:7, auto\n"), "{printed}");
     assert!(printed.contains("level = \"warn,hyper=off\"  # SCONCE_LOG__LEVEL\n"), "{printed}");
 }
 
@@ -217,6 +218,9 @@ fn a_file_is_read_only_when_it_is_named() {
     let variables = vec![("SCONCE_CONFIG".into(), path.clone().into())];
     let by_variable = Inputs { variables, ..inputs() };
     assert_eq!(Loaded::load(&by_variable).unwrap().config.general.models, Path::new("elsewhere"));
+    std::fs::write(&path, "\u{feff}models = \"marked\"").unwrap();
+    let marked = Loaded::load(&named).unwrap().config;
+    assert_eq!(marked.general.models, Path::new("marked"), "a byte-order mark must be skipped");
     let missing = Inputs { file: Some(folder.path().join("none.toml")), ..inputs() };
     let error = Loaded::load(&missing).unwrap_err().to_string();
     assert!(error.contains("none.toml: the configuration file cannot be read"), "{error}");
@@ -231,5 +235,31 @@ fn a_missing_folder_of_models_is_one_clear_line() {
     assert!(
         error.starts_with("--models: expected a folder of models, \"no/such/folder\""),
         "{error}"
+    );
+}
+
+#[test]
+fn a_folder_of_models_is_needed_unless_single_ones_are_named() {
+    let check = |flags: &[(&str, &str, &str)]| {
+        let mut loaded = Loaded::resolve(None, &with(&[], flags)).unwrap();
+        if flags.iter().all(|(flag, ..)| *flag != "--models") {
+            // As the default is where nothing lies in the working folder.
+            loaded.config.general.models = "no/such/folder".into();
+        }
+        loaded.check_folders().map_err(|errors| errors.to_string())
+    };
+    let model = ("--model", "model_folders", "m=also/missing");
+    assert_eq!(check(&[model]), Ok(()), "a folder that is to come must not end the program");
+    assert!(check(&[]).unwrap_err().starts_with("default: models: expected a folder of models"));
+    let models = ("--models", "models", "no/such/folder");
+    assert!(check(&[model, models]).is_err(), "a folder that was written must be there");
+}
+
+#[test]
+fn one_model_has_one_folder() {
+    check_errors(
+        "model_folders = [\"m=a\", \"n=b\", \"m=c\"]",
+        &inputs(),
+        &["config/sconce.toml:1: model_folders: model \"m\" has two folders, expected one"],
     );
 }

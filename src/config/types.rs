@@ -2,9 +2,11 @@
 
 use super::value::{Setting, Value, quote};
 use crate::inference::ModelName;
-use crate::repository::TrustedModel;
 use crate::repository::manifest::{DeviceChoice, Optimize};
+use crate::repository::{NamedFolder, TrustedModel};
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 macro_rules! words {
     ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
@@ -93,19 +95,12 @@ impl Setting for Option<ModelName> {
 impl Setting for Vec<TrustedModel> {
     const EXPECTED: &'static str = "a list of \"name@sha256:<64 hexadecimal digits>\"";
 
-    /// Text from a variable or flag has commas between its items.
     fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::List(items) => items.iter().map(|item| item.text()?.parse().ok()).collect(),
-            Value::Plain(text) if text.is_empty() => Some(Self::new()),
-            Value::Plain(text) => text.split(',').map(|item| item.trim().parse().ok()).collect(),
-            _ => None,
-        }
+        read_list(value)
     }
 
     fn to_toml(&self) -> String {
-        let items: Vec<_> = self.iter().map(|model| quote(&model.to_string())).collect();
-        format!("[{}]", items.join(", "))
+        print_list(self)
     }
 }
 
@@ -129,6 +124,33 @@ impl Setting for Vec<PathBuf> {
         let items: Vec<_> = self.iter().map(Setting::to_toml).collect();
         format!("[{}]", items.join(", "))
     }
+}
+
+impl Setting for Vec<NamedFolder> {
+    const EXPECTED: &'static str = "a list of \"name=folder\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        read_list(value)
+    }
+
+    fn to_toml(&self) -> String {
+        print_list(self)
+    }
+}
+
+/// Text from a variable or flag has commas between its items.
+fn read_list<T: FromStr>(value: &Value) -> Option<Vec<T>> {
+    match value {
+        Value::List(items) => items.iter().map(|item| item.text()?.parse().ok()).collect(),
+        Value::Plain(text) if text.is_empty() => Some(Vec::new()),
+        Value::Plain(text) => text.split(',').map(|item| item.trim().parse().ok()).collect(),
+        _ => None,
+    }
+}
+
+fn print_list<T: Display>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(|item| quote(&item.to_string())).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// What the log holds: a level, or levels by target, as in `info,hyper=warn`.
@@ -172,6 +194,7 @@ impl Setting for LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn read<T: Setting>(text: &str) -> Option<T> {
         T::read(&Value::Plain(text.into()))
@@ -211,6 +234,17 @@ mod tests {
         assert_eq!(read::<Vec<PathBuf>>(""), Some(Vec::new()));
         assert_eq!(read::<Vec<PathBuf>>("a.so,,b.so"), None);
         assert_eq!(Vec::<PathBuf>::read(&Value::Text("a.so".into())), None);
+    }
+
+    #[test]
+    fn a_named_folder_is_a_name_and_a_path() {
+        let named = read::<Vec<NamedFolder>>("digits=/mnt/models, b=x=y").unwrap();
+        assert_eq!(named[0].path, Path::new("/mnt/models"));
+        assert_eq!((named[1].name.as_str(), named[1].path.as_path()), ("b", Path::new("x=y")));
+        assert_eq!(named.to_toml(), "[\"digits=/mnt/models\", \"b=x=y\"]");
+        for bad in ["digits", "=x", "digits=", "a/b=x", "_a=x", "a=x,y"] {
+            assert_eq!(read::<Vec<NamedFolder>>(bad), None, "{bad:?} must be refused");
+        }
     }
 
     #[test]

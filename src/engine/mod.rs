@@ -3,6 +3,7 @@
 //! Blocking code on its own threads; no async, no queue, no wire format. Only `torch` names tch.
 
 pub mod fake;
+pub mod kind;
 pub mod probe;
 pub mod remote;
 #[cfg(feature = "torch")]
@@ -17,7 +18,8 @@ pub use form::{Form, Precision, Rewrite};
 
 use crate::tensor::{BufferMut, DataType, Tensor};
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +201,16 @@ pub trait Loader: Send + Sync {
         artifact: &Artifact,
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError>;
+
+    /// What a plain file is, when it is of another format than this loader's: one sentence that says
+    /// what to do too. Nothing of the file is loaded.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    fn other_kind(&self, _file: &Path) -> io::Result<Option<String>> {
+        Ok(None)
+    }
 
     /// The devices that can be asked for, the preferred one first; never empty.
     fn devices(&self) -> Vec<Device>;

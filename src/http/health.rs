@@ -13,7 +13,8 @@ pub(super) async fn live() -> Response {
     Json(json!({"status": "live"})).into_response()
 }
 
-/// Every required model is ready, less those that an operator unloaded, and the server is not draining.
+/// Every required model is ready, less those that an operator unloaded, there is a model at all, and the
+/// server is not draining.
 pub(super) async fn ready(State(app): State<App>) -> Response {
     respond(&app, false)
 }
@@ -39,6 +40,9 @@ fn respond(app: &App, summary: bool) -> Response {
         "waiting_for": names(&readiness.waiting_for),
         "unloaded": names(&readiness.unloaded),
     });
+    if let Some(reason) = readiness.reason.filter(|_| !draining) {
+        body["reason"] = json!(reason);
+    }
     if summary {
         body["version"] = json!(env!("CARGO_PKG_VERSION"));
         body["uptime_seconds"] = json!(app.started_at.elapsed().as_secs());

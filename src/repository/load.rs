@@ -70,9 +70,7 @@ impl Workshop {
     ) -> Result<Served, String> {
         let started_at = Instant::now();
         let outcome = self.try_load(folder, source, file, started_at);
-        // Libraries like to name the file; paths of this machine are not for clients to see.
-        let root = self.options.models.display().to_string();
-        outcome.map_err(|reason| reason.replace(&format!("{root}/"), ""))
+        outcome.map_err(|reason| without_path(&reason, folder))
     }
 
     fn try_load(
@@ -84,8 +82,12 @@ impl Workshop {
     ) -> Result<Served, String> {
         let defaults = &self.options.defaults;
         let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())?;
-        let fingerprint = Fingerprint::take(&file.file)
-            .map_err(|error| format!("the model file cannot be read: {error}"))?;
+        let unreadable = |error| format!("the model file cannot be read: {error}");
+        let fingerprint = Fingerprint::take(&file.file).map_err(unreadable)?;
+        // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
+        if let Some(kind) = self.loader.other_kind(&file.file).map_err(unreadable)? {
+            return Err(kind);
+        }
         let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
         let findings = self.findings(&candidate)?;
         candidate.settings.apply(&self.options.overrides);
@@ -315,6 +317,14 @@ impl Workshop {
         let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
         Ok(request.inputs().to_vec())
     }
+}
+
+/// Libraries like to name the file; paths of this machine are not for clients to see.
+fn without_path(reason: &str, folder: &ModelFolder) -> String {
+    let path = folder.path.display().to_string();
+    let reason = reason.replace(&format!("{path}/"), &format!("{}/", folder.name));
+    // What is left is the path of a model that is a file. A relative one could be any word.
+    if folder.path.is_absolute() { reason.replace(&path, folder.name.as_str()) } else { reason }
 }
 
 /// How many rows make a run of [`LONG_RUN`], at least one.

@@ -35,6 +35,7 @@ mod tests;
 pub use crate::engine::probe::{FormFacts, FormFindings, RunTimes, Tried};
 pub use catalog::{Pin, VersionState};
 pub use error::RepositoryError;
+pub use layout::NamedFolder;
 pub use load::SampleDecoder;
 pub use options::{Defaults, Options, Overrides, TrustedModel};
 pub use served::{Facts, ModelHandle, ModelLimits};
@@ -86,10 +87,12 @@ pub struct Repository(Arc<Shared>);
 struct Shared {
     catalog: Catalog,
     workshop: Workshop,
+    /// What looked like a model at the start and is none, a sentence each.
+    ignored: Vec<String>,
 }
 
 impl Repository {
-    /// Reads the models folder: every model is there, none is loaded. The models found now are the
+    /// Reads the models folder and those that are named: every model is there, none is loaded. The models found now are the
     /// ones that readiness asks for, less those with `required = false`.
     ///
     /// # Errors
@@ -97,7 +100,7 @@ impl Repository {
     /// The folder cannot be read.
     pub fn open(parts: Parts) -> Result<Self, RepositoryError> {
         let Parts { options, trial_loader, loader, decode_sample, permits, metrics } = parts;
-        let scan = layout::scan(&options.models)
+        let scan = layout::scan(&options.models, &options.named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
         for sentence in &scan.ignored {
             tracing::warn!("{sentence}");
@@ -126,10 +129,13 @@ impl Repository {
             loaded: Loaded::default(),
             trying: Mutex::new(()),
         };
-        Ok(Self(Arc::new(Shared { catalog, workshop })))
+        let models = scan.models.into_iter().flat_map(|folder| folder.ignored);
+        let ignored = scan.ignored.into_iter().chain(models).collect();
+        Ok(Self(Arc::new(Shared { catalog, workshop, ignored })))
     }
 
-    /// Loads every model on a thread of its own; returns at once.
+    /// Loads every model on a thread of its own; returns at once. Named folders that are not there
+    /// yet are waited for.
     ///
     /// # Errors
     ///
@@ -137,15 +143,25 @@ impl Repository {
     pub fn start(&self) -> Result<(), RepositoryError> {
         let shared = Arc::clone(&self.0);
         let thread = std::thread::Builder::new().name("load".into());
-        let spawned = thread.spawn(move || transition::load_all(&shared));
+        let spawned = thread.spawn(move || {
+            let late = transition::load_all(&shared);
+            transition::load_late(&shared, late);
+        });
         spawned.map(drop).map_err(RepositoryError::Thread)
     }
 
     /// Loads every model before it returns, and says what came of each. Blocks.
     #[must_use]
     pub fn check(&self) -> Vec<ModelStatus> {
-        transition::load_all(&self.0);
+        // A folder that is to come shows as a problem of its model.
+        let _ = transition::load_all(&self.0);
         self.list()
+    }
+
+    /// What looked like a model or a version at the start and is not served, a sentence each.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        &self.0.ignored
     }
 
     /// Loads one model of a repository that was not started. Blocks.
@@ -190,10 +206,10 @@ impl Repository {
         status::describe(&self.0.catalog, name)
     }
 
-    /// Whether every required model serves.
+    /// Whether every required model serves, and there is one at all.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        status::readiness(&self.0.catalog)
+        status::readiness(&self.0)
     }
 
     /// Reads a model's folder again and loads what is to be served beside what serves; requests

@@ -1,5 +1,6 @@
 //! What the repository is told, and what a model gets after its model.toml has had its say.
 
+use super::layout::NamedFolder;
 use super::manifest::{DeviceChoice, Manifest, Optimize};
 use super::source::Source;
 use crate::engine::probe::Wish;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub struct Options {
     /// The folder of all models.
     pub models: PathBuf,
+    /// Models whose folders lie elsewhere, or bear other names.
+    pub named: Vec<NamedFolder>,
     /// Where verdicts are kept over restarts; `None` keeps none.
     pub state_dir: Option<PathBuf>,
     /// The model that requests without a name mean.

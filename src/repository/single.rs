@@ -54,5 +54,5 @@ fn folder_of(file: &Path) -> Option<ModelFolder> {
     version.file_name()?.to_str()?.parse::<Version>().ok()?;
     let name: ModelName = model.file_name()?.to_str()?.parse().ok()?;
     let is_version = file.file_name()? == MODEL_FILE;
-    is_version.then(|| layout::find(model.parent()?, &name).map(|(folder, _)| folder)).flatten()
+    is_version.then(|| layout::find(model.parent()?, &[], &name)).flatten()
 }

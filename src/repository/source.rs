@@ -5,12 +5,16 @@ use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
 use super::manifest::{Labels, Manifest, are_labels};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Longest model.toml, sample.json and labels file, in bytes.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// What some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What stands in front of UTF-16, as some shells write it.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// How much of a file is hashed at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -70,7 +74,10 @@ impl Source {
 fn read_text(path: &Path, label: &str) -> Result<Option<String>, String> {
     match read_bounded(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A model that is a file and no folder has no texts.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(format!("{label}: {error}")),
     }
 }
@@ -92,7 +99,18 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
         return Err(io::Error::other("the file is longer than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8"))
+    text(bytes).map_err(io::Error::other)
+}
+
+/// Text as editors leave it: some put a byte-order mark in front, which is no part of it.
+fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err("the file is UTF-16, expected UTF-8");
+    }
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
 }
 
 /// Opens a plain file. Another kind (a pipe, a device) could block for ever.
@@ -173,10 +191,11 @@ mod tests {
     fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, ModelFolder) {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("m/1")).unwrap();
+        fs::write(root.path().join("m/1/model.pt"), "").unwrap();
         for (file, text) in files {
             fs::write(root.path().join("m").join(file), text).unwrap();
         }
-        let (folder, _) = layout::find(root.path(), &"m".parse().unwrap()).unwrap();
+        let folder = layout::find(root.path(), &[], &"m".parse().unwrap()).unwrap();
         (root, folder)
     }
 
@@ -215,6 +234,27 @@ mod tests {
         let (_root, odd) = folder(&[]);
         fs::create_dir(odd.path.join("model.toml")).unwrap();
         assert_eq!(Source::read(&odd).unwrap_err(), "m/model.toml: not a plain file");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        let texts = [
+            ("model.toml", "labels_file = \"labels.txt\"\nrequired = false"),
+            ("labels.txt", "a\r\nb\r\n"),
+            ("sample.json", "{}"),
+        ];
+        let marked = texts.map(|(file, text)| (file, format!("\u{feff}{text}")));
+        let (_root, plain) = folder(&texts);
+        let (_root, marked) = folder(&marked.each_ref().map(|(file, text)| (*file, &**text)));
+        let (plain, marked) = (Source::read(&plain).unwrap(), Source::read(&marked).unwrap());
+        assert_eq!(marked.labels.as_deref().unwrap(), ["a".into(), "b".into()]);
+        assert_eq!(marked.sample.as_deref(), Some("{}"));
+        assert!(!marked.is_required());
+        assert_eq!(marked.digest, plain.digest);
+        let (_root, wide) = folder(&[]);
+        fs::write(wide.path.join("sample.json"), b"\xff\xfe{\0}\0").unwrap();
+        let error = Source::read(&wide).unwrap_err();
+        assert_eq!(error, "m/sample.json: the file is UTF-16, expected UTF-8");
     }
 
     #[test]

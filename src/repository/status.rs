@@ -1,12 +1,17 @@
 //! What the repository tells about its models: plain structs, which others turn into JSON.
 
+use super::Shared;
 use super::catalog::{Catalog, Entry, Pin, Slot, State, VersionState};
+use super::layout::MODEL_FILE;
 use super::served::{Facts, ModelHandle, ModelLimits};
 use crate::inference::{ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Most sentences about what was found in place of models.
+const MAX_HINTS: usize = 3;
 
 /// One model.
 #[derive(Debug, Clone)]
@@ -64,13 +69,15 @@ pub struct LoadedStatus {
 /// Whether the server may get traffic, as far as models are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Every required model serves, less those that were unloaded.
+    /// Every required model serves, less those that were unloaded, and there is a model at all.
     pub ready: bool,
     /// Required models that do not.
     pub waiting_for: Vec<ModelName>,
     /// Required models that an operator unloaded. Nobody waits for them: one order must not take the
     /// whole server away from the other models' clients.
     pub unloaded: Vec<ModelName>,
+    /// What to do, when no model is waited for and the server is not ready all the same.
+    pub reason: Option<String>,
 }
 
 pub(super) fn list(catalog: &Catalog) -> Vec<ModelStatus> {
@@ -81,12 +88,34 @@ pub(super) fn describe(catalog: &Catalog, name: &ModelName) -> Option<ModelStatu
     catalog.snapshot().get(name).map(|entry| model(name, entry))
 }
 
-pub(super) fn readiness(catalog: &Catalog) -> Readiness {
-    let models = catalog.snapshot();
+pub(super) fn readiness(shared: &Shared) -> Readiness {
+    let models = shared.catalog.snapshot();
     let missing = models.iter().filter(|(_, entry)| entry.required && !serves(entry));
     let (unloaded, waiting): (Vec<_>, Vec<_>) = missing.partition(|(_, entry)| entry.unloaded);
     let names = |of: Vec<(&ModelName, _)>| of.into_iter().map(|(name, _)| name.clone()).collect();
-    Readiness { ready: waiting.is_empty(), waiting_for: names(waiting), unloaded: names(unloaded) }
+    let is_there = |entry: &Entry| serves(entry) || entry.unloaded;
+    // A server that can answer nothing, and that nobody wanted so, takes no traffic.
+    let is_vacuous = waiting.is_empty() && !models.values().any(|entry| is_there(entry));
+    Readiness {
+        ready: waiting.is_empty() && !is_vacuous,
+        waiting_for: names(waiting),
+        unloaded: names(unloaded),
+        reason: is_vacuous.then(|| explain_nothing(shared, models.len())),
+    }
+}
+
+/// Why no model serves although none is waited for.
+fn explain_nothing(shared: &Shared, n_models: usize) -> String {
+    if n_models > 0 {
+        return "none of the models serves, and a server that can answer nothing is not ready"
+            .into();
+    }
+    let folder = shared.workshop.options.models.display();
+    let expected = format!(
+        "no model was found in the models folder {folder}: put NAME/1/{MODEL_FILE} there and restart, or load it with POST /manage/models/NAME/reload"
+    );
+    let hints = shared.ignored.iter().take(MAX_HINTS).cloned();
+    std::iter::once(expected).chain(hints).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a model answers by default. During its first load it must have come to its end, so that

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::mpsc::{self, Receiver, Sender};
 
+mod folders;
 mod orders;
 
 /// What a model file says is what loading it does.
@@ -127,6 +128,7 @@ impl House {
             options: Options {
                 overrides: Overrides::default(),
                 models: self.models(),
+                named: vec![],
                 state_dir: Some(self.root.path().join("state")),
                 default_model: None,
                 trusted: vec![],

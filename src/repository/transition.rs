@@ -6,7 +6,7 @@
 use super::Shared;
 use super::catalog::{Catalog, Entry, Slot, State};
 use super::error::RepositoryError;
-use super::layout::{self, ModelFolder};
+use super::layout::{self, ModelFolder, NamedFolder};
 use super::orders;
 use super::policy::{self, Choice};
 use super::served::{ModelHandle, Served};
@@ -15,6 +15,7 @@ use super::status;
 use crate::inference::{ModelName, Version};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Marks a model as being loaded or changed, until dropped.
 pub(super) struct Busy<'a> {
@@ -54,29 +55,86 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Loads every model that the catalog has, those first that readiness waits for.
-pub(super) fn load_all(shared: &Shared) {
+/// What is told of a model whose named folder holds nothing yet.
+const TO_COME: &str = "the model's folder is not there or empty, and is waited for";
+/// How often folders that are to come are looked for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Loads every model that the catalog has, those first that readiness waits for. Gives back those
+/// whose folders are to come; they stay marked as being loaded.
+#[must_use]
+pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
     let models = shared.catalog.snapshot();
     let mut names: Vec<_> = models.iter().map(|(name, entry)| (!entry.required, name)).collect();
     names.sort();
+    let mut late = Vec::new();
     for (_, name) in names {
         if shared.catalog.is_closed() {
-            return;
+            return Vec::new();
         }
-        let busy = Busy { catalog: &shared.catalog, name };
-        // Whoever asks for the outcome reads it from the catalog.
-        let _ = load_model(shared, name);
-        drop(busy);
+        match folder_to_come(shared, name) {
+            Some(named) => {
+                tracing::warn!(model.name = %name, folder = %named.path.display(), "{TO_COME}");
+                shared.catalog.update(name, |entry| entry.problem = Some(TO_COME.into()));
+                late.push(name.clone());
+            }
+            None => load_first(shared, name),
+        }
     }
-    let readiness = status::readiness(&shared.catalog);
+    report_readiness(shared);
+    late
+}
+
+/// The folder of a model, when it was named and is to come.
+fn folder_to_come<'a>(shared: &'a Shared, name: &ModelName) -> Option<&'a NamedFolder> {
+    let mut named = shared.workshop.options.named.iter();
+    named.find(|named| named.name == *name && named.is_to_come())
+}
+
+/// Loads models as soon as their folders are there. Blocks until all are, or the server ends.
+pub(super) fn load_late(shared: &Shared, mut late: Vec<ModelName>) {
+    while !late.is_empty() && !shared.catalog.is_closed() {
+        let n_late = late.len();
+        late.retain(|name| {
+            let is_to_come = folder_to_come(shared, name).is_some();
+            if !is_to_come {
+                load_first(shared, name);
+            }
+            is_to_come
+        });
+        if late.len() < n_late {
+            report_readiness(shared);
+        }
+        if !late.is_empty() {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+/// Loads a model that was marked when the catalog was made.
+fn load_first(shared: &Shared, name: &ModelName) {
+    let busy = Busy { catalog: &shared.catalog, name };
+    // Whoever asks for the outcome reads it from the catalog.
+    let _ = load_model(shared, name);
+    drop(busy);
+}
+
+fn report_readiness(shared: &Shared) {
+    // On the way down there are no models left to tell of.
+    if shared.catalog.is_closed() {
+        return;
+    }
+    let readiness = status::readiness(shared);
     if readiness.ready {
         tracing::info!("every required model is ready");
+    } else if let Some(reason) = readiness.reason {
+        let models = &shared.workshop.options.models;
+        // A relative path is of no use to whoever does not know where the server was started.
+        let folder = std::path::absolute(models).unwrap_or_else(|_| models.clone());
+        tracing::error!(folder = %folder.display(), "the server is not ready: {reason}");
     } else {
         let waiting_for = readiness.waiting_for;
-        tracing::error!(
-            ?waiting_for,
-            "required models could not be loaded, so the server is not ready"
-        );
+        tracing::error!(?waiting_for, "required models are not loaded, so the server is not ready");
     }
 }
 
@@ -99,7 +157,7 @@ pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), Repository
         return Err(RepositoryError::Draining);
     }
     let is_known = catalog.snapshot().contains_key(name);
-    if !is_known && layout::find(&shared.workshop.options.models, name).is_none() {
+    if !is_known && find(shared, name).is_none() {
         return Err(RepositoryError::NotFound(name.clone()));
     }
     let busy = Busy::mark(catalog, name)?;
@@ -126,10 +184,14 @@ fn load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
     loaded
 }
 
+fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
+    let options = &shared.workshop.options;
+    layout::find(&options.models, &options.named, name)
+}
+
 fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
-    let found = layout::find(&shared.workshop.options.models, name);
-    let (folder, ignored) = found.ok_or("the model's folder is gone")?;
-    for sentence in ignored {
+    let folder = find(shared, name).ok_or("the model's folder is gone")?;
+    for sentence in &folder.ignored {
         tracing::warn!("{sentence}");
     }
     if let Some(problem) = folder.problem {

@@ -12,6 +12,7 @@ mod broken;
 mod commands;
 mod contract;
 mod examples;
+mod folders;
 mod forms;
 mod harness;
 mod instances;

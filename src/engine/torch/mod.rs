@@ -10,10 +10,11 @@ mod signature;
 
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Phases, Signature,
+    Phases, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use signature::Arguments;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -104,6 +105,10 @@ impl Loader for TorchLoader {
         let options = options.clone();
         let shared = Shared { signature, arguments, returns, writes_inputs, numbers, options };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
+    }
+
+    fn other_kind(&self, file: &Path) -> io::Result<Option<String>> {
+        kind::other_kind(file)
     }
 
     fn devices(&self) -> Vec<Device> {

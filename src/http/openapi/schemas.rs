@@ -58,6 +58,7 @@ fn schemas() -> Value {
         ("status", json!({"type": "string", "enum": ["ready", "not_ready", "draining"]})),
         ("waiting_for", list(text())),
         ("unloaded", list(text())),
+        ("reason", text()),
     ];
     let summary = [
         ("name", text()),
@@ -89,14 +90,14 @@ fn schemas() -> Value {
             &["model", "input", "expected", "got"],
         ),
         "Live": object(&[("status", json!({"type": "string", "enum": ["live"]}))], &[]),
-        "Ready": object(&ready, &[]),
+        "Ready": object(&ready, &["reason"]),
         "Summary": object(
             &[
                 &ready[..],
                 &[("version", text()), ("uptime_seconds", whole.clone()), ("models", list(of("ModelSummary")))],
             ]
             .concat(),
-            &[],
+            &["reason"],
         ),
         "ModelSummary": object(&summary, &[]),
         "Models": object(&[("models", list(of("ModelSummary")))], &[]),

@@ -1,0 +1,173 @@
+//! Folders on disk: which models there are and which versions of each.
+//!
+//! Names and files only; nothing is opened. Symbolic links are followed, because Kubernetes mounts
+//! volumes through them. What looks like a model and cannot be one is told; to find it, folders are
+//! looked into a little deeper than models lie, within bounds.
+
+mod contents;
+mod listing;
+mod named;
+
+#[cfg(test)]
+mod tests;
+
+pub use named::NamedFolder;
+
+use crate::inference::{ModelName, Version};
+use contents::{Contents, is_number, listed};
+use listing::{Listing, MAX_ENTRIES, Search, shown};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The file of a version.
+pub const MODEL_FILE: &str = "model.pt";
+/// What a model says about itself, beside its versions.
+pub const MANIFEST_FILE: &str = "model.toml";
+/// The body of an example request, beside the versions.
+pub const SAMPLE_FILE: &str = "sample.json";
+
+/// Most sentences about what is not served.
+const MAX_IGNORED: usize = 100;
+
+/// One version of a model on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionFolder {
+    /// The number that the folder bears.
+    pub version: Version,
+    /// Where its model file lies.
+    pub file: PathBuf,
+}
+
+/// The folder of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFolder {
+    /// The name that the folder bears.
+    pub name: ModelName,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Versions that have a model file, lowest first.
+    pub versions: Vec<VersionFolder>,
+    /// Why there is nothing to serve.
+    pub problem: Option<String>,
+    /// One sentence for each entry that looks like a version and is not served.
+    pub ignored: Vec<String>,
+}
+
+/// What a models folder holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Models in the order of their names.
+    pub models: Vec<ModelFolder>,
+    /// One sentence for each entry that looks like a model and is not served.
+    pub ignored: Vec<String>,
+}
+
+/// Reads the folder of all models, and the folders of those that are named.
+///
+/// # Errors
+///
+/// The folder itself cannot be read. With named models it may be absent.
+pub fn scan(root: &Path, named: &[NamedFolder]) -> io::Result<Scan> {
+    let mut scan = Scan::default();
+    // The folder of one model, served under its name, is no folder of models as well.
+    if !named.iter().any(|named| named.is_at(root)) {
+        match Listing::read(root, MAX_ENTRIES) {
+            Ok(listing) => scan.add_all(root, &listing, named),
+            Err(error) if !named.is_empty() && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    scan.models.extend(named.iter().map(NamedFolder::read));
+    scan.models.sort_by(|a, b| a.name.cmp(&b.name));
+    let more = scan.ignored.len().saturating_sub(MAX_IGNORED);
+    if more > 0 {
+        scan.ignored.truncate(MAX_IGNORED);
+        scan.ignored.push(format!("{more} more folders are not served"));
+    }
+    Ok(scan)
+}
+
+/// Reads the folder of one model; `None` when there is none.
+#[must_use]
+pub fn find(root: &Path, named: &[NamedFolder], name: &ModelName) -> Option<ModelFolder> {
+    if let Some(named) = named.iter().find(|named| named.name == *name) {
+        return Some(named.read());
+    }
+    let path = root.join(name.as_str());
+    let contents = Contents::read(name.as_str(), &path, &mut Search::new());
+    let is_model = contents.is_model() && !is_version_of_root(name.as_str(), &contents);
+    is_model.then(|| model_folder(name.clone(), path, contents))
+}
+
+impl Scan {
+    fn add_all(&mut self, root: &Path, listing: &Listing, named: &[NamedFolder]) {
+        let mut search = Search::new();
+        let mut root_version = None;
+        for entry in &listing.folders {
+            let path = root.join(entry);
+            let label = shown(entry);
+            let contents = Contents::read(&label, &path, &mut search);
+            if is_version_of_root(&label, &contents) {
+                root_version.get_or_insert(format!("{label}/{MODEL_FILE}"));
+            } else if contents.is_model() {
+                self.add(path, &label, contents, named);
+            } else if let Some(found) = contents.hint() {
+                self.ignored.push(format!(
+                    "folder {label} is not served: it holds {found}, expected {label}/1/{MODEL_FILE}"
+                ));
+            }
+        }
+        self.ignored.extend(explain_root(root, listing, root_version));
+        if listing.is_cut {
+            self.ignored.push(format!(
+                "the models folder has more than {MAX_ENTRIES} entries, the rest is not read"
+            ));
+        }
+    }
+
+    fn add(&mut self, path: PathBuf, label: &str, contents: Contents, named: &[NamedFolder]) {
+        match path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse() {
+            Ok(name) if named.iter().any(|named| named.name == name) => self.ignored.push(format!(
+                "folder {label} of the models folder is not served: another one is named for the model"
+            )),
+            Ok(_) if named.iter().any(|named| named.is_at(&path)) => {}
+            Ok(name) => self.models.push(model_folder(name, path, contents)),
+            Err(error) => self.ignored.push(format!("folder {label} is not served: {error}")),
+        }
+    }
+}
+
+fn model_folder(name: ModelName, path: PathBuf, contents: Contents) -> ModelFolder {
+    let versions = contents.versions.clone();
+    let problem = versions.is_empty().then(|| contents.explain_nothing(name.as_str()));
+    // Otherwise the problem tells of it.
+    let ignored = if versions.is_empty() { Vec::new() } else { contents.ignored() };
+    ModelFolder { name, path, versions, problem, ignored }
+}
+
+/// Whether a folder looks like a version, so that the folder around it would be a model.
+fn is_version_of_root(label: &str, contents: &Contents) -> bool {
+    is_number(label) && contents.is_version()
+}
+
+/// What to write when the folder of models is the folder of one.
+fn explain_root(root: &Path, listing: &Listing, version: Option<String>) -> Option<String> {
+    let own = listing.model_file().filter(|name| *name == MODEL_FILE);
+    let found = match (own, version, &*listing.files) {
+        (Some(_), ..) => MODEL_FILE.to_owned(),
+        (None, Some(version), _) => version,
+        (None, None, [only]) if only.as_encoded_bytes().ends_with(b".pt") => shown(only),
+        (None, None, []) => return None,
+        (None, None, files) => {
+            return Some(format!(
+                "the models folder {} holds {}: a model is a folder, expected NAME/1/{MODEL_FILE}",
+                root.display(),
+                listed(files)
+            ));
+        }
+    };
+    Some(format!(
+        "the models folder {0} holds {found} and so looks like the folder of one model: to serve it, start with --model NAME={0}",
+        root.display()
+    ))
+}
