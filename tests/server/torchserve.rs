@@ -121,7 +121,7 @@ fn what_is_wrong_is_told_as_an_exception() {
     for (model, content_type, body, status, class, message) in [
         ("bare", json, &b""[..], 400, bad, "not valid JSON"),
         ("bare", json, b"[1,2,3", 400, bad, "not valid JSON"),
-        ("bare", json, b"{}", 400, bad, "the body is empty"),
+        ("bare", json, b"{}", 400, bad, "the body has no members"),
         ("bare", json, b"{\"x\":[1,2,3,4]}", 400, bad, "unknown member \"x\""),
         ("bare", json, b"[1,2,3]", 400, bad, "has shape [3] in its one row"),
         ("two_inputs", json, b"[1,2,3]", 400, bad, "needs a model with one input"),
