@@ -25,6 +25,7 @@ mod predict;
 mod routes;
 mod shape;
 mod torchserve;
+mod unpack;
 mod unread;
 
 pub use body::BodyTimeouts;
