@@ -6,6 +6,7 @@
 
 use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
+use super::cors::Grant;
 use super::error::status;
 use super::routes::ROUTES;
 use super::shape::{Shape, Side};
@@ -110,20 +111,25 @@ impl Inner {
             done: false,
         };
         let is_packed = request.headers().contains_key(CONTENT_ENCODING);
+        let grant = match self.side {
+            Side::Public => self.app.options.cors_origins.grant(request.headers()),
+            Side::Management => Grant::NONE,
+        };
+        let preflight = grant.preflight(request.method(), request.headers());
         let (unread, version) = (Unread::default(), request.version());
         let request = request.map(|body| unread.lend(body));
         // Below the usual level: a span costs more than all else that is done here, and what is
         // logged about a request names it.
         let span = tracing::debug_span!("request", request_id = %record.context.request_id);
-        let mut response =
-            self.route_caught(request).instrument(span).await.unwrap_or_else(|panic| {
-                let text = text_of(&*panic);
-                let request_id = &*record.context.request_id;
-                tracing::error!(panic = text, request_id, "a handler panicked");
-                let error =
-                    InferError::new(ErrorCode::Internal, "the server failed on this request");
-                record.context.fail(error)
-            });
+        let mut response = match preflight {
+            Some(response) => response,
+            None => self
+                .route_caught(request)
+                .instrument(span)
+                .await
+                .unwrap_or_else(|panic| panicked(&record.context, &*panic)),
+        };
+        grant.tell(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -169,6 +175,13 @@ impl Inner {
     async fn hand_on(&self, request: Request) -> Response {
         self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
     }
+}
+
+/// The answer in place of that which a handler did not make.
+fn panicked(context: &RequestContext, panic: &(dyn Any + Send)) -> Response {
+    let (text, request_id) = (text_of(panic), &*context.request_id);
+    tracing::error!(panic = text, request_id, "a handler panicked");
+    context.fail(InferError::new(ErrorCode::Internal, "the server failed on this request"))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

@@ -10,6 +10,7 @@ mod api;
 mod bad_input;
 mod broken;
 mod commands;
+mod cors;
 mod examples;
 mod forms;
 mod harness;
