@@ -214,7 +214,7 @@ fn tail() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Whatever bytes come by whatever protocol for whatever model: what reaches an engine is what it takes.
     #[test]
