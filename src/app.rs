@@ -210,9 +210,8 @@ pub fn serve(config: &Config) -> Result<(), AppError> {
 }
 
 async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
-    let options = config.listener_options();
-    let public = Listener::bind(config.http.listen, options.clone())?;
-    let management = Listener::bind(config.management.listen, options)?;
+    let public = Listener::bind(config.http.listen, config.public_listener_options())?;
+    let management = Listener::bind(config.management.listen, config.listener_options())?;
     let threads = Threads::start(config.threads.http_threads)?;
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();

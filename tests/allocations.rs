@@ -180,6 +180,7 @@ fn served() -> Served {
         options: http::Options {
             body_timeouts: BodyTimeouts { idle: seconds, total: seconds },
             public_metrics: true,
+            cors_origins: http::CorsOrigins::default(),
         },
         repository,
         metrics,

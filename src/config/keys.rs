@@ -3,6 +3,7 @@
 use super::section::{Key, Reader, section};
 use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
+use crate::http::CorsOrigins;
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize};
 use crate::repository::{NamedFolder, TrustedModel};
@@ -63,6 +64,8 @@ section! {
         max_body_bytes: ByteSize = "16MiB", range KIB..=TIB;
         /// Whether `/metrics` answers here too and not on the management listener only.
         metrics: bool = true;
+        /// Origins whose pages may read answers, like `https://app.example.com`; `["*"]`: all. Not on the management listener.
+        cors_origins: CorsOrigins = [];
     }
 }
 

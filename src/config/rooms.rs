@@ -41,10 +41,18 @@ impl Config {
     pub fn http_options(&self) -> http::Options {
         let body_timeouts =
             BodyTimeouts { idle: self.http.body_idle_timeout, total: self.http.body_timeout };
-        http::Options { body_timeouts, public_metrics: self.http.metrics }
+        let cors_origins = self.http.cors_origins.clone();
+        http::Options { body_timeouts, public_metrics: self.http.metrics, cors_origins }
     }
 
-    /// For each listener.
+    /// For the listener for predictions.
+    #[must_use]
+    pub fn public_listener_options(&self) -> listener::Options {
+        let refusal_headers = self.http.cors_origins.for_refusals();
+        listener::Options { refusal_headers, ..self.listener_options() }
+    }
+
+    /// For the management listener, and what both have.
     #[must_use]
     pub fn listener_options(&self) -> listener::Options {
         listener::Options {

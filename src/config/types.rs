@@ -1,6 +1,7 @@
 //! The types of keys that are words, names or lists of them.
 
 use super::value::{Setting, Value, quote};
+use crate::http::CorsOrigins;
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize};
 use crate::repository::{NamedFolder, TrustedModel};
@@ -153,6 +154,30 @@ fn print_list<T: Display>(items: &[T]) -> String {
     format!("[{}]", items.join(", "))
 }
 
+impl Setting for CorsOrigins {
+    const EXPECTED: &'static str =
+        "a list of origins like \"https://app.example.com\", without a path, or [\"*\"] for all";
+
+    /// Text from a variable or flag has commas between its items.
+    fn read(value: &Value) -> Option<Self> {
+        let items: Vec<&str> = match value {
+            Value::List(items) => items.iter().map(Value::text).collect::<Option<_>>()?,
+            Value::Plain(text) if text.is_empty() => Vec::new(),
+            Value::Plain(text) => text.split(',').map(str::trim).collect(),
+            _ => return None,
+        };
+        Self::parse(&items)
+    }
+
+    fn to_toml(&self) -> String {
+        let items: Vec<_> = match self {
+            Self::Any => vec![quote("*")],
+            Self::Listed(origins) => origins.iter().map(|origin| quote(origin)).collect(),
+        };
+        format!("[{}]", items.join(", "))
+    }
+}
+
 /// What the log holds: a level, or levels by target, as in `info,hyper=warn`.
 ///
 /// Checked here because the library that reads it takes a misspelled level for the name of a
@@ -252,5 +277,23 @@ mod tests {
         assert_eq!(read("auto"), Some(DeviceChoice::Auto));
         assert_eq!(read("cuda:1"), Some(DeviceChoice::Only(crate::engine::Device::Cuda(1))));
         assert_eq!(read::<DeviceChoice>("gpu"), None);
+    }
+
+    #[test]
+    fn origins_are_a_list_or_all() {
+        let listed = |origins: &[&str]| CorsOrigins::parse(origins);
+        assert_eq!(
+            read("https://a.example, http://localhost:3000"),
+            listed(&["https://a.example", "http://localhost:3000"])
+        );
+        assert_eq!(read("*"), Some(CorsOrigins::Any));
+        assert_eq!(read(""), Some(CorsOrigins::default()));
+        for bad in ["a.example", "https://a.example/", "*,https://a.example"] {
+            assert_eq!(read::<CorsOrigins>(bad), None, "{bad:?} must be refused");
+        }
+        let items = ["https://a", "http://b:1"].map(|item| Value::Text(item.into())).to_vec();
+        let origins = CorsOrigins::read(&Value::List(items)).unwrap();
+        assert_eq!(origins.to_toml(), "[\"https://a\", \"http://b:1\"]");
+        assert_eq!(CorsOrigins::Any.to_toml(), "[\"*\"]");
     }
 }

@@ -27,7 +27,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// Texts of bodies and answers from this size on are decoded and encoded on a thread for blocking
 /// work: a millisecond of parsing on the runtime is a millisecond of waiting for every other
 /// connection.
-const LARGE_BYTES: usize = 256 * 1024;
+pub(super) const LARGE_BYTES: usize = 256 * 1024;
 
 /// How a protocol reads a request and writes its answer.
 pub(super) trait Wire: Sized + Send + 'static {
@@ -116,10 +116,10 @@ async fn respond<W: Wire>(
     let limits = model.limits();
     let wire = W::new(&parts.headers)?;
     let mut deadline = deadline(&parts.headers, context.started_at, limits.timeout)?;
-    let mut lease = app.budget.lease();
+    let lease = app.budget.lease();
     let max_bytes = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
     let limits = (max_bytes, app.options.body_timeouts);
-    let body = body::read(&parts.headers, body, limits, &mut lease).await?;
+    let (body, lease) = body::read(&parts.headers, body, limits, lease).await?;
 
     let decode_started = Instant::now();
     let (decoded, lease) = decode(wire, body, model.spec(), lease).await?;
@@ -246,7 +246,8 @@ async fn encode<W: Wire>(
     Ok(response)
 }
 
-async fn off_runtime<T: Send + 'static>(
+/// Does work on so many bytes, elsewhere where they are many.
+pub(super) async fn off_runtime<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, InferError> {

@@ -5,6 +5,7 @@
 
 mod body;
 mod context;
+mod cors;
 mod describe;
 #[cfg(test)]
 mod documents;
@@ -25,9 +26,11 @@ mod predict;
 mod routes;
 mod shape;
 mod torchserve;
+mod unpack;
 mod unread;
 
 pub use body::BodyTimeouts;
+pub use cors::CorsOrigins;
 pub use error::status;
 pub use listener::{Listener, Phase};
 pub use observe::Observed;
@@ -52,6 +55,8 @@ pub struct Options {
     pub body_timeouts: BodyTimeouts,
     /// Whether the public listener answers `/metrics`.
     pub public_metrics: bool,
+    /// Whose pages may read the public listener's answers.
+    pub cors_origins: CorsOrigins,
 }
 
 /// What every handler has. Clones share everything.

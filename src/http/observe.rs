@@ -6,16 +6,18 @@
 
 use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
+use super::cors::Grant;
 use super::error::status;
 use super::routes::ROUTES;
 use super::shape::{Shape, Side};
+use super::unpack::UNDERSTOOD;
 use super::unread::Unread;
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry::logging::RequestLine;
 use crate::telemetry::{METHODS, RouteIndex};
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::header::CONTENT_ENCODING;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::{BoxError, Router};
@@ -29,7 +31,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tower::Service;
-use tower_http::decompression::RequestDecompression;
 use tracing::Instrument;
 
 /// What a listener serves.
@@ -40,9 +41,6 @@ pub struct Observed(Arc<Inner>);
 struct Inner {
     app: App,
     router: Router,
-    /// The same routes behind unpacking, for bodies that say that they are packed. Unpacking sees
-    /// the body first, so that every limit behind it counts unpacked bytes.
-    unpacking: RequestDecompression<Router>,
     paths: Paths<Leads>,
     side: Side,
 }
@@ -75,9 +73,7 @@ impl Observed {
                 Leads { route: route(path), verbs: ROUTES.iter().filter_map(verb).collect() };
             paths.insert(path, leads).expect("the routes do not contradict each other");
         }
-        // A client that says nothing of an encoding that we lack gets our own error, from the handler.
-        let unpacking = RequestDecompression::new(router.clone()).pass_through_unaccepted(true);
-        Self(Arc::new(Inner { app: app.clone(), router, unpacking, paths, side }))
+        Self(Arc::new(Inner { app: app.clone(), router, paths, side }))
     }
 }
 
@@ -114,22 +110,33 @@ impl Inner {
             context,
             done: false,
         };
+        let is_packed = request.headers().contains_key(CONTENT_ENCODING);
+        let grant = match self.side {
+            Side::Public => self.app.options.cors_origins.grant(request.headers()),
+            Side::Management => Grant::NONE,
+        };
+        let preflight = grant.preflight(request.method(), request.headers());
         let (unread, version) = (Unread::default(), request.version());
         let request = request.map(|body| unread.lend(body));
         // Below the usual level: a span costs more than all else that is done here, and what is
         // logged about a request names it.
         let span = tracing::debug_span!("request", request_id = %record.context.request_id);
-        let mut response =
-            self.route_caught(request).instrument(span).await.unwrap_or_else(|panic| {
-                let text = text_of(&*panic);
-                let request_id = &*record.context.request_id;
-                tracing::error!(panic = text, request_id, "a handler panicked");
-                let error =
-                    InferError::new(ErrorCode::Internal, "the server failed on this request");
-                record.context.fail(error)
-            });
+        let mut response = match preflight {
+            Some(response) => response,
+            None => self
+                .route_caught(request)
+                .instrument(span)
+                .await
+                .unwrap_or_else(|panic| panicked(&record.context, &*panic)),
+        };
+        grant.tell(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
+        }
+        if is_packed && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110, section 15.5.16: the client learns which codings it may use.
+            let understood = HeaderValue::from_static(UNDERSTOOD);
+            response.headers_mut().insert(ACCEPT_ENCODING, understood);
         }
         unread.settle(version, &mut response).await;
         record.finish(&response);
@@ -166,12 +173,15 @@ impl Inner {
     }
 
     async fn hand_on(&self, request: Request) -> Response {
-        if request.headers().contains_key(CONTENT_ENCODING) {
-            let answer = self.unpacking.clone().call(request).await;
-            return answer.unwrap_or_else(|never| match never {}).map(Body::new);
-        }
         self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
     }
+}
+
+/// The answer in place of that which a handler did not make.
+fn panicked(context: &RequestContext, panic: &(dyn Any + Send)) -> Response {
+    let (text, request_id) = (text_of(panic), &*context.request_id);
+    tracing::error!(panic = text, request_id, "a handler panicked");
+    context.fail(InferError::new(ErrorCode::Internal, "the server failed on this request"))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {

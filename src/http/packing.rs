@@ -18,21 +18,26 @@ pub(super) enum Packing {
 }
 
 impl Packing {
-    /// What the client takes, gzip before deflate; nothing unless it names one of them.
+    /// What the client likes best (RFC 9110, section 12.5.3), and gzip where it likes both. Nothing unless it
+    /// names one of them: who writes `*` need not be able to unpack, and plain bytes are never wrong.
     pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let takes = |wanted: &str| {
-            let lists = headers.get_all(ACCEPT_ENCODING).into_iter();
-            let lists = lists.filter_map(|value| value.to_str().ok());
-            lists.flat_map(|list| list.split(',')).any(|offer| {
-                let (name, weight) = offer.split_once(';').unwrap_or((offer, ""));
-                name.trim().eq_ignore_ascii_case(wanted) && !is_zero(weight)
-            })
-        };
-        match (takes("gzip"), takes("deflate")) {
-            (true, _) => Some(Self::Gzip),
-            (false, true) => Some(Self::Deflate),
-            (false, false) => None,
+        let (mut gzip, mut deflate, mut plain) = (0.0, 0.0, 0.0);
+        let lists = headers.get_all(ACCEPT_ENCODING).into_iter();
+        let lists = lists.filter_map(|value| value.to_str().ok());
+        for offer in lists.flat_map(|list| list.split(',')) {
+            let (name, parameters) = offer.split_once(';').unwrap_or((offer, ""));
+            let place = match name.trim() {
+                name if name.eq_ignore_ascii_case("gzip") => &mut gzip,
+                name if name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+                name if name.eq_ignore_ascii_case("deflate") => &mut deflate,
+                name if name.eq_ignore_ascii_case("identity") => &mut plain,
+                _ => continue,
+            };
+            *place = weight(parameters).max(*place);
         }
+        let (best, weight) =
+            if deflate > gzip { (Self::Deflate, deflate) } else { (Self::Gzip, gzip) };
+        (weight > 0.0 && weight >= plain).then_some(best)
     }
 
     /// The name in `Content-Encoding`.
@@ -61,10 +66,14 @@ impl Packing {
     }
 }
 
-/// Whether a weight says "not at all".
-fn is_zero(weight: &str) -> bool {
-    let value = weight.trim().strip_prefix("q=").or_else(|| weight.trim().strip_prefix("Q="));
-    value.and_then(|value| value.trim().parse::<f32>().ok()) == Some(0.0)
+/// How much an offer is liked, 0 to 1. What cannot be read says "not at all".
+fn weight(parameters: &str) -> f32 {
+    let mut values = parameters.split(';').filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then_some(value.trim())
+    });
+    let Some(value) = values.next() else { return 1.0 };
+    value.parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0)
 }
 
 fn finish<E: Write>(
@@ -98,9 +107,26 @@ mod tests {
         check(&["identity", "br"], None);
         check(&["*"], None);
         check(&["gzip;q=0"], None);
-        check(&["deflate, GZIP;q=0.5"], Some(Packing::Gzip));
+        check(&["deflate, GZIP"], Some(Packing::Gzip));
         check(&["br", "deflate"], Some(Packing::Deflate));
         check(&["gzip; q=0.0, deflate; q=1"], Some(Packing::Deflate));
+        check(&["X-GZIP"], Some(Packing::Gzip));
+        check(&["gzip;Q=0.000"], None);
+        check(&["*;q=0", "gzip"], Some(Packing::Gzip));
+        check(&["*, gzip;q=0"], None);
+    }
+
+    #[test]
+    fn what_is_liked_best_is_used() {
+        check(&["gzip;q=0.5, deflate;q=0.8"], Some(Packing::Deflate));
+        check(&["gzip;q=0.5", "deflate;q=0.5"], Some(Packing::Gzip));
+        check(&["identity, gzip;q=0.5"], None);
+        check(&["identity;q=0.5, gzip"], Some(Packing::Gzip));
+        check(&["identity;q=0, gzip;q=0.1"], Some(Packing::Gzip));
+        check(&["gzip;q="], None);
+        check(&["gzip;q=x"], None);
+        check(&["gzip;q=-1, gzip;q=2, gzip;q=NaN"], None);
+        check(&["gzip;other=1"], Some(Packing::Gzip));
     }
 
     #[test]

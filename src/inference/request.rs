@@ -78,9 +78,8 @@ impl ValidRequest {
                 ));
             }
             spec.inputs[position].check(tensor.datatype(), tensor.shape())?;
-            if spec.inputs[position].is_scalar() && !is_text(&tensor) {
-                let message = format!("input {name:?} is a text that is not UTF-8");
-                return Err(InferError::invalid_input(&*name, message));
+            if tensor.datatype() == DataType::Bytes {
+                check_texts(&name, &tensor)?;
             }
             inputs[position] = Some(tensor);
         }
@@ -124,11 +123,35 @@ impl ValidRequest {
     }
 }
 
-/// Whether a plain value may be an argument of the type `str`, if it is one: `BYTES` may hold anything.
-/// Four bytes with its length stand before the text.
-fn is_text(tensor: &Tensor) -> bool {
-    let text = || std::str::from_utf8(tensor.buffer().as_bytes().get(4..)?).ok();
-    tensor.datatype() != DataType::Bytes || text().is_some()
+/// Checks that a tensor of `BYTES` holds as many texts as its shape says. On the wire its elements may be
+/// any bytes, but models take them as `str` only.
+fn check_texts(name: &str, tensor: &Tensor) -> Result<(), InferError> {
+    let invalid = |what: String| InferError::invalid_input(name, format!("input {name:?} {what}"));
+    let n_texts = tensor.shape().elements().unwrap_or(usize::MAX);
+    let mut rest = tensor.buffer().as_bytes();
+    // Each turn takes four bytes at least, so it is not the shape that bounds them.
+    for text in 0..n_texts {
+        let cut = rest.split_first_chunk().and_then(|(length, behind)| {
+            behind.split_at_checked(u32::from_le_bytes(*length) as usize)
+        });
+        let Some((bytes, behind)) = cut else {
+            return Err(invalid(format!("ends within element {text}, expected {n_texts} of them")));
+        };
+        if std::str::from_utf8(bytes).is_err() {
+            let what = match tensor.shape().rank() {
+                0 => "is a text that is not UTF-8".to_owned(),
+                _ => format!("has a text that is not UTF-8, element {text}"),
+            };
+            return Err(invalid(what).with_mismatch("UTF-8", "other bytes"));
+        }
+        rest = behind;
+    }
+    match rest.len() {
+        0 => Ok(()),
+        left => {
+            Err(invalid(format!("has {left} bytes after its {n_texts} elements, expected none")))
+        }
+    }
 }
 
 fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
@@ -238,6 +261,11 @@ mod tests {
         check(vec![x(), ids(), text(b"\x02\0\0\0\xc3\xa9")], Ok(2));
         let message = "input \"t\" is a text that is not UTF-8";
         check(vec![x(), ids(), text(b"\x01\0\0\0\xff")], Err(message));
+        let message = "input \"t\" ends within element 0, expected 1 of them";
+        check(vec![x(), ids(), text(b"\x02\0\0\0a")], Err(message));
+        check(vec![x(), ids(), text(b"\x02\0\0")], Err(message));
+        let message = "input \"t\" has 1 bytes after its 1 elements, expected none";
+        check(vec![x(), ids(), text(b"\x01\0\0\0ab")], Err(message));
         check(
             vec![tensor::<f32>("x", &[2, 3]), ids()],
             Err("input \"x\" has shape [2, 3], expected [-1, 2]"),
@@ -312,5 +340,38 @@ mod tests {
         let bytes = unknown.inputs[0].check(DataType::Bytes, &Shape::from([1])).unwrap_err();
         assert_eq!(bytes.message, "input \"x\" has datatype BYTES, expected FP32");
         assert!(unknown.inputs[0].check(DataType::Fp32, &Shape::from([2, 0])).is_err());
+    }
+
+    /// Models take texts as `str`, which is UTF-8: anything else would fail in the engine, which would
+    /// then be taken for broken.
+    #[test]
+    fn elements_of_lists_are_texts_as_many_as_the_shape_says() {
+        let words = TensorSpec {
+            name: "words".into(),
+            datatype: DataType::Bytes,
+            shape: ShapePattern::from_wire(&[-1]).unwrap(),
+            optional: false,
+            declared: true,
+        };
+        let spec = ModelSpec { inputs: vec![words], ..spec() };
+        let check = |n_texts: usize, bytes: &[u8], expected: Result<(), &str>| {
+            let tensor =
+                Tensor::new(DataType::Bytes, Shape::from([n_texts]), bytes.to_vec().into());
+            let inputs = vec![NamedTensor { name: "words".into(), tensor: tensor.unwrap() }];
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let context = Context { request_id: "r".into(), deadline, trace: None };
+            let outcome = ValidRequest::new(&spec, InferRequest { context, inputs });
+            let outcome = outcome.map(|_| ()).map_err(|error| error.to_string());
+            assert_eq!(outcome, expected.map_err(str::to_owned), "{bytes:?}");
+        };
+        check(2, b"\0\0\0\0\x02\0\0\0\xc3\xa9", Ok(()));
+        check(1, b"\x03\0\0\0a\0b", Ok(()));
+        let error = "input \"words\" has a text that is not UTF-8, element 1";
+        check(2, b"\x01\0\0\0a\x01\0\0\0\xff", Err(error));
+        check(2, b"\x01\0\0\0a\x01\0\0\0\xc3", Err(error));
+        let error = "input \"words\" ends within element 2, expected 3 of them";
+        check(3, b"\x01\0\0\0a\x01\0\0\0b", Err(error));
+        let error = "input \"words\" has 5 bytes after its 1 elements, expected none";
+        check(1, b"\x01\0\0\0a\x01\0\0\0b", Err(error));
     }
 }

@@ -12,5 +12,7 @@ pub mod open_inference;
 mod plain;
 pub mod predict;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod testing;
 pub mod torchserve;

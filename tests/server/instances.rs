@@ -122,7 +122,7 @@ fn what_is_wrong_is_told_with_its_status() {
     let server = Server::shared();
     let rows = r#"{"instances":[[1,2,3,4]]}"#;
     for (path, body, status, code) in [
-        ("bare:predict", "", 400, "invalid_json"),
+        ("bare:predict", "", 400, "invalid_body"),
         ("bare:predict", r#"{"instances":[[1,2,3,4]]"#, 400, "invalid_json"),
         ("bare:predict", "[[1,2,3,4]]", 400, "invalid_body"),
         ("bare:predict", "{}", 400, "invalid_body"),
@@ -195,4 +195,36 @@ fn each_verb_is_counted_as_a_route() {
     assert!(count(predicts, 200) >= before[0] + 1.0, "other tests predict as well");
     assert!(count(explains, 501) >= before[1] + 1.0);
     assert!(count("<unmatched>", 404) >= before[2] + 1.0);
+}
+
+/// TensorFlow Serving looks at no content type, and what programs say of a text is not always JSON's.
+#[test]
+fn a_text_is_json_whatever_its_sender_calls_it() {
+    let server = Server::shared();
+    let rows = r#"{"instances":[[1,2,3,4]]}"#;
+    let none: &[(&str, &str)] = &[];
+    for (path, key) in
+        [("/v1/models/bare:predict", "predictions"), ("/predict/bare", "predictions")]
+    {
+        let expected = post(server.http, path, rows).good()[key].clone();
+        let untyped = post_with(server.http, path, none, rows);
+        assert_eq!(untyped.good()[key], expected, "{path} without a type");
+        for content_type in [
+            "text/plain",
+            "text/plain;charset=UTF-8",
+            "Text/Plain; Charset=utf-8",
+            "TEXT/JSON",
+            "application/x-www-form-urlencoded; charset=UTF-8",
+            "Application/Json;charset=iso-8859-1",
+            "application/problem+json",
+        ] {
+            let answer = post_with(server.http, path, &[("content-type", content_type)], rows);
+            assert_eq!(answer.good()[key], expected, "{path} {content_type}");
+        }
+        for content_type in ["text/html", "image/png", "multipart/form-data; boundary=x"] {
+            let answer = post_with(server.http, path, &[("content-type", content_type)], rows);
+            answer.failed(415, "unsupported_media_type");
+            assert_eq!(answer.header("accept-encoding"), None, "it is not about codings");
+        }
+    }
 }

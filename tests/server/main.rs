@@ -11,6 +11,7 @@ mod bad_input;
 mod broken;
 mod commands;
 mod contract;
+mod cors;
 mod examples;
 mod folders;
 mod forms;

@@ -69,6 +69,7 @@ pub(super) async fn serve<T, S>(
         activity: Arc::clone(&activity),
         stats: Arc::clone(&shared.stats),
         refusal_body: options.refusal_body,
+        refusal_headers: options.refusal_headers.clone(),
     };
     let finished = match sniffed {
         Some(Ok(Protocol::Http1)) => {

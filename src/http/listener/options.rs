@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::head::Refusal;
 
@@ -33,6 +34,8 @@ pub struct Options {
     /// The body of the answer to a head that breaks the framing rules, as `application/json`.
     /// The caller brings its own error shape; there is no request yet, so it has no request id.
     pub refusal_body: fn(Refusal) -> Bytes,
+    /// Headers of that answer beside its own (none).
+    pub refusal_headers: HeaderMap,
 }
 
 /// The limits of an HTTP/2 connection.
@@ -63,6 +66,7 @@ impl Default for Options {
             max_headers: 100,
             http2: Http2Options::default(),
             refusal_body: plain_refusal_body,
+            refusal_headers: HeaderMap::new(),
         }
     }
 }

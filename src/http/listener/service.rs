@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
@@ -72,6 +72,7 @@ pub(super) struct Adapter<S> {
     pub(super) activity: Arc<Activity>,
     pub(super) stats: Arc<ConnectionStats>,
     pub(super) refusal_body: fn(Refusal) -> Bytes,
+    pub(super) refusal_headers: HeaderMap,
 }
 
 impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
@@ -84,7 +85,8 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let exchange = Arc::new(Exchange { activity: Arc::clone(&self.activity), number });
         if let Some(refusal) = refusal {
             count(&self.stats.closed_framing);
-            let response = refuse(refusal, (self.refusal_body)(refusal));
+            let mut response = refuse(refusal, (self.refusal_body)(refusal));
+            response.headers_mut().extend(self.refusal_headers.clone());
             let response = response.map(|bytes| Tracked::new(Source::Refusal(bytes), exchange));
             return Box::pin(std::future::ready(Ok(response)));
         }

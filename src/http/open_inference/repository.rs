@@ -135,13 +135,15 @@ fn accept(parameters: &Map<String, Value>) -> Result<(), InferError> {
 /// A body that may be missing.
 async fn read<T: DeserializeOwned + Default>(app: &App, request: Request) -> Result<T, InferError> {
     let (parts, body) = request.into_parts();
-    let mut lease = app.budget.lease();
+    let lease = app.budget.lease();
     let limits = (MAX_BODY, app.options.body_timeouts);
-    let body = body::read(&parts.headers, body, limits, &mut lease).await?;
-    if body.is_empty() {
+    let (body, _lease) = body::read(&parts.headers, body, limits, lease).await?;
+    let text = body.as_bytes();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    if text.trim_ascii().is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(body.as_bytes()).map_err(|error| {
+    serde_json::from_slice(text).map_err(|error| {
         let code = if error.is_data() { ErrorCode::InvalidBody } else { ErrorCode::InvalidJson };
         InferError::new(code, format!("the body cannot be read: {error}"))
     })

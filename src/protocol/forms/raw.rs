@@ -4,6 +4,7 @@
 
 use super::{Decoded, Form};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::json::empty_body;
 use crate::protocol::plain;
 use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 
@@ -15,6 +16,9 @@ use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 /// `invalid_body` for a model whose input cannot be told from bytes alone, `invalid_input` for a
 /// length that is not a number of rows, or bytes that are not of the type.
 pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    if body.is_empty() {
+        return Err(empty_body("the elements of the one input"));
+    }
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
@@ -99,7 +103,7 @@ mod tests {
         check(&pairs, vec![0; 24], Ok(&[3, 2]));
         let text = "input \"x\" came as 12 bytes, expected a multiple of the 8 bytes of a row";
         check(&pairs, vec![0; 12], Err(text));
-        let text = "input \"x\" came as 0 bytes, expected a multiple of the 8 bytes of a row";
+        let text = "the body is empty, expected the elements of the one input";
         check(&pairs, vec![], Err(text));
         let text = "the request has 4 rows, at most 3 are allowed";
         check(&pairs, vec![0; 32], Err(text));

@@ -3,7 +3,7 @@
 use super::SIGNATURE;
 use crate::inference::{ErrorCode, InferError, ModelSpec};
 use crate::protocol::forms::{Decoded, Form, not_an_object, rows, tensors};
-use crate::protocol::json::{Reader, excerpt};
+use crate::protocol::json::{Dialect, Reader, excerpt, open};
 
 const EXPECTED: &str = "exactly one of \"instances\", \"inputs\"";
 
@@ -15,7 +15,7 @@ const EXPECTED: &str = "exactly one of \"instances\", \"inputs\"";
 /// a document of another form, or another signature; `invalid_input` for a tensor that the model
 /// does not take.
 pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
-    let mut reader = Reader::extended(body);
+    let mut reader = open(body, Dialect::Extended, EXPECTED)?;
     if !reader.take(b'{') {
         return Err(not_an_object(reader)?);
     }

@@ -11,6 +11,7 @@ mod document;
 mod fault;
 mod measure;
 mod number;
+mod opening;
 mod print;
 mod reader;
 mod tensor;
@@ -20,6 +21,7 @@ pub(crate) use dialect::Dialect;
 pub(crate) use document::{write_key, write_list, write_member, write_object, write_text_member};
 pub(crate) use fault::excerpt;
 pub(crate) use number::Number;
+pub(crate) use opening::{MARK, empty_body, open};
 pub(crate) use print::{
     Printer, text_len, write_float, write_float_in, write_integer, write_string,
 };

@@ -2,9 +2,12 @@
 
 use super::number::{FromNumber, Number};
 use super::window::Window;
-use super::{Dialect, MAX_DEPTH};
+use super::{Dialect, MARK, MAX_DEPTH};
 use crate::inference::{ErrorCode, InferError};
 use std::borrow::Cow;
+
+/// The complaint about a word that only the extended dialect has.
+const NOT_FINITE: &str = "NaN or an infinity, for which JSON has no word,";
 
 /// Text that is not JSON: what is wrong and at which byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,16 @@ impl<'a> Reader<'a> {
     /// A reader that takes what some writers add to JSON.
     pub(crate) fn extended(bytes: &'a [u8]) -> Self {
         Self { dialect: Dialect::Extended, ..Self::new(bytes) }
+    }
+
+    /// Steps over a byte-order mark, which is no part of the text.
+    pub(crate) fn skip_mark(&mut self) {
+        self.literal(MARK);
+    }
+
+    /// Whether the dialect has words for the numbers that are not finite.
+    pub(super) fn has_words(&self) -> bool {
+        self.dialect == Dialect::Extended
     }
 
     /// Bytes that are still to come.
@@ -164,6 +177,7 @@ impl<'a> Reader<'a> {
                 self.at += len;
                 Ok(Some(number))
             }
+            Err(_) if self.is_at_word() => Err(self.error(NOT_FINITE)),
             Err((what, offset)) => {
                 self.at += offset;
                 Err(self.error(what))
@@ -178,6 +192,11 @@ impl<'a> Reader<'a> {
         let (value, len) = self.dialect.word(rest)?;
         self.at += len;
         Some((value, std::str::from_utf8(&rest[..len]).ok()?))
+    }
+
+    /// Whether a word for a number that is not finite comes here, in the dialect or not.
+    fn is_at_word(&self) -> bool {
+        Dialect::Extended.word(&self.bytes[self.at..]).is_some()
     }
 
     /// Whether the next value is an object that stands for bytes, as the dialect writes them.
@@ -222,7 +241,8 @@ impl<'a> Reader<'a> {
             Some(b'-' | b'0'..=b'9') => Ok("a number"),
             _ if starts(b"true") || starts(b"false") => Ok("a boolean"),
             _ if starts(b"null") => Ok("null"),
-            _ if self.dialect.word(&self.bytes[self.at..]).is_some() => Ok("a number"),
+            _ if self.is_at_word() && self.has_words() => Ok("a number"),
+            _ if self.is_at_word() => Err(self.error(NOT_FINITE)),
             _ => Err(self.error("expected a value")),
         }
     }

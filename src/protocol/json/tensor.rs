@@ -124,7 +124,9 @@ impl<'s> TensorDecoder<'s> {
         match fault {
             Fault::Syntax(error) => error.into(),
             Fault::Kind { index, expected, got } => {
-                let message = format!("{}: expected {expected}, got {got}", at(&index));
+                let is_null = (expected, got) == ("a number", "null");
+                let why = if is_null { self.about_null(start) } else { "" };
+                let message = format!("{}: expected {expected}, got {got}{why}", at(&index));
                 invalid(message).with_mismatch(expected, got)
             }
             Fault::Number { index, text, fault } => {
@@ -143,6 +145,21 @@ impl<'s> TensorDecoder<'s> {
                 }
                 Ok(Measured::Shape(got)) => self.wrong_shape(&got, n_outer),
             },
+        }
+    }
+
+    /// What is to be said to a client that writes `null` among numbers, as it may have read it in an
+    /// answer, or as its own language writes what is missing.
+    fn about_null(&self, reader: Reader<'_>) -> &'static str {
+        match (self.spec.datatype.is_float(), reader.has_words()) {
+            (false, _) => "",
+            (true, true) => {
+                ", which is no number: write NaN, or what the model takes for a missing value"
+            }
+            (true, false) => {
+                ", which is no number: write what the model takes for a missing value, or send \
+                 plain bytes, which can hold NaN"
+            }
         }
     }
 

@@ -5,9 +5,11 @@ use super::parameter;
 use super::plan::{self, MAX_TEXT, Plan, Requested};
 use super::raw;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
-use crate::protocol::json::{Reader, excerpt};
+use crate::protocol::json::{Dialect, Reader, empty_body, excerpt, open};
 use crate::tensor::Buffer;
 use std::time::Duration;
+
+const EXPECTED: &str = "an object with \"inputs\"";
 
 /// What one request asks for.
 #[derive(Debug)]
@@ -64,6 +66,9 @@ pub fn decode(
     json_len: Option<usize>,
     spec: &ModelSpec,
 ) -> Result<Decoded, InferError> {
+    if body.is_empty() {
+        return Err(empty_body(EXPECTED));
+    }
     if json_len == Some(0) {
         return raw::decode(body, spec);
     }
@@ -72,7 +77,7 @@ pub fn decode(
         return Err(beyond_body(&at.to_string(), body.len()));
     };
     let mut tail = Tail { body: &body, at, is_announced: json_len.is_some() };
-    let mut reader = Reader::extended(json);
+    let mut reader = open(json, Dialect::Extended, EXPECTED)?;
     let mut request = Request::default();
     if !reader.object(|key, reader| request.member(&key, reader, spec, &mut tail))? {
         return Err(not_an_object(reader)?);

@@ -2,7 +2,9 @@
 
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
 use crate::protocol::forms::{Decoded, Form, not_an_object, one_row, rows, tensors_by_name};
-use crate::protocol::json::{Reader, excerpt};
+use crate::protocol::json::{Dialect, Reader, excerpt, open};
+
+const EXPECTED: &str = "exactly one of \"features\", \"instances\", \"inputs\"";
 
 /// Reads a body for a model of this specification.
 ///
@@ -15,12 +17,12 @@ use crate::protocol::json::{Reader, excerpt};
 /// a document of another form; `invalid_input` for a tensor that the model does not take;
 /// `unsupported` for datatypes that this protocol cannot write.
 pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
-    let mut reader = Reader::new(body);
+    let mut reader = open(body, Dialect::Strict, EXPECTED)?;
     if !reader.take(b'{') {
         return Err(not_an_object(reader)?);
     }
     if reader.take(b'}') {
-        return Err(invalid_body("the body is empty", "none"));
+        return Err(invalid_body("the body has no members", "none"));
     }
     let mut decoded: Option<Decoded> = None;
     loop {
@@ -46,7 +48,7 @@ pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
         }
     }
     reader.end()?;
-    decoded.ok_or_else(|| invalid_body("the body is empty", "none"))
+    decoded.ok_or_else(|| invalid_body("the body has no members", "none"))
 }
 
 fn read(
@@ -62,7 +64,6 @@ fn read(
 }
 
 fn invalid_body(what: &str, got: impl std::fmt::Display) -> InferError {
-    let expected = "exactly one of \"features\", \"instances\", \"inputs\"";
-    InferError::new(ErrorCode::InvalidBody, format!("{what}, expected {expected}"))
-        .with_mismatch(expected, got)
+    InferError::new(ErrorCode::InvalidBody, format!("{what}, expected {EXPECTED}"))
+        .with_mismatch(EXPECTED, got)
 }

@@ -117,8 +117,6 @@ fn text_that_is_not_json_is_refused() {
     let deep = format!("{{\"features\":{}", "[".repeat(100_000));
     let deep_top = "[".repeat(100_000);
     for body in [
-        "",
-        " ",
         "nul",
         "{",
         "{\"features\"",
@@ -170,7 +168,7 @@ fn documents_of_another_form_are_refused() {
     {
         check(body, &format!("the body is {got}, expected an object"));
     }
-    check("{}", &format!("the body is empty, {expected}"));
+    check("{}", &format!("the body has no members, {expected}"));
     check(r#"{"data":[1,2]}"#, &format!("unknown member \"data\", {expected}"));
     check(r#"{"features":[1,2],"id":1}"#, &format!("unknown member \"id\", {expected}"));
     let twice = format!("member \"features\" is given twice, {expected}");
@@ -227,7 +225,9 @@ fn tensors_that_the_model_does_not_take_are_refused() {
     check(r#"{"instances":[[1,2],[1,2],[1,2],"not looked at"#, rows);
     check(r#"{"instances":[{"x":[1,2]},{"x":[1,2]},{"x":[1,2]},"not looked at"#, rows);
     check(r#"{"features":["1",2]}"#, "input \"x\" at [0]: expected a number, got a string");
-    check(r#"{"features":[1,null]}"#, "input \"x\" at [1]: expected a number, got null");
+    let null = "input \"x\" at [1]: expected a number, got null, which is no number: write what the model \
+                takes for a missing value, or send plain bytes, which can hold NaN";
+    check(r#"{"features":[1,null]}"#, null);
     check(r#"{"features":[true,2]}"#, "input \"x\" at [0]: expected a number, got a boolean");
     check(r#"{"features":[{},2]}"#, "input \"x\" at [0]: expected a number, got an object");
     check(r#"{"features":"a"}"#, "input \"x\": expected an array, got a string");

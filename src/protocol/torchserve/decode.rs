@@ -3,7 +3,7 @@
 use super::{Answer, Decoded, Media, multipart};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::forms::{one_row, raw_tensor, raw_text, rows, sole_input, tensors};
-use crate::protocol::json::{Reader, TensorDecoder, excerpt};
+use crate::protocol::json::{Dialect, Reader, TensorDecoder, empty_body, excerpt, open};
 use crate::tensor::{Buffer, DataType};
 
 const EXPECTED: &str = "exactly one of \"data\", \"features\", \"instances\", \"inputs\"";
@@ -16,6 +16,9 @@ const EXPECTED: &str = "exactly one of \"data\", \"features\", \"instances\", \"
 /// a document or a form that is not one of the protocol's, or is cut off; `invalid_input` for a
 /// tensor that the model does not take.
 pub fn decode(body: Buffer, media: &Media, spec: &ModelSpec) -> Result<Decoded, InferError> {
+    if body.is_empty() {
+        return Err(empty_body("JSON, a form, or the elements of the one input"));
+    }
     if media.is_json(body.as_bytes()) {
         return json(body.as_bytes(), spec);
     }
@@ -72,7 +75,7 @@ pub(super) fn bare(
 }
 
 fn json(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
-    let mut reader = Reader::extended(body);
+    let mut reader = open(body, Dialect::Extended, EXPECTED)?;
     let decoded = if reader.peek() == Some(b'{') && !reader.is_at_base64() {
         members(&mut reader, spec)?
     } else {
@@ -107,7 +110,7 @@ fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded, InferEr
         goes_on = reader.goes_on(b'}')?;
     }
     let decoded = decoded.map(|(_, decoded)| decoded);
-    decoded.ok_or_else(|| invalid_body("the body is empty", "none".to_owned()))
+    decoded.ok_or_else(|| invalid_body("the body has no members", "none".to_owned()))
 }
 
 /// One row of the one input or the list of its rows.

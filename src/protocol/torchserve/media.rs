@@ -1,7 +1,7 @@
 //! What a body is, by its content type.
 
 use crate::inference::{ErrorCode, InferError};
-use crate::protocol::json::excerpt;
+use crate::protocol::json::{MARK, excerpt};
 
 /// How a body is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,8 @@ impl Media {
     /// Whether a body of this type is JSON. Without a type that is what begins as an array or an
     /// object and is a text to its end: plain numbers of more than a few elements never are.
     pub(super) fn is_json(&self, body: &[u8]) -> bool {
-        let begins = || matches!(body.trim_ascii_start().first(), Some(b'[' | b'{'));
+        let text = body.strip_prefix(MARK).unwrap_or(body);
+        let begins = || matches!(text.trim_ascii_start().first(), Some(b'[' | b'{'));
         match self {
             Self::Json => true,
             Self::Unstated => begins() && std::str::from_utf8(body).is_ok(),

@@ -29,7 +29,8 @@ pub(super) fn decode(
     let reading = pin!(parts(body, boundary, spec));
     match reading.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(decoded) => decoded,
-        Poll::Pending => Err(InferError::new(ErrorCode::Internal, "a form was not read at once")),
+        // Where its reader wants more than there is, the form is not whole.
+        Poll::Pending => Err(InferError::new(ErrorCode::InvalidBody, "the form is cut off")),
     }
 }
 
@@ -86,6 +87,13 @@ async fn tensor(
     let is_field = media == Media::Unstated && !is_file && input.datatype != DataType::Bytes;
     if is_field || is_json_file || media.is_json(&bytes) {
         let mut reader = Reader::extended(&bytes);
+        reader.skip_mark();
+        if reader.peek().is_none() {
+            return Err(fault(
+                input,
+                format!("the part of input {:?} is empty, expected JSON", input.name),
+            ));
+        }
         let read = bare(&mut reader, input, spec)?;
         reader.end()?;
         return Ok(read);

@@ -112,7 +112,7 @@ fn json_of_another_form_is_refused() {
     let json = |body: &'static str| (Some("application/json"), body.as_bytes());
     let expected = "expected exactly one of \"data\", \"features\", \"instances\", \"inputs\"";
     let check = |body, code, message: &str| check_bad(&x, json(body), code, message);
-    check("{}", InvalidBody, &format!("the body is empty, {expected}"));
+    check("{}", InvalidBody, &format!("the body has no members, {expected}"));
     check(r#"{"x":[1,2]}"#, InvalidBody, &format!("unknown member \"x\", {expected}"));
     let both = format!("the body has both \"data\" and \"id\", {expected}");
     check(r#"{"data":[1,2],"id":1}"#, InvalidBody, &both);
@@ -124,7 +124,7 @@ fn json_of_another_form_is_refused() {
                    use \"inputs\"";
     check_bad(&two(), json("[1,2]"), InvalidBody, message);
     let deep = "[".repeat(100_000);
-    for body in ["", "[1", "[1,2]]", "{", "{\"data\":", "{\"data\":[1,2]", &deep] {
+    for body in ["[1", "[1,2]]", "{", "{\"data\":", "{\"data\":[1,2]", &deep] {
         let error = read(Some("application/json"), body.as_bytes(), &x).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidJson, "{error}");
     }
@@ -182,7 +182,6 @@ fn bad_forms_are_refused() {
     let x = one(DataType::Fp32, Some(&[-1, 2]));
     let check = |body: &[u8], message: &str| check_bad(&x, (FORM, body), InvalidBody, message);
     let cut = "the form is cut off, or has another boundary than the content type says";
-    check(b"", cut);
     check(b"[1,2]", cut);
     check(b"--YY\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n[1,2]\r\n--YY--", cut);
     check(b"--XX--\r\n", "the form has no parts, expected one for each input");

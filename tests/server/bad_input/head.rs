@@ -67,7 +67,7 @@ fn methods_and_types_and_listeners() {
         method("POST /metrics"),
         method("POST /health/ready"),
         method("BREW /predict/raises"),
-        typed("Content-Type: text/plain"),
+        typed("Content-Type: text/html"),
         typed("Content-Type: image/png"),
         typed("Content-Type: multipart/form-data; boundary=x"),
         typed("Content-Encoding: br"),

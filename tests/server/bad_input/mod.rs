@@ -1,12 +1,15 @@
 //! Bad input over a real socket: each case with its status and code, and the server as it was.
 //!
-//! Three tables: `body` (what a body can say), `head` (paths, methods, sizes, types, framing) and
-//! `slow` (clients and models that take their time).
+//! Tables: `body` (what a body can say), `head` (paths, methods, sizes, types, framing), `packed`
+//! (content codings), `texts` (elements that are no texts) and `slow` (clients and models that take
+//! their time).
 
 mod body;
 mod gzip;
 mod head;
+mod packed;
 mod slow;
+mod texts;
 
 use crate::harness::{Answer, Raw, Series, Server, get, post, request, series};
 use std::net::SocketAddr;

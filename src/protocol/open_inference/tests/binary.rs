@@ -168,7 +168,7 @@ fn a_body_may_be_the_tensor() {
     assert_eq!(raw(&shaped(&[-1, 2, -1]), &[0; 40]), zeros(&[1, 2, 5]));
     let text = "input \"x\" came as 7 bytes, expected a multiple of the 8 bytes of a row";
     assert_eq!(raw(&pairs(), &[0; 7]), bad(text));
-    let text = "input \"x\" came as 0 bytes, expected a multiple of the 8 bytes of a row";
+    let text = "the body is empty, expected an object with \"inputs\"";
     assert_eq!(raw(&pairs(), &[]), bad(text));
     let text = "input \"x\" came as 12 bytes, expected 16 for shape [2, 2]";
     assert_eq!(raw(&shaped(&[2, 2]), &[0; 12]), bad(text));

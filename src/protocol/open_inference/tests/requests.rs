@@ -113,7 +113,10 @@ fn values_of_another_type_or_number_are_refused() {
     );
     check("INT64", "[1]", "[NaN]", "input \"x\" at [0]: NaN is not an integer, as INT64 takes");
     check("FP16", "[1]", "[70000]", "input \"x\" at [0]: 70000 is out of range for FP16");
-    check("FP32", "[2]", "[1,null]", "input \"x\" at [1]: expected a number, got null");
+    let null = "input \"x\" at [1]: expected a number, got null, which is no number: write NaN, or \
+                what the model takes for a missing value";
+    check("FP32", "[2]", "[1,null]", null);
+    check("INT64", "[2]", "[1,null]", "input \"x\" at [1]: expected a number, got null");
     check("FP32", "[1]", "[\"1\"]", "input \"x\" at [0]: expected a number, got a string");
     check("BOOL", "[1]", "[1]", "input \"x\" at [0]: expected true or false, got a number");
     check("BYTES", "[1]", "[1]", "input \"x\" at [0]: expected a string, got a number");
@@ -306,7 +309,7 @@ fn text_that_is_not_json_is_refused() {
     let deep_data = with(&format!("\"data\":{}", "[".repeat(100_000)));
     let deep_object = format!("{{\"a\":{}", "{\"a\":".repeat(100_000));
     let full = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}"#;
-    let cut = (0..full.len()).map(|len| full[..len].to_owned());
+    let cut = (1..full.len()).map(|len| full[..len].to_owned());
     let other = ["nul", "{]", "{\"inputs\":[{]}", "{\"inputs\":[}", "{inputs:[]}"];
     let more = format!("{full} {{}}");
     let bad = cut.chain(other.map(str::to_owned)).chain([deep, deep_data, deep_object, more]);
