@@ -82,14 +82,14 @@ fn line(version: &VersionStatus) -> String {
     match (&version.loaded, &version.reason) {
         (_, Some(reason)) => format!("{state}: {reason}"),
         (Some(loaded), None) => {
-            let batching = loaded.spec.batching;
+            let batching = loaded.batching();
             format!(
                 "{state} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}",
                 loaded.facts.device,
                 loaded.facts.form.chosen,
                 loaded.facts.form.gain(),
                 loaded.facts.memory,
-                batching.reason()
+                loaded.batching_reason()
             )
         }
         (None, None) => state.to_owned(),

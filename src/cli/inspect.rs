@@ -109,7 +109,9 @@ fn trial(findings: &Findings) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");
     };
-    line("batching", format!("{}: {}", findings.batching, findings.batching.reason()));
+    let grounds = findings.grounds.as_deref().map_or(String::new(), |it| format!(" ({it})"));
+    let batching = findings.batching;
+    line("batching", format!("{batching}: {}{grounds}", batching.reason()));
     line("answers", findings.contract.form.as_str().to_owned());
     let form = &findings.form;
     line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));

@@ -96,6 +96,8 @@ section! {
         max_queue_delay: Duration = "0ms", range ANY_TIME;
         /// Requests that wait for one model; more are refused with 429.
         queue_capacity: usize = 512, range 1..=1_000_000;
+        /// Of so many shared runs one is checked when an instance is idle, by running rows of it again alone; 0 checks none.
+        verify_every: usize = 1000, range 0..=1_000_000_000;
     }
 }
 

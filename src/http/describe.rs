@@ -18,6 +18,15 @@ pub(super) fn summary(model: &ModelStatus) -> Value {
     })
 }
 
+/// Its versions whose requests shared runs until an answer turned out to hang on that, as `model/version`.
+pub(super) fn refuted(model: &ModelStatus) -> impl Iterator<Item = Value> {
+    let is_refuted = |version: &&VersionStatus| {
+        version.loaded.as_ref().is_some_and(|it| it.scheduler.refuted.is_some())
+    };
+    let versions = model.versions.iter().filter(is_refuted);
+    versions.map(|version| json!(format!("{}/{}", model.name, version.version)))
+}
+
 /// All that is known about a model.
 pub(super) fn model(model: &ModelStatus) -> Value {
     let mut body = summary(model);
@@ -69,9 +78,9 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         (
             "batching",
             json!({
-                "enabled": spec.batching.is_allowed(),
-                "finding": spec.batching.as_str(),
-                "reason": batching_reason(loaded),
+                "enabled": loaded.batching().is_allowed(),
+                "finding": loaded.batching().as_str(),
+                "reason": loaded.batching_reason(),
                 "max_batch_size": facts.max_batch_size,
                 "max_queue_delay_seconds": facts.max_queue_delay.as_secs_f64(),
             }),
@@ -103,15 +112,6 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         ("load_seconds", json!(facts.load_duration.as_secs_f64())),
     ];
     members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-/// Whether and why not requests may share runs, with what of the model's code says so.
-pub(super) fn batching_reason(loaded: &LoadedStatus) -> String {
-    let reason = loaded.spec.batching.reason();
-    match &loaded.facts.grounds {
-        Some(grounds) => format!("{reason} ({grounds})"),
-        None => reason.to_owned(),
-    }
 }
 
 fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {

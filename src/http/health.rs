@@ -47,6 +47,8 @@ fn respond(app: &App, summary: bool) -> Response {
         body["version"] = json!(env!("CARGO_PKG_VERSION"));
         body["uptime_seconds"] = json!(app.started_at.elapsed().as_secs());
         let models = app.repository.list();
+        // Models whose requests share no runs any more, because an answer in one was another than alone.
+        body["refuted"] = models.iter().flat_map(describe::refuted).collect();
         body["models"] = models.iter().map(describe::summary).collect();
     }
     (status, Json(body)).into_response()

@@ -50,6 +50,17 @@ pub struct Contract {
     /// Whether a run may give outputs that the specification does not have, because no run at load did:
     /// then also a lone output is told by name.
     pub may_have_more: bool,
+    /// Which requests may share runs, where any may.
+    pub shares: Shares,
+}
+
+/// For which requests it was found that they may share runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// For each input, whether it has to be given; plain values may be or not. Empty when that does not matter.
+    pub given: Vec<bool>,
+    /// Whether it holds for sizes that nobody declared and that were not tried.
+    pub any_sizes: bool,
 }
 
 impl Default for Contract {
@@ -64,7 +75,8 @@ impl Contract {
     #[must_use]
     pub fn of_form(form: AnswerForm) -> Self {
         let (squeezed, own_names) = (Vec::new(), Vec::new());
-        Self { form, inputs_have_rows: true, squeezed, own_names, may_have_more: false }
+        let shares = Shares::default();
+        Self { form, inputs_have_rows: true, squeezed, own_names, may_have_more: false, shares }
     }
 
     /// That of a model which never ran, by what is declared about its outputs: a first dimension of -1

@@ -15,7 +15,7 @@ mod spec;
 mod trace;
 
 pub use budget::{ByteBudget, ByteLease};
-pub use contract::{AnswerForm, Contract, Layout, with_one_row};
+pub use contract::{AnswerForm, Contract, Layout, Shares, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
 pub use padding::{Fill, Padding, Stretch};

@@ -44,6 +44,7 @@ pub struct ValidRequest {
     inputs: Vec<Option<Tensor>>,
     n_rows: usize,
     fit: Fit,
+    may_share: bool,
 }
 
 /// How a request stands to what is known of the model.
@@ -86,7 +87,10 @@ impl ValidRequest {
         let (n_rows, are_common) = common_rows(spec, &inputs)?;
         spec.check_rows(n_rows)?;
         let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
-        Ok(Self { context: request.context, inputs, n_rows, fit })
+        let shares = &spec.contract.shares;
+        let is_tried = fit == Fit::Known || (fit == Fit::Akin && shares.any_sizes);
+        let may_share = is_tried && gives_the_same(spec, &inputs);
+        Ok(Self { context: request.context, inputs, n_rows, fit, may_share })
     }
 
     /// Whether it is as declared, or as what the model was seen to work with. Only then the model is at
@@ -97,10 +101,10 @@ impl ValidRequest {
     }
 
     /// Whether it may run together with requests that are equal to it in all dimensions but the rows.
-    /// What is unlike everything that was tried runs alone.
+    /// What is unlike everything for which that was found runs alone.
     #[must_use]
     pub fn may_share_runs(&self) -> bool {
-        self.fit >= Fit::Akin
+        self.may_share
     }
 
     /// What travels with the request.
@@ -121,6 +125,13 @@ impl ValidRequest {
     pub fn n_rows(&self) -> usize {
         self.n_rows
     }
+}
+
+/// Whether the tensors are given with which it was found that requests may share runs.
+fn gives_the_same(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> bool {
+    let pairs = spec.contract.shares.given.iter().zip(&spec.inputs).zip(inputs);
+    let mut pairs = pairs.filter(|((_, spec), _)| !spec.is_scalar());
+    pairs.all(|((given, _), input)| *given == input.is_some())
 }
 
 /// Checks that a tensor of `BYTES` holds as many texts as its shape says. On the wire its elements may be
@@ -307,7 +318,9 @@ mod tests {
 
     #[test]
     fn what_nobody_declared_binds_nobody() {
-        let words = open(DataType::Int64, Some(&[-1, 8]));
+        let mut words = open(DataType::Int64, Some(&[-1, 8]));
+        check_open(&words, tensor::<i64>("x", &[2, 5]), (false, false));
+        words.contract.shares.any_sizes = true;
         check_open(&words, tensor::<i64>("x", &[2, 8]), (true, true));
         check_open(&words, tensor::<i64>("x", &[2, 5]), (false, true));
         check_open(&words, tensor::<i64>("x", &[2, 5, 8]), (false, false));

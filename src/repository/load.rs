@@ -8,16 +8,18 @@ use super::options::{Options, Settings};
 use super::pins::Pins;
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::{Fingerprint, Source};
-use super::store::{Key, Store};
+use super::store::{Key, Slot, Store, Verdict};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
 use crate::engine::probe::{Findings, RunTimes, is_straight_line};
-use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model};
+use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
 use crate::inference::{
     AnswerForm, Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor,
     ValidRequest,
 };
-use crate::scheduler::{BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup};
+use crate::scheduler::{
+    BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch,
+};
 use crate::telemetry::{Metrics, TrialOutcome};
 use crate::tensor::Dim;
 use crate::transform::Postprocess;
@@ -27,6 +29,10 @@ use std::time::{Duration, Instant};
 /// A run that takes this long gains nothing from further rows, and whoever waits behind it waits
 /// longer.
 const LONG_RUN: Duration = Duration::from_secs(1);
+
+/// How far a row's answer in a batch may be from its answer alone, in service: ten times what the trial allows, since
+/// there are many more of them.
+const WATCH_TOLERANCE: f64 = 1e-4;
 
 /// Longest that a batch may take for threads of the runtime to run it themselves: about what
 /// decoding the largest body takes that they decode themselves.
@@ -89,10 +95,10 @@ impl Workshop {
             return Err(kind);
         }
         let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
-        let findings = self.findings(&candidate)?;
+        let (findings, slot) = self.findings(&candidate)?;
         candidate.settings.apply(&self.options.overrides);
         let model = self.load_here(&candidate, &findings)?;
-        let served = self.serve(&candidate, findings, model)?;
+        let served = self.serve(&candidate, (findings, slot), model)?;
         let load_duration = started_at.elapsed();
         served.metrics.set_load_duration(load_duration);
         served.metrics.set_ready(true);
@@ -100,7 +106,7 @@ impl Workshop {
     }
 
     /// What an earlier trial found, or a new one.
-    fn findings(&self, candidate: &Candidate<'_>) -> Result<Findings, String> {
+    fn findings(&self, candidate: &Candidate<'_>) -> Result<(Findings, Slot), String> {
         let digest = &candidate.fingerprint.digest;
         let mut trusted = self.options.trusted.iter();
         let trusted = trusted.any(|it| it.name == *candidate.name && it.digest == *digest);
@@ -114,9 +120,10 @@ impl Workshop {
             trusted,
             optimize: candidate.settings.optimize,
         };
+        let slot = self.store.slot(&key);
         if let Some(verdict) = self.store.get(&key) {
             self.metrics.record_trial(TrialOutcome::Known);
-            return verdict.into_findings();
+            return verdict.into_findings().map(|findings| (findings, slot));
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let subject = Subject {
@@ -135,9 +142,9 @@ impl Workshop {
         drop(trying);
         self.metrics.record_trial(trial.outcome);
         if trial.is_fact {
-            self.store.put(&key, &trial.verdict);
+            slot.put(&trial.verdict);
         }
-        trial.verdict.into_findings()
+        trial.verdict.into_findings().map(|findings| (findings, slot))
     }
 
     /// Loads the model in the form that its trial found best.
@@ -163,9 +170,10 @@ impl Workshop {
     fn serve(
         &self,
         candidate: &Candidate<'_>,
-        findings: Findings,
+        (findings, slot): (Findings, Slot),
         model: Box<dyn Model>,
     ) -> Result<Served, String> {
+        let watch = self.watch(candidate, &findings, slot);
         let Candidate { name, file, source, settings, fingerprint } = candidate;
         let spec = Arc::new(ModelSpec {
             inputs: findings.inputs,
@@ -221,7 +229,7 @@ impl Workshop {
             padding,
             warmup: Warmup::default(),
         };
-        let scheduler = self.schedule(candidate, job, &plan)?;
+        let scheduler = self.schedule(candidate, job, (&plan, watch))?;
         facts.notes.extend(scheduler.cold_shapes().map(|(n_shapes, warmed)| {
             format!("{warmed} of {n_shapes} further shapes were warmed up in the time for that")
         }));
@@ -247,13 +255,14 @@ impl Workshop {
         &self,
         candidate: &Candidate<'_>,
         job: Job,
-        plan: &Plan,
+        (plan, watch): (&Plan, Watch),
     ) -> Result<Scheduler, String> {
         let failed = |error| format!("the model could not be started: {error}");
         let spec = Arc::clone(&job.spec);
         let direct = may_run_directly(&job, plan, &candidate.settings);
         let options = SchedulerOptions {
             direct,
+            watch,
             ..self.scheduler_options(candidate, &spec, plan.max_batch_size)
         };
         // A run would change the state that the first request is to find.
@@ -277,6 +286,31 @@ impl Workshop {
         }
     }
 
+    /// How runs that requests share are watched: answers may be as far apart as the form in which the model runs lets them,
+    /// and what differs more is remembered beyond the next start.
+    fn watch(&self, candidate: &Candidate<'_>, findings: &Findings, slot: Slot) -> Watch {
+        if !findings.batching.is_allowed() {
+            return Watch::default();
+        }
+        let form = findings.form.chosen;
+        let of_form = match (form.precision, form.rewrite) {
+            (Precision::Fp32, Rewrite::Plain | Rewrite::Frozen) => WATCH_TOLERANCE,
+            (Precision::Fp32, Rewrite::Optimized) => 10.0 * WATCH_TOLERANCE,
+            (Precision::Bf16 | Precision::Fp16, _) => candidate.settings.max_difference,
+        };
+        let accepted = candidate.source.manifest.batching.max_difference.unwrap_or_default();
+        let found = findings.clone();
+        let remember = move |text: &str| {
+            let (batching, grounds) = (Batching::Refuted, Some(text.to_owned()));
+            slot.put(&Verdict::Passed(Box::new(Findings { batching, grounds, ..found.clone() })));
+        };
+        Watch {
+            every: self.options.defaults.verify_every,
+            tolerance: of_form.max(accepted),
+            on_difference: Some(Arc::new(remember)),
+        }
+    }
+
     fn scheduler_options(
         &self,
         candidate: &Candidate<'_>,
@@ -295,6 +329,7 @@ impl Workshop {
             batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
             instances: settings.instances.unwrap_or(by_default),
             direct: false,
+            watch: Watch::default(),
             stuck_grace: defaults.stuck_grace,
             max_stuck: defaults.max_stuck,
         }

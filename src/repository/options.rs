@@ -68,6 +68,8 @@ pub struct Defaults {
     pub max_queue_delay: Duration,
     /// Most requests that wait. A model may lower it.
     pub queue_capacity: usize,
+    /// Of so many shared runs one is looked at again, row by row; 0 looks at none.
+    pub verify_every: u64,
     /// Most rows of one request. A model may lower it.
     pub max_rows: usize,
     /// Most bytes of one body. A model may lower it.
@@ -92,6 +94,7 @@ impl Default for Defaults {
             max_batch_size: 64,
             max_queue_delay: Duration::ZERO,
             queue_capacity: 512,
+            verify_every: 1000,
             max_rows: 1024,
             max_body_bytes: 16 << 20,
             timeout: Duration::from_secs(30),

@@ -2,7 +2,7 @@
 
 use super::store::Verdict;
 use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
-use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, Shares, TensorSpec};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -51,6 +51,8 @@ struct ContractRecord {
     squeezed: Vec<bool>,
     own_names: Vec<String>,
     may_have_more: bool,
+    /// Inputs that have to be given to share runs, and whether any sizes may.
+    shares: (Vec<bool>, bool),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -142,6 +144,7 @@ impl From<&Contract> for ContractRecord {
             squeezed: contract.squeezed.clone(),
             own_names: contract.own_names.iter().map(|name| name.to_string()).collect(),
             may_have_more: contract.may_have_more,
+            shares: (contract.shares.given.clone(), contract.shares.any_sizes),
         }
     }
 }
@@ -157,6 +160,7 @@ impl TryFrom<ContractRecord> for Contract {
             squeezed: record.squeezed,
             own_names: record.own_names.into_iter().map(Into::into).collect(),
             may_have_more: record.may_have_more,
+            shares: Shares { given: record.shares.0, any_sizes: record.shares.1 },
         })
     }
 }

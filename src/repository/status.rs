@@ -4,7 +4,7 @@ use super::Shared;
 use super::catalog::{Catalog, Entry, Pin, Slot, State, VersionState};
 use super::layout::MODEL_FILE;
 use super::served::{Facts, ModelHandle, ModelLimits};
-use crate::inference::{ModelName, ModelSpec, Version};
+use crate::inference::{Batching, ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
 use std::sync::Arc;
@@ -64,6 +64,27 @@ pub struct LoadedStatus {
     pub scheduler: SchedulerStatus,
     /// Where its requests are counted.
     pub metrics: Arc<ModelMetrics>,
+}
+
+impl LoadedStatus {
+    /// Whether requests share runs: what was found at load, or what has become of it since.
+    #[must_use]
+    pub fn batching(&self) -> Batching {
+        match self.scheduler.refuted {
+            Some(_) => Batching::Refuted,
+            None => self.spec.batching,
+        }
+    }
+
+    /// Why, in a sentence, with what of the model's code or answers says so.
+    #[must_use]
+    pub fn batching_reason(&self) -> String {
+        let reason = self.batching().reason();
+        match self.scheduler.refuted.as_ref().or(self.facts.grounds.as_ref()) {
+            Some(grounds) => format!("{reason} ({grounds})"),
+            None => reason.to_owned(),
+        }
+    }
 }
 
 /// Whether the server may get traffic, as far as models are concerned.

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
@@ -81,14 +82,22 @@ impl Key<'_> {
 #[derive(Debug)]
 pub(super) struct Store {
     folder: Option<PathBuf>,
-    has_warned: AtomicBool,
+    has_warned: Arc<AtomicBool>,
+}
+
+/// The place of one verdict.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    folder: Option<PathBuf>,
+    name: String,
+    has_warned: Arc<AtomicBool>,
 }
 
 impl Store {
     /// Verdicts below `state_dir`; without one, nothing is remembered.
     pub(super) fn new(state_dir: Option<&Path>) -> Self {
         let folder = state_dir.map(|path| path.join("verdicts"));
-        Self { folder, has_warned: AtomicBool::new(false) }
+        Self { folder, has_warned: Arc::default() }
     }
 
     /// An earlier verdict.
@@ -101,11 +110,19 @@ impl Store {
         record.try_into().ok()
     }
 
+    /// Where the verdict of this key lies.
+    pub(super) fn slot(&self, key: &Key<'_>) -> Slot {
+        let (folder, has_warned) = (self.folder.clone(), Arc::clone(&self.has_warned));
+        Slot { folder, name: key.file_name(), has_warned }
+    }
+}
+
+impl Slot {
     /// Remembers a verdict.
-    pub(super) fn put(&self, key: &Key<'_>, verdict: &Verdict) {
+    pub(super) fn put(&self, verdict: &Verdict) {
         let Some(folder) = &self.folder else { return };
         let text = serde_json::to_vec(&Record::from(verdict)).map_err(io::Error::from);
-        let written = text.and_then(|text| write(folder, &key.file_name(), &text));
+        let written = text.and_then(|text| write(folder, &self.name, &text));
         if let Err(error) = written.and_then(|()| prune(folder, MAX_VERDICTS))
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
@@ -150,6 +167,7 @@ mod tests {
     use super::*;
     use crate::engine::probe::{FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
     use crate::engine::{Form, Rewrite};
+    use crate::inference::Shares;
     use crate::inference::{AnswerForm, Batching, Contract, TensorSpec};
     use crate::inference::{Fill, Padding};
     use crate::tensor::{DataType, ShapePattern};
@@ -193,6 +211,7 @@ mod tests {
                 squeezed: vec![true],
                 own_names: vec!["own".into()],
                 may_have_more: true,
+                shares: Shares { given: vec![true, false], any_sizes: true },
             },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),
@@ -216,8 +235,8 @@ mod tests {
     fn a_verdict_is_read_back_under_its_own_key_alone() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(Some(folder.path()));
-        store.put(&key("a"), &passed());
-        store.put(&key("b"), &Verdict::Failed("no model".into()));
+        store.slot(&key("a")).put(&passed());
+        store.slot(&key("b")).put(&Verdict::Failed("no model".into()));
         assert_eq!(store.get(&key("a")), Some(passed()));
         assert_eq!(store.get(&key("b")), Some(Verdict::Failed("no model".into())));
         assert_eq!(store.get(&key("c")), None);
@@ -232,7 +251,7 @@ mod tests {
     fn what_cannot_be_read_or_written_is_no_verdict_and_no_failure() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(Some(folder.path()));
-        store.put(&key("a"), &passed());
+        store.slot(&key("a")).put(&passed());
         let file = folder.path().join("verdicts").join(key("a").file_name());
         for garbage in ["", "{", "{\"passed\":{}}", "[]"] {
             fs::write(&file, garbage).unwrap();
@@ -240,10 +259,10 @@ mod tests {
         }
         fs::write(folder.path().join("file"), "").unwrap();
         let nowhere = Store::new(Some(&folder.path().join("file")));
-        nowhere.put(&key("a"), &passed());
+        nowhere.slot(&key("a")).put(&passed());
         assert_eq!(nowhere.get(&key("a")), None);
         let nothing = Store::new(None);
-        nothing.put(&key("a"), &passed());
+        nothing.slot(&key("a")).put(&passed());
         assert_eq!(nothing.get(&key("a")), None);
     }
 

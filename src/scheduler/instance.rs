@@ -3,7 +3,8 @@
 use super::batch::{self, Part};
 use super::failure::Failure;
 use super::outputs;
-use super::queue::{Queue, Queued};
+use super::queue::{Queue, Queued, Work};
+use super::verify::{self, Watched};
 use super::warmup::{Warmup, warm_up};
 use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
 use crate::engine::{Batch, Engine, EngineError, Fault, Outcome};
@@ -19,11 +20,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Longest that looking at a batch again may take before the run counts as stuck.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
 /// What the instances, the watchdog and the scheduler's handle all hold.
 pub(super) struct Shared {
     pub(super) options: SchedulerOptions,
     pub(super) queue: Queue,
-    job: Job,
+    pub(super) job: Job,
+    pub(super) watched: Watched,
     instances: Mutex<Vec<Instance>>,
     stuck: AtomicUsize,
     failed: Mutex<Option<String>>,
@@ -82,6 +87,7 @@ impl Shared {
             options,
             queue,
             job,
+            watched: Watched::default(),
             instances: Mutex::default(),
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
@@ -90,7 +96,9 @@ impl Shared {
 
     /// How far a request's inputs are to be filled up.
     pub(super) fn stretch(&self, request: &ValidRequest) -> Option<Stretch> {
-        self.padding()?.stretch(request.inputs())
+        // Where rows answer otherwise in a batch, what they are filled up with may be the cause.
+        let padding = self.padding().filter(|_| self.watched.refuted().is_none())?;
+        padding.stretch(request.inputs())
     }
 
     pub(super) fn warmup(&self) -> &Warmup {
@@ -118,6 +126,7 @@ impl Shared {
             running,
             instances: instances.len(),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            refuted: self.watched.refuted().map(str::to_owned),
         }
     }
 
@@ -221,18 +230,13 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
         }
     };
     drop(started.send(Ok(())));
-    while shared.queue.wait(|| slot.is_retired()) {
-        let permit = shared.job.permits.as_ref().map(PermitSource::acquire);
-        // Taken only now: while this thread waited for its turn, more may have come.
-        let batch = shared.queue.take(Instant::now());
-        let Some(last_deadline) =
-            batch.iter().map(|queued| queued.request.context().deadline).max()
-        else {
-            continue;
+    loop {
+        let work = shared.queue.wait(|| slot.is_retired(), || shared.watched.has_suspect());
+        let health = match work {
+            Work::Leave => return,
+            Work::Run => run_next(shared, slot, &mut *engine),
+            Work::Spare => look_again(shared, slot, &mut *engine),
         };
-        slot.begin(last_deadline, permit);
-        let health = run_batch(shared, &mut *engine, batch);
-        slot.end();
         match health {
             Health::Good => {}
             Health::Rebuild => match shared.engine() {
@@ -245,6 +249,32 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
             Health::Lost(reason) => return shared.fail(reason),
         }
     }
+}
+
+/// Takes a batch and runs it.
+fn run_next(shared: &Shared, slot: &Slot, engine: &mut dyn Engine) -> Health {
+    let permit = shared.job.permits.as_ref().map(PermitSource::acquire);
+    // Taken only now: while this thread waited for its turn, more may have come.
+    let batch = shared.queue.take(Instant::now());
+    let last_deadline = batch.iter().map(|queued| queued.request.context().deadline).max();
+    let Some(last_deadline) = last_deadline else { return Health::Good };
+    slot.begin(last_deadline, permit);
+    let health = run_batch(shared, engine, batch);
+    slot.end();
+    health
+}
+
+/// Looks at a batch that was answered, where nobody else wants the processor.
+fn look_again(shared: &Shared, slot: &Slot, engine: &mut dyn Engine) -> Health {
+    let permit = shared.job.permits.as_ref().map(PermitSource::try_acquire);
+    if matches!(permit, Some(None)) {
+        verify::skip(shared);
+        return Health::Good;
+    }
+    slot.begin(Instant::now() + LONGEST_LOOK, permit.flatten());
+    let health = verify::verify(shared, engine);
+    slot.end();
+    health
 }
 
 /// What is left of an engine after a run.
@@ -345,8 +375,9 @@ fn answer(
     (taken_at, input): (Instant, Duration),
 ) {
     let ran_at = Instant::now();
-    let parts: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
-    let parts = batch::split(&outcome.outputs, &parts, shared.padding());
+    let asked: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
+    let parts = batch::split(&outcome.outputs, &asked, shared.padding());
+    let is_kept = verify::remember(shared, &asked, &parts, outcome.phases.compute);
     let names: Vec<_> =
         outcome.outputs.iter().map(|it| it.name.clone().unwrap_or_default()).collect();
     let phases = outcome.phases;
@@ -362,5 +393,8 @@ fn answer(
         let queue = taken_at.saturating_duration_since(queued.enqueued_at);
         let timings = Timings { queue, input, compute, output };
         queued.reply.send(Ok(Answer { outputs, timings }));
+    }
+    if is_kept {
+        shared.queue.wake_for_spare();
     }
 }

@@ -13,6 +13,7 @@ mod instance;
 mod outputs;
 mod permits;
 mod queue;
+mod verify;
 mod warmup;
 mod watchdog;
 
@@ -23,6 +24,7 @@ mod tests;
 
 pub use permits::{Permit, PermitSource, Permits};
 pub use policy::BatchLimits;
+pub use verify::Watch;
 pub use warmup::{Inputs, Shapes, Warmup};
 
 use crate::engine::{EngineError, Fault, Model};
@@ -53,6 +55,8 @@ pub struct SchedulerOptions {
     pub direct: bool,
     /// How long past its last deadline a run may go on before it counts as stuck.
     pub stuck_grace: Duration,
+    /// How shared runs are watched.
+    pub watch: Watch,
     /// Stuck runs that are replaced; one more and the version fails.
     pub max_stuck: usize,
 }
@@ -100,6 +104,8 @@ pub struct SchedulerStatus {
     pub instances: usize,
     /// Why nothing runs any more, if so.
     pub failed: Option<String>,
+    /// Why requests share no runs any more, if they did.
+    pub refuted: Option<String>,
 }
 
 /// Schedules one loaded version. Dropping it answers what waits and joins its threads, so drop it

@@ -9,6 +9,7 @@ use super::policy::{self, BatchLimits, Decision, Waiting};
 use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
 use crate::telemetry::ModelMetrics;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Span;
@@ -62,6 +63,17 @@ impl Drop for Alarm<'_> {
     }
 }
 
+/// What a thread that waited is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Take a batch and run it.
+    Run,
+    /// Nobody waits: time for what can wait.
+    Spare,
+    /// End.
+    Leave,
+}
+
 /// First in, first out, as far as requests that share a run allow.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -70,6 +82,8 @@ pub(super) struct Queue {
     changed: Condvar,
     capacity: usize,
     limits: BatchLimits,
+    /// Set once: whatever the limits say, requests share no runs any more.
+    are_apart: AtomicBool,
     padding: Option<Arc<Padding>>,
 }
 
@@ -82,7 +96,20 @@ impl Queue {
     ) -> Self {
         metrics.set_queue_capacity(capacity);
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Self { metrics, state, changed, capacity, limits, padding }
+        let are_apart = AtomicBool::new(false);
+        Self { metrics, state, changed, capacity, limits, are_apart, padding }
+    }
+
+    /// Lets requests share no runs from here on.
+    pub(super) fn keep_apart(&self) {
+        self.are_apart.store(true, Ordering::Relaxed);
+    }
+
+    fn limits(&self) -> BatchLimits {
+        match self.are_apart.load(Ordering::Relaxed) {
+            true => BatchLimits { max_batch_size: 1, max_queue_delay: Duration::ZERO },
+            false => self.limits,
+        }
     }
 
     /// Takes a request in, or says why not.
@@ -115,21 +142,23 @@ impl Queue {
         Ok(is_first.then(|| Alarm(self)))
     }
 
-    /// Blocks until there is something to run. `false` once the queue is closed and empty, or
-    /// `retired` says that the calling thread is no longer wanted.
-    pub(super) fn wait(&self, retired: impl Fn() -> bool) -> bool {
+    /// Blocks until there is something to run, or nothing and `spare` says that there is something else to do.
+    /// [`Work::Leave`] once the queue is closed and empty, or `retired` says that the calling thread is no longer
+    /// wanted.
+    pub(super) fn wait(&self, retired: impl Fn() -> bool, spare: impl Fn() -> bool) -> Work {
         let mut state = self.lock();
         loop {
             if retired() {
-                return false;
+                return Work::Leave;
             }
             let now = Instant::now();
             while state.waiting.front().is_some_and(|queued| is_unwanted(queued, now)) {
                 self.refuse_late(state.waiting.pop_front());
             }
-            match policy::decide(self.waiting(&state), self.limits, now) {
-                Decision::Dispatch(_) => return true,
-                Decision::Idle if state.closed.is_some() => return false,
+            match policy::decide(self.waiting(&state), self.limits(), now) {
+                Decision::Dispatch(_) => return Work::Run,
+                Decision::Idle if state.closed.is_some() => return Work::Leave,
+                Decision::Idle if spare() => return Work::Spare,
                 Decision::Idle => state = self.sleep(state, None),
                 Decision::WaitUntil(then) => state = self.sleep(state, Some(then - now)),
             }
@@ -150,7 +179,7 @@ impl Queue {
     pub(super) fn take_batch(&self, now: Instant) -> Vec<Queued> {
         let state = self.lock();
         let is_unknown = |first: &Queued| {
-            first.request.n_rows() > self.limits.max_batch_size || !first.request.fits_evidence()
+            first.request.n_rows() > self.limits().max_batch_size || !first.request.fits_evidence()
         };
         if state.waiting.front().is_some_and(is_unknown) {
             return Vec::new();
@@ -169,7 +198,7 @@ impl Queue {
             }
             let n_rows = candidate.request.n_rows();
             if let Some(first) = batch.first() {
-                if rows + n_rows > self.limits.max_batch_size {
+                if rows + n_rows > self.limits().max_batch_size {
                     break;
                 }
                 if !self.fits(first, candidate) {
@@ -218,6 +247,13 @@ impl Queue {
         }
     }
 
+    /// Wakes a sleeper, if there is one, for what can wait.
+    pub(super) fn wake_for_spare(&self) {
+        if self.lock().sleepers > 0 {
+            self.changed.notify_one();
+        }
+    }
+
     /// Wakes every sleeper, so that retired threads notice.
     pub(super) fn wake_all(&self) {
         // Taken and released, so that no thread is between its last look and its sleep.
@@ -248,7 +284,7 @@ impl Queue {
     fn waiting(&self, state: &State) -> Option<Waiting> {
         let first = state.waiting.front()?;
         // Counting companions is only worth it when the answer can delay a run.
-        let rows = if self.limits.max_queue_delay.is_zero() {
+        let rows = if self.limits().max_queue_delay.is_zero() {
             first.request.n_rows()
         } else {
             let fits = |queued: &&Queued| self.fits(first, queued);
@@ -357,9 +393,10 @@ mod tests {
         let (first, _pending) = queued(request(&[1.0], None));
         drop(queue.push(first).unwrap());
         queue.close(InferError::new(ErrorCode::Draining, "draining"));
-        assert!(queue.wait(|| false), "what waits must still be run");
+        let wait = || queue.wait(|| false, || true);
+        assert_eq!(wait(), Work::Run, "what waits must still be run");
         assert_eq!(queue.take(Instant::now()).len(), 1);
-        assert!(!queue.wait(|| false));
+        assert_eq!(wait(), Work::Leave);
         let (second, _pending) = queued(request(&[1.0], None));
         assert_eq!(queue.push(second).unwrap_err().code, ErrorCode::Draining);
     }

@@ -9,6 +9,8 @@ use crate::tensor::{Shape, Tensor};
 use crate::testing::{PATIENCE, until_in_task};
 use std::sync::{Mutex, mpsc};
 
+mod watch;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn options() -> SchedulerOptions {
@@ -18,6 +20,7 @@ fn options() -> SchedulerOptions {
         batch: BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO },
         instances: 1,
         direct: false,
+        watch: Watch::default(),
         stuck_grace: Duration::from_millis(20),
         max_stuck: 1,
     }

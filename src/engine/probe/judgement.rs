@@ -4,39 +4,58 @@ use super::Hints;
 use super::proof::{Doubt, Given, Proof, Reason, prove};
 use super::recipe::Recipe;
 use crate::engine::Signature;
-use crate::inference::Batching;
+use crate::inference::{Batching, Shares, TensorSpec};
+use crate::tensor::{Dim, ShapePattern};
 
 /// What the code says.
 pub(super) struct Judgement {
     proof: Result<Proof, Reason>,
     /// Whether a scale over all rows had to be accepted for the proof.
     is_accepted: bool,
+    /// For which requests it holds.
+    shares: Shares,
 }
 
 impl Judgement {
     /// Looks for a proof, for requests that give what the recipe makes.
     pub(super) fn of(signature: &Signature, recipe: &Recipe, hints: &Hints) -> Self {
+        let inputs = recipe.batch(&[0], None).inputs;
+        let given: Vec<bool> = inputs.iter().map(Option::is_some).collect();
         let Some(code) = &signature.code else {
             let text = "the code of the model is not known";
-            let reason = Reason { doubt: Doubt::Unknown, text: text.into() };
-            return Self { proof: Err(reason), is_accepted: false };
+            let proof = Err(Reason { doubt: Doubt::Unknown, text: text.into() });
+            return Self { proof, is_accepted: false, shares: Shares { given, any_sizes: false } };
         };
-        let inputs = recipe.batch(&[0], None).inputs;
-        let arguments = signature.arguments.iter().zip(&recipe.specs).zip(&inputs);
-        let given: Vec<Given<'_>> = arguments
-            .map(|((argument, spec), input)| Given {
-                name: &argument.name,
-                spec: input.as_ref().map(|_| spec),
-            })
-            .collect();
-        let proof = prove(code, &given, false);
-        let is_scaled = |reason: &Reason| reason.doubt == Doubt::Scaled;
-        match proof {
-            Err(reason) if is_scaled(&reason) && hints.max_difference.is_some() => {
-                Self { proof: prove(code, &given, true), is_accepted: true }
-            }
-            proof => Self { proof, is_accepted: false },
+        let prove = |specs: &[TensorSpec], accepts_scales| {
+            let arguments = signature.arguments.iter().zip(specs).zip(&given);
+            let given: Vec<Given<'_>> = arguments
+                .map(|((argument, spec), given)| Given {
+                    name: &argument.name,
+                    spec: given.then_some(spec),
+                })
+                .collect();
+            prove(code, &given, accepts_scales)
+        };
+        // What nobody declared may come in other sizes: best, it holds for all of them.
+        let open: Vec<_> = recipe.specs.iter().map(opened).collect();
+        let shares = |any_sizes| Shares { given: given.clone(), any_sizes };
+        if let Ok(proof) = prove(&open, false) {
+            return Self { proof: Ok(proof), is_accepted: false, shares: shares(true) };
         }
+        let proof = prove(&recipe.specs, false);
+        let is_scaled = |reason: &Reason| reason.doubt == Doubt::Scaled;
+        let (proof, is_accepted) = match proof {
+            Err(reason) if is_scaled(&reason) && hints.max_difference.is_some() => {
+                (prove(&recipe.specs, true), true)
+            }
+            proof => (proof, false),
+        };
+        Self { proof, is_accepted, shares: shares(false) }
+    }
+
+    /// For which requests it was found that they may share runs, where any may.
+    pub(super) fn shares(&self) -> Shares {
+        self.shares.clone()
     }
 
     pub(super) fn is_proof(&self) -> bool {
@@ -88,6 +107,16 @@ impl Judgement {
     }
 }
 
+/// The same input with every size but the rows open that nobody declared.
+fn opened(spec: &TensorSpec) -> TensorSpec {
+    let Some(dims) = spec.shape.dims().filter(|dims| !spec.declared && !dims.is_empty()) else {
+        return spec.clone();
+    };
+    let dims = dims.iter().enumerate();
+    let dims = dims.map(|(axis, dim)| if axis == 0 { *dim } else { Dim::Variable });
+    TensorSpec { shape: ShapePattern::Dims(dims.collect()), ..spec.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +127,7 @@ mod tests {
             None => Ok(Proof { outputs: vec![super::super::proof::OutputRows::Axis(0)] }),
             Some(doubt) => Err(Reason { doubt, text: "why".into() }),
         };
-        let judgement = Judgement { proof, is_accepted: false };
+        let judgement = Judgement { proof, is_accepted: false, shares: Shares::default() };
         assert_eq!(judgement.conclude(probed, &Hints::default()), expected);
     }
 
@@ -114,7 +143,8 @@ mod tests {
         }
         let hints = Hints { is_vouched_for: true, ..Hints::default() };
         let reason = Reason { doubt: Doubt::Values, text: "why".into() };
-        let judgement = Judgement { proof: Err(reason), is_accepted: false };
+        let judgement =
+            Judgement { proof: Err(reason), is_accepted: false, shares: Shares::default() };
         assert_eq!(judgement.conclude(Batching::Probed, &hints), Batching::Trusted);
         assert_eq!(judgement.conclude(Batching::Coupled, &hints), Batching::Coupled);
     }

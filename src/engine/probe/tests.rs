@@ -3,6 +3,7 @@ mod padding;
 use super::*;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Argument, ArgumentKind, Batch, Fault, Parameter, Signature};
+use crate::inference::Shares;
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -59,7 +60,8 @@ fn independent_rows_are_safe_and_the_largest_batch_is_tried() {
     let findings = judged(&model, &declared(&[-1, 3]), Batching::Probed);
     let output = TensorSpec { declared: false, ..spec("output", DataType::Fp32, &[-1, 1]) };
     assert_eq!(findings.outputs, [output]);
-    assert_eq!(findings.contract, Contract::default());
+    let shares = Shares { given: vec![true], any_sizes: false };
+    assert_eq!(findings.contract, Contract { shares, ..Contract::default() });
     assert_eq!((findings.shape_source, findings.notes.len()), (ShapeSource::Declared, 0));
     let times = findings.times.unwrap();
     assert_eq!((times.least.0, times.most.0), (1, 32));
@@ -190,7 +192,9 @@ fn an_axis_of_rows_that_is_dropped_for_one_row_is_put_back() {
     let findings = judged(&squeezing(), &declared(&[-1, 3]), Batching::Probed);
     let shapes: Vec<_> = findings.outputs.iter().map(|it| it.shape.to_string()).collect();
     assert_eq!(shapes, ["[-1]", "[-1, 2]", "[-1, 1]"]);
-    let contract = Contract { squeezed: vec![true, true, false], ..Contract::default() };
+    let shares = Shares { given: vec![true], any_sizes: false };
+    let squeezed = vec![true, true, false];
+    let contract = Contract { squeezed, shares, ..Contract::default() };
     assert_eq!((findings.contract, findings.notes.len()), (contract, 1));
 
     // One row in the sample: what comes first is the run of one row.

@@ -144,6 +144,7 @@ impl<'a> Trial<'a> {
         if judgement.has_shapes_by_values() && contract.form == AnswerForm::Rows {
             contract = Contract::of_form(AnswerForm::Whole);
         }
+        contract.shares = judgement.shares();
         let findings = Findings {
             inputs: recipe.specs.clone(),
             outputs,

@@ -3,6 +3,7 @@
 use super::{FORWARD, convert, fault};
 use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Parameter, Signature};
 use crate::tensor::DataType;
+use std::sync::Arc;
 use torch_shim::{Module, Type, Value};
 
 /// How what a request gives and leaves out becomes the arguments of `forward`.

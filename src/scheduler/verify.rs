@@ -1,0 +1,206 @@
+//! The watch over shared runs: rows of real batches are run again alone, and one that gets another answer
+//! ends sharing for good.
+//!
+//! Off the way of requests: they have their answers when a batch is looked at, an instance looks only when it has
+//! nothing else to do, and all looking together takes a hundredth of the time of all runs at most.
+
+use super::batch::Part;
+use super::instance::{Health, Shared, run};
+use super::outputs::settle;
+use crate::engine::compare::{agree, row_scales};
+use crate::engine::{Engine, Fault, Output};
+use crate::inference::ValidRequest;
+use crate::telemetry::Verification;
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Rows of one batch that are run again.
+const ROWS: usize = 4;
+/// Of the time of all runs, the part that may be spent: one in so many.
+const SHARE: u64 = 100;
+
+/// How shared runs are watched.
+#[derive(Clone, Default)]
+pub struct Watch {
+    /// Of so many batches one is looked at; 0 looks at none.
+    pub every: u64,
+    /// How far a row's answer in a batch may be from its answer alone, relative to the largest.
+    pub tolerance: f64,
+    /// Told once, with what differed.
+    pub on_difference: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
+/// What the watch has come to.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    batches: AtomicU64,
+    /// Nanoseconds of all runs, and of those that looked again.
+    ran: AtomicU64,
+    spent: AtomicU64,
+    /// The batch that is to be looked at next; no second one is kept beside it.
+    suspect: Mutex<Option<Suspect>>,
+    refuted: OnceLock<String>,
+}
+
+/// Rows of a batch and what they were answered.
+#[derive(Debug)]
+struct Suspect {
+    rows: Vec<(Vec<Option<Tensor>>, Vec<Output>)>,
+    n_rows: usize,
+}
+
+impl Watched {
+    /// Why sharing has ended, if it has.
+    pub(super) fn refuted(&self) -> Option<&str> {
+        self.refuted.get().map(String::as_str)
+    }
+
+    /// Whether there is something to look at.
+    pub(super) fn has_suspect(&self) -> bool {
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn take(&self) -> Option<Suspect> {
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Counts a run, and says whether its batch is to be looked at.
+    fn is_due(&self, watch: &Watch, is_shared: bool, took: Duration) -> bool {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let ran = self.ran.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
+        if watch.every == 0 || !is_shared || self.refuted.get().is_some() {
+            return false;
+        }
+        let nth = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
+        nth.is_multiple_of(watch.every)
+            && self.spent.load(Ordering::Relaxed) <= ran / SHARE
+            && !self.has_suspect()
+    }
+}
+
+/// Keeps a few rows of a batch that was answered, if its turn has come. `answers` are those of its requests.
+pub(super) fn remember(
+    shared: &Shared,
+    parts: &[Part<'_>],
+    answers: &[Vec<Tensor>],
+    took: Duration,
+) -> bool {
+    let n_rows: usize = parts.iter().map(|part| part.request.n_rows()).sum();
+    let (watch, watched) = (&shared.options.watch, &shared.watched);
+    let is_filled = parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
+    if !watched.is_due(watch, n_rows > 1 || is_filled, took)
+        || !parts.iter().all(|part| part.request.fits_evidence())
+    {
+        return false;
+    }
+    // Spread over the batch, and begun elsewhere each time.
+    let start = watched.batches.load(Ordering::Relaxed) as usize / watch.every.max(1) as usize;
+    let step = n_rows.div_ceil(ROWS).max(1);
+    let places = (0..n_rows.min(ROWS)).map(|nth| (start + nth * step) % n_rows);
+    let rows: Vec<_> = places.filter_map(|place| row(parts, answers, place)).collect();
+    let mut suspect = watched.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+    *suspect = Some(Suspect { rows, n_rows });
+    true
+}
+
+/// The inputs and the answer of the row at this place of a batch.
+fn row(
+    parts: &[Part<'_>],
+    answers: &[Vec<Tensor>],
+    mut place: usize,
+) -> Option<(Vec<Option<Tensor>>, Vec<Output>)> {
+    for (part, answer) in parts.iter().zip(answers) {
+        let n_rows = part.request.n_rows();
+        if place >= n_rows {
+            place -= n_rows;
+            continue;
+        }
+        let outputs = answer.iter().map(|tensor| tensor.rows(place, 1));
+        let outputs = outputs.map(|it| it.map(|tensor| Output { name: None, tensor }));
+        return Some((inputs(part.request, place)?, outputs.collect::<Option<_>>()?));
+    }
+    None
+}
+
+/// One row of each input, as it came and without what it was filled up with.
+fn inputs(request: &ValidRequest, place: usize) -> Option<Vec<Option<Tensor>>> {
+    let one = |input: &Option<Tensor>| match input {
+        None => Some(None),
+        Some(tensor) if tensor.shape().rank() == 0 => Some(Some(tensor.clone())),
+        Some(tensor) => tensor.rows(place, 1).map(Some),
+    };
+    request.inputs().iter().map(one).collect()
+}
+
+/// Runs the rows of the batch that waits to be looked at, each alone, and ends sharing where one gets
+/// another answer. Nothing comes of it where the model raises: it has answered these rows.
+pub(super) fn verify(shared: &Shared, engine: &mut dyn Engine) -> Health {
+    let watched = &shared.watched;
+    let Some(Suspect { rows, n_rows }) = watched.take() else { return Health::Good };
+    let started_at = Instant::now();
+    let answers: Vec<_> = rows.iter().map(|(_, answer)| answer.clone()).collect();
+    for (inputs, answer) in rows {
+        let alone = match run(engine, inputs) {
+            Ok(outcome) => settle(&shared.job.spec, outcome.outputs, 1),
+            Err(error) if matches!(error.fault, Fault::Internal | Fault::Device) => {
+                return Health::Rebuild;
+            }
+            Err(_) => {
+                shared.job.metrics.verified(Verification::Skipped);
+                continue;
+            }
+        };
+        let scales = row_scales(&answer, &answers);
+        let tolerance = shared.options.watch.tolerance;
+        let unnamed = |outputs: Vec<Output>| -> Vec<Output> {
+            outputs.into_iter().map(|it| Output { name: None, ..it }).collect()
+        };
+        let same = alone.map(unnamed).is_ok_and(|alone| agree(&answer, &alone, &scales, tolerance));
+        let outcome = if same { Verification::Same } else { Verification::Different };
+        shared.job.metrics.verified(outcome);
+        if !same {
+            refute(shared, n_rows);
+            break;
+        }
+    }
+    let nanos = u64::try_from(started_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    watched.spent.fetch_add(nanos, Ordering::Relaxed);
+    Health::Good
+}
+
+/// Lets the batch go that waits to be looked at.
+pub(super) fn skip(shared: &Shared) {
+    if shared.watched.take().is_some() {
+        shared.job.metrics.verified(Verification::Skipped);
+    }
+}
+
+/// Ends sharing for this version.
+fn refute(shared: &Shared, n_rows: usize) {
+    let text = format!(
+        "a row in a batch of {n_rows} got another answer than alone (more than {:.0e} of the largest)",
+        shared.options.watch.tolerance
+    );
+    if shared.watched.refuted.set(text.clone()).is_err() {
+        return;
+    }
+    shared.queue.keep_apart();
+    shared.job.metrics.set_batching(crate::inference::Batching::Refuted.as_str());
+    tracing::error!(
+        model = %shared.options.label,
+        reason = text,
+        "Requests of this model share no runs any more: a row got another answer in a batch than alone"
+    );
+    if let Some(tell) = &shared.options.watch.on_difference {
+        tell(&text);
+    }
+}
