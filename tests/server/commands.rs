@@ -49,7 +49,7 @@ fn inspect_shows_what_is_in_a_file() {
     assert!(ended.stdout.contains("k: INT64 (optional)"), "{}", ended.stdout);
     let ended = inspect("models/tabular/1/model.pt", &["--try"]);
     assert!(ended.stdout.contains("FP32 [64, 20]"), "{}", ended.stdout);
-    for found in ["batching    safe: ", "times as fast as plain", "frozen: "] {
+    for found in ["batching    proved: ", "times as fast as plain", "frozen: "] {
         assert!(ended.stdout.contains(found), "{found:?} must be in {}", ended.stdout);
     }
     let ended = inspect("models/file_reader/1/model.pt", &["--try"]);

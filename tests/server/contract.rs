@@ -68,7 +68,7 @@ fn boxes(server: &Server) {
 }
 
 fn squeezed(server: &Server) {
-    assert_eq!(found(server, "squeezed"), (json!("rows"), json!("safe")));
+    assert_eq!(found(server, "squeezed"), (json!("rows"), json!("proved")));
     let version = server.describe("squeezed")["versions"][0].clone();
     assert_eq!(version["outputs"][0]["shape"], json!([-1]));
     let x = [1, 2, 3, 4];
@@ -106,7 +106,7 @@ fn list(server: &Server) {
 }
 
 fn optional_outputs(server: &Server) {
-    assert_eq!(found(server, "optional_outputs"), (json!("rows"), json!("safe")));
+    assert_eq!(found(server, "optional_outputs"), (json!("rows"), json!("proved")));
     let x = [1, 2, 3, 4];
     // The second of three, by its place in the type; one output or not, it is told by name.
     let double = json!({"output_1": [[2.0, 4.0, 6.0, 8.0]]});

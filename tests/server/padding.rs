@@ -53,7 +53,7 @@ fn a_model_is_padded_where_that_changes_nothing() {
     assert_eq!(version("plain")["padding"], Value::Null);
 
     let mean = version("mean");
-    assert_eq!((&mean["padding"], &mean["batching"]["finding"]), (&Value::Null, &json!("safe")));
+    assert_eq!((&mean["padding"], &mean["batching"]["finding"]), (&Value::Null, &json!("proved")));
     let note = mean["notes"][0].as_str().unwrap();
     assert!(note.starts_with("padding is off: an input of size"), "{note}");
     let warned = |name: &str| {

@@ -363,6 +363,7 @@ impl<'a> Trial<'a> {
         if !can_be_cut(&self.seen) {
             return Ok(Batching::NoRowAxis);
         }
+        let of_all = self::scales(expected.iter().map(|(_, it)| it.as_slice()));
         let forward: Vec<u64> = expected.iter().map(|(number, _)| *number).collect();
         let backward: Vec<u64> = forward.iter().rev().copied().collect();
         let apart: Vec<u64> = forward.iter().chain(&forward).copied().skip(1).step_by(3).collect();
@@ -375,12 +376,10 @@ impl<'a> Trial<'a> {
             };
             for (place, number) in numbers.iter().enumerate() {
                 let Some((_, own)) = expected.iter().find(|(it, _)| it == number) else { continue };
-                // Of an unlike row, by its own largest answer, which may be far larger than the usual ones.
-                let own_scales = crate::engine::compare::scales([own.as_slice()]);
-                let scales: Vec<f64> =
-                    scales.iter().zip(&own_scales).map(|(a, b)| a.max(*b)).collect();
+                // Sums of large numbers round by more than their small differences show.
+                let scales = if *number < ROWS_ALONE { scales } else { &of_all[..] };
                 let got = row(&together, place);
-                if !got.is_some_and(|got| agree(own, &got, &scales, self.hints.tolerance)) {
+                if !got.is_some_and(|got| agree(own, &got, scales, self.hints.tolerance)) {
                     return Ok(Batching::Coupled);
                 }
             }
