@@ -94,7 +94,8 @@ fn code(numbers: &mut Numbers, planted: Option<&str>) -> String {
 }
 
 fn run(module: &Module, x: &Tensor) -> Tensor {
-    let value = module.run("forward", &[Value::Tensor(x.shallow_clone())]).unwrap();
+    let value = module.run("forward", &[Value::Tensor(x.shallow_clone())]);
+    let value = value.expect("the code takes rows of four");
     match value {
         Value::Tensor(tensor) => tensor,
         other => panic!("got {other:?}"),
@@ -105,11 +106,11 @@ fn is_proved(module: &Module) -> Result<(), String> {
     let spec = TensorSpec {
         name: "x".into(),
         datatype: DataType::Fp32,
-        shape: ShapePattern::from_wire(&[-1, 4]).unwrap(),
+        shape: ShapePattern::from_wire(&[-1, 4]).expect("these are sizes"),
         optional: false,
         declared: true,
     };
-    let code = module.graph("forward").unwrap();
+    let code = module.graph("forward").expect("it has this method");
     let proof = prove(&code, &[Given { name: "x", spec: Some(&spec) }], false);
     proof.map(|_| ()).map_err(|reason| reason.text.to_string())
 }

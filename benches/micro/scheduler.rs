@@ -9,7 +9,7 @@ use sconce::inference::{Context, InferRequest, ModelSpec, ValidRequest};
 use sconce::protocol::predict::decode;
 use sconce::scheduler::batch::{Part, concat, split};
 use sconce::scheduler::policy::{BatchLimits, Waiting, decide};
-use sconce::scheduler::{Job, Scheduler, SchedulerOptions, Warmup};
+use sconce::scheduler::{Job, Scheduler, SchedulerOptions, Warmup, Watch};
 use sconce::telemetry::{Metrics, MetricsOptions};
 use sconce::tensor::BufferMut;
 use std::hint::black_box;
@@ -58,6 +58,7 @@ pub(crate) fn hop(criterion: &mut Criterion) {
     let body = bodies::tabular();
     let spec = Arc::new(body.spec);
     let options = SchedulerOptions {
+        watch: Watch::default(),
         label: "bench/1".to_owned(),
         queue_capacity: 512,
         batch: BatchLimits { max_batch_size: 32, max_queue_delay: Duration::ZERO },

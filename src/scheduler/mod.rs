@@ -24,7 +24,7 @@ mod tests;
 
 pub use permits::{Permit, PermitSource, Permits};
 pub use policy::BatchLimits;
-pub use verify::Watch;
+pub use verify::{Tell, Watch};
 pub use warmup::{Inputs, Shapes, Warmup};
 
 use crate::engine::{EngineError, Fault, Model};

@@ -22,6 +22,9 @@ const ROWS: usize = 4;
 /// Of the time of all runs, the part that may be spent: one in so many.
 const SHARE: u64 = 100;
 
+/// Told what differed.
+pub type Tell = dyn Fn(&str) + Send + Sync;
+
 /// How shared runs are watched.
 #[derive(Clone, Default)]
 pub struct Watch {
@@ -30,7 +33,7 @@ pub struct Watch {
     /// How far a row's answer in a batch may be from its answer alone, relative to the largest.
     pub tolerance: f64,
     /// Told once, with what differed.
-    pub on_difference: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    pub on_difference: Option<Arc<Tell>>,
 }
 
 impl fmt::Debug for Watch {

@@ -5,7 +5,7 @@ use super::forms::{Exercise, LoadForm, Wish};
 use super::trial::run_time;
 use super::{Findings, RunTimes};
 use crate::engine::compare::{changed_classes, difference, scales};
-use crate::engine::{Batch, Engine, EngineError, Fault, Form, Model, Output};
+use crate::engine::{Batch, Engine, EngineError, Fault, Form, Model, Output, Precision};
 use crate::tensor::{DataType, Tensor};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ pub(super) struct Out {
 struct Check {
     inputs: Inputs,
     expected: Vec<Output>,
+    /// What differences are measured by.
+    scales: Vec<f64>,
 }
 
 /// The plain form, and what it answered.
@@ -55,7 +57,6 @@ pub(super) struct Contest<'a, 'l> {
     /// Absent for as long as its process is gone.
     plain: Option<Box<dyn Engine>>,
     checks: Vec<Check>,
-    scales: Vec<f64>,
     /// Rows and inputs of the sizes that are timed, the least first.
     timed: Vec<(usize, Inputs)>,
     /// See [`Sizes::is_slow`].
@@ -63,6 +64,22 @@ pub(super) struct Contest<'a, 'l> {
     datatypes: Vec<DataType>,
     started_at: Instant,
     longest: Duration,
+}
+
+/// What the plain form answers to these, measured by the largest of these answers. What it refuses, no other form has to
+/// take.
+fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, EngineError> {
+    let mut answers = Vec::new();
+    for inputs in batches {
+        match plain.run(Batch { inputs: inputs.clone() }) {
+            Ok(outcome) => answers.push((inputs, outcome.outputs)),
+            Err(error) if is_refusal(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let scales = scales(answers.iter().map(|(_, expected)| &expected[..]));
+    let check = |(inputs, expected)| Check { inputs, expected, scales: scales.clone() };
+    Ok(answers.into_iter().map(check).collect())
 }
 
 impl<'a, 'l> Contest<'a, 'l> {
@@ -91,19 +108,15 @@ impl<'a, 'l> Contest<'a, 'l> {
             let numbers: Vec<u64> = (0..exercise.fixed.unwrap_or(2) as u64).collect();
             batches.push(recipe.batch(&numbers, Some(super::trial::other_size(size))).inputs);
         }
-        let mut checks = Vec::new();
-        for inputs in batches {
-            // What the plain form refuses, no other has to take.
-            match plain.run(Batch { inputs: inputs.clone() }) {
-                Ok(outcome) => checks.push(Check { inputs, expected: outcome.outputs }),
-                Err(error) if is_refusal(&error) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let mut checks = asked(&mut *plain, batches)?;
         if checks.is_empty() {
             return Err(EngineError::new(Fault::Raised, "the model refuses all inputs to compare"));
         }
-        let scales = scales(checks.iter().map(|check| &check.expected[..]));
+        // Rows that are unlike the given ones: by a scale of their own, which must not hide what happens to the others. Not
+        // for reduced precision, whose limit is about what usually comes.
+        if wish.precision == Precision::Fp32 && !exercise.unlike.is_empty() {
+            checks.extend(asked(&mut *plain, vec![recipe.batch(&exercise.unlike, None).inputs])?);
+        }
         let numbers = |n_rows: usize| (0..n_rows as u64).collect::<Vec<_>>();
         let timed = sizes.timed.into_iter();
         let timed = timed.map(|it| (it, recipe.batch(&numbers(it), None).inputs));
@@ -112,7 +125,6 @@ impl<'a, 'l> Contest<'a, 'l> {
             load,
             plain: Some(plain),
             checks,
-            scales,
             timed: timed.collect(),
             is_slow: sizes.is_slow,
             datatypes: findings.outputs.iter().map(|spec| spec.datatype).collect(),
@@ -168,7 +180,7 @@ impl<'a, 'l> Contest<'a, 'l> {
         let passes = self.checks.iter().chain(self.checks.iter().rev());
         for check in passes {
             let outputs = engine.run(Batch { inputs: check.inputs.clone() })?.outputs;
-            match difference(&check.expected, &outputs, &self.scales) {
+            match difference(&check.expected, &outputs, &check.scales) {
                 Ok(found) => worst = worst.max(found),
                 Err(reason) => {
                     return Ok(Err(Out { reason, by_circumstance: false, ended: false }));

@@ -102,6 +102,8 @@ impl FormFindings {
 pub(super) struct Exercise {
     pub(super) recipe: Recipe,
     pub(super) fixed: Option<usize>,
+    /// Rows that are unlike the given ones, which the model took alone.
+    pub(super) unlike: Vec<u64>,
 }
 
 /// Adds to the findings in which form the model is to run.

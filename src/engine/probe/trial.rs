@@ -33,6 +33,8 @@ pub(super) struct Trial<'a> {
     engine: Box<dyn Engine>,
     pub(super) notes: Vec<String>,
     seen: Vec<Seen>,
+    /// Rows that are unlike the given ones, which the model took alone.
+    unlike: Vec<u64>,
     /// Known after the first runs of one row and of several.
     squeezed: Squeezed,
     pub(super) started_at: Instant,
@@ -46,7 +48,8 @@ impl<'a> Trial<'a> {
         let engine = model.instance()?;
         let started_at = Instant::now();
         let (notes, seen, squeezed) = (Vec::new(), Vec::new(), Squeezed::default());
-        Ok(Self { model, hints, engine, notes, seen, squeezed, started_at })
+        let unlike = Vec::new();
+        Ok(Self { model, hints, engine, notes, seen, squeezed, unlike, started_at })
     }
 
     pub(super) fn into_notes(self) -> Vec<String> {
@@ -145,6 +148,8 @@ impl<'a> Trial<'a> {
             contract = Contract::of_form(AnswerForm::Whole);
         }
         contract.shares = judgement.shares();
+        // Only where they share runs it was found that the model takes them together.
+        let unlike = if batching.is_allowed() { self.unlike } else { Vec::new() };
         let findings = Findings {
             inputs: recipe.specs.clone(),
             outputs,
@@ -157,7 +162,7 @@ impl<'a> Trial<'a> {
             times: Some(times),
             form: FormFindings::default(),
         };
-        Ok((findings, Exercise { recipe, fixed }))
+        Ok((findings, Exercise { recipe, fixed, unlike }))
     }
 
     /// A model whose inputs share no number of rows: there is one input to try, and it is tried twice.
@@ -191,7 +196,7 @@ impl<'a> Trial<'a> {
             times: Some(times),
             form: FormFindings::default(),
         };
-        Ok((findings, Exercise { recipe, fixed: Some(1) }))
+        Ok((findings, Exercise { recipe, fixed: Some(1), unlike: Vec::new() }))
     }
 
     /// From here on, runs of one row have the dimension of the rows that the model may have dropped.
@@ -358,6 +363,7 @@ impl<'a> Trial<'a> {
             let number = unlike(way, way);
             if let Ok(outputs) = self.run(recipe, &[number])? {
                 expected.push((number, outputs));
+                self.unlike.push(number);
             }
         }
         if !can_be_cut(&self.seen) {
