@@ -97,7 +97,7 @@ impl Shared {
     /// How far a request's inputs are to be filled up.
     pub(super) fn stretch(&self, request: &ValidRequest) -> Option<Stretch> {
         // Where rows answer otherwise in a batch, what they are filled up with may be the cause.
-        let padding = self.padding().filter(|_| self.watched.refuted().is_none())?;
+        let padding = self.padding().filter(|_| !self.watched.is_refuted())?;
         padding.stretch(request.inputs())
     }
 
@@ -126,7 +126,7 @@ impl Shared {
             running,
             instances: instances.len(),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            refuted: self.watched.refuted().map(str::to_owned),
+            refuted: self.watched.reason(),
         }
     }
 

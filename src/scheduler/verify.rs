@@ -13,8 +13,8 @@ use crate::inference::ValidRequest;
 use crate::telemetry::Verification;
 use crate::tensor::{BufferMut, Tensor};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Rows of one batch that are run again.
@@ -55,7 +55,8 @@ pub(super) struct Watched {
     spent: AtomicU64,
     /// The batch that is to be looked at next; no second one is kept beside it.
     suspect: Mutex<Option<Suspect>>,
-    refuted: OnceLock<String>,
+    is_refuted: AtomicBool,
+    reason: Mutex<Option<String>>,
 }
 
 /// Rows of a batch and what they were answered.
@@ -66,9 +67,13 @@ struct Suspect {
 }
 
 impl Watched {
+    pub(super) fn is_refuted(&self) -> bool {
+        self.is_refuted.load(Ordering::Relaxed)
+    }
+
     /// Why sharing has ended, if it has.
-    pub(super) fn refuted(&self) -> Option<&str> {
-        self.refuted.get().map(String::as_str)
+    pub(super) fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether there is something to look at.
@@ -84,7 +89,7 @@ impl Watched {
     fn is_due(&self, watch: &Watch, is_shared: bool, took: Duration) -> bool {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let ran = self.ran.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
-        if watch.every == 0 || !is_shared || self.refuted.get().is_some() {
+        if watch.every == 0 || !is_shared || self.is_refuted() {
             return false;
         }
         let nth = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
@@ -227,9 +232,10 @@ fn refute(shared: &Shared, n_rows: usize) {
         "a row in a batch of {n_rows} got another answer than alone (more than {:.0e} of the largest)",
         shared.options.watch.tolerance
     );
-    if shared.watched.refuted.set(text.clone()).is_err() {
+    if shared.watched.is_refuted.swap(true, Ordering::Relaxed) {
         return;
     }
+    *shared.watched.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
     shared.queue.keep_apart();
     shared.job.metrics.set_batching(crate::inference::Batching::Refuted.as_str());
     tracing::error!(

@@ -26,4 +26,5 @@ mod orders;
 mod open_inference;
 mod padding;
 mod reload;
+mod sharing;
 mod torchserve;

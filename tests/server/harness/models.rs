@@ -111,6 +111,18 @@ impl Models {
         self
     }
 
+    /// Adds a model compiled from the body of its `forward(self, x)`, with x FP32 [N, 4], and what more its model.toml says.
+    pub(crate) fn written(self, name: &str, body: &str, more: &str) -> Self {
+        let folder = self.path().join(name);
+        fs::create_dir_all(folder.join("1")).unwrap();
+        let module = torch_shim::Module::define(&format!("def forward(self, x):\n    {body}\n"));
+        let module = module.unwrap_or_else(|error| panic!("{name}: {error}"));
+        module.save(folder.join("1/model.pt")).unwrap();
+        let input = "[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 4]\n";
+        fs::write(folder.join("model.toml"), format!("{input}{more}")).unwrap();
+        self
+    }
+
     /// Puts a fixture's file there as another version of `name`.
     pub(crate) fn add_version(&self, name: &str, version: u64, fixture: &str) {
         let file = fixtures().join("models").join(fixture).join("1/model.pt");
