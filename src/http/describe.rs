@@ -1,6 +1,6 @@
 //! What the repository tells about models, as JSON.
 
-use crate::inference::{Padding, TensorSpec};
+use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
     FormFacts, FormFindings, LoadedStatus, ModelStatus, RunTimes, Tried, VersionState,
     VersionStatus,
@@ -21,7 +21,7 @@ pub(super) fn summary(model: &ModelStatus) -> Value {
 /// Its versions whose requests shared runs until an answer turned out to hang on that, as `model/version`.
 pub(super) fn refuted(model: &ModelStatus) -> impl Iterator<Item = Value> {
     let is_refuted = |version: &&VersionStatus| {
-        version.loaded.as_ref().is_some_and(|it| it.scheduler.refuted.is_some())
+        version.loaded.as_ref().is_some_and(|it| it.batching() == Batching::Refuted)
     };
     let versions = model.versions.iter().filter(is_refuted);
     versions.map(|version| json!(format!("{}/{}", model.name, version.version)))

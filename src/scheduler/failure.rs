@@ -58,12 +58,12 @@ impl Failure {
         let error = match self {
             Self::Engine(error) => error,
             Self::Broken(message) => {
-                let hint = match request.fits_evidence() {
-                    true => "",
-                    false => "; its inputs are not declared: declare inputs in model.toml",
+                let text = format!("the model broke its contract: {message}");
+                // Nobody said that it takes such inputs: of others nothing was promised.
+                return match request.fits_evidence() {
+                    true => InferError::new(ErrorCode::InferenceFailed, text),
+                    false => spec.refused(request).with_cause(text),
                 };
-                let text = format!("the model broke its contract: {message}{hint}");
-                return InferError::new(ErrorCode::InferenceFailed, text);
             }
         };
         // Nobody said that it takes such inputs, so it is not the model that is wrong.

@@ -166,6 +166,7 @@ impl Shared {
     pub(super) fn join(&self) {
         self.queue.wake_all();
         let instances = std::mem::take(&mut *self.instances());
+        self.job.metrics.instances_changed(-i64::try_from(instances.len()).unwrap_or(i64::MAX));
         for instance in instances {
             // A panic in there has been caught and reported by the thread itself.
             drop(instance.thread.join());

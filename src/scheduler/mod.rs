@@ -133,12 +133,12 @@ impl Scheduler {
         let started: Vec<_> = (0..instances)
             .map(|_| Instance::spawn(&scheduler.shared))
             .collect::<Result<_, EngineError>>()?;
-        for ready in started {
-            // A thread that ends without a word has panicked.
-            ready.recv().unwrap_or_else(|_| {
-                Err(EngineError::new(Fault::Internal, "an instance ended while it started"))
-            })?;
-        }
+        // A thread that ends without a word has panicked. All are heard before one failure counts: to whom nobody
+        // listens, a failure is that of a model in service.
+        let ended = || EngineError::new(Fault::Internal, "an instance ended while it started");
+        let outcomes: Vec<_> =
+            started.iter().map(|ready| ready.recv().unwrap_or_else(|_| Err(ended()))).collect();
+        outcomes.into_iter().collect::<Result<(), _>>()?;
         if scheduler.shared.options.direct {
             scheduler.direct = Some(Direct::new(&scheduler.shared, instances)?);
         }

@@ -9,6 +9,7 @@ use crate::tensor::{Shape, Tensor};
 use crate::testing::{PATIENCE, until_in_task};
 use std::sync::{Mutex, mpsc};
 
+mod start;
 mod watch;
 
 const MINUTE: Duration = Duration::from_secs(60);

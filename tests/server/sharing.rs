@@ -33,7 +33,11 @@ fn body(nth: usize) -> Value {
 fn answers_are_those_alone_whoever_asks_at_the_same_time() {
     let models =
         MODELS.iter().fold(Models::new(), |models, (name, body, _)| models.written(name, body, ""));
+    // What a probe sees, no voucher makes up for.
+    let models = models.written("vouched", MODELS[0].1, "[batching]\nenabled = \"trust\"\n");
     let server = Settings::new(models).ready();
+    let vouched = server.describe("vouched")["versions"][0]["batching"]["finding"].clone();
+    assert_eq!(vouched, "coupled");
     for (name, _, finding) in MODELS {
         let batching = server.describe(name)["versions"][0]["batching"].clone();
         assert_eq!(batching["finding"], *finding, "{name}: {batching}");
@@ -104,4 +108,5 @@ fn the_watch_finds_what_no_probe_has_seen_and_a_restart_does_not_forget() {
     drop(server);
     let again = Settings::new(models()).ready();
     assert_eq!(batching(&again)["finding"], "refuted", "{}", batching(&again));
+    assert_eq!(get(again.http, "/health").good()["refuted"], json!(["rare/1"]));
 }

@@ -14,17 +14,21 @@ pub(super) struct Judgement {
     is_accepted: bool,
     /// For which requests it holds.
     shares: Shares,
+    /// Whether the model writes to what it holds.
+    has_state: bool,
 }
 
 impl Judgement {
     /// Looks for a proof, for requests that give what the recipe makes.
     pub(super) fn of(signature: &Signature, recipe: &Recipe, hints: &Hints) -> Self {
+        let has_state = signature.mutates_state;
         let inputs = recipe.batch(&[0], None).inputs;
         let given: Vec<bool> = inputs.iter().map(Option::is_some).collect();
         let Some(code) = &signature.code else {
             let text = "the code of the model is not known";
             let proof = Err(Reason { doubt: Doubt::Unknown, text: text.into() });
-            return Self { proof, is_accepted: false, shares: Shares { given, any_sizes: false } };
+            let shares = Shares { given, any_sizes: false };
+            return Self { proof, is_accepted: false, shares, has_state };
         };
         let prove = |specs: &[TensorSpec], accepts_scales| {
             let arguments = signature.arguments.iter().zip(specs).zip(&given);
@@ -40,7 +44,7 @@ impl Judgement {
         let open: Vec<_> = recipe.specs.iter().map(opened).collect();
         let shares = |any_sizes| Shares { given: given.clone(), any_sizes };
         if let Ok(proof) = prove(&open, false) {
-            return Self { proof: Ok(proof), is_accepted: false, shares: shares(true) };
+            return Self { proof: Ok(proof), is_accepted: false, shares: shares(true), has_state };
         }
         let proof = prove(&recipe.specs, false);
         let is_scaled = |reason: &Reason| reason.doubt == Doubt::Scaled;
@@ -50,7 +54,7 @@ impl Judgement {
             }
             proof => (proof, false),
         };
-        Self { proof, is_accepted, shares: shares(false) }
+        Self { proof, is_accepted, shares: shares(false), has_state }
     }
 
     /// For which requests it was found that they may share runs, where any may.
@@ -69,15 +73,21 @@ impl Judgement {
 
     /// Whether rows of all kinds may be tried. Where values decide how long the code runs, a made-up one may hang it; and
     /// one scale over all rows, which has been accepted, suits only rows that are alike.
-    pub(super) fn bears_unlike_rows(&self) -> bool {
+    /// model.toml may vouch for such a model: then it is tried all the same.
+    pub(super) fn bears_unlike_rows(&self, hints: &Hints) -> bool {
         match &self.proof {
             Ok(_) => !self.is_accepted,
-            Err(reason) => reason.doubt == Doubt::Unknown,
+            Err(reason) => reason.doubt == Doubt::Unknown || hints.is_vouched_for,
         }
     }
 
     /// What to make of what the probes found. They refute; only the code, or model.toml, can allow.
     pub(super) fn conclude(&self, probed: Batching, hints: &Hints) -> Batching {
+        let is_random = self.proof.as_ref().is_err_and(|reason| reason.doubt == Doubt::Random);
+        if probed == Batching::Stateful && is_random && !self.has_state {
+            // Two equal calls differ because it draws numbers, not because it keeps any.
+            return Batching::Unproved;
+        }
         if probed != Batching::Probed {
             return probed;
         }
@@ -99,11 +109,13 @@ impl Judgement {
     /// What of the code speaks against a proof, where that is the matter.
     pub(super) fn grounds(&self, batching: Batching) -> Option<String> {
         let reason = self.proof.as_ref().err()?;
-        matches!(
-            batching,
-            Batching::Probed | Batching::Trusted | Batching::Coupled | Batching::Unproved
-        )
-        .then(|| reason.text.to_string())
+        let is_said = match batching {
+            Batching::Probed | Batching::Trusted | Batching::Coupled | Batching::Unproved => true,
+            // Statistics of training are updated by each call, which is not what the model is for.
+            Batching::Stateful => reason.text.contains("training mode"),
+            _ => false,
+        };
+        is_said.then(|| reason.text.to_string())
     }
 }
 
@@ -127,7 +139,8 @@ mod tests {
             None => Ok(Proof { outputs: vec![super::super::proof::OutputRows::Axis(0)] }),
             Some(doubt) => Err(Reason { doubt, text: "why".into() }),
         };
-        let judgement = Judgement { proof, is_accepted: false, shares: Shares::default() };
+        let judgement =
+            Judgement { proof, is_accepted: false, shares: Shares::default(), has_state: false };
         assert_eq!(judgement.conclude(probed, &Hints::default()), expected);
     }
 
@@ -143,8 +156,12 @@ mod tests {
         }
         let hints = Hints { is_vouched_for: true, ..Hints::default() };
         let reason = Reason { doubt: Doubt::Values, text: "why".into() };
-        let judgement =
-            Judgement { proof: Err(reason), is_accepted: false, shares: Shares::default() };
+        let judgement = Judgement {
+            proof: Err(reason),
+            is_accepted: false,
+            shares: Shares::default(),
+            has_state: false,
+        };
         assert_eq!(judgement.conclude(Batching::Probed, &hints), Batching::Trusted);
         assert_eq!(judgement.conclude(Batching::Coupled, &hints), Batching::Coupled);
     }

@@ -62,6 +62,8 @@ impl<'a> Trial<'a> {
         candidates: &[Candidate],
     ) -> Result<Option<Accepted>, EngineError> {
         let mut refusal: Option<(EngineError, bool)> = None;
+        // A guess that runs, and gives no row for each row: better than knowing nothing, and worse than another guess.
+        let mut without_rows = None;
         // All with the number of rows that tells most, before any with the other.
         for attempt in 0..2 {
             for candidate in candidates {
@@ -72,6 +74,8 @@ impl<'a> Trial<'a> {
                             let candidate = candidate.clone();
                             return Ok(Some(Accepted { candidate, run }));
                         }
+                        let accepted = || Accepted { candidate: candidate.clone(), run };
+                        without_rows.get_or_insert_with(accepted);
                     }
                     Err(error) => {
                         let tells_more =
@@ -84,6 +88,7 @@ impl<'a> Trial<'a> {
             }
         }
         match refusal {
+            _ if without_rows.is_some() => Ok(without_rows),
             // None of them is to blame, and no request's would fare better.
             Some((error, _)) if error.fault == Fault::Environment => Err(error),
             Some((error, false)) if error.fault == Fault::OutOfMemory => {
@@ -340,7 +345,7 @@ impl<'a> Trial<'a> {
                 .push("batching could not be tried: give the sample two different rows".to_owned());
             return Ok(Batching::Unprobed);
         }
-        if judgement.bears_unlike_rows() {
+        if judgement.bears_unlike_rows(self.hints) {
             return self.among_unlike_rows(recipe, (&alone, &scales));
         }
         Ok(Batching::Probed)
