@@ -378,7 +378,7 @@ fn answer(
     let ran_at = Instant::now();
     let asked: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
     let parts = batch::split(&outcome.outputs, &asked, shared.padding());
-    let is_kept = verify::remember(shared, &asked, &parts, outcome.phases.compute);
+    let is_kept = verify::remember(shared, &asked, &parts, ran_at - taken_at);
     let names: Vec<_> =
         outcome.outputs.iter().map(|it| it.name.clone().unwrap_or_default()).collect();
     let phases = outcome.phases;

@@ -11,7 +11,8 @@ use crate::engine::compare::{agree, row_scales};
 use crate::engine::{Engine, Fault, Output};
 use crate::inference::ValidRequest;
 use crate::telemetry::Verification;
-use crate::tensor::{BufferMut, Tensor};
+use crate::tensor::{BufferMut, DataType, Element, Tensor};
+use half::{bf16, f16};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +47,9 @@ impl fmt::Debug for Watch {
 /// cancel each other out leave rounding that is large beside what is left.
 const ROUNDING: f64 = 10.0;
 
+/// The smallest and the largest number.
+type Extent = (f64, f64);
+
 /// What the watch has come to.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
@@ -53,6 +57,8 @@ pub(super) struct Watched {
     /// Nanoseconds of all runs, and of those that looked again.
     ran: AtomicU64,
     spent: AtomicU64,
+    /// The smallest and the largest number of each input, over all batches that were looked at.
+    extents: Mutex<Vec<Extent>>,
     /// The batch that is to be looked at next; no second one is kept beside it.
     suspect: Mutex<Option<Suspect>>,
     is_refuted: AtomicBool,
@@ -85,17 +91,62 @@ impl Watched {
         self.suspect.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Counts a run, and says whether its batch is to be looked at.
-    fn is_due(&self, watch: &Watch, is_shared: bool, took: Duration) -> bool {
+    /// Counts a run, and says whether its batch is to be looked at: in its turn, or because a number lies beyond all that
+    /// were looked at. What code does for rare values it does most often for those.
+    fn is_due(&self, watch: &Watch, parts: &[Part<'_>], took: Duration) -> bool {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         let ran = self.ran.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
+        let is_shared = parts.len() > 1
+            || parts.iter().any(|part| part.request.n_rows() > 1)
+            || parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
         if watch.every == 0 || !is_shared || self.is_refuted() {
             return false;
         }
         let nth = self.batches.fetch_add(1, Ordering::Relaxed) + 1;
-        nth.is_multiple_of(watch.every)
-            && self.spent.load(Ordering::Relaxed) <= ran / SHARE
+        let may_be = self.spent.load(Ordering::Relaxed) <= ran / SHARE
             && !self.has_suspect()
+            && parts.iter().all(|part| part.request.fits_evidence());
+        may_be && (self.is_beyond(parts) || nth.is_multiple_of(watch.every))
+    }
+
+    /// Whether any number of these inputs lies beyond all that were looked at; from here on they count among those.
+    fn is_beyond(&self, parts: &[Part<'_>]) -> bool {
+        let mut known = self.extents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut is_beyond = false;
+        for part in parts {
+            known.resize(part.request.inputs().len(), (f64::INFINITY, f64::NEG_INFINITY));
+            for (known, input) in known.iter_mut().zip(part.request.inputs()) {
+                let Some((least, most)) = input.as_ref().and_then(extent) else { continue };
+                is_beyond |= least < known.0 || most > known.1;
+                *known = (known.0.min(least), known.1.max(most));
+            }
+        }
+        is_beyond
+    }
+}
+
+/// The smallest and the largest number of a tensor; `None` of texts and of nothing but NaN.
+fn extent(tensor: &Tensor) -> Option<Extent> {
+    fn of<T: Element + Copy + PartialOrd>(tensor: &Tensor, widen: fn(T) -> f64) -> Option<Extent> {
+        let values = tensor.as_slice::<T>()?;
+        let mut values = values.iter().copied();
+        let first = values.find(|value| value.partial_cmp(value).is_some())?;
+        let (least, most) = values.fold((first, first), |(least, most), value| {
+            (if value < least { value } else { least }, if value > most { value } else { most })
+        });
+        Some((widen(least), widen(most)))
+    }
+    match tensor.datatype() {
+        DataType::Fp32 => of::<f32>(tensor, f64::from),
+        DataType::Fp64 => of::<f64>(tensor, |value| value),
+        DataType::Fp16 => of::<f16>(tensor, f64::from),
+        DataType::Bf16 => of::<bf16>(tensor, f64::from),
+        DataType::Int64 => of::<i64>(tensor, |value| value as f64),
+        DataType::Int32 => of::<i32>(tensor, f64::from),
+        DataType::Int16 => of::<i16>(tensor, f64::from),
+        DataType::Int8 => of::<i8>(tensor, f64::from),
+        DataType::UInt8 => of::<u8>(tensor, f64::from),
+        _ => None,
     }
 }
 
@@ -108,10 +159,7 @@ pub(super) fn remember(
 ) -> bool {
     let n_rows: usize = parts.iter().map(|part| part.request.n_rows()).sum();
     let (watch, watched) = (&shared.options.watch, &shared.watched);
-    let is_filled = parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
-    if !watched.is_due(watch, n_rows > 1 || is_filled, took)
-        || !parts.iter().all(|part| part.request.fits_evidence())
-    {
+    if !watched.is_due(watch, parts, took) {
         return false;
     }
     // Spread over the batch, and begun elsewhere each time.

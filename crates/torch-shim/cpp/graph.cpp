@@ -36,6 +36,7 @@ constexpr size_t kMaxText = 8 << 20;
 constexpr int kDeepestLiteral = 8;
 constexpr int kDeepestBlock = 64;
 constexpr size_t kMostElements = 4096;
+constexpr size_t kMostNodes = 100'000;
 
 // Everything but letters, digits and a few marks as %XX, so that no text looks like a separator.
 std::string escaped(const std::string& text) {
@@ -410,14 +411,65 @@ class Writer {
   Attributes attributes_;
 };
 
+// How many nodes the code of a function has once its calls are inlined; stops counting beyond the most.
+class Counter {
+ public:
+  size_t count(torch::jit::Function* function, int depth = 0) {
+    if (function == nullptr || !function->isGraphFunction()) {
+      return 1;
+    }
+    const auto known = counts_.find(function);
+    if (known != counts_.end()) {
+      return known->second;
+    }
+    if (depth > kDeepestBlock * 4) {
+      return kMostNodes + 1;
+    }
+    function->ensure_defined();
+    const size_t nodes = count(torch::jit::toGraphFunction(*function).graph()->block(), depth);
+    counts_.emplace(function, nodes);
+    return nodes;
+  }
+
+ private:
+  size_t count(Block* block, int depth) {
+    size_t nodes = 0;
+    for (Node* node : block->nodes()) {
+      nodes += 1;
+      if (node->kind() == torch::jit::prim::CallFunction) {
+        if (auto type = node->input(0)->type()->cast<c10::FunctionType>()) {
+          nodes += count(type->function(), depth + 1);
+        }
+      } else if (node->kind() == torch::jit::prim::CallMethod) {
+        if (auto type = node->input(0)->type()->cast<c10::ClassType>()) {
+          nodes += count(type->findMethod(node->s(torch::jit::attr::name)), depth + 1);
+        }
+      }
+      for (Block* inner : node->blocks()) {
+        nodes += count(inner, depth + 1);
+      }
+      if (nodes > kMostNodes) {
+        return kMostNodes + 1;
+      }
+    }
+    return nodes;
+  }
+
+  std::unordered_map<torch::jit::Function*, size_t> counts_;
+};
+
 }  // namespace
+
+bool is_too_long(torch::jit::Function& function) { return Counter().count(&function) > kMostNodes; }
 
 std::shared_ptr<Graph> inlined(const Module& module, const std::string& method) {
   auto* function = module.type()->findMethod(method);
   if (function == nullptr) {
     throw ShimError(SCONCE_ERROR_INVALID_ARGUMENT, "the model has no method \"" + method + "\"");
   }
-  function->ensure_defined();
+  if (is_too_long(*function)) {
+    throw ShimError(SCONCE_ERROR_UNSUPPORTED, "the code is too long to be analyzed");
+  }
   auto graph = torch::jit::toGraphFunction(*function).graph()->copy();
   torch::jit::Inline(*graph);
   Attributes known;
@@ -428,7 +480,12 @@ std::shared_ptr<Graph> inlined(const Module& module, const std::string& method) 
 }
 
 bool writes_state_in_place(const Module& module, const std::string& method) {
-  const auto graph = inlined(module, method);
+  std::shared_ptr<Graph> graph;
+  try {
+    graph = inlined(module, method);
+  } catch (const ShimError&) {
+    return true;
+  }
   return Holder().writes(graph->block());
 }
 

@@ -408,6 +408,10 @@ int sconce_module_mutates_inputs(void* module, SconceText method, int32_t* answe
       throw ShimError(SCONCE_ERROR_INVALID_ARGUMENT, "the model has no method \"" + name + "\"");
     }
     function->ensure_defined();
+    if (is_too_long(*function)) {
+      *answer = 1;
+      return;
+    }
     auto graph = torch::jit::toGraphFunction(*function).graph()->copy();
     torch::jit::Inline(*graph);
     const torch::jit::AliasDb aliases(graph);

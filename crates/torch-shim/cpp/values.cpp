@@ -18,7 +18,7 @@ using c10::TypePtr;
 // A value nested deeper than this is a mistake or an attack on the stack; both sides of the shim recurse over it.
 constexpr int kMaxDepth = 64;
 // 4 Mi nodes are 128 MiB: far above any answer that is worth sending, far below what would hurt the host.
-constexpr size_t kMaxNodes = size_t{1} << 22;
+constexpr size_t kMaxNodes = size_t{1} << 17;
 
 [[noreturn]] void refuse_depth() {
   throw ShimError(SCONCE_ERROR_UNSUPPORTED, "a value is nested deeper than " + std::to_string(kMaxDepth) + " levels");

@@ -1,7 +1,7 @@
 //! What the code of a model says about its rows, and what that makes of what the probes found.
 
 use super::Hints;
-use super::proof::{Doubt, Given, Proof, Reason, prove};
+use super::proof::{self, Doubt, Given, Proof, Reason, prove};
 use super::recipe::Recipe;
 use crate::engine::Signature;
 use crate::inference::{Batching, Shares, TensorSpec};
@@ -26,7 +26,11 @@ impl Judgement {
         let given: Vec<bool> = inputs.iter().map(Option::is_some).collect();
         let Some(code) = &signature.code else {
             let text = "the code of the model is not known";
-            let proof = Err(Reason { doubt: Doubt::Unknown, text: text.into() });
+            let doubt = match may_hang_on_values(signature) {
+                true => Doubt::Values,
+                false => Doubt::Unknown,
+            };
+            let proof = Err(Reason { doubt, text: text.into() });
             let shares = Shares { given, any_sizes: false };
             return Self { proof, is_accepted: false, shares, has_state };
         };
@@ -38,7 +42,7 @@ impl Judgement {
                     spec: given.then_some(spec),
                 })
                 .collect();
-            prove(code, &given, accepts_scales)
+            followed(code, &given, accepts_scales)
         };
         // What nobody declared may come in other sizes: best, it holds for all of them.
         let open: Vec<_> = recipe.specs.iter().map(opened).collect();
@@ -117,6 +121,28 @@ impl Judgement {
         };
         is_said.then(|| reason.text.to_string())
     }
+}
+
+/// The stack of the thread that follows the code of a file: nobody but the file knows how deep it nests.
+const STACK: usize = 64 << 20;
+
+/// The proof, on a thread of its own: whatever a file makes of it, it is no proof and nothing else.
+fn followed(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Proof, Reason> {
+    let failed = || Reason { doubt: Doubt::Values, text: "the code could not be followed".into() };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("proof".into()).stack_size(STACK);
+        let proof = thread.spawn_scoped(scope, || prove(code, given, accepts_scales));
+        proof.map_err(|_| failed())?.join().unwrap_or_else(|_| Err(failed()))
+    })
+}
+
+/// Whether any operator of the file may let values decide a branch or a shape.
+fn may_hang_on_values(signature: &Signature) -> bool {
+    let operators = signature.operators.iter();
+    operators.map(String::as_str).any(|operator| {
+        let base = operator.split_once('.').map_or(operator, |(base, _)| base);
+        proof::BY_VALUES.contains(&base)
+    })
 }
 
 /// The same input with every size but the rows open that nobody declared.

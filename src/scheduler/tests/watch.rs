@@ -128,3 +128,14 @@ async fn what_is_the_same_alone_goes_on_sharing() {
     assert_eq!(watching.scheduler.status().refuted, None);
     assert!(watching.seen.rows().contains(&2), "the two shared a run");
 }
+
+/// Its turn would come after a million batches, and a number as large as this has not been looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_with_a_number_beyond_all_others_is_looked_at_out_of_turn() {
+    let watching = watching(1_000_000, coupled_by_large_values());
+    assert_eq!(watching.share([1.0, 2.0, 3.0]).await, [1.0, 2.0, 3.0]);
+    crate::testing::until_in_task("the first is looked at", || watching.counted("same")).await;
+    assert_eq!(watching.share([1.0, 2.0, 200.0]).await, [1.0, 202.0, 202.0]);
+    let refuted = || watching.scheduler.status().refuted.is_some();
+    crate::testing::until_in_task("the difference is found", refuted).await;
+}

@@ -19,7 +19,7 @@ use std::sync::Arc;
 const MAX_DEPTH: usize = 80;
 
 /// What lets the values of a tensor decide a number, a shape or a branch.
-const BY_VALUES: &[&str] = &[
+pub(in crate::engine::probe) const BY_VALUES: &[&str] = &[
     "aten::item",
     "aten::Int",
     "aten::Float",

@@ -43,6 +43,16 @@ impl Heap {
         place
     }
 
+    /// About how much there is to copy and to compare.
+    pub(super) fn len(&self) -> usize {
+        let size = |object: &Object| match object {
+            Object::List(Elements::Known(values)) => values.len(),
+            Object::List(Elements::Any(_)) => 1,
+            Object::Dict(entries) => entries.len(),
+        };
+        self.objects.values().map(size).sum()
+    }
+
     pub(super) fn enter_loop(&mut self) {
         self.loops += 1;
     }
@@ -72,15 +82,25 @@ impl Heap {
         self.next = self.next.max(other.next);
     }
 
+    /// Whether a list is too long to be followed.
+    pub(super) fn is_too_long(n_elements: usize) -> bool {
+        n_elements > MAX_ELEMENTS
+    }
+
     /// Changes what lies at a place. In a loop what was there before may still be there.
     pub(super) fn set(&mut self, place: Place, object: Object) -> Result<(), Reason> {
         self.check_own(place)?;
         let object = match self.objects.remove(&place) {
-            Some(earlier) if self.loops > 0 => self.either(earlier, object, 0),
+            Some(earlier) if self.is_any(place) => self.either(earlier, object, 0),
             _ => object,
         };
         self.objects.insert(place, object);
         Ok(())
+    }
+
+    /// Whether a place may stand for several lists, so that what was there may be there still.
+    fn is_any(&self, place: Place) -> bool {
+        self.loops > 0 || place & IN_LOOPS != 0
     }
 
     fn check_own(&self, place: Place) -> Result<(), Reason> {
@@ -187,8 +207,8 @@ impl Heap {
     /// Adds an element at the end.
     pub(super) fn append(&mut self, place: Place, value: Value) -> Result<(), Reason> {
         self.check_own(place)?;
-        let elements = match (self.list(place)?.clone(), self.loops) {
-            (Elements::Known(mut values), 0) if values.len() < MAX_ELEMENTS => {
+        let elements = match (self.list(place)?.clone(), self.is_any(place)) {
+            (Elements::Known(mut values), false) if values.len() < MAX_ELEMENTS => {
                 values.push(value);
                 Elements::Known(values)
             }

@@ -16,6 +16,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub(super) use graph::BY_VALUES;
 pub use value::{Doubt, Reason};
 
 use crate::inference::TensorSpec;
@@ -136,6 +137,7 @@ fn is_plain_type(ty: &str) -> bool {
 fn tensor(walk: &mut Walk, spec: &TensorSpec) -> Tensor {
     let kind = match spec.datatype {
         DataType::Bool => Kind::Truth,
+        DataType::UInt8 => Kind::Unknown,
         datatype if datatype.is_float() => Kind::Float,
         _ => Kind::Whole,
     };
@@ -152,7 +154,7 @@ fn tensor(walk: &mut Walk, spec: &TensorSpec) -> Tensor {
             Dim::Variable => walk.symbols.input(),
         });
     }
-    Tensor { state: State::Rows(Axis::plain(0)), dims: Some(sizes), kind }
+    Tensor { state: State::Rows(Axis::plain(0)), dims: Some(sizes), kind, is_expanded: false }
 }
 
 /// The outputs, as the engine takes them apart: the elements of a tuple, a list or a dictionary, or one value.

@@ -18,6 +18,9 @@ const INPUTS: Symbol = 2;
 /// Symbols from here on stand for what a function gives.
 const FUNCTIONS: Symbol = 1 << 16;
 
+/// Most symbols of a product: more is not followed.
+const MAX_SYMBOLS: usize = 32;
+
 /// A number times symbols.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Size {
@@ -72,6 +75,9 @@ impl Size {
 
     pub(super) fn times(&self, other: &Self) -> Self {
         let Some(factor) = self.factor.checked_mul(other.factor) else { return Self::unknown() };
+        if self.symbols.len() + other.symbols.len() > MAX_SYMBOLS {
+            return Self::unknown();
+        }
         let mut symbols = [&self.symbols[..], &other.symbols[..]].concat();
         symbols.sort_unstable();
         Self { factor, symbols }
@@ -79,7 +85,8 @@ impl Size {
 
     /// The quotient, where the division leaves no rest for certain.
     pub(super) fn over(&self, other: &Self) -> Option<Self> {
-        if other.factor == 0 || self.factor % other.factor != 0 || !other.is_known() {
+        // None of division by zero and of the one quotient that has no number.
+        if self.factor.checked_rem(other.factor) != Some(0) || !other.is_known() {
             return None;
         }
         let mut symbols = self.symbols.clone();

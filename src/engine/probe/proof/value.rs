@@ -75,6 +75,14 @@ impl Axis {
         Self { at, ..self.clone() }
     }
 
+    /// Whether rows lie alike in both, for certain.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.at == other.at
+            && self.drops == other.drops
+            && self.outer.same(&other.outer)
+            && self.inner.same(&other.inner)
+    }
+
     pub(super) fn is_plain(&self) -> bool {
         self.outer.is(1) && self.inner.is(1)
     }
@@ -95,6 +103,16 @@ pub(super) enum State {
     Mixed(Reason),
 }
 
+impl State {
+    /// Whether both hang on the rows in the same way, for certain.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Rows(a), Self::Rows(b)) => a.same(b),
+            (a, b) => a == b,
+        }
+    }
+}
+
 /// A tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tensor {
@@ -102,15 +120,17 @@ pub(super) struct Tensor {
     /// Its sizes; `None` where not even their number is known.
     pub(super) dims: Option<Vec<Size>>,
     pub(super) kind: Kind,
+    /// Whether several of its elements may lie at one place in memory.
+    pub(super) is_expanded: bool,
 }
 
 impl Tensor {
     pub(super) fn free(dims: Option<Vec<Size>>, kind: Kind) -> Self {
-        Self { state: State::Free, dims, kind }
+        Self { state: State::Free, dims, kind, is_expanded: false }
     }
 
     pub(super) fn mixed(reason: Reason) -> Self {
-        Self { state: State::Mixed(reason), dims: None, kind: Kind::Unknown }
+        Self { state: State::Mixed(reason), dims: None, kind: Kind::Unknown, is_expanded: false }
     }
 
     pub(super) fn number(number: Number) -> Self {
@@ -120,7 +140,7 @@ impl Tensor {
             Known::Bool(_) => Kind::Truth,
             Known::Unknown => Kind::Unknown,
         };
-        Self { state: State::Number(number), dims: Some(Vec::new()), kind }
+        Self { state: State::Number(number), dims: Some(Vec::new()), kind, is_expanded: false }
     }
 
     /// The same state over other sizes, its rows at another place.
@@ -132,7 +152,7 @@ impl Tensor {
             State::Number(number) if number.hangs().is_none() => State::Free,
             other => other.clone(),
         };
-        Self { state, dims: Some(dims), kind: self.kind }
+        Self { state, dims: Some(dims), kind: self.kind, is_expanded: self.is_expanded }
     }
 
     pub(super) fn with_dims(&self, dims: Vec<Size>) -> Self {
@@ -341,7 +361,8 @@ pub(super) fn kind(datatype: &str) -> Kind {
     match datatype {
         "Float" | "Double" | "Half" | "BFloat16" => Kind::Float,
         "Bool" => Kind::Truth,
-        "Byte" | "Char" | "Short" | "Int" | "Long" => Kind::Whole,
+        // Bytes may be indices or a mask.
+        "Char" | "Short" | "Int" | "Long" => Kind::Whole,
         _ => Kind::Unknown,
     }
 }
@@ -391,7 +412,8 @@ pub(super) fn join_tensors(a: &Tensor, b: &Tensor) -> Tensor {
         _ if matches!(state, State::Free) => None,
         _ => return Tensor::mixed(two()),
     };
-    Tensor { state, dims, kind }
+    let is_expanded = a.is_expanded || b.is_expanded;
+    Tensor { state, dims, kind, is_expanded }
 }
 
 pub(super) fn join_numbers(a: &Number, b: &Number) -> Number {

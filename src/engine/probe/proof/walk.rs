@@ -6,7 +6,7 @@
 use super::graph::{Block, Graph, Literal, Node, ValueId};
 use super::heap::Heap;
 use super::rules::{self, Call};
-use super::size::Symbols;
+use super::size::{Size, Symbols};
 use super::value::{
     Doubt, Elements, Known, Number, Object, Reason, State, Tensor, Value, join_numbers,
     join_tensors,
@@ -35,6 +35,8 @@ pub(super) struct Walk {
     pub(super) heap: Heap,
     /// Whether one scale over all rows is accepted.
     pub(super) accepts_scales: bool,
+    /// Whether a tensor that is the same for every batch was written in place: it may have held a number.
+    pub(super) are_numbers_stale: bool,
     /// The first place where values of rows decide a number or a shape.
     pub(super) values_seen: Option<Reason>,
     known: HashMap<ValueId, Value>,
@@ -48,6 +50,7 @@ impl Walk {
             heap: Heap::default(),
             accepts_scales,
             values_seen: None,
+            are_numbers_stale: false,
             known: HashMap::new(),
             steps: 0,
         }
@@ -148,17 +151,21 @@ impl Walk {
         let Some(Value::Tensor(result)) = outcome.first() else {
             return Err(Reason::unknown(format!("{} writes no tensor", node.kind)));
         };
+        if target.is_expanded {
+            // Its rows may be one and the same memory.
+            return Err(Reason::unknown(format!("{} writes into what was expanded", node.kind)));
+        }
         let keeps_rows = match (&target.state, &result.state) {
             (_, State::Mixed(reason)) | (State::Mixed(reason), _) => return Err(reason.clone()),
-            (State::Rows(target), State::Rows(result)) => target == result,
+            (State::Rows(target), State::Rows(result)) => target.same(result),
             (State::Rows(_) | State::Free, State::Free) => true,
-            (State::Rows(_), State::Number(_)) => result.is_free(),
+            (State::Rows(_) | State::Number(_) | State::Free, State::Number(_)) => result.is_free(),
+            (State::Number(_), State::Free) => true,
             _ => false,
         };
+        self.are_numbers_stale |= target.is_free();
         let keeps_size = match (&target.dims, &result.dims) {
-            (Some(target), Some(result)) => {
-                target == result || matches!(result_fits(target, result), Some(true))
-            }
+            (Some(target), Some(result)) => result_fits(target, result),
             _ => target.is_free() && result.is_free(),
         };
         if !(keeps_rows && keeps_size) {
@@ -192,6 +199,7 @@ impl Walk {
             return Ok(Flow::Goes);
         }
         let mut before = self.heap.clone();
+        self.steps += self.heap.len();
         let first = self.side(then)?;
         before.count_behind(&self.heap);
         let after_first = std::mem::replace(&mut self.heap, before);
@@ -295,6 +303,8 @@ impl Walk {
                 return Err(decided(&reason));
             }
             let before = self.heap.clone();
+            self.steps += self.heap.len();
+            let were_stale = self.are_numbers_stale;
             self.bind(&body.inputs, vec![Value::Number(Number::unknown())]);
             self.bind(body.inputs.get(1..).unwrap_or_default(), carried.clone());
             if self.block(body)? == Flow::Raises {
@@ -309,7 +319,9 @@ impl Walk {
             self.heap.join(before.clone())?;
             let pairs = carried.iter().cloned().zip(around);
             let joined: Vec<_> = pairs.map(|(a, b)| self.join(a, b)).collect::<Result<_, _>>()?;
-            if joined == carried && self.heap == before && goes.hangs().is_none() {
+            let is_settled =
+                joined == carried && self.heap == before && were_stale == self.are_numbers_stale;
+            if is_settled && goes.hangs().is_none() {
                 self.heap.leave_loop();
                 self.bind(&node.outputs, carried);
                 return Ok(Flow::Goes);
@@ -342,10 +354,10 @@ impl Walk {
     }
 }
 
-fn result_fits(target: &[super::size::Size], result: &[super::size::Size]) -> Option<bool> {
-    let pairs = || target.iter().zip(result);
-    (target.len() == result.len())
-        .then(|| pairs().all(|(a, b)| a == b || (!a.has_rows() && !b.has_rows())))
+/// Whether sizes are those of what is written into. Of those that are not known the program itself makes sure.
+fn result_fits(target: &[Size], result: &[Size]) -> bool {
+    let mut pairs = target.iter().zip(result);
+    target.len() == result.len() && pairs.all(|(a, b)| a == b || (!a.has_rows() && !b.has_rows()))
 }
 
 fn number(value: Value) -> Result<Number, Reason> {

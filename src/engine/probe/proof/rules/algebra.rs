@@ -164,7 +164,7 @@ fn matrices(call: &Call<'_, '_>, a: &Tensor, b: &Tensor) -> Result<Tensor, Reaso
         (_, true) => b.moved(Vec::new(), rank - 1).state,
         _ => outer.state,
     };
-    Ok(Tensor { state, dims: Some(dims), kind: Kind::Float })
+    Ok(Tensor { state, ..Tensor::free(Some(dims), Kind::Float) })
 }
 
 fn unsqueezed(tensor: &Tensor, at: usize) -> Tensor {
@@ -237,7 +237,7 @@ fn einsum(call: &mut Call<'_, '_>) -> Outcome {
             let is_alone = letters.iter().filter(|it| **it == letters[at]).count() == 1;
             let agrees = rows.as_ref().is_none_or(|(letter, other)| {
                 *letter == letters[at]
-                    && other.moved(Vec::new(), 0).state == tensor.moved(Vec::new(), 0).state
+                    && other.moved(Vec::new(), 0).state.same(&tensor.moved(Vec::new(), 0).state)
             });
             if !is_alone || !agrees {
                 return Err(call.meets("brings rows together with other rows"));

@@ -231,22 +231,25 @@ pub(super) fn unary(call: &mut Call<'_, '_>) -> Outcome {
         );
     }
     let kind = result_kind(call, tensor.kind);
-    let state = match (&tensor.state, call.name) {
-        (State::Places(_), "contiguous" | "clone" | "detach" | "to" | "alias" | "long" | "int") => {
-            tensor.state.clone()
+    let keeps_numbers = match call.name {
+        "contiguous" | "clone" | "detach" | "alias" | "cpu" => true,
+        // Only in numbers of 64 bits they are surely the same.
+        "to" => {
+            matches!(call.find("dtype"), Some(Value::Number(number)) if number.as_int() == Some(4))
         }
-        (State::Places(_), _) => return Err(call.meets("computes with the places of rows")),
-        (
-            State::Number(_),
-            "to" | "clone" | "detach" | "contiguous" | "cpu" | "type_as" | "alias",
-        ) => tensor.state.clone(),
-        (State::Number(number), _) => match number.hangs() {
+        _ => false,
+    };
+    let state = match &tensor.state {
+        State::Places(_) if !keeps_numbers => {
+            return Err(call.meets("computes with the places of rows"));
+        }
+        State::Number(number) if !keeps_numbers => match number.hangs() {
             Some(reason) => return Err(reason),
             None => State::Free,
         },
-        (state, _) => state.clone(),
+        state => state.clone(),
     };
-    one(Tensor { state, kind, dims: tensor.dims })
+    one(Tensor { state, kind, ..tensor })
 }
 
 /// The same value everywhere: what hung on rows no longer does, but there still is a row for each.
@@ -285,7 +288,7 @@ fn converted(call: &Call<'_, '_>, kind: Kind) -> Kind {
         None if call.find("other").is_none() => kind,
         Some(Value::None) => kind,
         Some(Value::Number(number)) => match number.as_int() {
-            Some(0..=4) => Kind::Whole,
+            Some(1..=4) => Kind::Whole,
             Some(5..=7 | 15) => Kind::Float,
             Some(11) => Kind::Truth,
             _ => Kind::Unknown,
@@ -322,7 +325,8 @@ pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
         return one(Tensor::number(number.clone()));
     }
     let kind = result_kind(call, result.kind);
-    one(result.of(kind))
+    let is_expanded = result.is_expanded || call.name == "expand_as";
+    one(Tensor { is_expanded, ..result.of(kind) })
 }
 
 /// The shape and the state of what two tensors give together, element by element.
@@ -347,7 +351,7 @@ pub(super) fn together(call: &Call<'_, '_>, a: &Tensor, b: &Tensor) -> Result<Te
             (Some(a), Some(b)) => Some(free_dims(a, b)),
             _ => None,
         };
-        return Ok(Tensor { state: State::Free, dims, kind });
+        return Ok(Tensor::free(dims, kind));
     }
     // Where a dimension may be missing, only numbers and what misses it too can join.
     if a.drops() || b.drops() {

@@ -248,7 +248,7 @@ fn check_own(
     if tensor.axis() == Some(along) || index.axis() == Some(along) {
         return Err(call.meets("looks up among rows"));
     }
-    let same = tensor.rows().zip(index.rows()).is_some_and(|(a, b)| a == b && !a.drops);
+    let same = tensor.rows().zip(index.rows()).is_some_and(|(a, b)| a.same(b) && !a.drops);
     if same { Ok(()) } else { Err(call.unclear("where the rows of each lie")) }
 }
 
@@ -272,7 +272,7 @@ fn index_select(call: &Call<'_, '_>) -> Outcome {
         (true, Some(axis)) if !axis.drops => {
             let axis = axis.at(at);
             dims[at] = count;
-            one(Tensor { state: State::Rows(axis), dims: Some(dims), kind: tensor.kind })
+            one(Tensor { state: State::Rows(axis), ..Tensor::free(Some(dims), tensor.kind) })
         }
         _ => Err(call.meets("looks up in each row what other rows say")),
     }
@@ -288,7 +288,7 @@ fn index_fill(call: &Call<'_, '_>) -> Outcome {
     for name in ["source", "value"] {
         if let Some(Value::Tensor(source)) = call.find(name)
             && !source.is_free()
-            && source.state != tensor.state
+            && !source.state.same(&tensor.state)
         {
             return Err(call.unclear("what it writes"));
         }

@@ -169,7 +169,8 @@ fn convolved(
     let dilation = nth_of(&call.ints("dilation")?, nth, 1);
     let padding = match call.find("padding") {
         Some(Value::Text(Some(text))) if &**text == "same" => return Ok(size),
-        Some(Value::Text(_)) => 0,
+        Some(Value::Text(Some(text))) if &**text == "valid" => 0,
+        Some(Value::Text(_)) => return Ok(Size::unknown()),
         _ => nth_of(&call.ints("padding")?, nth, 0),
     };
     let Some(kernel) = weights[axis].value() else { return Ok(Size::unknown()) };
@@ -187,8 +188,12 @@ fn windows(call: &mut Call<'_, '_>, size: &Size, sizes: [i64; 4], ceil: bool) ->
             .function(&name, std::slice::from_ref(size))
             .unwrap_or_else(Size::unknown);
     };
+    let is_sane = [value, kernel, stride, padding, dilation].iter().all(|it| it.abs() < 1 << 30);
+    if !is_sane || stride <= 0 {
+        return Size::unknown();
+    }
     let span = value + 2 * padding - dilation * (kernel - 1) - 1;
-    if stride <= 0 || span < 0 {
+    if span < 0 {
         return Size::unknown();
     }
     let rest = if ceil { stride - 1 } else { 0 };
@@ -251,11 +256,19 @@ fn spatial(call: &mut Call<'_, '_>) -> Outcome {
         let widths = call.ints("padding")?;
         padded(call, &mut dims, &widths)?;
     } else {
-        let kernel = call.ints("kernel_size")?;
-        let stride = call.ints("stride").unwrap_or_default();
-        let padding = call.ints("padding").unwrap_or_default();
-        let dilation = call.ints("dilation").unwrap_or_default();
-        let ceil = call.flag("ceil_mode").unwrap_or(false);
+        let given = |name: &str| match call.find(name) {
+            None => Ok(Vec::new()),
+            Some(_) => call.ints(name),
+        };
+        let ceil = call.find("ceil_mode").map_or(Ok(false), |_| call.flag("ceil_mode"));
+        let known =
+            (given("kernel_size"), given("stride"), given("padding"), given("dilation"), ceil);
+        let (Ok(kernel), Ok(stride), Ok(padding), Ok(dilation), Ok(ceil)) = known else {
+            for size in &mut dims[first..] {
+                *size = Size::unknown();
+            }
+            return pooled(call, input.with_dims(dims));
+        };
         for nth in 0..n {
             let kernel = nth_of(&kernel, nth, 1);
             let stride = nth_of(&stride, nth, kernel);
@@ -266,7 +279,11 @@ fn spatial(call: &mut Call<'_, '_>) -> Outcome {
     if dims[first..].iter().any(Size::has_rows) {
         return Err(call.unclear("a shape that hangs on the number of rows"));
     }
-    let result = input.with_dims(dims);
+    pooled(call, input.with_dims(dims))
+}
+
+/// One output, or values and their places.
+fn pooled(call: &Call<'_, '_>, result: Tensor) -> Outcome {
     match call.node.outputs.len() {
         2 => Ok(Value::Tuple(vec![
             Value::Tensor(result.clone()),
@@ -444,7 +461,8 @@ fn columns(call: &mut Call<'_, '_>) -> Outcome {
 
 fn sampled(call: &mut Call<'_, '_>) -> Outcome {
     let (input, grid) = (call.first()?, call.tensor("grid")?);
-    let same = input.rows().zip(grid.rows()).is_some_and(|(a, b)| a == b && a.at == 0 && !a.drops);
+    let same =
+        input.rows().zip(grid.rows()).is_some_and(|(a, b)| a.same(b) && a.at == 0 && !a.drops);
     if !same {
         return Err(call.meets("samples rows at places of other rows"));
     }

@@ -2,6 +2,7 @@
 
 use super::numbers::place_of;
 use super::{Call, Outcome, Value, text};
+use crate::engine::probe::proof::heap::Heap;
 use crate::engine::probe::proof::value::{Elements, Number, Object, State, Tensor};
 use crate::engine::probe::proof::walk;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ fn dict(call: &mut Call<'_, '_>) -> Outcome {
     let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
     for pair in call.arguments.chunks_exact(2) {
         let key = key(&pair[0]).ok_or_else(|| call.unclear("a key"))?;
+        // The last one of a key counts.
+        entries.retain(|(known, _)| *known != key);
         entries.push((key, pair[1].clone()));
     }
     let site = call.node.outputs.first().copied().unwrap_or_default();
@@ -246,6 +249,9 @@ fn extend(call: &mut Call<'_, '_>) -> Outcome {
     else {
         return Err(call.unclear("the length of a list"));
     };
+    if Heap::is_too_long(first.len() + second.len()) {
+        return Err(call.unclear("the length of a list"));
+    }
     let object = Object::List(Elements::Known([first, second].concat()));
     if call.node.kind == "aten::add" {
         let site = call.node.outputs.first().copied().unwrap_or_default();
@@ -288,6 +294,9 @@ fn repeated(call: &mut Call<'_, '_>) -> Outcome {
     let values = match (call.walk.heap.list(*place)?, times.as_int()) {
         (Elements::Known(values), Some(times)) if (0..=64).contains(&times) => {
             let n = values.len() * times as usize;
+            if Heap::is_too_long(n) {
+                return Err(call.unclear("the length of a list"));
+            }
             values.iter().cycle().take(n).cloned().collect()
         }
         _ => return Err(call.unclear("the length of a list")),

@@ -3,7 +3,7 @@
 use super::split::{filled, places};
 use super::{Call, Outcome, Value, one};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Doubt, Kind, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "arange",
@@ -52,13 +52,17 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 
 /// The datatype that is asked for, else that of numbers.
 fn kind(call: &Call<'_, '_>) -> Kind {
-    match call.number("dtype").ok().and_then(|it| it.as_int()) {
-        Some(0..=4) => Kind::Whole,
-        Some(11) => Kind::Truth,
-        Some(5..=7 | 15) => Kind::Float,
-        Some(_) => Kind::Unknown,
-        None if call.name == "full" || call.name.starts_with("new_") => Kind::Unknown,
-        None => Kind::Float,
+    match call.find("dtype") {
+        None | Some(Value::None) if call.name == "full" || call.name.starts_with("new_") => {
+            Kind::Unknown
+        }
+        None | Some(Value::None) => Kind::Float,
+        Some(_) => match call.number("dtype").ok().and_then(|it| it.as_int()) {
+            Some(1..=4) => Kind::Whole,
+            Some(11) => Kind::Truth,
+            Some(5..=7 | 15) => Kind::Float,
+            _ => Kind::Unknown,
+        },
     }
 }
 
@@ -85,7 +89,9 @@ fn arange(call: &mut Call<'_, '_>) -> Outcome {
     let end = call.size(&end)?;
     let is_plain = start.is(0) && step.is(1);
     if end.has_rows() || start.has_rows() || step.has_rows() {
-        return match is_plain && end == Size::rows() {
+        let is_whole =
+            matches!(call.find("dtype"), None | Some(Value::None)) || call.int("dtype") == Ok(4);
+        return match is_plain && end == Size::rows() && is_whole {
             true => one(places()),
             false => Err(Reason::new(Doubt::Counted, "arange counts the rows")),
         };
@@ -93,14 +99,14 @@ fn arange(call: &mut Call<'_, '_>) -> Outcome {
     let size = match (start.value(), end.value(), step.value()) {
         _ if is_plain => end,
         (Some(start), Some(end), Some(step)) if step > 0 => {
-            let span = (end - start).max(0);
-            Size::of((span + step - 1) / step)
+            let span = end.saturating_sub(start).max(0);
+            Size::of(span.saturating_add(step - 1) / step)
         }
         _ => Size::unknown(),
     };
-    let kind = match kind(call) {
-        Kind::Float => Kind::Whole,
-        other => other,
+    let kind = match call.find("dtype") {
+        None | Some(Value::None) => Kind::Whole,
+        Some(_) => kind(call),
     };
     one(Tensor::free(Some(vec![size]), kind))
 }
@@ -130,26 +136,30 @@ fn counted(call: &mut Call<'_, '_>) -> Outcome {
     one(Tensor::free(Some(dims), Kind::Unknown))
 }
 
-/// A tensor made of numbers of the program.
+/// A tensor made of numbers of the program. What another datatype makes of them is not followed.
 fn held(call: &mut Call<'_, '_>) -> Outcome {
     let name = ["data", "t", "s"].into_iter().find(|name| call.find(name).is_some());
     let data = name.and_then(|name| call.find(name)).cloned();
+    let own = matches!(call.find("dtype"), None | Some(Value::None));
+    let kind = |of: Kind| if own { of } else { kind(call) };
     match data {
-        Some(Value::Number(number)) => one(Tensor::number(number)),
-        Some(Value::Tensor(tensor)) if matches!(tensor.state, State::Number(_)) => one(tensor),
+        Some(Value::Number(number)) => match (own && number.as_size().is_some(), number.hangs()) {
+            (true, _) => one(Tensor::number(number)),
+            (false, Some(reason)) => Err(reason),
+            (false, None) => one(Tensor::free(Some(Vec::new()), kind(Tensor::number(number).kind))),
+        },
         Some(Value::List(_)) => {
             let values = call.elements(name.unwrap_or_default())?;
-            if !values
-                .iter()
-                .all(|it| matches!(it, Value::Number(number) if number.hangs().is_none()))
-            {
+            let is_free =
+                |it: &Value| matches!(it, Value::Number(number) if number.hangs().is_none());
+            if !values.iter().all(is_free) {
                 return Err(call.unclear("what it holds"));
             }
-            let kind = match values.first() {
+            let of = match values.first() {
                 Some(Value::Number(number)) => Tensor::number(number.clone()).kind,
                 _ => Kind::Unknown,
             };
-            one(Tensor::free(Some(vec![Size::of(values.len() as i64)]), kind))
+            one(Tensor::free(Some(vec![Size::of(values.len() as i64)]), kind(of)))
         }
         _ => Err(call.unclear("what it holds")),
     }

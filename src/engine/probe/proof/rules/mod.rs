@@ -70,6 +70,9 @@ const FAMILIES: &[Family] = &[
     Family { title: "new tensors", operators: make::OPERATORS, rule: make::apply },
 ];
 
+/// Deepest nesting of containers that is looked into.
+const MAX_DEPTH: usize = 24;
+
 /// Operators that draw random numbers.
 const RANDOM: &[&str] = &[
     "rand",
@@ -89,6 +92,8 @@ const RANDOM: &[&str] = &[
     "log_normal",
     "poisson",
     "binomial",
+    "_standard_gamma",
+    "_sample_dirichlet",
     "random",
     "rrelu",
     "rrelu_with_noise",
@@ -117,6 +122,96 @@ const BY_VALUES: &[&str] = &[
     "allclose",
     "histc",
     "combinations",
+];
+
+/// Operators that take sizes, among which may be the number of rows. Everywhere else a number that hangs on it makes the
+/// answer hang on it.
+const TAKES_COUNTS: &[&str] = &[
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "_reshape_alias",
+    "expand",
+    "broadcast_to",
+    "repeat",
+    "zeros",
+    "ones",
+    "full",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "arange",
+];
+
+/// Operators that may be given the rows' own places.
+const TAKES_PLACES: &[&str] = &[
+    "index",
+    "view",
+    "reshape",
+    "unsqueeze",
+    "contiguous",
+    "clone",
+    "detach",
+    "to",
+    "alias",
+    "expand",
+];
+
+/// Operators that write in place and leave the shape as it is.
+const WRITES: &[&str] = &[
+    "copy",
+    "fill",
+    "zero",
+    "masked_fill",
+    "index_put",
+    "_index_put_impl",
+    "index_fill",
+    "scatter",
+    "scatter_add",
+    "tril",
+    "triu",
+];
+
+/// Operators that take one number over all elements.
+const OVER_ALL: &[&str] = &[
+    "trace",
+    "dist",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy_loss",
+    "nll_loss",
+    "nll_loss_nd",
+    "nll_loss2d",
+    "kl_div",
+    "corrcoef",
+    "cov",
+    "soft_margin_loss",
+    "hinge_embedding_loss",
+    "cosine_embedding_loss",
+    "triplet_margin_loss",
+    "margin_ranking_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "poisson_nll_loss",
+    "ctc_loss",
+    "linalg_matrix_norm",
+    "linalg_cond",
+    "linalg_multi_dot",
+    "chain_matmul",
+    "block_diag",
+    "cartesian_prod",
+    "kron",
+    "tensordot",
+    "trapezoid",
+    "trapz",
+    "quantile",
+    "nanquantile",
+    "fake_quantize_per_tensor_affine",
+    "choose_qparams_per_tensor",
 ];
 
 /// All families with their operators, for the page that documents them.
@@ -151,6 +246,8 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
         return outcome.map(|value| call.spread(value));
     }
     call.check_arguments()?;
+    call.check_writes()?;
+    call.check_numbers()?;
     let random = RANDOM.contains(&call.name) || call.name.ends_with("dropout") && dropout(call)?;
     if random {
         let text = match call.name.ends_with("dropout") {
@@ -181,16 +278,35 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
             call.node.kind
         ))),
     };
+    if OVER_ALL.contains(&call.name) && !is_free {
+        return Err(call.meets("takes one number over all rows"));
+    }
+    let holds_memory = call.name.starts_with("empty") || call.name.starts_with("new_empty");
     match outcome {
+        Err(reason) if holds_memory => Err(reason),
         // A function of what is the same for every batch is the same for every batch.
         Err(_) if is_free && call.node.kind.starts_with("aten::") => call.free_outputs(),
-        outcome => outcome.map(|value| call.spread(value)),
+        outcome => outcome.map(|value| call.spread(value)).and_then(sound),
     }
+}
+
+/// Outputs in which only the dimension of the rows counts them.
+fn sound(outputs: Vec<Value>) -> Result<Vec<Value>, Reason> {
+    for value in &outputs {
+        if let Value::Tensor(tensor) = value
+            && let Some(dims) = &tensor.dims
+            && (0..dims.len()).any(|at| dims[at].has_rows() && tensor.axis() != Some(at))
+        {
+            let text = "a shape hangs on the number of rows where none of them lie";
+            return Err(Reason::new(Doubt::Counted, text));
+        }
+    }
+    Ok(outputs)
 }
 
 /// Whether a dropout drops.
 fn dropout(call: &Call<'_, '_>) -> Result<bool, Reason> {
-    let train = call.flag("train")?;
+    let Ok(train) = call.flag("train") else { return Ok(true) };
     let probability = call.number("p").ok().and_then(|it| match it.known {
         Known::Float(value) => Some(value),
         Known::Int(size) => size.value().map(|value| value as f64),
@@ -366,45 +482,105 @@ impl<'n, 'w> Call<'n, 'w> {
         })
     }
 
-    /// Why nothing is promised of a value or of what lies in it.
-    pub(super) fn mixed(&self, value: &Value) -> Option<Reason> {
-        if let Some(reason) = value.mixed() {
-            return Some(reason.clone());
+    /// Whether it writes at most into its first argument, a tensor, and leaves that its shape.
+    fn check_writes(&self) -> Result<(), Reason> {
+        let is_known = || {
+            WRITES.contains(&self.name)
+                || elementwise::UNARY.contains(&self.name)
+                || elementwise::BINARY.contains(&self.name)
+                || self.name.ends_with("dropout")
+        };
+        if self.node.writes.is_empty() || (self.node.writes == [0] && is_known()) {
+            return Ok(());
+        }
+        Err(Reason::unknown(format!(
+            "what {} leaves of what it writes into is not known",
+            self.node.kind
+        )))
+    }
+
+    /// Whether numbers that hang on the number of rows, and the places of rows, go only where they are understood.
+    fn check_numbers(&self) -> Result<(), Reason> {
+        for value in &self.arguments {
+            if !TAKES_COUNTS.contains(&self.name)
+                && let Some(reason) = self.hangs(value, 0)
+            {
+                return Err(reason);
+            }
+            if !TAKES_PLACES.contains(&self.name) && self.has_places(value, 0) {
+                return Err(self.meets("computes with the places of rows"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a number in a value hangs on the number of rows.
+    fn hangs(&self, value: &Value, depth: usize) -> Option<Reason> {
+        match value {
+            Value::Number(number) => number.hangs(),
+            Value::Tensor(Tensor { state: State::Number(number), .. }) => number.hangs(),
+            _ => self.parts(value, depth)?.into_iter().find_map(|it| self.hangs(it, depth + 1)),
+        }
+    }
+
+    fn has_places(&self, value: &Value, depth: usize) -> bool {
+        match value {
+            Value::Tensor(tensor) => matches!(tensor.state, State::Places(_)),
+            _ => {
+                let parts = self.parts(value, depth).unwrap_or_default();
+                parts.into_iter().any(|it| self.has_places(it, depth + 1))
+            }
+        }
+    }
+
+    /// What lies in a value, down to some depth: a container may hold itself.
+    fn parts<'v>(&'v self, value: &'v Value, depth: usize) -> Option<Vec<&'v Value>> {
+        if depth > MAX_DEPTH {
+            return None;
         }
         match value {
+            Value::Tuple(values) => Some(values.iter().collect()),
             Value::List(place) => match self.walk.heap.list(*place).ok()? {
-                Elements::Known(values) => values.iter().find_map(|it| self.mixed(it)),
-                Elements::Any(value) => value.as_ref().and_then(|it| self.mixed(it)),
+                Elements::Known(values) => Some(values.iter().collect()),
+                Elements::Any(value) => Some(value.iter().map(|it| &**it).collect()),
             },
             Value::Dict(place) => {
-                self.walk.heap.dict(*place).ok()?.iter().find_map(|(_, it)| self.mixed(it))
+                Some(self.walk.heap.dict(*place).ok()?.iter().map(|(_, value)| value).collect())
             }
-            Value::Tuple(values) => values.iter().find_map(|it| self.mixed(it)),
             _ => None,
         }
     }
 
-    /// Whether all that it is given is the same for every batch.
-    pub(super) fn is_free(&self) -> bool {
-        self.arguments.iter().all(|value| self.is_free_value(value))
+    /// Why nothing is promised of a value or of what lies in it.
+    pub(super) fn mixed(&self, value: &Value) -> Option<Reason> {
+        self.mixed_within(value, 0)
     }
 
-    fn is_free_value(&self, value: &Value) -> bool {
+    fn mixed_within(&self, value: &Value, depth: usize) -> Option<Reason> {
+        if depth > MAX_DEPTH {
+            return Some(Reason::unknown("a container is nested too deep, or holds itself"));
+        }
+        if let Some(reason) = value.mixed() {
+            return Some(reason.clone());
+        }
+        self.parts(value, depth)?.into_iter().find_map(|it| self.mixed_within(it, depth + 1))
+    }
+
+    /// Whether all that it is given is the same for every batch.
+    pub(super) fn is_free(&self) -> bool {
+        self.arguments.iter().all(|value| self.is_free_value(value, 0))
+    }
+
+    fn is_free_value(&self, value: &Value, depth: usize) -> bool {
         match value {
             Value::Tensor(tensor) => tensor.is_free(),
             Value::Number(number) => number.hangs().is_none(),
             Value::None | Value::Text(_) | Value::Thing | Value::Never => true,
-            Value::Tuple(values) => values.iter().all(|it| self.is_free_value(it)),
-            Value::List(place) => match self.walk.heap.list(*place) {
-                Ok(Elements::Known(values)) => values.iter().all(|it| self.is_free_value(it)),
-                Ok(Elements::Any(value)) => value.as_ref().is_none_or(|it| self.is_free_value(it)),
-                Err(_) => false,
-            },
-            Value::Dict(place) => match self.walk.heap.dict(*place) {
-                Ok(entries) => entries.iter().all(|(_, it)| self.is_free_value(it)),
-                Err(_) => false,
-            },
             Value::Mixed(_) => false,
+            Value::Tuple(_) | Value::List(_) | Value::Dict(_) => match self.parts(value, depth) {
+                Some(parts) => parts.into_iter().all(|it| self.is_free_value(it, depth + 1)),
+                None => false,
+            },
         }
     }
 

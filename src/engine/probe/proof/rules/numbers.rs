@@ -6,7 +6,7 @@ use crate::engine::probe::proof::value::{
     Doubt, Elements, Kind, Known, Number, Reason, State, Tensor, wrapped,
 };
 
-/// What tensors tell without their values.
+/// What tensors tell without their values, and what the program tells of itself.
 const ASKED: &[&str] = &[
     "dim",
     "ndim",
@@ -23,7 +23,6 @@ const ASKED: &[&str] = &[
     "is_mkldnn",
     "is_nested",
     "requires_grad",
-    "is_contiguous",
     "element_size",
     "is_meta",
     "is_xla",
@@ -34,18 +33,32 @@ const ASKED: &[&str] = &[
     "is_autocast_cpu_enabled",
     "get_device",
     "is_inference",
-    "type",
     "is_leaf",
     "itemsize",
-    "nbytes",
     "autograd_enabled",
     "is_signed",
-    "result_type",
-    "promote_types",
-    "can_cast",
     "is_conj",
+    "is_contiguous",
     "stride",
     "storage_offset",
+    "nbytes",
+    "is_set_to",
+    "is_same_size",
+    "is_shared",
+    "is_pinned",
+    "is_non_overlapping_and_dense",
+    "type",
+];
+
+/// Of these, what the layout in memory decides, which is another for one row than for two.
+const LAYOUT: &[&str] = &[
+    "is_contiguous",
+    "stride",
+    "storage_offset",
+    "nbytes",
+    "is_set_to",
+    "is_same_size",
+    "is_non_overlapping_and_dense",
 ];
 
 /// What takes a number out of a tensor.
@@ -115,8 +128,6 @@ const COMPUTED: &[&str] = &[
     "tanh",
     "mod",
     "bitwise_and",
-    "type_as",
-    "to",
     "__contains__",
     "NumToTensor",
     "IntImplicit",
@@ -139,23 +150,27 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         "len" => return len(call),
         "NumToTensor" => {
             let Some(Value::Number(number)) = call.arguments.first() else { return None };
-            return Some(Ok(Value::Tensor(Tensor::number(number.clone()))));
+            return Some(match (number.as_size().is_some(), number.hangs()) {
+                (true, _) => Ok(Value::Tensor(Tensor::number(number.clone()))),
+                (false, Some(reason)) => Err(reason),
+                (false, None) => Ok(Value::Tensor(Tensor::free(Some(Vec::new()), Kind::Unknown))),
+            });
         }
         "__is__" | "__isnot__" => return Some(Ok(Value::Number(is_none(call)))),
         name if ASKED.contains(&name) => return Some(asked(call)),
         _ => {}
     }
-    let numbers: Option<Vec<Number>> = call.arguments.iter().map(as_number).collect();
+    let are_stale = call.walk.are_numbers_stale;
+    let numbers: Option<Vec<Number>> =
+        call.arguments.iter().map(|it| as_number(it, are_stale)).collect();
     if let Some(numbers) = numbers
         && !numbers.is_empty()
         && COMPUTED.contains(&call.name)
     {
-        let number = computed(call, &numbers);
-        let as_tensor = call.node.types.first().is_some_and(|ty| ty == "Tensor");
-        return Some(Ok(match as_tensor {
-            true => Value::Tensor(Tensor::number(number)),
-            false => Value::Number(number),
-        }));
+        if call.node.types.first().is_some_and(|ty| ty == "Tensor") {
+            return held(call, &numbers);
+        }
+        return Some(Ok(Value::Number(computed(call, &numbers))));
     }
     if READ.contains(&call.name) && call.arguments.len() == 1 {
         return Some(read(call));
@@ -163,9 +178,13 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
     compared(call)
 }
 
-fn as_number(value: &Value) -> Option<Number> {
+/// A number, or that which a tensor holds; where tensors of that kind were written in place, no longer known.
+fn as_number(value: &Value, are_stale: bool) -> Option<Number> {
     match value {
         Value::Number(number) => Some(number.clone()),
+        Value::Tensor(Tensor { state: State::Number(number), .. }) if are_stale => {
+            Some(number.hangs().map_or_else(Number::unknown, Number::tainted))
+        }
         Value::Tensor(Tensor { state: State::Number(number), .. }) => Some(number.clone()),
         _ => None,
     }
@@ -300,11 +319,36 @@ fn asked(call: &mut Call<'_, '_>) -> Outcome {
             Kind::Whole | Kind::Truth => Number::truth(false),
             Kind::Unknown => Number::unknown(),
         },
-        "stride" | "storage_offset" | "nbytes" => {
+        name if LAYOUT.contains(&name) && !tensor.is_free() => {
             Number::tainted(Reason::new(Doubt::Counted, "the layout of a tensor is asked for"))
         }
         _ => Number::unknown(),
     }))
+}
+
+/// Arithmetic of tensors that hold one whole number each, as traces do with sizes. What other datatypes make of a number is
+/// not followed.
+fn held(call: &mut Call<'_, '_>, numbers: &[Number]) -> Option<Outcome> {
+    let is_tensor = |it: &Value| matches!(it, Value::Tensor(_));
+    let is_whole = |number: &Number| {
+        number.as_size().is_some_and(|size| size.value().is_none_or(|value| value.abs() < 1 << 31))
+    };
+    let is_plain = matches!(
+        call.name,
+        "add" | "sub" | "mul" | "floor_divide" | "remainder" | "neg" | "detach"
+    );
+    let third = numbers.get(2).and_then(Number::as_int);
+    let are_plain = call.arguments.first().is_some_and(is_tensor)
+        && numbers.iter().all(is_whole)
+        && third.is_none_or(|alpha| alpha == 1);
+    if is_plain && are_plain {
+        return Some(Ok(Value::Tensor(Tensor::number(computed(call, numbers)))));
+    }
+    // As any tensor: the same for every batch, or not.
+    Some(match numbers.iter().find_map(Number::hangs) {
+        Some(reason) => Err(reason),
+        None => Ok(Value::Tensor(Tensor::free(Some(Vec::new()), Kind::Unknown))),
+    })
 }
 
 /// A number from numbers, exact where sizes allow it.
@@ -355,7 +399,8 @@ fn computed(call: &mut Call<'_, '_>, numbers: &[Number]) -> Number {
 
 fn range(low: &Number, high: &Number, step: &Number) -> Option<Known> {
     let (low, high, step) = (low.as_int()?, high.as_int()?, step.as_int()?);
-    (step > 0).then(|| Known::Int(Size::of(((high - low).max(0) + step - 1) / step)))
+    let span = high.checked_sub(low)?.max(0).checked_add(step.checked_sub(1)?)?;
+    (step > 0).then(|| Known::Int(Size::of(span / step)))
 }
 
 fn pair(call: &mut Call<'_, '_>, a: &Number, b: &Number) -> Option<Known> {
@@ -370,12 +415,13 @@ fn pair(call: &mut Call<'_, '_>, a: &Number, b: &Number) -> Option<Known> {
     if let (Some(a), Some(b)) = (a.as_size(), b.as_size()) {
         return sizes(call, a, b);
     }
-    if let (Some(a), Some(b)) = (a.as_truth(), b.as_truth())
+    if let (Known::Bool(a), Known::Bool(b)) = (&a.known, &b.known)
         && matches!(
             call.name,
             "__and__" | "__or__" | "__xor__" | "eq" | "ne" | "logical_and" | "logical_or"
         )
     {
+        let (a, b) = (*a, *b);
         return Some(Known::Bool(match call.name {
             "__and__" | "logical_and" => a && b,
             "__or__" | "logical_or" => a || b,
@@ -417,12 +463,12 @@ fn sizes(call: &mut Call<'_, '_>, a: &Size, b: &Size) -> Option<Known> {
         }
         "floordiv" | "floor_divide" => match (a.value(), b.value(), a.over(b)) {
             (_, _, Some(quotient)) => quotient,
-            (Some(a), Some(b), None) if b != 0 => Size::of(a.div_euclid(b)),
+            (Some(a), Some(b), None) if b > 0 => Size::of(a.div_euclid(b)),
             _ => symbols.function("floordiv", &[a.clone(), b.clone()])?,
         },
-        "remainder" | "mod" | "fmod" => match (a.value(), b.value(), a.over(b)) {
+        "remainder" | "mod" => match (a.value(), b.value(), a.over(b)) {
             (_, _, Some(_)) => Size::of(0),
-            (Some(a), Some(b), None) if b != 0 => Size::of(a.rem_euclid(b)),
+            (Some(a), Some(b), None) if b > 0 => Size::of(a.rem_euclid(b)),
             _ => symbols.function("remainder", &[a.clone(), b.clone()])?,
         },
         "min" | "max" => match (a.value(), b.value()) {

@@ -30,8 +30,6 @@ pub(super) const REDUCING: &[&str] = &[
     "norm",
     "nuclear_norm",
     "prod",
-    "quantile",
-    "nanquantile",
     "std",
     "std_mean",
     "sum",

@@ -158,7 +158,7 @@ pub(super) fn viewed(
         State::Places(_) => State::Places(to),
         _ => State::Rows(Axis { at: to, outer, inner, drops: false }),
     };
-    Ok(Tensor { state, dims: Some(sizes), kind: tensor.kind })
+    Ok(Tensor { state, dims: Some(sizes), ..tensor.clone() })
 }
 
 fn flatten(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
@@ -264,18 +264,18 @@ fn expand(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
             if others || !result[more + at].same(&dims[at]) {
                 return Err(call.meets("repeats rows"));
             }
-            one(tensor.moved(result, more + at))
+            one(Tensor { is_expanded: true, ..tensor.moved(result, more + at) })
         }
         None => {
             let rows: Vec<usize> = (0..result.len()).filter(|&it| result[it].has_rows()).collect();
             match rows[..] {
-                [] => one(tensor.with_dims(result)),
+                [] => one(Tensor { is_expanded: true, ..tensor.with_dims(result) }),
                 // Rows that are all the same; where the constant has several, they are a fixed number.
                 [at] if at < more || dims[at - more].is(1) => {
                     let inner =
                         result[at].over(&Size::rows()).ok_or_else(|| call.unclear("its shape"))?;
                     let state = State::Rows(Axis { inner, ..Axis::plain(at) });
-                    one(Tensor { state, dims: Some(result), kind: tensor.kind })
+                    one(Tensor { state, dims: Some(result), kind: tensor.kind, is_expanded: true })
                 }
                 _ => Err(call.unclear("a shape that hangs on the number of rows")),
             }
@@ -313,7 +313,7 @@ fn repeat(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
         }
         _ => return Err(call.unclear("a shape that hangs on the number of rows")),
     };
-    one(Tensor { state, dims: Some(sizes), kind: tensor.kind })
+    one(Tensor { state, ..Tensor::free(Some(sizes), tensor.kind) })
 }
 
 /// Each element several times.
@@ -334,7 +334,7 @@ fn repeat_interleave(call: &mut Call<'_, '_>, tensor: &Tensor) -> Outcome {
     match tensor.rows() {
         Some(axis) if axis.at == at => {
             let state = State::Rows(Axis { inner: axis.inner.times(&times), ..axis.clone() });
-            one(Tensor { state, dims: Some(dims), kind: tensor.kind })
+            one(Tensor { state, ..Tensor::free(Some(dims), tensor.kind) })
         }
         _ if matches!(tensor.state, State::Places(_)) => Err(call.unclear("the places of rows")),
         _ => one(tensor.with_dims(dims)),

@@ -2,7 +2,9 @@
 
 use super::{Call, Outcome, Value, one};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Axis, Elements, Object, Reason, State, Tensor, wrapped};
+use crate::engine::probe::proof::value::{
+    Axis, Elements, Kind, Object, Reason, State, Tensor, wrapped,
+};
 use crate::engine::probe::proof::walk;
 
 pub(super) const OPERATORS: &[&str] = &[
@@ -79,7 +81,7 @@ fn cat(call: &mut Call<'_, '_>, tensors: Vec<Tensor>, dim: i64) -> Outcome {
         {
             continue;
         }
-        if tensor.rank()? != rank || !(tensor.state == first.state) {
+        if tensor.rank()? != rank || !tensor.state.same(&first.state) {
             let text = format!("{} puts together what has rows and what has none", call.node.kind);
             return Err(Reason::unknown(text));
         }
@@ -109,7 +111,7 @@ fn stack(call: &mut Call<'_, '_>) -> Outcome {
         .collect::<Result<_, _>>()?;
     let first = tensors.first().cloned().ok_or_else(|| call.unclear("what it puts together"))?;
     if first.drops()
-        || tensors.iter().any(|it| it.state != first.state || it.rank() != first.rank())
+        || tensors.iter().any(|it| !it.state.same(&first.state) || it.rank() != first.rank())
     {
         // What has no rows may stand beside what has none.
         return Err(call.unclear("where the rows of each lie"));
@@ -171,7 +173,7 @@ fn slice_ends(call: &Call<'_, '_>) -> Result<(Option<i64>, Option<i64>, i64), Re
                 return Err(reason);
             }
         }
-        let start = call.int("start").ok();
+        let start = call.int("start").ok().filter(|start| *start >= 0);
         let end = start.zip(call.int("length").ok()).map(|(start, length)| start + length);
         return Ok((start, end.or(Some(i64::MIN)), 1));
     }
@@ -275,7 +277,7 @@ fn in_steps(size: i64, step: i64) -> Option<Vec<Size>> {
 /// A tensor that holds each row's place.
 pub(super) fn places() -> Tensor {
     let (state, dims) = (State::Places(0), Some(vec![Size::rows()]));
-    Tensor { state, dims, kind: crate::engine::probe::proof::value::Kind::Whole }
+    Tensor { state, ..Tensor::free(dims, Kind::Whole) }
 }
 
 /// A constant with a row for each row.
@@ -289,5 +291,5 @@ pub(super) fn filled(call: &Call<'_, '_>, dims: Vec<Size>, like: Tensor) -> Resu
         }
         _ => return Err(call.unclear("a shape that hangs on the number of rows")),
     };
-    Ok(Tensor { state, dims: Some(dims), kind: like.kind })
+    Ok(Tensor { state, ..Tensor::free(Some(dims), like.kind) })
 }
