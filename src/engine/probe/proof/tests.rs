@@ -70,7 +70,7 @@ fn no_model_that_couples_rows_is_proved() {
 #[test]
 fn no_way_around_the_rules_is_proved() {
     let harmless =
-        ["ceil_unknown", "cumprod_dtype", "pool_stride", "pool_stride2", "renorm_alias", "str_pad"];
+        ["pool_stride", "ceil_unknown", "cumprod_dtype", "pool_stride2", "renorm_alias", "str_pad"];
     let models = models(include_bytes!("../../../../tests/fixtures/graphs/devious.gz"));
     assert!(models.len() >= 80, "{} models", models.len());
     let proved = models.iter().filter(|model| !model.has_state && model.prove().is_ok());
