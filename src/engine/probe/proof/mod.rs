@@ -2,7 +2,7 @@
 //! values and any number of rows.
 //!
 //! Pure: code as data in, a proof or the reason why there is none out. An abstract interpretation: each value carries
-//! which of its dimensions holds the rows ([`value::State`]), each operator has its rule (`rules`), and whatever is not
+//! which of its dimensions holds the rows (`value::State`), each operator has its rule (`rules`), and whatever is not
 //! known promises nothing. Control flow may hang on shapes and on what the module holds, not on the number of rows
 //! and not on values, but for what only decides whether to raise: a batch that raises runs again request by request.
 
