@@ -49,6 +49,9 @@ impl fmt::Debug for Watch {
 /// cancel each other out leave rounding that is large beside what is left.
 const ROUNDING: f64 = 10.0;
 
+/// Numbers that are compared at a time.
+const LANES: usize = 16;
+
 /// The smallest and the largest number.
 type Extent = (f64, f64);
 
@@ -131,11 +134,20 @@ impl Watched {
 fn extent(tensor: &Tensor) -> Option<Extent> {
     fn of<T: Element + Copy + PartialOrd>(tensor: &Tensor, widen: fn(T) -> f64) -> Option<Extent> {
         let values = tensor.as_slice::<T>()?;
-        let mut values = values.iter().copied();
-        let first = values.find(|value| value.partial_cmp(value).is_some())?;
-        let (least, most) = values.fold((first, first), |(least, most), value| {
-            (if value < least { value } else { least }, if value > most { value } else { most })
-        });
+        let first = values.iter().copied().find(|value| value.partial_cmp(value).is_some())?;
+        let (mut least, mut most) = ([first; LANES], [first; LANES]);
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        // Lanes by themselves: the compiler may take them together, which it may not over one sum of floats.
+        for chunk in chunks {
+            for (lane, value) in chunk.iter().enumerate() {
+                least[lane] = if *value < least[lane] { *value } else { least[lane] };
+                most[lane] = if *value > most[lane] { *value } else { most[lane] };
+            }
+        }
+        let smaller = |a: T, b: T| if b < a { b } else { a };
+        let larger = |a: T, b: T| if b > a { b } else { a };
+        let least = least.iter().chain(rest).copied().fold(first, smaller);
+        let most = most.iter().chain(rest).copied().fold(first, larger);
         Some((widen(least), widen(most)))
     }
     match tensor.datatype() {
@@ -295,5 +307,25 @@ fn refute(shared: &Shared, n_rows: usize) {
     );
     if let Some(tell) = &shared.options.watch.on_difference {
         tell(&text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn the_extent_is_that_of_all_numbers() {
+        let mut values: Vec<f32> = (0..50).map(|it| it as f32).collect();
+        values[0] = f32::NAN;
+        values[37] = -3.5;
+        values[49] = f32::INFINITY;
+        let tensor =
+            |values: Vec<f32>| Tensor::from_vec(Shape::from([values.len()]), values).unwrap();
+        assert_eq!(extent(&tensor(values)), Some((-3.5, f64::INFINITY)));
+        assert_eq!(extent(&tensor(vec![f32::NAN; 3])), None);
+        let whole = Tensor::from_vec(Shape::from([2]), vec![i64::MIN, 7]).unwrap();
+        assert_eq!(extent(&whole), Some((i64::MIN as f64, 7.0)));
     }
 }
