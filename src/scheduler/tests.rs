@@ -28,10 +28,18 @@ fn options() -> SchedulerOptions {
 }
 
 fn start(options: SchedulerOptions, model: FakeModel) -> (Scheduler, Arc<Seen>) {
+    start_as(options, model, spec())
+}
+
+fn start_as(
+    options: SchedulerOptions,
+    model: FakeModel,
+    spec: ModelSpec,
+) -> (Scheduler, Arc<Seen>) {
     let seen = model.seen();
     let job = Job {
         model: Arc::new(model),
-        spec: Arc::new(spec()),
+        spec: Arc::new(spec),
         permits: Some(Permits::new(1).source()),
         metrics: metrics(),
         padding: None,
@@ -482,17 +490,8 @@ async fn what_is_unlike_the_evidence_is_the_clients_fault_and_runs_alone_on_an_i
             _ => Err(EngineError::new(Fault::Raised, "mat1 and mat2 cannot be multiplied")),
         }
     });
-    let seen = raising.seen();
-    let job = Job {
-        model: Arc::new(raising),
-        spec: Arc::new(undeclared()),
-        permits: Some(Permits::new(1).source()),
-        metrics: metrics(),
-        padding: None,
-        warmup: Warmup::default(),
-    };
     let options = SchedulerOptions { direct: true, ..options() };
-    let scheduler = Scheduler::start(options, job).unwrap();
+    let (scheduler, seen) = start_as(options, raising, undeclared());
     let (a, b) = tokio::join!(scheduler.submit(unlike(1)), scheduler.submit(unlike(2)));
     for error in [a.unwrap_err(), b.unwrap_err()] {
         assert_eq!(error.code, ErrorCode::InvalidInput);

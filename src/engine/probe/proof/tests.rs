@@ -105,18 +105,23 @@ fn real_networks_come_out_as_the_list_says() {
     assert!(proved >= 90, "{proved} are proved");
 }
 
-/// Nodes over `x` [N, 4], which is value 1; the last value is what comes out.
-#[track_caller]
-fn check(nodes: &[&str], last: u64, expected: Result<OutputRows, Doubt>) {
-    let nodes: String = nodes.iter().map(|node| format!("node\t{node}\n")).collect();
-    let code = format!("input\t1=Tensor \tx\t\n{nodes}end\t{last} \n");
-    let spec = TensorSpec {
+/// What `x` takes: FP32 [N, 4].
+fn x_spec() -> TensorSpec {
+    TensorSpec {
         name: "x".into(),
         datatype: DataType::Fp32,
         shape: ShapePattern::from_wire(&[-1, 4]).unwrap(),
         optional: false,
         declared: true,
-    };
+    }
+}
+
+/// Nodes over `x` [N, 4], which is value 1; the last value is what comes out.
+#[track_caller]
+fn check(nodes: &[&str], last: u64, expected: Result<OutputRows, Doubt>) {
+    let nodes: String = nodes.iter().map(|node| format!("node\t{node}\n")).collect();
+    let code = format!("input\t1=Tensor \tx\t\n{nodes}end\t{last} \n");
+    let spec = x_spec();
     let proof = prove(&code, &[Given { name: "x", spec: Some(&spec) }], false);
     let found = proof.map(|proof| proof.outputs[0]).map_err(|reason| reason.doubt);
     assert_eq!(found, expected);
@@ -174,13 +179,7 @@ proptest::proptest! {
     fn any_text_is_judged(lines in proptest::collection::vec(0usize..LINES.len(), 0..40)) {
         let code: String = lines.iter().map(|line| format!("{}\n", LINES[*line])).collect();
         let _ = prove(&code, &[], false);
-        let spec = TensorSpec {
-            name: "x".into(),
-            datatype: DataType::Fp32,
-            shape: ShapePattern::from_wire(&[-1, 4]).unwrap(),
-            optional: false,
-            declared: true,
-        };
+        let spec = x_spec();
         let _ = prove(&format!("input\t1=Tensor \tx\t\n{code}"), &[Given { name: "x", spec: Some(&spec) }], true);
     }
 }
