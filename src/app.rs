@@ -81,6 +81,7 @@ pub fn prepare_process() {
 pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
     use crate::engine::torch::TorchLoader;
     let loader = TorchLoader::new();
+    loader.log_what_is_said();
     if let Some(reason) = loader.no_cuda() {
         tracing::debug!(reason, "CUDA is not available");
     }

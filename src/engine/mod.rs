@@ -29,6 +29,8 @@ use std::time::Duration;
 pub struct Artifact {
     /// Where it lies.
     pub path: PathBuf,
+    /// What the log calls it.
+    pub label: String,
 }
 
 /// Where a model runs.

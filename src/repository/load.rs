@@ -324,7 +324,7 @@ impl Workshop {
         let is_stateful = spec.batching == Batching::Stateful;
         let by_default = if is_stateful { 1 } else { defaults.instances };
         SchedulerOptions {
-            label: format!("{}/{}", candidate.name, candidate.file.version),
+            label: candidate.label(),
             queue_capacity: settings.queue_capacity,
             batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
             instances: settings.instances.unwrap_or(by_default),
@@ -414,7 +414,12 @@ impl std::fmt::Debug for Workshop {
 
 impl Candidate<'_> {
     fn artifact(&self) -> Artifact {
-        Artifact { path: self.file.file.clone() }
+        Artifact { path: self.file.file.clone(), label: self.label() }
+    }
+
+    /// What the log calls it.
+    fn label(&self) -> String {
+        format!("{}/{}", self.name, self.file.version)
     }
 
     fn plain(&self) -> LoadOptions {

@@ -134,12 +134,15 @@ fn packed_weights_count() {
 }
 
 #[test]
-fn what_models_print_appears_with_the_end_of_its_line() {
+fn what_models_print_is_in_the_log_and_so_many_lines_a_second() {
     let server = Settings::new(Models::new().fixture("prints")).ready();
     // As many rows as nothing before had.
     let rows = vec![[1, 2, 3, 4]; 100];
     server.predict("prints", &json!({"instances": rows})).good();
-    server.wait("the line must appear while the server runs", || {
-        server.printed.text().contains("forward [100, 4]")
+    let line = server.log.wait(|line| {
+        line["message"] == "The model printed"
+            && line["text"].as_str().unwrap().contains("forward [100, 4]")
     });
+    assert_eq!(line["model"], "prints/1", "{line}");
+    assert_eq!(server.printed.text(), "", "nobody may read the standard output");
 }

@@ -1,8 +1,7 @@
 // Devices, streams and threads, through what libtorch_cpu.so itself exports: one build serves CPU and GPU.
 #include <dlfcn.h>
 
-#include <cstdio>
-
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -14,7 +13,9 @@
 #include <ATen/Version.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/version.h>
 
 #include "errors.h"
@@ -24,6 +25,16 @@ namespace sconce {
 namespace {
 
 using c10::IValue;
+
+// Whoever hears what models print and what libtorch warns of.
+std::atomic<SconceListener> said_to{nullptr};
+
+class ListeningHandler final : public c10::WarningHandler {
+  void process(const c10::Warning& warning) override {
+    const std::string& text = warning.msg();
+    said_to.load()(1, text.data(), text.size());
+  }
+};
 
 bool has_cuda() noexcept {
   try {
@@ -199,9 +210,14 @@ int sconce_load_library(SconceText path, SconceError* error) {
   });
 }
 
-int32_t sconce_buffer_stdout_by_line(void) {
-  // `std::cout`, which models print to, keeps nothing itself and writes to this stream.
-  return std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ) == 0 ? 1 : 0;
+void sconce_set_listener(SconceListener listener) {
+  said_to.store(listener);
+  torch::jit::setPrintHandler(+[](const std::string& text) { said_to.load()(0, text.data(), text.size()); });
+}
+
+void sconce_listen_to_warnings_here(void) {
+  static ListeningHandler handler;
+  c10::WarningUtils::set_warning_handler(&handler);
 }
 
 int sconce_build_facts(SconceOutput* facts, SconceError* error) {

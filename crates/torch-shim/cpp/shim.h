@@ -69,6 +69,9 @@ struct SconceText {
   uint64_t length;
 };
 
+// Takes what a model printed (0) or a warning (1); it must not throw.
+typedef void (*SconceListener)(int32_t kind, const char* text, uint64_t length);
+
 struct SconceDevice {
   int32_t index;  // -1: the CPU
 };
@@ -143,7 +146,8 @@ int sconce_set_intra_op_threads(int32_t count, SconceError* error);
 int sconce_set_inter_op_threads(int32_t count, SconceError* error);
 int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* error);
 int sconce_load_library(SconceText path, SconceError* error);
-int32_t sconce_buffer_stdout_by_line(void);
+void sconce_set_listener(SconceListener listener);
+void sconce_listen_to_warnings_here(void);
 int sconce_build_facts(SconceOutput* facts, SconceError* error);
 
 }  // extern "C"

@@ -93,7 +93,7 @@ pub fn device_name(index: usize) -> Option<String> {
     })
     .ok()?;
     match output.into_value() {
-        Ok(Value::Str(name)) => Some(name),
+        Ok(Value::Str(name)) => String::from_utf8(name).ok(),
         _ => None,
     }
 }
@@ -173,13 +173,6 @@ pub fn load_library(path: impl AsRef<Path>) -> Result<(), Error> {
     let path = path.as_ref().as_os_str().as_encoded_bytes();
     // SAFETY: the path outlives the call.
     call(Stage::Other, |error| unsafe { ffi::sconce_load_library(Text::new(path), error) })
-}
-
-/// Has what models print on the standard output appear with the end of each line, also where no terminal reads it.
-/// Call it before anything is printed. Says whether the C library takes it.
-pub fn buffer_stdout_by_line() -> bool {
-    // SAFETY: takes nothing; the stream is the C library's own and has a lock.
-    unsafe { ffi::sconce_buffer_stdout_by_line() != 0 }
 }
 
 /// The version of libtorch that this was compiled against, which is the one that it runs with.

@@ -18,6 +18,9 @@ pub(crate) mod tag {
     pub(crate) const DICT: u32 = 8;
 }
 
+/// Takes what was said: its kind, and a text that lives for the call.
+pub(crate) type Listener = extern "C" fn(kind: i32, text: *const u8, length: u64);
+
 #[repr(C)]
 pub(crate) struct RawError {
     pub(crate) kind: u32,
@@ -272,7 +275,8 @@ unsafe extern "C" {
         error: *mut RawError,
     ) -> c_int;
     pub(crate) fn sconce_load_library(path: Text, error: *mut RawError) -> c_int;
-    pub(crate) fn sconce_buffer_stdout_by_line() -> i32;
+    pub(crate) fn sconce_set_listener(listener: Listener);
+    pub(crate) fn sconce_listen_to_warnings_here();
     pub(crate) fn sconce_build_facts(facts: *mut RawOutput, error: *mut RawError) -> c_int;
 }
 

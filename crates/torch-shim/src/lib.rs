@@ -15,17 +15,19 @@ mod environment;
 mod error;
 mod ffi;
 mod module;
+mod said;
 mod schema;
 mod tensor;
 mod value;
 
 pub use device::{
-    BuildFacts, Device, MemoryStats, StreamGuard, buffer_stdout_by_line, build_facts, device_count,
-    device_name, libtorch_version, limit_primitive_cache, load_cuda_library, load_library,
-    memory_stats, set_fusion_strategy, set_inter_op_threads, set_intra_op_threads, synchronize,
+    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, device_count, device_name,
+    libtorch_version, limit_primitive_cache, load_cuda_library, load_library, memory_stats,
+    set_fusion_strategy, set_inter_op_threads, set_intra_op_threads, synchronize,
 };
 pub use error::{Error, ErrorClass};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
+pub use said::{Said, listen, listen_to_warnings_here};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,

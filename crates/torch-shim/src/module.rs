@@ -348,7 +348,7 @@ impl Module {
                     Slot::Buffer(tensor) => (1, Value::Tensor(tensor)),
                     Slot::Attribute(value) => (2, value),
                 };
-                Value::Tuple(vec![Value::Str(name.to_owned()), Value::Int(what), value])
+                Value::Tuple(vec![Value::Str(name.as_bytes().to_owned()), Value::Int(what), value])
             })
             .collect();
         let nodes = encode(&slots)?;

@@ -19,8 +19,8 @@ pub enum Value {
     Float(f64),
     /// A truth value.
     Bool(bool),
-    /// A text. Bytes that are not UTF-8 come out as U+FFFD.
-    Str(String),
+    /// A text: what it holds is bytes, which need not be UTF-8.
+    Str(Vec<u8>),
     /// None; an undefined tensor comes out as this too.
     None,
     /// A list. Its element type is the one that the model declares.
@@ -165,7 +165,7 @@ impl<'a> Reader<'a> {
             tag::BOOL => Value::Bool(unsafe { node.payload.integer } != 0),
             tag::STRING => {
                 let node = *node;
-                Value::Str(String::from_utf8_lossy(self.bytes_of(&node)).into_owned())
+                Value::Str(self.bytes_of(&node).to_owned())
             }
             tag::LIST => Value::List(self.values(length, depth)?),
             tag::TUPLE => Value::Tuple(self.values(length, depth)?),

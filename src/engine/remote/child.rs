@@ -131,7 +131,7 @@ impl Held {
                     outputs: outputs.into_iter().map(|it| it.0).collect(),
                     ..LoadOptions::plain(device.parse().map_err(unknown)?, intra_op_threads)
                 };
-                let model = loader.load(&Artifact { path }, &options)?;
+                let model = loader.load(&Artifact { path, label: String::new() }, &options)?;
                 let single = options.device == Device::Cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
                 let signature = WireSignature::from(model.signature());

@@ -12,7 +12,7 @@ const AMPLE: Duration = Duration::from_secs(300);
 const CPU: LoadOptions = LoadOptions::plain(Device::Cpu, 1);
 
 fn artifact() -> Artifact {
-    Artifact { path: std::env::current_exe().unwrap() }
+    Artifact { path: std::env::current_exe().unwrap(), label: String::new() }
 }
 
 fn vector(values: &[f32]) -> Batch {

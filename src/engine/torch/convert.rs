@@ -68,7 +68,7 @@ fn scalar(tensor: &Tensor, datatype: DataType) -> Option<Value> {
         // One element: its length in four bytes, then its text.
         DataType::Bytes => {
             let text = tensor.buffer().as_bytes().get(4..)?;
-            Some(Value::Str(std::str::from_utf8(text).ok()?.to_owned()))
+            Some(Value::Str(std::str::from_utf8(text).ok()?.as_bytes().to_owned()))
         }
         _ => None,
     }
@@ -83,32 +83,32 @@ fn texts(tensor: &Tensor) -> Result<Vec<Value>, String> {
         let (text, after) = cut.ok_or("but their lengths do not add up")?;
         let text = std::str::from_utf8(text)
             .map_err(|_| format!("but element {} is not UTF-8", texts.len()))?;
-        texts.push(Value::Str(text.to_owned()));
+        texts.push(Value::Str(text.as_bytes().to_owned()));
         rest = after;
     }
     Ok(texts)
 }
 
 /// Texts as a `BYTES` tensor of one dimension.
-fn from_texts(texts: &[&str]) -> Result<Tensor, EngineError> {
+fn from_texts(texts: &[&[u8]]) -> Result<Tensor, EngineError> {
     let fault = |message: String| EngineError::new(Fault::Internal, message);
     let mut bytes = Vec::with_capacity(texts.iter().map(|text| 4 + text.len()).sum());
     for text in texts {
         let length = u32::try_from(text.len())
             .map_err(|_| fault(format!("a text of {} bytes is too long", text.len())))?;
         bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(text.as_bytes());
+        bytes.extend_from_slice(text);
     }
     let shape = Shape::from([texts.len()]);
     Tensor::new(DataType::Bytes, shape, Buffer::from(bytes)).map_err(|it| fault(it.to_string()))
 }
 
 /// The texts of a list: of one that is declared to hold texts, or that holds some and nothing else.
-fn all_texts<'v>(values: &'v [Value], ty: &Type) -> Option<Vec<&'v str>> {
+fn all_texts<'v>(values: &'v [Value], ty: &Type) -> Option<Vec<&'v [u8]>> {
     let mut texts = Vec::with_capacity(values.len());
     for value in values {
         let Value::Str(text) = value else { return None };
-        texts.push(text.as_str());
+        texts.push(text.as_slice());
     }
     let is_declared = matches!(ty, Type::List(inner) if **inner == Type::Str);
     (is_declared || !texts.is_empty()).then_some(texts)
@@ -227,7 +227,7 @@ fn flatten<'t>((name, value, ty): Named<'t>, flat: &mut Vec<Named<'t>>) {
 /// The key of a dictionary's entry, which is the output's name.
 fn key(key: Value) -> Result<Arc<str>, EngineError> {
     match key {
-        Value::Str(name) => Ok(name.into()),
+        Value::Str(name) => Ok(String::from_utf8_lossy(&name).into()),
         Value::Int(number) => Ok(number.to_string().into()),
         other => Err(unsupported(&format!("a dictionary whose keys are {}", word(&other)))),
     }

@@ -6,6 +6,7 @@
 
 mod convert;
 mod form;
+mod said;
 mod signature;
 
 use super::{
@@ -13,6 +14,7 @@ use super::{
     Phases, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
+use said::Speaker;
 use signature::Arguments;
 use std::io;
 use std::path::Path;
@@ -34,8 +36,6 @@ const PRIMITIVES: usize = 256;
 pub fn prepare_process() {
     // False when threads are there already, in a test say; then oneDNN's own bound holds.
     let _ = torch_shim::limit_primitive_cache(PRIMITIVES);
-    // Where that cannot be had, what models print comes later and in larger pieces.
-    let _ = torch_shim::buffer_stdout_by_line();
 }
 
 /// Loads TorchScript files.
@@ -61,6 +61,11 @@ impl TorchLoader {
     /// It cannot be loaded, or what it registers is there already.
     pub fn load_library(&self, path: &Path) -> Result<(), EngineError> {
         torch_shim::load_library(path).map_err(fault)
+    }
+
+    /// Puts what models print and what libtorch warns of into the log, from now on and for the whole process.
+    pub fn log_what_is_said(&self) {
+        said::log();
     }
 
     /// Why models cannot run on a GPU here, if so.
@@ -89,6 +94,8 @@ impl Loader for TorchLoader {
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
         let device = convert::device(options.device);
+        let speaker = Arc::new(Speaker::new(artifact.label.clone()));
+        let _speaking = said::speaks(&speaker);
         // The graph walk and the warm-up of this thread obey the limit too.
         torch_shim::set_intra_op_threads(options.intra_op_threads).map_err(fault)?;
         let module = Module::load(&artifact.path, device).map_err(fault)?;
@@ -103,7 +110,8 @@ impl Loader for TorchLoader {
         let writes_inputs = writes_inputs || module.mutates_inputs(FORWARD).map_err(fault)?;
         let numbers = form::Numbers::new(options);
         let options = options.clone();
-        let shared = Shared { signature, arguments, returns, writes_inputs, numbers, options };
+        let shared =
+            Shared { signature, arguments, returns, writes_inputs, numbers, options, speaker };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
@@ -128,6 +136,7 @@ struct Shared {
     /// What is cast on the way in and out.
     numbers: form::Numbers,
     options: LoadOptions,
+    speaker: Arc<Speaker>,
 }
 
 struct TorchModel {
@@ -206,6 +215,7 @@ impl Engine for TorchEngine {
         let synchronize =
             || stream.as_ref().map_or(Ok(()), |stream| stream.synchronize().map_err(fault));
 
+        let _speaking = said::speaks(&self.shared.speaker);
         let started = Instant::now();
         let arguments = self.arguments(&batch.inputs)?;
         synchronize()?;

@@ -23,7 +23,7 @@ enum Fallback {
     Int(i64),
     Float(f64),
     Bool(bool),
-    Str(String),
+    Str(Vec<u8>),
     List(Vec<Fallback>),
     Tuple(Vec<Fallback>),
     Dict(Vec<(Fallback, Fallback)>),

@@ -1,7 +1,10 @@
 //! What goes in, what comes out, and what a failure says.
 
+use std::sync::Mutex;
+use std::thread::ThreadId;
+
 use tch::{Kind, Tensor};
-use torch_shim::{ErrorClass, Module, Value};
+use torch_shim::{ErrorClass, Module, Said, Value};
 
 use crate::{floats, floats_of};
 
@@ -10,7 +13,7 @@ fn define(source: &str) -> Module {
 }
 
 fn text(value: &str) -> Value {
-    Value::Str(value.to_owned())
+    Value::Str(value.as_bytes().to_owned())
 }
 
 #[test]
@@ -20,6 +23,30 @@ fn a_tensor_goes_in_and_a_tensor_comes_out() {
         .run("forward", &[floats(&[1., 2.], &[2]).into(), floats(&[10., 20.], &[2]).into()])
         .unwrap();
     assert_eq!(floats_of(answer), [12., 24.]);
+}
+
+#[test]
+fn a_text_is_bytes() {
+    let module = define("def forward(self):\n    return [\"\u{fc}\"[0:1]]\n");
+    let Value::List(texts) = module.run("forward", &[]).unwrap() else { panic!("must be a list") };
+    assert!(matches!(&texts[..], [Value::Str(text)] if text == b"\xc3"), "{texts:?}");
+}
+
+#[test]
+fn what_is_said_is_told_on_the_thread_that_runs_the_model() {
+    static HEARD: Mutex<Vec<(Said, String, ThreadId)>> = Mutex::new(Vec::new());
+    torch_shim::listen(|said, text| {
+        HEARD.lock().unwrap().push((said, text.into_owned(), std::thread::current().id()));
+    });
+    let module = define("def forward(self):\n    print(\"as\", 7)\n    torch.warn(\"told\")\n");
+    torch_shim::listen_to_warnings_here();
+    module.run("forward", &[]).unwrap();
+    let here = std::thread::current().id();
+    let heard = HEARD.lock().unwrap().clone();
+    let heard: Vec<_> =
+        heard.into_iter().filter(|it| it.2 == here).map(|it| (it.0, it.1)).collect();
+    let expected = [(Said::Printed, "as 7\n".to_owned()), (Said::Warned, "told".to_owned())];
+    assert_eq!(heard, expected);
 }
 
 #[test]
@@ -44,11 +71,11 @@ fn tuples_lists_and_dictionaries_come_out_whole() {
             other => panic!("a key must be a text, is {other:?}"),
         })
         .collect();
-    assert_eq!(named, [("sum".to_owned(), vec![3.]), ("twice".to_owned(), vec![2., 4.])]);
+    assert_eq!(named, [(b"sum".to_vec(), vec![3.]), (b"twice".to_vec(), vec![2., 4.])]);
     assert!(matches!(parts.next(), Some(Value::Int(3))));
     assert!(matches!(parts.next(), Some(Value::Float(real)) if real == 2.5));
     assert!(matches!(parts.next(), Some(Value::Bool(true))));
-    assert!(matches!(parts.next(), Some(Value::Str(text)) if text == "text"));
+    assert!(matches!(parts.next(), Some(Value::Str(text)) if text == b"text"));
     assert!(matches!(parts.next(), Some(Value::None)));
     assert!(parts.next().is_none());
 }

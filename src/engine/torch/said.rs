@@ -1,0 +1,134 @@
+//! What models print and what libtorch warns of: lines of the log with the model's name, and of each model only so many
+//! a second, so that a model cannot fill a disk or hold up anybody by what it says.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use torch_shim::Said;
+
+/// Lines of one model in a second.
+const LINES: u32 = 100;
+/// Bytes of one line.
+const LINE_BYTES: usize = 4 << 10;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A model that may say something.
+#[derive(Debug)]
+pub(super) struct Speaker {
+    label: String,
+    allowance: Mutex<Allowance>,
+}
+
+impl Speaker {
+    pub(super) fn new(label: String) -> Self {
+        Self { label, allowance: Mutex::default() }
+    }
+
+    fn says(&self, said: Said, text: &str) {
+        let taken =
+            self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        let Some(left_out) = taken else { return };
+        let label = Some(self.label.as_str()).filter(|it| !it.is_empty());
+        let text = &*shortened(text);
+        match said {
+            Said::Printed => tracing::info!(model = label, text, left_out, "The model printed"),
+            Said::Warned => tracing::warn!(model = label, text, left_out, "libtorch warned"),
+        }
+    }
+}
+
+/// What is left of a second's lines.
+#[derive(Debug, Default)]
+struct Allowance {
+    began: Option<Instant>,
+    n_lines: u32,
+    left_out: u64,
+}
+
+impl Allowance {
+    /// Takes a line, if one is left. `Some(0)` or how many were left out since the last.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        if self.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
+            (self.began, self.n_lines) = (Some(now), 0);
+        }
+        if self.n_lines == LINES {
+            self.left_out += 1;
+            return None;
+        }
+        self.n_lines += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+/// The text without its last end of line, and no longer than a line may be.
+fn shortened(text: &str) -> Cow<'_, str> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    if text.len() <= LINE_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(LINE_BYTES);
+    Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
+}
+
+thread_local! {
+    static SPEAKER: RefCell<Option<Arc<Speaker>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, what is said on this thread is the speaker's.
+#[derive(Debug)]
+pub(super) struct Speaking {
+    before: Option<Arc<Speaker>>,
+}
+
+/// The model speaks on this thread.
+pub(super) fn speaks(speaker: &Arc<Speaker>) -> Speaking {
+    torch_shim::listen_to_warnings_here();
+    Speaking { before: SPEAKER.replace(Some(Arc::clone(speaker))) }
+}
+
+impl Drop for Speaking {
+    fn drop(&mut self) {
+        SPEAKER.set(self.before.take());
+    }
+}
+
+/// Puts what is said into the log, from now on.
+pub(super) fn log() {
+    torch_shim::listen(|said, text| {
+        let speaker = SPEAKER.with_borrow(Clone::clone);
+        // On a thread of libtorch's own nobody knows whose work it is.
+        speaker.unwrap_or_else(|| Arc::clone(&NOBODY)).says(said, &text);
+    });
+}
+
+/// Whoever is not known.
+static NOBODY: std::sync::LazyLock<Arc<Speaker>> =
+    std::sync::LazyLock::new(|| Arc::new(Speaker::new(String::new())));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_has_so_many_lines_a_second_and_the_next_says_how_many_were_left_out() {
+        let mut allowance = Allowance::default();
+        let start = Instant::now();
+        for _ in 0..LINES {
+            assert_eq!(allowance.take(start), Some(0));
+        }
+        assert_eq!(allowance.take(start), None);
+        assert_eq!(allowance.take(start + SECOND / 2), None);
+        assert_eq!(allowance.take(start + SECOND), Some(2));
+        assert_eq!(allowance.take(start + SECOND), Some(0));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(shortened("a\nb\n"), "a\nb");
+        let long = "ü".repeat(LINE_BYTES);
+        let cut = shortened(&long);
+        assert!(cut.ends_with("… (8192 bytes)"), "{cut}");
+        assert!(cut.len() < LINE_BYTES + 32);
+    }
+}
