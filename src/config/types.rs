@@ -108,17 +108,8 @@ impl Setting for Vec<TrustedModel> {
 impl Setting for Vec<PathBuf> {
     const EXPECTED: &'static str = "a list of paths";
 
-    /// Text from a variable or flag has commas between its items.
     fn read(value: &Value) -> Option<Self> {
-        match value {
-            Value::List(items) => items.iter().map(PathBuf::read).collect(),
-            Value::Plain(text) if text.is_empty() => Some(Self::new()),
-            Value::Plain(text) => text
-                .split(',')
-                .map(|item| PathBuf::read(&Value::Plain(item.trim().into())))
-                .collect(),
-            _ => None,
-        }
+        value.items()?.iter().map(|item| PathBuf::read(item)).collect()
     }
 
     fn to_toml(&self) -> String {
@@ -139,14 +130,8 @@ impl Setting for Vec<NamedFolder> {
     }
 }
 
-/// Text from a variable or flag has commas between its items.
 fn read_list<T: FromStr>(value: &Value) -> Option<Vec<T>> {
-    match value {
-        Value::List(items) => items.iter().map(|item| item.text()?.parse().ok()).collect(),
-        Value::Plain(text) if text.is_empty() => Some(Vec::new()),
-        Value::Plain(text) => text.split(',').map(|item| item.trim().parse().ok()).collect(),
-        _ => None,
-    }
+    value.items()?.iter().map(|item| item.text()?.parse().ok()).collect()
 }
 
 fn print_list<T: Display>(items: &[T]) -> String {
@@ -158,14 +143,9 @@ impl Setting for CorsOrigins {
     const EXPECTED: &'static str =
         "a list of origins like \"https://app.example.com\", without a path, or [\"*\"] for all";
 
-    /// Text from a variable or flag has commas between its items.
     fn read(value: &Value) -> Option<Self> {
-        let items: Vec<&str> = match value {
-            Value::List(items) => items.iter().map(Value::text).collect::<Option<_>>()?,
-            Value::Plain(text) if text.is_empty() => Vec::new(),
-            Value::Plain(text) => text.split(',').map(str::trim).collect(),
-            _ => return None,
-        };
+        let items = value.items()?;
+        let items: Vec<&str> = items.iter().map(|item| item.text()).collect::<Option<_>>()?;
         Self::parse(&items)
     }
 
@@ -287,8 +267,10 @@ mod tests {
             listed(&["https://a.example", "http://localhost:3000"])
         );
         assert_eq!(read("*"), Some(CorsOrigins::Any));
+        assert_eq!(read("[\"*\"]"), Some(CorsOrigins::Any));
+        assert_eq!(read("['https://a.example']"), listed(&["https://a.example"]));
         assert_eq!(read(""), Some(CorsOrigins::default()));
-        for bad in ["a.example", "https://a.example/", "*,https://a.example"] {
+        for bad in ["[1]", "[*]", "a.example", "https://a.example/", "*,https://a.example"] {
             assert_eq!(read::<CorsOrigins>(bad), None, "{bad:?} must be refused");
         }
         let items = ["https://a", "http://b:1"].map(|item| Value::Text(item.into())).to_vec();

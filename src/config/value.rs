@@ -4,6 +4,7 @@
 //! reads back as the same.
 
 use crate::repository::manifest::unit;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,6 +49,31 @@ impl Value {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Plain(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The items of a list. Text from a variable or flag is a list as in the file, `["a", "b"]`, or has commas between
+    /// its items.
+    pub(super) fn items(&self) -> Option<Vec<Cow<'_, Self>>> {
+        match self {
+            Self::List(items) => Some(items.iter().map(Cow::Borrowed).collect()),
+            Self::Plain(text) if text.is_empty() => Some(Vec::new()),
+            Self::Plain(text) if text.starts_with('[') => {
+                match DeValue::parse(text).ok()?.get_ref() {
+                    DeValue::Array(items) => Some(
+                        items
+                            .iter()
+                            .map(|item| Cow::Owned(Self::from_toml(item.get_ref())))
+                            .collect(),
+                    ),
+                    _ => None,
+                }
+            }
+            Self::Plain(text) => {
+                let plain = |item: &str| Cow::Owned(Self::Plain(item.trim().into()));
+                Some(text.split(',').map(plain).collect())
+            }
             _ => None,
         }
     }
