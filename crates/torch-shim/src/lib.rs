@@ -27,7 +27,7 @@ pub use device::{
 };
 pub use error::{Error, ErrorClass};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
-pub use said::{Said, listen, listen_to_warnings_here};
+pub use said::{Listener, Listening, Said, listen};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,

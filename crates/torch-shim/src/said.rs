@@ -2,9 +2,9 @@
 //! nobody reads would hold up whoever writes to it.
 
 use crate::ffi;
-use std::borrow::Cow;
-use std::panic::catch_unwind;
-use std::sync::OnceLock;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 
 /// What kind of text it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,31 +15,66 @@ pub enum Said {
     Warned,
 }
 
-static LISTENER: OnceLock<fn(Said, Cow<'_, str>)> = OnceLock::new();
+/// Hears what is said; called by the thread that says it.
+pub trait Listener: Send + Sync {
+    /// Something is said. A panic in here is lost.
+    fn hear(&self, said: Said, text: &str);
+}
 
-/// Has what models print told to `listener`, on the thread that runs the model, from now on and for the whole process;
-/// the first listener stays. A panic in it is lost.
-pub fn listen(listener: fn(Said, Cow<'_, str>)) {
-    if LISTENER.set(listener).is_ok() {
+/// Hears whom nobody else hears, once it is set.
+static EVERYBODY: OnceLock<Box<dyn Listener>> = OnceLock::new();
+
+thread_local! {
+    static HERE: RefCell<Option<Arc<dyn Listener>>> = const { RefCell::new(None) };
+}
+
+/// Has what models print told to listeners, from now on and for the whole process: to that of the thread, and where it has
+/// none, as libtorch's own threads, to this one. The first call counts.
+pub fn listen(to_everybody: Box<dyn Listener>) {
+    if EVERYBODY.set(to_everybody).is_ok() {
         // SAFETY: the function lives for ever and takes what the other side hands it.
         unsafe { ffi::sconce_set_listener(hear) };
     }
 }
 
-/// Has warnings told to the listener as well where this thread causes them: libtorch keeps their receiver by thread.
-/// Does nothing where nobody listens.
-pub fn listen_to_warnings_here() {
-    if LISTENER.get().is_some() {
-        // SAFETY: takes nothing; a listener is set.
-        unsafe { ffi::sconce_listen_to_warnings_here() };
+/// While it lives, what is said on this thread has a listener of its own.
+pub struct Listening {
+    before: Option<Arc<dyn Listener>>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// From now on this one listens on this thread, if anybody listens at all (see [`listen`]).
+    pub fn begin(listener: Arc<dyn Listener>) -> Self {
+        if EVERYBODY.get().is_some() {
+            // libtorch keeps the receiver of warnings by thread.
+            // SAFETY: takes nothing; a listener is set.
+            unsafe { ffi::sconce_listen_to_warnings_here() };
+        }
+        Self { before: HERE.replace(Some(listener)) }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        HERE.set(self.before.take());
     }
 }
 
 extern "C" fn hear(kind: i32, text: *const u8, length: u64) {
-    let Some(listener) = LISTENER.get() else { return };
     let said = if kind == 0 { Said::Printed } else { Said::Warned };
     let length = usize::try_from(length).unwrap_or(0);
     // SAFETY: the other side hands over a text of this length that lives until we return.
-    let text = unsafe { std::slice::from_raw_parts(text, length) };
-    let _ = catch_unwind(|| listener(said, String::from_utf8_lossy(text)));
+    let text = String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text, length) });
+    let tell = || match (HERE.with_borrow(Clone::clone), EVERYBODY.get()) {
+        (Some(here), _) => here.hear(said, &text),
+        (None, Some(everybody)) => everybody.hear(said, &text),
+        (None, None) => {}
+    };
+    let _ = catch_unwind(AssertUnwindSafe(tell));
 }

@@ -10,6 +10,7 @@ mod candidates;
 mod concerns;
 mod contest;
 mod forms;
+mod independence;
 mod judgement;
 mod outputs;
 mod padding;

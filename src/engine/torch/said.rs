@@ -2,10 +2,9 @@
 //! a second, so that a model cannot fill a disk or hold up anybody by what it says.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use torch_shim::Said;
+use torch_shim::{Listener, Listening, Said};
 
 /// Lines of one model in a second.
 const LINES: u32 = 100;
@@ -24,8 +23,10 @@ impl Speaker {
     pub(super) fn new(label: String) -> Self {
         Self { label, allowance: Mutex::default() }
     }
+}
 
-    fn says(&self, said: Said, text: &str) {
+impl Listener for Speaker {
+    fn hear(&self, said: Said, text: &str) {
         let taken =
             self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         let Some(left_out) = taken else { return };
@@ -71,40 +72,15 @@ fn shortened(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
 }
 
-thread_local! {
-    static SPEAKER: RefCell<Option<Arc<Speaker>>> = const { RefCell::new(None) };
+/// The model speaks on this thread, while the answer lives.
+pub(super) fn speaks(speaker: &Arc<Speaker>) -> Listening {
+    Listening::begin(Arc::clone(speaker) as Arc<dyn Listener>)
 }
 
-/// While it lives, what is said on this thread is the speaker's.
-#[derive(Debug)]
-pub(super) struct Speaking {
-    before: Option<Arc<Speaker>>,
-}
-
-/// The model speaks on this thread.
-pub(super) fn speaks(speaker: &Arc<Speaker>) -> Speaking {
-    torch_shim::listen_to_warnings_here();
-    Speaking { before: SPEAKER.replace(Some(Arc::clone(speaker))) }
-}
-
-impl Drop for Speaking {
-    fn drop(&mut self) {
-        SPEAKER.set(self.before.take());
-    }
-}
-
-/// Puts what is said into the log, from now on.
+/// Puts what is said into the log, from now on. On threads of libtorch's own nobody knows whose work it is.
 pub(super) fn log() {
-    torch_shim::listen(|said, text| {
-        let speaker = SPEAKER.with_borrow(Clone::clone);
-        // On a thread of libtorch's own nobody knows whose work it is.
-        speaker.unwrap_or_else(|| Arc::clone(&NOBODY)).says(said, &text);
-    });
+    torch_shim::listen(Box::new(Speaker::new(String::new())));
 }
-
-/// Whoever is not known.
-static NOBODY: std::sync::LazyLock<Arc<Speaker>> =
-    std::sync::LazyLock::new(|| Arc::new(Speaker::new(String::new())));
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,9 @@
 //! What goes in, what comes out, and what a failure says.
 
-use std::sync::Mutex;
-use std::thread::ThreadId;
+use std::sync::{Arc, Mutex};
 
 use tch::{Kind, Tensor};
-use torch_shim::{ErrorClass, Module, Said, Value};
+use torch_shim::{ErrorClass, Listener, Listening, Module, Said, Value};
 
 use crate::{floats, floats_of};
 
@@ -34,19 +33,22 @@ fn a_text_is_bytes() {
 
 #[test]
 fn what_is_said_is_told_on_the_thread_that_runs_the_model() {
-    static HEARD: Mutex<Vec<(Said, String, ThreadId)>> = Mutex::new(Vec::new());
-    torch_shim::listen(|said, text| {
-        HEARD.lock().unwrap().push((said, text.into_owned(), std::thread::current().id()));
-    });
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(Said, String)>>);
+    impl Listener for Heard {
+        fn hear(&self, said: Said, text: &str) {
+            self.0.lock().unwrap().push((said, text.to_owned()));
+        }
+    }
+    torch_shim::listen(Box::new(Heard::default()));
+    let heard = Arc::new(Heard::default());
     let module = define("def forward(self):\n    print(\"as\", 7)\n    torch.warn(\"told\")\n");
-    torch_shim::listen_to_warnings_here();
+    let listening = Listening::begin(Arc::clone(&heard) as Arc<dyn Listener>);
     module.run("forward", &[]).unwrap();
-    let here = std::thread::current().id();
-    let heard = HEARD.lock().unwrap().clone();
-    let heard: Vec<_> =
-        heard.into_iter().filter(|it| it.2 == here).map(|it| (it.0, it.1)).collect();
+    drop(listening);
+    module.run("forward", &[]).unwrap();
     let expected = [(Said::Printed, "as 7\n".to_owned()), (Said::Warned, "told".to_owned())];
-    assert_eq!(heard, expected);
+    assert_eq!(*heard.0.lock().unwrap(), expected, "only while somebody listens here");
 }
 
 #[test]

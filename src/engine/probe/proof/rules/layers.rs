@@ -1,6 +1,6 @@
 //! Layers of networks: each sees one element of its batch at a time.
 
-use super::{Call, Outcome, Value, one};
+use super::{Call, Outcome, Value, norm, one, pad};
 use crate::engine::probe::proof::size::Size;
 use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
 
@@ -81,11 +81,11 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
         return convolution(call);
     }
     match name {
-        "batch_norm" => batch_norm(call),
-        "instance_norm" => instance_norm(call),
-        "layer_norm" | "native_layer_norm" | "rms_norm" => layer_norm(call),
-        "group_norm" | "native_group_norm" => group_norm(call),
-        "constant_pad_nd" | "pad" => pad(call),
+        "batch_norm" => norm::batch_norm(call),
+        "instance_norm" => norm::instance_norm(call),
+        "layer_norm" | "native_layer_norm" | "rms_norm" => norm::layer_norm(call),
+        "group_norm" | "native_group_norm" => norm::group_norm(call),
+        "constant_pad_nd" | "pad" => pad::pad(call),
         "pixel_shuffle" | "pixel_unshuffle" | "channel_shuffle" => shuffle(call),
         "im2col" | "fold" | "col2im" => columns(call),
         "grid_sampler" | "grid_sampler_2d" => sampled(call),
@@ -99,7 +99,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// The input with rows in a dimension before the last `n`, which a layer works on.
-fn input_before(call: &Call<'_, '_>, n: usize) -> Result<(Tensor, Vec<Size>), Reason> {
+pub(super) fn input_before(call: &Call<'_, '_>, n: usize) -> Result<(Tensor, Vec<Size>), Reason> {
     let input = call.first()?;
     let dims = input.sizes()?.to_vec();
     let first = dims.len().checked_sub(n).ok_or_else(|| call.unclear("the rank of its input"))?;
@@ -254,7 +254,7 @@ fn spatial(call: &mut Call<'_, '_>) -> Outcome {
         }
     } else if call.name.contains("pad") {
         let widths = call.ints("padding")?;
-        padded(call, &mut dims, &widths)?;
+        pad::padded(call, &mut dims, &widths)?;
     } else {
         let given = |name: &str| match call.find(name) {
             None => Ok(Vec::new()),
@@ -301,125 +301,6 @@ fn optional_sizes(call: &Call<'_, '_>, name: &str) -> Result<Vec<Size>, Reason> 
         value => call.size(value),
     };
     values.iter().map(size).collect()
-}
-
-/// Adds widths, which are given in pairs for the last dimension first.
-fn padded(call: &mut Call<'_, '_>, dims: &mut [Size], widths: &[i64]) -> Result<(), Reason> {
-    for (nth, pair) in widths.chunks(2).enumerate() {
-        let at = dims.len().checked_sub(nth + 1).ok_or_else(|| call.unclear("pad"))?;
-        let more = Size::of(pair.iter().sum());
-        let sum = call.walk.symbols.plus(&dims[at], &more);
-        dims[at] = sum.ok_or_else(|| call.meets("adds rows"))?;
-    }
-    Ok(())
-}
-
-fn pad(call: &mut Call<'_, '_>) -> Outcome {
-    let input = call.first()?;
-    let mut dims = input.sizes()?.to_vec();
-    let Ok(widths) = call.ints("pad") else { return pad_by_sizes(call, &input, dims) };
-    let reached = dims.len().saturating_sub(widths.len().div_ceil(2));
-    let is_constant = match call.find("mode") {
-        Some(Value::Text(Some(mode))) => &**mode == "constant",
-        None => true,
-        _ => false,
-    };
-    if let Some(at) = input.axis().filter(|at| *at >= reached) {
-        let nth = dims.len() - 1 - at;
-        let own = widths.get(2 * nth..2 * nth + 2).unwrap_or(&[1]);
-        if !is_constant || own.iter().any(|width| *width != 0) {
-            return Err(call.meets("adds rows"));
-        }
-    }
-    if input.drops() {
-        return Err(call.unclear("the rank of its input"));
-    }
-    padded(call, &mut dims, &widths)?;
-    one(input.with_dims(dims))
-}
-
-/// Widths that follow from sizes: the rows must not be among the dimensions that they reach.
-fn pad_by_sizes(call: &mut Call<'_, '_>, input: &Tensor, mut dims: Vec<Size>) -> Outcome {
-    let widths = call.sizes("pad")?;
-    let reached = dims.len().saturating_sub(widths.len().div_ceil(2));
-    if widths.iter().any(Size::has_rows)
-        || input.drops()
-        || input.axis().is_some_and(|at| at >= reached)
-    {
-        return Err(call.unclear("pad"));
-    }
-    for size in &mut dims[reached..] {
-        *size = Size::unknown();
-    }
-    one(input.with_dims(dims))
-}
-
-fn batch_norm(call: &mut Call<'_, '_>) -> Outcome {
-    let input = call.first()?;
-    let has_statistics = call.optional_tensor("running_mean")?.is_some();
-    let in_training = call.flag("training")?;
-    for name in ["weight", "bias", "running_mean", "running_var"] {
-        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
-            return Err(call.meets("has weights that hang on rows"));
-        }
-    }
-    if input.is_free() {
-        return one(input);
-    }
-    if in_training || !has_statistics {
-        let text = "batch_norm takes its statistics over the rows: exported in training mode? call eval() first";
-        return Err(Reason::coupled(text));
-    }
-    match input.axis() {
-        Some(1) => Err(call.meets("has a statistic for each row")),
-        _ if input.drops() => Err(call.unclear("the rank of its input")),
-        _ => one(input.of(Kind::Float)),
-    }
-}
-
-fn instance_norm(call: &mut Call<'_, '_>) -> Outcome {
-    let input = call.first()?;
-    let own = call.flag("use_input_stats")?;
-    if own && call.optional_tensor("running_mean")?.is_some() {
-        let text =
-            "instance_norm updates its statistics: exported in training mode? call eval() first";
-        return Err(Reason::coupled(text));
-    }
-    if input.axis() != Some(0) || input.drops() || input.rank()? < 3 {
-        return Err(call.meets("works across the rows"));
-    }
-    one(input.of(Kind::Float))
-}
-
-fn layer_norm(call: &mut Call<'_, '_>) -> Outcome {
-    let n = match call.find("normalized_shape") {
-        Some(Value::List(_) | Value::Tuple(_)) => call.elements("normalized_shape")?.len(),
-        _ => 1,
-    };
-    let (input, _) = input_before(call, n)?;
-    for name in ["weight", "bias"] {
-        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
-            return Err(call.meets("has weights that hang on rows"));
-        }
-    }
-    let result = input.of(Kind::Float);
-    match call.node.outputs.len() {
-        1 => one(result),
-        _ => Err(call.unclear("an output")),
-    }
-}
-
-fn group_norm(call: &mut Call<'_, '_>) -> Outcome {
-    let input = call.first()?;
-    if input.axis().is_some_and(|at| at != 0) || input.drops() || call.node.outputs.len() != 1 {
-        return Err(call.meets("works across the rows"));
-    }
-    for name in ["weight", "bias"] {
-        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free()) {
-            return Err(call.meets("has weights that hang on rows"));
-        }
-    }
-    one(input.of(Kind::Float))
 }
 
 /// Moves elements between channels and space, or between channels.

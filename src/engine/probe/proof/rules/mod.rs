@@ -3,13 +3,17 @@
 //! One file a family of operators; each lists the names that it knows, and `docs/batching.md` lists them for people.
 
 mod algebra;
+mod arithmetic;
 mod call;
+mod comparison;
 mod elementwise;
 mod index;
 mod layers;
 mod lists;
 mod make;
+mod norm;
 mod numbers;
+mod pad;
 mod recurrent;
 mod reduce;
 mod shape;
