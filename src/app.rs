@@ -5,8 +5,8 @@
 //! at once.
 
 use crate::config::Config;
-use crate::engine::Loader;
 use crate::engine::remote::RemoteLoader;
+use crate::engine::{Loader, STACK_BYTES};
 use crate::http::listener::{BindError, ConnectionStats, DrainReport, Listener, Threads};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
@@ -203,7 +203,10 @@ pub fn metrics(libtorch: &str) -> Metrics {
 pub fn serve(config: &Config) -> Result<(), AppError> {
     let log = crate::telemetry::logging::install(&config.log_options())?;
     // This thread accepts and watches; connections have threads of their own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()?;
     let outcome = runtime.block_on(run(config, &log));
     // Tasks that are still there belong to connections that were given up.
     runtime.shutdown_background();
@@ -213,7 +216,7 @@ pub fn serve(config: &Config) -> Result<(), AppError> {
 async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let public = Listener::bind(config.http.listen, config.public_listener_options())?;
     let management = Listener::bind(config.management.listen, config.listener_options())?;
-    let threads = Threads::start(config.threads.http_threads)?;
+    let threads = Threads::start(config.threads.http_threads, STACK_BYTES)?;
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);

@@ -20,6 +20,8 @@ pub enum Fault {
     Unsupported,
     /// The process that ran the model died.
     Died,
+    /// The process that ran the model was ended by somebody else.
+    Killed,
     /// The process that ran the model did not answer in time and was ended.
     TimedOut,
     /// Our own fault.
@@ -52,6 +54,7 @@ impl EngineError {
             Fault::InvalidFile
             | Fault::Device
             | Fault::Died
+            | Fault::Killed
             | Fault::TimedOut
             | Fault::Internal => ErrorCode::Internal,
         }

@@ -24,6 +24,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The stack of every thread on which a model may be loaded, run or freed: how deep that goes, the file decides. It is
+/// address space, and memory only as far as it is used.
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// A model file. What it may do is not known before it has been loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {

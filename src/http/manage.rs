@@ -103,7 +103,12 @@ pub(super) async fn run<T: Send + 'static>(
 ) -> Result<T, InferError> {
     let repository = app.repository.clone();
     let model = name.clone();
-    match tokio::task::spawn_blocking(move || transition(&repository, &model)).await {
+    let begun = repository.detached(move |repository| transition(repository, &model));
+    let outcome = match begun {
+        Ok(outcome) => outcome.await,
+        Err(error) => Ok(Err(error)),
+    };
+    match outcome {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(error)) => Err(InferError::new(error.code(), error.to_string()).with_model(name)),
         Err(_) => Err(InferError::new(ErrorCode::Internal, "the transition ended unexpectedly")),

@@ -28,6 +28,9 @@ pub enum RepositoryError {
     /// Another load or order of the model is under way.
     #[error("model {0:?} is being loaded or changed already")]
     Busy(ModelName),
+    /// So many loads and orders are under way.
+    #[error("{0} loads and orders are under way, try again when one has ended")]
+    Crowded(usize),
     /// The version is there and does not serve.
     #[error("version {1} of model {0:?} is not ready")]
     NotReady(ModelName, Version),
@@ -54,7 +57,9 @@ impl RepositoryError {
         match self {
             Self::NotFound(_) => ErrorCode::ModelNotFound,
             Self::VersionNotFound(..) => ErrorCode::VersionNotFound,
-            Self::Busy(_) | Self::NotReady(..) | Self::IsDefault(..) => ErrorCode::Conflict,
+            Self::Busy(_) | Self::Crowded(_) | Self::NotReady(..) | Self::IsDefault(..) => {
+                ErrorCode::Conflict
+            }
             Self::Draining => ErrorCode::Draining,
             Self::Failed { .. } => ErrorCode::ModelNotReady,
             Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,

@@ -43,7 +43,7 @@ pub use single::try_file;
 pub use source::file_digest;
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 
-use crate::engine::Loader;
+use crate::engine::{Loader, STACK_BYTES};
 use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
@@ -52,9 +52,14 @@ use load::Workshop;
 use pins::Pins;
 use served::Loaded;
 use source::Source;
-use std::sync::{Arc, Mutex};
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 use store::Store;
+use tokio::sync::oneshot;
 
 /// What a repository stands on.
 #[derive(Clone)]
@@ -79,6 +84,9 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// Loads and orders that may be under way at once, each with a thread of its own.
+const MAX_DETACHED: usize = 16;
+
 /// All models. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Repository(Arc<Shared>);
@@ -89,6 +97,8 @@ struct Shared {
     workshop: Workshop,
     /// What looked like a model at the start and is none, a sentence each.
     ignored: Vec<String>,
+    /// Loads and orders under way.
+    n_detached: AtomicUsize,
 }
 
 impl Repository {
@@ -131,7 +141,7 @@ impl Repository {
         };
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);
         let ignored = scan.ignored.into_iter().chain(models).collect();
-        Ok(Self(Arc::new(Shared { catalog, workshop, ignored })))
+        Ok(Self(Arc::new(Shared { catalog, workshop, ignored, n_detached: AtomicUsize::new(0) })))
     }
 
     /// Loads every model on a thread of its own; returns at once. Named folders that are not there
@@ -142,19 +152,39 @@ impl Repository {
     /// The system gives no thread.
     pub fn start(&self) -> Result<(), RepositoryError> {
         let shared = Arc::clone(&self.0);
-        let thread = std::thread::Builder::new().name("load".into());
-        let spawned = thread.spawn(move || {
+        let spawned = loading_thread().spawn(move || {
             let late = transition::load_all(&shared);
             transition::load_late(&shared, late);
         });
         spawned.map(drop).map_err(RepositoryError::Thread)
     }
 
+    /// Carries out what may block on a thread of its own, to its end, whether or not anybody waits for the outcome; an
+    /// error of the answer means that it panicked.
+    ///
+    /// # Errors
+    ///
+    /// Too many are under way, or the system gives no thread.
+    pub fn detached<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<impl Future<Output = Result<T, oneshot::error::RecvError>>, RepositoryError> {
+        let place = Place::take(&self.0).ok_or(RepositoryError::Crowded(MAX_DETACHED))?;
+        let (answer, outcome) = oneshot::channel();
+        let repository = self.clone();
+        let spawned = loading_thread().spawn(move || {
+            // Whoever asked may be gone.
+            drop(answer.send(work(&repository)));
+            drop(place);
+        });
+        spawned.map(|_| outcome).map_err(RepositoryError::Thread)
+    }
+
     /// Loads every model before it returns, and says what came of each. Blocks.
     #[must_use]
     pub fn check(&self) -> Vec<ModelStatus> {
         // A folder that is to come shows as a problem of its model.
-        let _ = transition::load_all(&self.0);
+        on_loading_thread(|| drop(transition::load_all(&self.0)));
         self.list()
     }
 
@@ -170,7 +200,7 @@ impl Repository {
     ///
     /// There is no such model, or it could not be loaded.
     pub fn load_alone(&self, name: &ModelName) -> Result<(), RepositoryError> {
-        transition::load_alone(&self.0, name)
+        on_loading_thread(|| transition::load_alone(&self.0, name))
     }
 
     /// The version that a request means. The handle holds it loaded.
@@ -272,5 +302,38 @@ impl Repository {
     pub fn shutdown(&self, patience: Duration) -> usize {
         self.0.catalog.close();
         self.0.workshop.loaded.wait(patience)
+    }
+}
+
+/// A thread on which models are loaded.
+fn loading_thread() -> thread::Builder {
+    thread::Builder::new().name("load".into()).stack_size(STACK_BYTES)
+}
+
+/// Does the work on such a thread and waits for it; where there is none, here.
+fn on_loading_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = Mutex::new(Some(work));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let done = thread::scope(|scope| {
+        let spawned = loading_thread().spawn_scoped(scope, || take().map(|work| work()));
+        spawned.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    done.unwrap_or_else(|| take().expect("no thread was started that took it")())
+}
+
+/// One of the loads and orders under way.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let more = |n: usize| (n < MAX_DETACHED).then_some(n + 1);
+        let taken = shared.n_detached.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.ok().map(|_| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.n_detached.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,7 @@
 //! and the last handle unloads it.
 
 use crate::engine::probe::{FormFindings, RunTimes, ShapeSource};
-use crate::engine::{Device, Precision};
+use crate::engine::{Device, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
 use crate::scheduler::Scheduler;
 use crate::telemetry::ModelMetrics;
@@ -199,7 +199,7 @@ impl<T: Send + 'static> Unloading<T> {
 impl<T: Send + 'static> Drop for Unloading<T> {
     fn drop(&mut self) {
         let value = self.0.take();
-        let thread = std::thread::Builder::new().name("unload".into());
+        let thread = std::thread::Builder::new().name("unload".into()).stack_size(STACK_BYTES);
         // Without a thread the closure, and with it the value, is dropped right here: it blocks,
         // but nothing leaks.
         if let Err(error) = thread.spawn(move || drop(value)) {

@@ -16,10 +16,6 @@ use crate::telemetry::TrialOutcome;
 use crate::tensor::{DataType, Tensor};
 use std::time::{Duration, Instant};
 
-/// Ends that someone else brings to a process: the kernel short of memory, an operator, a limit on
-/// processor time.
-const ENDED_FROM_OUTSIDE: &[&str] = &["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU"];
-
 /// What is to be tried.
 pub(super) struct Subject<'a> {
     pub(super) name: &'a ModelName,
@@ -64,7 +60,7 @@ impl Trial {
             }
             Err(error) => Self {
                 verdict: Verdict::Failed(error.to_string()),
-                is_fact: is_fact(&error),
+                is_fact: is_fact(error.fault),
                 outcome: outcome(error.fault),
             },
         }
@@ -73,22 +69,22 @@ impl Trial {
 
 /// Whether a fault is the file's own. Time and memory may have been short for reasons of the
 /// machine; a model that hangs therefore costs the time of a trial at each start.
-fn is_fact(error: &EngineError) -> bool {
-    match error.fault {
-        Fault::InvalidFile | Fault::Raised | Fault::Unsupported => true,
-        Fault::Died => !ENDED_FROM_OUTSIDE.iter().any(|signal| error.message.contains(signal)),
+const fn is_fact(fault: Fault) -> bool {
+    match fault {
+        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died => true,
         // A driver or a library may be there at the next start.
         Fault::Environment
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::TimedOut
+        | Fault::Killed
         | Fault::Internal => false,
     }
 }
 
 fn outcome(fault: Fault) -> TrialOutcome {
     match fault {
-        Fault::Died => TrialOutcome::Crashed,
+        Fault::Died | Fault::Killed => TrialOutcome::Crashed,
         Fault::TimedOut => TrialOutcome::TimedOut,
         Fault::InvalidFile
         | Fault::Raised
@@ -205,14 +201,9 @@ mod tests {
 
     #[test]
     fn only_what_the_file_itself_did_is_a_fact() {
-        let check = |fault, message: &str| is_fact(&EngineError::new(fault, message));
-        assert!(check(Fault::InvalidFile, "no TorchScript"));
-        assert!(check(Fault::Died, "the process was ended by SIGSEGV"));
-        for signal in ["SIGKILL", "SIGXCPU"] {
-            assert!(!check(Fault::Died, &format!("the process was ended by {signal}")));
+        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died));
+        for fault in [Fault::Killed, Fault::TimedOut, Fault::OutOfMemory, Fault::Environment] {
+            assert!(!is_fact(fault), "{fault:?}");
         }
-        assert!(!check(Fault::TimedOut, "did not answer within 60 s"));
-        assert!(!check(Fault::OutOfMemory, "not enough memory"));
-        assert!(!check(Fault::Environment, "there is no device cuda"));
     }
 }

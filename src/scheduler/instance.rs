@@ -7,7 +7,7 @@ use super::queue::{Queue, Queued, Work};
 use super::verify::{self, Watched};
 use super::warmup::{Warmup, warm_up};
 use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
-use crate::engine::{Batch, Engine, EngineError, Fault, Outcome};
+use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, STACK_BYTES};
 use crate::inference::{
     ErrorCode, InferError, NamedTensor, Padding, Stretch, Timings, ValidRequest,
 };
@@ -65,6 +65,7 @@ impl Instance {
             let (shared, slot) = (Arc::clone(shared), Arc::clone(&slot));
             std::thread::Builder::new()
                 .name(shared.options.label.clone())
+                .stack_size(STACK_BYTES)
                 .spawn(move || {
                     let run = AssertUnwindSafe(|| run_instance(&shared, &slot, &started));
                     if catch_unwind(run).is_err() {

@@ -11,6 +11,7 @@ mod report;
 
 use super::{Failure, Settings, print};
 use crate::app::{self, Engines};
+use crate::engine::STACK_BYTES;
 use crate::inference::{
     Batching, ErrorCode, InferError, ModelName, ModelRef, NamedTensor, VersionSelector,
 };
@@ -68,6 +69,7 @@ impl Tune {
         let metrics = app::metrics(&engines.libtorch);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.http_threads)
+            .thread_stack_size(STACK_BYTES)
             .enable_time()
             .build()
             .map_err(|error| failure(error.into()))?;

@@ -331,7 +331,7 @@ fn is_refusal(error: &EngineError) -> bool {
 
 /// Whether the process that ran the form, and with it the plain one, is gone.
 fn is_end(error: &EngineError) -> bool {
-    matches!(error.fault, Fault::Died | Fault::TimedOut | Fault::Device)
+    matches!(error.fault, Fault::Died | Fault::Killed | Fault::TimedOut | Fault::Device)
 }
 
 #[cfg(test)]

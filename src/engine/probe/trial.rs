@@ -388,6 +388,7 @@ impl<'a> Trial<'a> {
                 | Fault::Device
                 | Fault::Unsupported
                 | Fault::Died
+                | Fault::Killed
                 | Fault::TimedOut
                 | Fault::Internal => Err(error),
             },

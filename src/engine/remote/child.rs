@@ -6,6 +6,7 @@
 use super::protocol::{self, Answer, Request, WireSignature};
 use crate::engine::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+    STACK_BYTES,
 };
 use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -24,6 +25,8 @@ use std::time::Duration;
 
 /// How much the child steps back behind the server.
 const NICENESS: i32 = 5;
+/// How much more stack models have in the server than here.
+const STACK_MARGIN: usize = 2 << 20;
 
 /// Serves the parent over the socket that is this process's standard input, until the parent
 /// hangs up. Standard output already leads to standard error, so that a model may print.
@@ -42,8 +45,14 @@ pub fn run_child(loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>) 
     die_with_parent(socket.try_clone()?)?;
 
     let loader = loader().map_err(io::Error::other)?;
-    let mut output = File::from(socket.try_clone()?);
-    serve(&*loader, &mut BufReader::new(File::from(socket)), &mut output)
+    // Less stack than the server's threads have: what fits here, fits there.
+    let thread = thread::Builder::new().name("trial".into()).stack_size(STACK_BYTES - STACK_MARGIN);
+    let serve = move || {
+        let mut output = File::from(socket.try_clone()?);
+        serve(&*loader, &mut BufReader::new(File::from(socket)), &mut output)
+    };
+    let served = thread.spawn(serve)?.join();
+    served.unwrap_or_else(|_| Err(io::Error::other("the thread of the trial panicked")))
 }
 
 /// Ends this process when the parent's end of the socket is gone, even while a model is running.

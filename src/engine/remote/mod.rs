@@ -244,11 +244,14 @@ fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> Engi
             format!("the process that ran the model sent no answer but {error}"),
         ),
         _ => {
-            let how = process.ended_by_itself().map_or_else(
+            let status = process.ended_by_itself();
+            let how = status.map_or_else(
                 || "closed its connection and was ended".to_owned(),
                 process::describe,
             );
-            EngineError::new(Fault::Died, format!("the process that ran the model {how}"))
+            let is_foreign = status.is_some_and(process::was_ended_from_outside);
+            let fault = if is_foreign { Fault::Killed } else { Fault::Died };
+            EngineError::new(fault, format!("the process that ran the model {how}"))
         }
     }
 }

@@ -286,6 +286,14 @@ pub(super) fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// Whether somebody else ended it: the kernel short of memory, an operator, whoever stops the service, or the limit on its
+/// processor time.
+pub(super) fn was_ended_from_outside(status: ExitStatus) -> bool {
+    let signals =
+        [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::XCPU];
+    status.signal().and_then(Signal::from_named_raw).is_some_and(|it| signals.contains(&it))
+}
+
 fn describe_signal(signal: i32) -> String {
     let (name, meaning) = match Signal::from_named_raw(signal) {
         Some(Signal::SEGV) => ("SIGSEGV", "invalid memory access or stack overflow"),
@@ -296,6 +304,10 @@ fn describe_signal(signal: i32) -> String {
             ("SIGABRT", "native code gave up, often for want of memory or stack")
         }
         Some(Signal::KILL) => ("SIGKILL", "killed from outside, most likely for want of memory"),
+        Some(Signal::TERM) => ("SIGTERM", "asked to end, as when a service is stopped"),
+        Some(Signal::INT) => ("SIGINT", "interrupted from outside"),
+        Some(Signal::HUP) => ("SIGHUP", "told that its terminal is gone"),
+        Some(Signal::QUIT) => ("SIGQUIT", "told to quit from outside"),
         Some(Signal::XCPU) => ("SIGXCPU", "it used up its processor time"),
         Some(Signal::XFSZ) => ("SIGXFSZ", "it tried to write to a file"),
         Some(Signal::SYS) => ("SIGSYS", "a forbidden system call"),

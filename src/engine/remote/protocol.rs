@@ -105,6 +105,7 @@ enum FaultDef {
     Device,
     Unsupported,
     Died,
+    Killed,
     TimedOut,
     Internal,
 }

@@ -186,7 +186,7 @@ fn memory_and_time_are_limited() {
     dies(RemoteOptions { memory_bytes, ..ourselves() }, 6.0, Fault::Died, "SIGABRT");
     let processor_time = Some(Duration::from_secs(1));
     let spin = RemoteOptions { processor_time, ..ourselves() };
-    dies(spin, 4.0, Fault::Died, "SIGXCPU");
+    dies(spin, 4.0, Fault::Killed, "SIGXCPU");
 }
 
 #[test]
@@ -212,6 +212,9 @@ fn programs_that_are_no_child_are_reported() {
     let long = AMPLE;
     let load = |script: &str, timeout| shell(script, timeout).load(&artifact(), &CPU).map(drop);
     fails(load("kill -SEGV $$", long), Fault::Died, "SIGSEGV");
+    for signal in ["TERM", "INT", "HUP", "QUIT", "KILL"] {
+        fails(load(&format!("kill -{signal} $$"), long), Fault::Killed, &format!("SIG{signal}"));
+    }
     fails(load("exit 7", long), Fault::Died, "exited with code 7");
     fails(load("cat /dev/zero >&0", long), Fault::Died, "sent no answer but");
     // It lives on, so that it is told for what it sent and not for its end.

@@ -41,14 +41,14 @@ pub(super) struct Place {
 }
 
 impl Threads {
-    /// Starts `n_threads` threads, at least one.
+    /// Starts `n_threads` threads, at least one, with stacks of `stack_bytes`: what they call may need more than usual.
     ///
     /// # Errors
     ///
     /// The system gives no thread or no reactor.
-    pub fn start(n_threads: usize) -> io::Result<Self> {
+    pub fn start(n_threads: usize, stack_bytes: usize) -> io::Result<Self> {
         let (running, ended) = watch::channel(());
-        let threads = (0..n_threads.max(1)).map(|_| Thread::start(ended.clone()));
+        let threads = (0..n_threads.max(1)).map(|_| Thread::start(stack_bytes, ended.clone()));
         let threads = threads.collect::<io::Result<_>>()?;
         Ok(Self(Arc::new(Pool { threads, _running: running })))
     }
@@ -70,13 +70,14 @@ impl Threads {
 }
 
 impl Thread {
-    fn start(mut ended: watch::Receiver<()>) -> io::Result<Self> {
+    fn start(stack_bytes: usize, mut ended: watch::Receiver<()>) -> io::Result<Self> {
         let (started, outcome) = mpsc::channel();
         let serve = move || {
             let runtime = Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING_THREADS)
                 .thread_name("http-large")
+                .thread_stack_size(stack_bytes)
                 .build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
@@ -87,7 +88,8 @@ impl Thread {
             runtime.block_on(async { drop(ended.changed().await) });
             runtime.shutdown_background();
         };
-        std::thread::Builder::new().name("http".into()).spawn(serve)?;
+        let thread = std::thread::Builder::new().name("http".into()).stack_size(stack_bytes);
+        thread.spawn(serve)?;
         let runtime = outcome.recv().map_err(io::Error::other)??;
         Ok(Self { runtime, n_connections: Arc::default() })
     }
@@ -118,7 +120,7 @@ mod tests {
 
     #[test]
     fn connections_are_spread_over_the_threads() {
-        let threads = Threads::start(2).unwrap();
+        let threads = Threads::start(2, 2 << 20).unwrap();
         let places: Vec<_> = (0..4).map(|_| threads.place()).collect();
         let counts = || threads.0.threads.iter().map(Thread::n_connections).collect::<Vec<_>>();
         assert_eq!(counts(), [2, 2]);
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_threads_end_with_their_last_owner() {
-        let threads = Threads::start(1).unwrap();
+        let threads = Threads::start(1, 2 << 20).unwrap();
         let alive = Arc::new(());
         let held = Arc::clone(&alive);
         let place = threads.place();
