@@ -148,6 +148,22 @@ pub struct Signature {
     pub parameters: Vec<Parameter>,
 }
 
+impl Signature {
+    /// Whether it has an operator of that name, in any overload.
+    #[must_use]
+    pub fn uses(&self, name: &str) -> bool {
+        self.operators
+            .iter()
+            .any(|it| it.split_once('.').map_or(it.as_str(), |(base, _)| base) == name)
+    }
+
+    /// Whether its code asks for gradients, which are computed only where it runs for them.
+    #[must_use]
+    pub fn takes_gradients(&self) -> bool {
+        self.uses("aten::grad") || self.uses("aten::backward")
+    }
+}
+
 /// Rows of one or more requests, ready to run.
 #[derive(Debug)]
 pub struct Batch {

@@ -52,6 +52,8 @@ pub struct Contract {
     pub may_have_more: bool,
     /// Which requests may share runs, where any may.
     pub shares: Shares,
+    /// Inputs whose dimension of this number has one size in common: those that model.toml wants filled up.
+    pub one_size: Vec<(usize, usize)>,
 }
 
 /// For which requests it was found that they may share runs.
@@ -76,7 +78,15 @@ impl Contract {
     pub fn of_form(form: AnswerForm) -> Self {
         let (squeezed, own_names) = (Vec::new(), Vec::new());
         let shares = Shares::default();
-        Self { form, inputs_have_rows: true, squeezed, own_names, may_have_more: false, shares }
+        Self {
+            form,
+            inputs_have_rows: true,
+            squeezed,
+            own_names,
+            may_have_more: false,
+            shares,
+            one_size: Vec::new(),
+        }
     }
 
     /// That of a model which never ran, by what is declared about its outputs: a first dimension of -1
@@ -98,7 +108,8 @@ impl ModelSpec {
     pub fn with_row_axis(&self, place: usize, tensor: Tensor, n_rows: usize) -> Tensor {
         let is_squeezed = self.contract.squeezed.get(place).is_some_and(|it| *it);
         let rank = self.outputs.get(place).and_then(|spec| Some(spec.shape.dims()?.len()));
-        let is_short = rank == Some(tensor.shape().rank() + 1);
+        // Sizes of one are dropped with it wherever they stand.
+        let is_short = rank.is_some_and(|rank| tensor.shape().rank() < rank);
         if n_rows == 1 && is_squeezed && is_short { with_one_row(tensor) } else { tensor }
     }
 

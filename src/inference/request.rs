@@ -85,6 +85,7 @@ impl ValidRequest {
             inputs[position] = Some(tensor);
         }
         let (n_rows, are_common) = common_rows(spec, &inputs)?;
+        check_one_size(spec, &inputs)?;
         spec.check_rows(n_rows)?;
         let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
         let shares = &spec.contract.shares;
@@ -209,6 +210,27 @@ fn common_rows(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(usize, bo
     Ok((rows.map_or(1, |(_, n_rows)| n_rows), are_common))
 }
 
+/// Checks that inputs which have one size in common have it.
+fn check_one_size(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(), InferError> {
+    let mut first: Option<(&str, usize)> = None;
+    for &(place, axis) in &spec.contract.one_size {
+        let dims = inputs.get(place).and_then(Option::as_ref).map(|it| it.shape().dims());
+        let Some((input, &size)) = spec.inputs.get(place).zip(dims.and_then(|it| it.get(axis)))
+        else {
+            continue;
+        };
+        let &mut (name, expected) = first.get_or_insert((&input.name, size));
+        if size != expected {
+            let own = &input.name;
+            let message = format!(
+                "input {own:?} has size {size} in dimension {axis}, but {name:?} has {expected}"
+            );
+            return Err(InferError::invalid_input(&**own, message).with_mismatch(expected, size));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +336,25 @@ mod tests {
         let request = ValidRequest::new(spec, request).unwrap();
         assert_eq!((request.fits_evidence(), request.may_share_runs()), expected);
         request
+    }
+
+    #[test]
+    fn what_is_filled_up_has_one_size() {
+        let ids = |name: &str| TensorSpec {
+            name: name.into(),
+            ..open(DataType::Int64, Some(&[-1, -1])).inputs.remove(0)
+        };
+        let contract = Contract { one_size: vec![(0, 1), (1, 1)], ..Contract::default() };
+        let spec = ModelSpec { inputs: vec![ids("ids"), ids("mask")], contract, ..spec() };
+        let check = |size: usize| {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let context = Context { request_id: "r".into(), deadline, trace: None };
+            let inputs = vec![tensor::<i64>("ids", &[2, 4]), tensor::<i64>("mask", &[2, size])];
+            ValidRequest::new(&spec, InferRequest { context, inputs }).map(drop)
+        };
+        assert!(check(4).is_ok());
+        let error = check(3).unwrap_err();
+        assert_eq!(error.message, "input \"mask\" has size 3 in dimension 1, but \"ids\" has 4");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::warmup::{self, Plan};
 use crate::engine::probe::{Findings, RunTimes, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
 use crate::inference::{
-    AnswerForm, Batching, Context, InferError, InferRequest, ModelName, ModelSpec, NamedTensor,
-    ValidRequest,
+    AnswerForm, Batching, Context, Contract, InferError, InferRequest, ModelName, ModelSpec,
+    NamedTensor, ValidRequest,
 };
 use crate::scheduler::{
     BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch,
@@ -175,12 +175,17 @@ impl Workshop {
     ) -> Result<Served, String> {
         let watch = self.watch(candidate, &findings, slot);
         let Candidate { name, file, source, settings, fingerprint } = candidate;
+        let places = source.manifest.pads.iter().filter_map(|pad| {
+            let place = findings.inputs.iter().position(|input| input.name == pad.input)?;
+            Some((place, pad.fill.axis))
+        });
+        let contract = Contract { one_size: places.collect(), ..findings.contract };
         let spec = Arc::new(ModelSpec {
             inputs: findings.inputs,
             outputs: findings.outputs,
             batching: findings.batching,
             max_rows: settings.max_rows,
-            contract: findings.contract,
+            contract,
         });
         let postprocess = postprocess(candidate, &spec)?;
         let metrics = self.metrics.model(name.as_str(), &file.version.to_string());
@@ -194,7 +199,9 @@ impl Workshop {
         } else {
             1
         };
-        let padding = findings.padding.map(Arc::new);
+        // What was refuted may have been the padding.
+        let is_refuted = spec.batching == Batching::Refuted;
+        let padding = findings.padding.filter(|_| !is_refuted).map(Arc::new);
         let plan = Plan {
             batching: spec.batching,
             padding: padding.clone(),

@@ -161,6 +161,8 @@ impl TryFrom<ContractRecord> for Contract {
             own_names: record.own_names.into_iter().map(Into::into).collect(),
             may_have_more: record.may_have_more,
             shares: Shares { given: record.shares.0, any_sizes: record.shares.1 },
+            // What model.toml says is read from there.
+            one_size: Vec::new(),
         })
     }
 }

@@ -212,6 +212,7 @@ mod tests {
                 own_names: vec!["own".into()],
                 may_have_more: true,
                 shares: Shares { given: vec![true, false], any_sizes: true },
+                one_size: Vec::new(),
             },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),

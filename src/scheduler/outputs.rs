@@ -31,8 +31,10 @@ pub(super) fn settle(
         let is_extra = place.is_none() && n_known != 0 && contract.form != AnswerForm::List;
         let fits = contract.form != AnswerForm::Rows || has_rows(&output.tensor);
         if is_extra && !(contract.may_have_more && fits) {
-            // Nobody was promised it, and it cannot be written beside the others.
-            return None;
+            // Nobody was promised it, it cannot be written beside the others, and it must not get lost.
+            let message =
+                format!("output {name:?} was never seen in the trial, declare it in model.toml");
+            return Some(Err(Failure::broken(message)));
         }
         let tensor = match place {
             Some(place) => spec.with_row_axis(place, output.tensor, n_rows),
@@ -159,7 +161,8 @@ mod tests {
         check(&some, given(&["output_2"]), 2, Ok("c [2, 2]"));
         check(&some, given(&["output_1", "output_2"]), 2, Ok("output_1 [2, 2], c [2, 2]"));
         let unlike = vec![output(Some("output_1"), &[7]), output(Some("output_2"), &[2])];
-        check(&some, unlike, 2, Ok("c [2]"));
+        let text = "output \"output_1\" was never seen in the trial, declare it in model.toml";
+        check(&some, unlike, 2, Err(text));
         assert_eq!(*some.layout(["c"].into_iter()).absent, ["a".into()]);
     }
 }

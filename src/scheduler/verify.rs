@@ -7,9 +7,9 @@
 use super::batch::Part;
 use super::instance::{Health, Shared, run};
 use super::outputs::settle;
-use crate::engine::compare::{agree, row_scales};
+use crate::engine::compare::{agree, rounding, row_scales};
 use crate::engine::{Engine, Fault, Output};
-use crate::inference::ValidRequest;
+use crate::inference::{Batching, ValidRequest};
 use crate::telemetry::Verification;
 use crate::tensor::{BufferMut, DataType, Element, Tensor};
 use half::{bf16, f16};
@@ -44,10 +44,6 @@ impl fmt::Debug for Watch {
         f.debug_struct("Watch").field("every", &self.every).finish_non_exhaustive()
     }
 }
-
-/// How many times more a row may differ whose answer is that of a batch of nothing but itself: large numbers that
-/// cancel each other out leave rounding that is large beside what is left.
-const ROUNDING: f64 = 10.0;
 
 /// Numbers that are compared at a time.
 const LANES: usize = 16;
@@ -111,7 +107,9 @@ impl Watched {
         let may_be = self.spent.load(Ordering::Relaxed) <= ran / SHARE + ADVANCE
             && !self.has_suspect()
             && parts.iter().all(|part| part.request.fits_evidence());
-        may_be && (self.is_beyond(parts) || nth.is_multiple_of(watch.every))
+        // At first more often: 1, 2, 4, 8 and so on.
+        let is_its_turn = nth.is_multiple_of(watch.every) || nth.is_power_of_two();
+        may_be && (self.is_beyond(parts) || is_its_turn)
     }
 
     /// Whether any number of these inputs lies beyond all that were looked at; from here on they count among those.
@@ -235,9 +233,10 @@ pub(super) fn verify(shared: &Shared, engine: &mut dyn Engine) -> Health {
         };
         let scales = row_scales(&answer, &answers);
         let tolerance = shared.options.watch.tolerance;
+        let rounding = rounding(tolerance, shared.job.spec.batching == Batching::Proved);
         let same = alone.map(unnamed).is_ok_and(|alone| {
             agree(&answer, &alone, &scales, tolerance)
-                || (agree(&answer, &alone, &scales, tolerance * ROUNDING)
+                || (agree(&answer, &alone, &scales, rounding)
                     && among_itself(shared, engine, &inputs, n_rows)
                         .is_some_and(|own| agree(&answer, &own, &scales, tolerance)))
         });

@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
@@ -19,6 +20,34 @@
 
 namespace sconce {
 namespace {
+
+void own_call_stacks(torch::jit::Block& block, torch::jit::Function& function) {
+  for (torch::jit::Node* node : block.nodes()) {
+    if (node->callstack()) {
+      node->setCallStack(c10::make_intrusive<torch::jit::InlinedCallStack>(&function, node->sourceRange()));
+    }
+    for (torch::jit::Block* inner : node->blocks()) {
+      own_call_stacks(*inner, function);
+    }
+    for (const auto name : node->attributeNames()) {
+      if (node->kindOf(name) == torch::jit::AttributeKind::g) {
+        own_call_stacks(*node->g(name)->block(), function);
+      } else if (node->kindOf(name) == torch::jit::AttributeKind::gs) {
+        for (const auto& graph : node->gs(name)) {
+          own_call_stacks(*graph->block(), function);
+        }
+      }
+    }
+  }
+}
+
+// Freezing inlines every call and frees the functions that were called, but the nodes that came of them go on pointing at
+// them, and whatever raises in such a node reads their names. What is left belongs to the method itself.
+void own_call_stacks(const Module& module) {
+  for (auto* method : module.type()->methods()) {
+    own_call_stacks(*torch::jit::toGraphFunction(*method).graph()->block(), *method);
+  }
+}
 
 using c10::IValue;
 using torch::jit::Module;
@@ -213,10 +242,11 @@ void sconce_module_free(void* module) { delete static_cast<Module*>(module); }
 
 int sconce_module_run(
     void* module, SconceText method, const SconceNode* nodes, uint64_t node_count, uint64_t argument_count,
-    SconceDevice device, int32_t autocast, SconceOutput* output, SconceError* error) {
+    SconceDevice device, int32_t autocast, int32_t gradients, SconceOutput* output, SconceError* error) {
   return guarded(error, [&] {
     // Cheaper than no-grad: tensors made here carry no version counter and no view tracking.
-    c10::InferenceMode inference_mode;
+    c10::InferenceMode inference_mode(gradients == 0);
+    at::AutoGradMode gradient_mode(gradients != 0);
     std::optional<AutocastScope> casting;
     if (autocast >= 0) {
       casting.emplace(device_of(device).type(), static_cast<at::ScalarType>(autocast));
@@ -265,7 +295,9 @@ int sconce_module_freeze(
     at::NoGradGuard no_grad;
     const Module source = in_evaluation_mode(module_of(module));
     const auto names = checked_names(source, preserved, preserved_count);
-    *frozen = new Module(torch::jit::freeze(source, names));
+    auto result = std::make_unique<Module>(torch::jit::freeze(source, names));
+    own_call_stacks(*result);
+    *frozen = result.release();
   });
 }
 
@@ -282,6 +314,7 @@ int sconce_module_optimize(
     for (auto* method : result->type()->methods()) {
       torch::jit::EliminateDeadCode(torch::jit::toGraphFunction(*method).graph());
     }
+    own_call_stacks(*result);
     *optimized = result.release();
   });
 }

@@ -94,7 +94,7 @@ void sconce_module_free(void* module);
 // `autocast` is the datatype that operators are cast to on `device` while this runs; -1: none.
 int sconce_module_run(
     void* module, SconceText method, const SconceNode* nodes, uint64_t node_count, uint64_t argument_count,
-    SconceDevice device, int32_t autocast, SconceOutput* output, SconceError* error);
+    SconceDevice device, int32_t autocast, int32_t gradients, SconceOutput* output, SconceError* error);
 int sconce_module_copy(void* module, void** copy, SconceError* error);
 // `kind` -1: weights keep their datatypes; `channels_last` lays those of four dimensions out so.
 int sconce_module_recast(void* module, int32_t kind, int32_t channels_last, void** copy, SconceError* error);

@@ -111,6 +111,7 @@ unsafe extern "C" {
         argument_count: u64,
         device: RawDevice,
         autocast: i32,
+        gradients: i32,
         output: *mut RawOutput,
         error: *mut RawError,
     ) -> c_int;

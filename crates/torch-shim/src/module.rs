@@ -51,6 +51,21 @@ pub struct ParameterInfo {
     pub is_buffer: bool,
 }
 
+/// How a method runs.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// Where operators cast, if they do.
+    device: RawDevice,
+    /// The datatype that they cast to.
+    autocast: i32,
+    with_gradients: bool,
+}
+
+impl Mode {
+    const PLAIN: Self =
+        Self { device: RawDevice { index: -1 }, autocast: NO_KIND, with_gradients: false };
+}
+
 impl Module {
     /// Loads a TorchScript file onto a device and puts it into evaluation mode.
     ///
@@ -109,7 +124,12 @@ impl Module {
     /// Arguments that the model gives defaults may be left out from the end. Tensors must lie on the model's device. A
     /// model that works in place writes into the tensors that it is given: see [`Module::mutates_inputs`].
     pub fn run(&self, method: &str, arguments: &[Value]) -> Result<Value, Error> {
-        self.run_on(method, arguments, RawDevice { index: -1 }, NO_KIND)
+        self.run_in(method, arguments, Mode::PLAIN)
+    }
+
+    /// As [`Module::run`], and what is computed can be differentiated, for code that asks for gradients.
+    pub fn run_with_gradients(&self, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+        self.run_in(method, arguments, Mode { with_gradients: true, ..Mode::PLAIN })
     }
 
     /// As [`Module::run`], with the operators that gain from it (matrix products, convolutions) computing in `kind` on
@@ -125,16 +145,11 @@ impl Module {
             let text = format!("operators can be cast to BFloat16 or Half, not to {kind:?}");
             return Err(Error::new(ErrorClass::InvalidArgument, text));
         }
-        self.run_on(method, arguments, device.raw(), kind_to_code(kind))
+        let autocast = kind_to_code(kind);
+        self.run_in(method, arguments, Mode { device: device.raw(), autocast, ..Mode::PLAIN })
     }
 
-    fn run_on(
-        &self,
-        method: &str,
-        arguments: &[Value],
-        device: RawDevice,
-        autocast: i32,
-    ) -> Result<Value, Error> {
+    fn run_in(&self, method: &str, arguments: &[Value], mode: Mode) -> Result<Value, Error> {
         let nodes = encode(arguments)?;
         let mut output = Output::new();
         call(Stage::Run, |error| {
@@ -146,8 +161,9 @@ impl Module {
                     nodes.as_ptr(),
                     nodes.len() as u64,
                     arguments.len() as u64,
-                    device,
-                    autocast,
+                    mode.device,
+                    mode.autocast,
+                    i32::from(mode.with_gradients),
                     output.slot(),
                     error,
                 )

@@ -130,7 +130,9 @@ fn declared(specs: &[TensorSpec]) -> Vec<Candidate> {
 
 /// What the weights suggest, for a model that requires one tensor.
 fn guesses(signature: &Signature, specs: &[TensorSpec]) -> Vec<Candidate> {
-    let is_tensor = |spec: &&TensorSpec| !spec.optional && !spec.is_scalar();
+    let is_tensor = |spec: &&TensorSpec| {
+        !spec.optional && !spec.is_scalar() && spec.datatype != DataType::Bytes
+    };
     if specs.iter().filter(is_tensor).count() != 1 {
         return Vec::new();
     }

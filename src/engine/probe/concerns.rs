@@ -1,5 +1,6 @@
 //! Operators that let a model reach beyond its tensors. Read from the file, before anything runs.
 
+use super::proof::{BY_VALUES, RANDOM};
 use crate::engine::Signature;
 
 /// A closed list: operators of libtorch's CPU library, each with what it can do. An entry that ends with
@@ -39,17 +40,72 @@ pub fn concerns(signature: &Signature) -> Vec<&str> {
     operators.filter(|operator| concern(operator).is_some()).collect()
 }
 
-/// Whether the code has no loops and starts nothing, so that how long a run takes follows from the
-/// shapes of its inputs alone. (TorchScript has no recursion.)
+/// Operators that run as long as a value says, or wait for somebody.
+const MAY_RUN_LONG: &[&str] = &[
+    "prim::Loop",
+    "prim::fork",
+    "prim::awaitable",
+    "prim::Print",
+    "aten::wait",
+    "aten::manual_seed",
+];
+
+/// Operators of `aten` that make as much as the values of a tensor, or a number that may come from there, say.
+const MAKE_BY_VALUES: &[&str] = &[
+    "one_hot",
+    "repeat_interleave",
+    "repeat",
+    "expand",
+    "tile",
+    "arange",
+    "range",
+    "linspace",
+    "logspace",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "eye",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+    "new_empty",
+    "tril_indices",
+    "triu_indices",
+    "resize_",
+    "constant_pad_nd",
+    "pad",
+    "bincount",
+    "histc",
+    "matrix_power",
+    "embedding_bag",
+];
+
+/// Whether the code has no loops and starts nothing, and no value decides how much it makes, so that how long a run takes
+/// follows from the shapes of its inputs alone. (TorchScript has no recursion.) It draws no numbers: for those it may
+/// have to wait.
 #[must_use]
 pub fn is_straight_line(signature: &Signature) -> bool {
-    let is_known = |name: &str| name.starts_with("aten::") || name.starts_with("prim::");
-    let may_run_long = ["prim::Loop", "prim::fork", "prim::awaitable", "aten::wait"];
     let ends_soon = |name: &String| {
-        is_known(name) && !may_run_long.contains(&name.as_str()) && concern(name).is_none()
+        let base = name.split_once('.').map_or(name.as_str(), |(base, _)| base);
+        let of_aten = base.strip_prefix("aten::");
+        (of_aten.is_some() || base.starts_with("prim::"))
+            && !MAY_RUN_LONG.contains(&base)
+            && !BY_VALUES.contains(&base)
+            && !of_aten.is_some_and(|it| MAKE_BY_VALUES.contains(&it))
+            && !draws(name)
+            && concern(name).is_none()
     };
     // Of a model that tells no operator nothing is known.
     !signature.operators.is_empty() && signature.operators.iter().all(ends_soon)
+}
+
+/// Whether an operator draws random numbers, at least in some mode.
+#[must_use]
+pub fn draws(operator: &str) -> bool {
+    let base = operator.split_once('.').map_or(operator, |(base, _)| base);
+    let of_aten = base.strip_prefix("aten::").map(|it| it.strip_suffix('_').unwrap_or(it));
+    of_aten.is_some_and(|it| RANDOM.contains(&it) || it.ends_with("dropout"))
 }
 
 #[cfg(test)]
@@ -74,7 +130,18 @@ mod tests {
         };
         assert!(is_straight_line(&of(&["aten::linear", "prim::If", "prim::Constant"])));
         assert!(!is_straight_line(&of(&[])));
-        for long in ["prim::Loop", "prim::fork", "mine::operator", "foreign::f", "aten::save"] {
+        for long in [
+            "aten::one_hot",
+            "aten::nonzero",
+            "aten::rand_like",
+            "aten::manual_seed",
+            "prim::Print",
+            "prim::Loop",
+            "prim::fork",
+            "mine::operator",
+            "foreign::f",
+            "aten::save",
+        ] {
             assert!(!is_straight_line(&of(&["aten::linear", long])), "{long}");
         }
     }

@@ -165,7 +165,7 @@ pub(super) fn choose(
 fn candidates(signature: &Signature, wish: &Wish) -> Vec<Form> {
     let has_images = signature.parameters.iter().any(|parameter| parameter.shape.len() == 4);
     let reduced = wish.precision != Precision::Fp32;
-    if signature.mutates_state && !reduced {
+    if (signature.mutates_state || signature.takes_gradients()) && !reduced {
         return Vec::new();
     }
     let mut forms: Vec<Form> = Form::of(wish.precision)

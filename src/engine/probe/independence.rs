@@ -4,7 +4,7 @@ use super::judgement::Judgement;
 use super::outputs::can_be_cut;
 use super::recipe::{Recipe, WAYS, unlike};
 use super::trial::{Trial, Verdict, row};
-use crate::engine::compare::{agree, row_scales, scales};
+use crate::engine::compare::{agree, rounding, row_scales, scales};
 use crate::engine::{EngineError, Fault, Output};
 use crate::inference::Batching;
 use std::time::{Duration, Instant};
@@ -13,6 +13,14 @@ use std::time::{Duration, Instant};
 const ROWS_ALONE: u64 = 4;
 /// Numbers of rows that only fill a batch: apart from those that are compared.
 pub(super) const FILLERS: u64 = 1 << 20;
+
+/// A row of a batch, and its answer alone.
+struct Row<'a> {
+    number: u64,
+    place: usize,
+    expected: &'a [Output],
+    scales: &'a [f64],
+}
 
 impl Trial<'_> {
     /// Whether rows get the same answers alone, in batches, and wherever they stand in them.
@@ -47,7 +55,8 @@ impl Trial<'_> {
                 let Some(expected) = alone.get(*number as usize) else { continue };
                 let scales = &scales[*number as usize];
                 let got = row(&together, place);
-                if !got.is_some_and(|got| agree(expected, &got, scales, self.hints.tolerance)) {
+                let row = Row { number: *number, place, expected, scales };
+                if !self.is_apart(recipe, row, got, (numbers.len(), judgement))? {
                     return Ok(Batching::Coupled);
                 }
             }
@@ -58,7 +67,7 @@ impl Trial<'_> {
             return Ok(Batching::Unprobed);
         }
         if judgement.bears_unlike_rows(self.hints) {
-            return self.among_unlike_rows(recipe, (&alone, &scales));
+            return self.among_unlike_rows(recipe, judgement, (&alone, &scales));
         }
         Ok(Batching::Probed)
     }
@@ -68,6 +77,7 @@ impl Trial<'_> {
     fn among_unlike_rows(
         &mut self,
         recipe: &Recipe,
+        judgement: &Judgement,
         (alone, scales): (&[Vec<Output>], &[Vec<f64>]),
     ) -> Verdict {
         let mut expected: Vec<(u64, Vec<Output>)> =
@@ -102,12 +112,37 @@ impl Trial<'_> {
                 // Sums of large numbers round by more than their small differences show.
                 let scales = scales.get(*number as usize).unwrap_or(&of_all);
                 let got = row(&together, place);
-                if !got.is_some_and(|got| agree(own, &got, scales, self.hints.tolerance)) {
+                let row = Row { number: *number, place, expected: own, scales };
+                if !self.is_apart(recipe, row, got, (numbers.len(), judgement))? {
                     return Ok(Batching::Coupled);
                 }
             }
         }
         Ok(Batching::Probed)
+    }
+
+    /// Whether a row got the answer in a batch that it gets alone, or no other difference than it has in a batch of nothing
+    /// but itself: other kernels, and their rounding.
+    fn is_apart(
+        &mut self,
+        recipe: &Recipe,
+        row: Row<'_>,
+        got: Option<Vec<Output>>,
+        (n_rows, judgement): (usize, &Judgement),
+    ) -> Result<bool, EngineError> {
+        let Some(got) = got else { return Ok(false) };
+        let tolerance = self.hints.tolerance;
+        if agree(row.expected, &got, row.scales, tolerance) {
+            return Ok(true);
+        }
+        // Where the code says that not even the number of rows counts, nothing but rounding is left.
+        let rounding = rounding(tolerance, judgement.is_proof());
+        if !agree(row.expected, &got, row.scales, rounding) {
+            return Ok(false);
+        }
+        let own = self.run(recipe, &vec![row.number; n_rows])?.ok();
+        let own = own.and_then(|own| super::trial::row(&own, row.place));
+        Ok(own.is_some_and(|own| agree(&own, &got, row.scales, tolerance)))
     }
 
     /// Some numbers of rows work and this one does not.

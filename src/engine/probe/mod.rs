@@ -20,7 +20,7 @@ mod squeezed;
 mod trial;
 
 pub use arguments::arguments;
-pub use concerns::{concern, concerns, is_straight_line};
+pub use concerns::{concern, concerns, draws, is_straight_line};
 pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};

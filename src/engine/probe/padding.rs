@@ -167,6 +167,21 @@ impl Trial<'_> {
                 return Ok(Err(differs(*size, " among others")));
             }
         }
+        for (nth, number) in self.unlike.clone().into_iter().enumerate() {
+            let size = sizes[nth % sizes.len()];
+            let own = recipe.batch(&[number], Some(size)).inputs;
+            let inputs = padding
+                .resized(&own, bucket)
+                .filter(|_| !is_nothing_but_padding(&own, padding, size));
+            // What the model refuses by itself tells nothing of padding.
+            let (Some(inputs), Ok(expected)) = (inputs, self.answer(&own)?) else { continue };
+            let scales = self::scales([expected.as_slice()]);
+            match self.answer(&inputs)? {
+                Ok(got) if self.is_cut(&got, size, (&expected, &scales), padding) => {}
+                Ok(_) => return Ok(Err(differs(size, ""))),
+                Err(reason) => return Ok(Err(format!("padded to {bucket} {reason}"))),
+            }
+        }
         Ok(Ok(()))
     }
 
@@ -199,6 +214,16 @@ impl Trial<'_> {
 /// mask that hides everything leaves is padding itself, and no answer to compare.
 fn inputs(recipe: &Recipe, padding: &Padding, nth: u64, size: usize) -> Inputs {
     let row = |number| recipe.batch(&[recipe.as_given(number)], Some(size)).inputs;
+    let mut rows = (nth * TRIES..(nth + 1) * TRIES).map(row);
+    let first = rows.next().unwrap_or_default();
+    if !is_nothing_but_padding(&first, padding, size) {
+        return first;
+    }
+    rows.find(|row| !is_nothing_but_padding(row, padding, size)).unwrap_or(first)
+}
+
+/// Whether one of the inputs has nothing in it but what it would be filled up with.
+fn is_nothing_but_padding(inputs: &Inputs, padding: &Padding, size: usize) -> bool {
     let is_padding = |(place, input): (usize, &Option<Tensor>)| {
         let Some((tensor, filling)) = input.as_ref().zip(padding.filling(place, size)) else {
             return false;
@@ -206,12 +231,7 @@ fn inputs(recipe: &Recipe, padding: &Padding, nth: u64, size: usize) -> Inputs {
         let mut elements = tensor.buffer().as_bytes().chunks_exact(filling.element.len());
         elements.all(|element| element == filling.element)
     };
-    let mut rows = (nth * TRIES..(nth + 1) * TRIES).map(row);
-    let first = rows.next().unwrap_or_default();
-    if !first.iter().enumerate().any(is_padding) {
-        return first;
-    }
-    rows.find(|row| !row.iter().enumerate().any(is_padding)).unwrap_or(first)
+    inputs.iter().enumerate().any(is_padding)
 }
 
 /// Rows of the same shapes as one batch.

@@ -15,6 +15,10 @@ pub(super) fn apply(
     if form == Form::PLAIN {
         return Ok(module);
     }
+    if signature.takes_gradients() {
+        let message = format!("a model that asks for gradients cannot be run in the form {form}");
+        return Err(EngineError::new(Fault::Unsupported, message));
+    }
     if signature.mutates_state {
         // Freezing would make a constant of what the model changes.
         let message = format!("a model that keeps state cannot be run in the form {form}");
@@ -46,16 +50,18 @@ fn kind(precision: Precision) -> Option<Kind> {
 pub(super) struct Numbers {
     reduced: Option<Kind>,
     autocast: bool,
+    with_gradients: bool,
     device: Device,
     /// The kinds of the outputs in the plain form, as far as they are known.
     outputs: Vec<Option<Kind>>,
 }
 
 impl Numbers {
-    pub(super) fn new(options: &LoadOptions) -> Self {
+    pub(super) fn new(options: &LoadOptions, signature: &Signature) -> Self {
         Self {
             reduced: kind(options.form.precision),
             autocast: options.form.autocast,
+            with_gradients: signature.takes_gradients(),
             device: convert::device(options.device),
             outputs: options.outputs.iter().map(|&it| convert::kind(it)).collect(),
         }
@@ -77,6 +83,7 @@ impl Numbers {
             Some(kind) if self.autocast => {
                 module.run_with_autocast(FORWARD, arguments, self.device, kind)
             }
+            _ if self.with_gradients => module.run_with_gradients(FORWARD, arguments),
             _ => module.run(FORWARD, arguments),
         }
         .map_err(fault)

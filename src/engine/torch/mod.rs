@@ -9,6 +9,7 @@ mod form;
 mod said;
 mod signature;
 
+use super::probe::draws;
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
     Phases, Signature, kind,
@@ -18,7 +19,7 @@ use said::Speaker;
 use signature::Arguments;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::ThreadId;
 use std::time::Instant;
 use torch_shim::{ErrorClass, Module, PinnedBuffer, StreamGuard, Type, Value};
@@ -41,6 +42,8 @@ pub fn prepare_process() {
 /// Loads TorchScript files.
 #[derive(Debug)]
 pub struct TorchLoader {
+    /// Who may use libtorch's one generator of random numbers.
+    generator: Arc<RwLock<()>>,
     /// Why there is no CUDA, for the log; `None` when it is there.
     no_cuda: Option<String>,
 }
@@ -50,7 +53,7 @@ impl TorchLoader {
     /// libtorch about devices: it remembers its first answer.
     #[must_use]
     pub fn new() -> Self {
-        Self { no_cuda: torch_shim::load_cuda_library().err() }
+        Self { generator: Arc::default(), no_cuda: torch_shim::load_cuda_library().err() }
     }
 
     /// Loads a shared object whose operators models may use. A method, because such a library may need
@@ -108,10 +111,19 @@ impl Loader for TorchLoader {
         let memory = module.byte_size().map_err(fault)?;
         // What a pass does in place, it does to what the model itself made; the question costs little.
         let writes_inputs = writes_inputs || module.mutates_inputs(FORWARD).map_err(fault)?;
-        let numbers = form::Numbers::new(options);
+        let numbers = form::Numbers::new(options, &signature);
+        let draws = Draws::of(&signature, &self.generator);
         let options = options.clone();
-        let shared =
-            Shared { signature, arguments, returns, writes_inputs, numbers, options, speaker };
+        let shared = Shared {
+            signature,
+            arguments,
+            returns,
+            writes_inputs,
+            numbers,
+            options,
+            speaker,
+            draws,
+        };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
@@ -137,6 +149,44 @@ struct Shared {
     numbers: form::Numbers,
     options: LoadOptions,
     speaker: Arc<Speaker>,
+    draws: Draws,
+}
+
+/// How a model uses the generator of random numbers, of which libtorch has one for all.
+enum Draws {
+    No,
+    /// Beside others that draw.
+    Beside(Arc<RwLock<()>>),
+    /// It seeds it, and means what it then draws: nobody else may draw or seed until the run has ended.
+    Alone(Arc<RwLock<()>>),
+}
+
+impl Draws {
+    fn of(signature: &Signature, generator: &Arc<RwLock<()>>) -> Self {
+        if signature.uses("aten::manual_seed") {
+            Self::Alone(Arc::clone(generator))
+        } else if signature.operators.iter().any(|it| draws(it)) {
+            Self::Beside(Arc::clone(generator))
+        } else {
+            Self::No
+        }
+    }
+
+    /// Does the work in its turn.
+    fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        // The lock guards no data that a panic could leave half written.
+        match self {
+            Self::No => work(),
+            Self::Beside(lock) => {
+                let _turn = lock.read().unwrap_or_else(PoisonError::into_inner);
+                work()
+            }
+            Self::Alone(lock) => {
+                let _turn = lock.write().unwrap_or_else(PoisonError::into_inner);
+                work()
+            }
+        }
+    }
 }
 
 struct TorchModel {
@@ -220,7 +270,8 @@ impl Engine for TorchEngine {
         let arguments = self.arguments(&batch.inputs)?;
         synchronize()?;
         let handed_over = Instant::now();
-        let value = self.shared.numbers.run(&self.module, &arguments)?;
+        let run = || self.shared.numbers.run(&self.module, &arguments);
+        let value = self.shared.draws.in_turn(run)?;
         synchronize()?;
         let computed = Instant::now();
         drop(arguments);

@@ -98,12 +98,15 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
         shape: parameter.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect(),
         datatype: parameter.datatype.and_then(convert::datatype),
     });
+    let operators = module.operators().map_err(fault)?;
+    // It adds gradients to what they are of.
+    let adds_gradients = operators.iter().any(|it| it.starts_with("aten::backward"));
     let signature = Signature {
         arguments: listed,
         returns: forward.returns.iter().map(type_name).collect::<Vec<_>>().join(", "),
         methods: methods.iter().map(|method| method.name.clone()).collect(),
-        operators: module.operators().map_err(fault)?,
-        mutates_state: module.mutates_state().map_err(fault)?,
+        operators,
+        mutates_state: adds_gradients || module.mutates_state().map_err(fault)?,
         // Too long or nested too deep: such code is not analyzed.
         code: module.graph(FORWARD).ok().map(Arc::from),
         parameters: parameters.collect(),

@@ -54,3 +54,48 @@ fn another_layout_is_the_same_numbers() {
     let bf16 = module.recast(Some(Kind::BFloat16), true).unwrap();
     assert_eq!(bf16.parameters().unwrap()[0].datatype, Some(Kind::BFloat16));
 }
+
+#[test]
+fn what_raises_in_a_frozen_module_reads_nothing_that_was_freed() {
+    // The functions that are inlined are gone when the module raises; their names must not be asked for.
+    let functions: String = (0..40)
+        .map(|it| {
+            let inner = if it == 0 {
+                "torch.matmul(x, w)".to_owned()
+            } else {
+                format!("f{}(x, w)", it - 1)
+            };
+            format!("def f{it}(x, w):\n    return {inner} + {it}\n")
+        })
+        .collect();
+    let source = "def forward(self, x):\n    return f39(x, self.weight)\n";
+    let weight = || vec![("weight", Slot::Parameter(floats(&[1., 2., 3., 4.], &[2, 2])))];
+    let formed: [fn(&Module) -> Module; 2] =
+        [|it| it.freeze(&[]).unwrap(), |it| it.optimize_for_inference(&[]).unwrap()];
+    for form in formed {
+        let module = Module::define_with(&functions, source, weight()).unwrap();
+        let formed = form(&module);
+        drop(module);
+        let good = floats(&[1., 1.], &[1, 2]);
+        for _ in 0..3 {
+            assert_eq!(
+                floats_of(formed.run("forward", &[good.shallow_clone().into()]).unwrap()),
+                [784., 786.]
+            );
+            let error = formed.run("forward", &[floats(&[1.], &[1, 1]).into()]).unwrap_err();
+            assert_eq!(error.class, ErrorClass::Raised, "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_there_for_code_that_runs_for_them() {
+    let source = "def forward(self, x):\n    y = torch.requires_grad_(torch.detach(x))\n    \
+                  z = torch.sum(y * y * y)\n    return torch.grad([z], [y])\n";
+    let module = Module::define(source).unwrap();
+    let x = || [Value::Tensor(floats(&[1., 2.], &[2]))];
+    assert!(module.run("forward", &x()).is_err(), "inference mode keeps no graph");
+    let answer = module.run_with_gradients("forward", &x()).unwrap();
+    let Value::List(mut gradients) = answer else { panic!("must be a list, is {answer:?}") };
+    assert_eq!(floats_of(gradients.remove(0)), [3., 12.]);
+}

@@ -17,6 +17,7 @@ mod walk;
 mod tests;
 
 pub(super) use graph::BY_VALUES;
+pub(in crate::engine) use rules::RANDOM;
 pub use value::{Doubt, Reason};
 
 use crate::inference::TensorSpec;

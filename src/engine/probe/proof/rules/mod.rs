@@ -76,7 +76,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Operators that draw random numbers.
-const RANDOM: &[&str] = &[
+pub(in crate::engine) const RANDOM: &[&str] = &[
     "rand",
     "randn",
     "randint",

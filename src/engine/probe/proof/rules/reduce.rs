@@ -170,7 +170,10 @@ fn looked_along(call: &Call<'_, '_>, rank: usize) -> Result<Vec<usize>, Reason> 
         return Err(call.meets("looks along all dimensions"));
     }
     if call.name == "renorm" {
-        return Err(call.unclear("what it looks along"));
+        // It brings down what is too long of that dimension, by its length along all others.
+        let kept = call.ints("dim")?.first().and_then(|dim| wrapped(*dim, rank));
+        let kept = kept.ok_or_else(|| call.unclear("dim"))?;
+        return Ok((0..rank).filter(|axis| *axis != kept).collect());
     }
     listed.into_iter().map(|dim| wrapped(dim, rank).ok_or_else(|| call.unclear("dim"))).collect()
 }
