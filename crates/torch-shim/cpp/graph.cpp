@@ -94,6 +94,37 @@ void fold(Graph& graph, Block* block, Attributes& known, int depth) {
   }
 }
 
+// Operators that may give back what they were given, or what lies in it, and whose schemas do not say so. Tried with every
+// operator of libtorch 2.13's own that takes and gives tensors; those of `prim` all count.
+const std::unordered_set<std::string>& silent_aliases() {
+  static const std::unordered_set<std::string> names = {
+      "__getitem__", "_cast_Byte", "_cast_Char", "_cast_Double", "_cast_Float", "_cast_Half", "_cast_Int",
+      "_cast_Long", "_cast_Short", "_pack_sequence", "_remove_batch_dim", "_saturate_weight_to_fp16", "_to_cpu",
+      "_unsafe_view", "_unwrap_optional", "alpha_dropout", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors",
+      "cartesian_prod", "conj_physical", "copy", "data", "dequantize", "dict", "dropout", "einsum", "feature_alpha_dropout",
+      "feature_dropout", "flatten_dense_tensors", "get", "items", "keys", "lift", "list", "meshgrid", "pop", "popitem",
+      "resolve_conj", "resolve_neg", "setdefault", "sorted", "sum_to_size", "to_dense", "to_dense_backward",
+      "to_mkldnn_backward", "type_as", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "values", "wait"};
+  return names;
+}
+
+// Whether a node writes statistics of its input into others of its arguments, which its schema does not say either.
+bool keeps_statistics(const Node* node, const c10::FunctionSchema& schema) {
+  const std::string name = node->kind().toUnqualString();
+  const bool may = name.find("batch_norm") != std::string::npos || name.find("instance_norm") != std::string::npos;
+  if (!may) {
+    return false;
+  }
+  for (size_t i = 0; i < schema.arguments().size() && i < node->inputs().size(); ++i) {
+    const std::string& argument = schema.arguments()[i].name();
+    if (argument == "training" || argument == "train" || argument == "use_input_stats") {
+      const auto flag = torch::jit::toIValue(node->input(i));
+      return !(flag && flag->isBool() && !flag->toBool());
+    }
+  }
+  return true;
+}
+
 // Follows what the module holds, its weights and the constants of its code, to where it may be written into. A value is
 // held when it may share memory with such a thing or contain one. By the operators' own schemas, which say what shares
 // memory with what; what has none passes on what it is given.
@@ -171,11 +202,29 @@ class Holder {
         pass(body->outputs().slice(1), body->inputs().slice(1));
         pass(body->outputs().slice(1), node->outputs());
         pass(node->inputs().slice(2), node->outputs());
+      } else if (node->hasAttribute(torch::jit::attr::Subgraph)) {
+        const auto inner = node->g(torch::jit::attr::Subgraph);
+        subgraphs_.push_back(inner);
+        pass(node->inputs(), inner->inputs());
+        follow(inner->block());
+        for (const Value* input : node->inputs()) {
+          if (is_held(input)) {
+            for (const Value* output : node->outputs()) {
+              hold(output);
+            }
+          }
+        }
+        pass(inner->outputs(), node->outputs());
       } else if (const auto* schema = node->maybeSchema()) {
         by_schema(node, *schema);
       } else {
         for (Block* inner : node->blocks()) {
           follow(inner);
+        }
+        if (runs_code(node)) {
+          for (const Value* input : node->inputs()) {
+            written_ = written_ || is_held(input);
+          }
         }
         for (const Value* input : node->inputs()) {
           if (is_held(input)) {
@@ -188,7 +237,20 @@ class Holder {
     }
   }
 
+  // Whether what runs there is not seen here.
+  static bool runs_code(const Node* node) {
+    const auto kind = node->kind();
+    if (kind == torch::jit::prim::Enter || kind == torch::jit::prim::Exit) {
+      const auto cls = node->input(0)->type()->cast<c10::ClassType>();
+      const std::string name = cls && cls->name() ? cls->name()->qualifiedName() : "";
+      return name.rfind("__torch__.torch.autograd.grad_mode.", 0) != 0;
+    }
+    return kind == torch::jit::prim::CallMethod || kind == torch::jit::prim::CallFunction;
+  }
+
   void by_schema(Node* node, const c10::FunctionSchema& schema) {
+    const bool is_silent = node->kind().is_prim() || silent_aliases().count(node->kind().toUnqualString()) != 0;
+    const bool is_kept = keeps_statistics(node, schema);
     const auto& arguments = schema.arguments();
     bool any = false;
     bool shared = false;
@@ -199,14 +261,15 @@ class Holder {
       }
       any = true;
       shared = shared || alias != nullptr;
-      written_ = written_ || (alias != nullptr && alias->isWrite());
+      const bool is_statistic = i < arguments.size() && arguments[i].name().rfind("running", 0) == 0;
+      written_ = written_ || (is_kept && is_statistic) || (alias != nullptr && alias->isWrite());
     }
     if (!any) {
       return;
     }
     for (size_t i = 0; i < node->outputs().size(); ++i) {
       const auto* alias = i < schema.returns().size() ? schema.returns()[i].alias_info() : nullptr;
-      if (holds_others(node->output(i)) || (shared && alias != nullptr)) {
+      if (is_silent || holds_others(node->output(i)) || (shared && alias != nullptr)) {
         hold(node->output(i));
       }
     }
@@ -220,6 +283,8 @@ class Holder {
   }
 
   std::unordered_set<const Value*> held_;
+  // Kept, since their values are remembered by address.
+  std::vector<std::shared_ptr<Graph>> subgraphs_;
   bool changed_ = false;
   bool written_ = false;
 };

@@ -13,13 +13,17 @@ pub(super) type Symbol = u32;
 pub(super) const ROWS: Symbol = 0;
 /// A size that is the same for every batch and of which nothing else is known.
 const UNKNOWN: Symbol = 1;
+/// A size that hangs on the number of rows in a way that is not followed.
+const LOST: Symbol = Symbol::MAX;
 /// Symbols from here on are dimensions of inputs.
 const INPUTS: Symbol = 2;
 /// Symbols from here on stand for what a function gives.
 const FUNCTIONS: Symbol = 1 << 16;
 
 /// Most symbols of a product: more is not followed.
-const MAX_SYMBOLS: usize = 32;
+const MAX_SYMBOLS: usize = 8;
+/// Largest number in a product: with one beyond, and sizes of a machine, libtorch's own numbers could overflow.
+const MAX_FACTOR: i64 = 1 << 40;
 
 /// A number times symbols.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +46,12 @@ impl Size {
         Self { factor: 1, symbols: vec![UNKNOWN] }
     }
 
+    /// What is left where a product is not followed any more: not known, and hanging on the rows where its parts did.
+    fn lost(parts: [&Self; 2]) -> Self {
+        let symbol = if parts.iter().any(|size| size.has_rows()) { LOST } else { UNKNOWN };
+        Self { factor: 1, symbols: vec![symbol] }
+    }
+
     fn symbol(symbol: Symbol) -> Self {
         Self { factor: 1, symbols: vec![symbol] }
     }
@@ -61,11 +71,16 @@ impl Size {
     }
 
     pub(super) fn is_known(&self) -> bool {
-        !self.symbols.contains(&UNKNOWN)
+        !self.symbols.contains(&UNKNOWN) && !self.symbols.contains(&LOST)
     }
 
     pub(super) fn has_rows(&self) -> bool {
-        self.symbols.contains(&ROWS)
+        self.symbols.contains(&ROWS) || self.symbols.contains(&LOST)
+    }
+
+    /// What each row has of it, where that hangs on no number of rows.
+    pub(super) fn per_row(&self) -> Option<Self> {
+        self.over(&Self::rows()).filter(|rest| !rest.has_rows())
     }
 
     /// Whether both are the same size for certain.
@@ -74,19 +89,32 @@ impl Size {
     }
 
     pub(super) fn times(&self, other: &Self) -> Self {
-        let Some(factor) = self.factor.checked_mul(other.factor) else { return Self::unknown() };
+        let factor = self.factor.checked_mul(other.factor).filter(|it| it.abs() <= MAX_FACTOR);
+        let Some(factor) = factor else { return Self::lost([self, other]) };
         if self.symbols.len() + other.symbols.len() > MAX_SYMBOLS {
-            return Self::unknown();
+            return Self::lost([self, other]);
+        }
+        if factor == 0 {
+            return Self::of(0);
         }
         let mut symbols = [&self.symbols[..], &other.symbols[..]].concat();
         symbols.sort_unstable();
+        if symbols.iter().filter(|it| **it == ROWS).count() > 1 {
+            return Self::lost([self, other]);
+        }
         Self { factor, symbols }
+    }
+
+    /// Whether numbers of this form stay far from where those of 64 bits overflow, for all sizes of a machine.
+    pub(super) fn is_small(&self) -> bool {
+        self.factor.abs() <= 1 << 16 && self.symbols.len() <= 2
     }
 
     /// The quotient, where the division leaves no rest for certain.
     pub(super) fn over(&self, other: &Self) -> Option<Self> {
         // None of division by zero and of the one quotient that has no number.
-        if self.factor.checked_rem(other.factor) != Some(0) || !other.is_known() {
+        let is_lost = self.symbols.contains(&LOST);
+        if self.factor.checked_rem(other.factor) != Some(0) || !other.is_known() || is_lost {
             return None;
         }
         let mut symbols = self.symbols.clone();
@@ -142,11 +170,13 @@ impl Symbols {
         }
         if a.symbols == b.symbols && a.is_known() {
             let symbols = a.symbols.clone();
-            return Some(match a.factor.checked_add(b.factor) {
-                Some(0) => Size::of(0),
-                Some(factor) => Size { factor, symbols },
-                None => Size::unknown(),
-            });
+            return Some(
+                match a.factor.checked_add(b.factor).filter(|it| it.abs() <= MAX_FACTOR) {
+                    Some(0) => Size::of(0),
+                    Some(factor) => Size { factor, symbols },
+                    None => Size::lost([a, b]),
+                },
+            );
         }
         let mut terms = [a.clone(), b.clone()];
         terms.sort_by(|a, b| (&a.symbols, a.factor).cmp(&(&b.symbols, b.factor)));
@@ -158,7 +188,7 @@ impl Symbols {
     pub(super) fn is_positive(&self, size: &Size) -> bool {
         let is_positive =
             |&symbol: &Symbol| symbol == ROWS || (INPUTS..FUNCTIONS).contains(&symbol);
-        size.factor > 0 && size.symbols.iter().all(is_positive)
+        size.factor > 0 && size.is_small() && size.symbols.iter().all(is_positive)
     }
 }
 

@@ -299,6 +299,8 @@ pub(super) enum Value {
     Dict(Place),
     /// Something that is the same for every batch and has no parts to look at.
     Thing,
+    /// An object of libtorch's own that switches gradients off or on.
+    Guard,
     /// Never read: what a variable holds on the ways on which it has no value.
     Never,
     /// Something of which nothing is promised.
@@ -317,7 +319,8 @@ impl Value {
             Literal::Float(value) => Self::Number(Number::new(Known::Float(*value))),
             Literal::Bool(value) => Self::Number(Number::truth(*value)),
             Literal::Text(text) => Self::Text(Some(Arc::clone(text))),
-            Literal::Tensor { value: Some(value), datatype, .. } if datatype != "Bool" => {
+            // What has fewer bits computes otherwise.
+            Literal::Tensor { value: Some(value), datatype, .. } if datatype == "Long" => {
                 Self::Tensor(Tensor::number(Number::int(*value)))
             }
             Literal::Tensor { datatype, dims, .. } => {

@@ -114,9 +114,7 @@ impl Walk {
             let mut call = Call::new(node, arguments, self);
             match rules::apply(&mut call) {
                 Ok(outputs) => outputs,
-                Err(reason) if node.outputs.is_empty() || !node.writes.is_empty() => {
-                    return Err(reason);
-                }
+                Err(reason) if rules::may_change(node) => return Err(reason),
                 Err(reason) => vec![Value::Mixed(reason); node.outputs.len()],
             }
         };
@@ -357,7 +355,8 @@ impl Walk {
 /// Whether sizes are those of what is written into. Of those that are not known the program itself makes sure.
 fn result_fits(target: &[Size], result: &[Size]) -> bool {
     let mut pairs = target.iter().zip(result);
-    target.len() == result.len() && pairs.all(|(a, b)| a == b || (!a.has_rows() && !b.has_rows()))
+    target.len() == result.len()
+        && pairs.all(|(a, b)| a.same(b) || (!a.has_rows() && !b.has_rows()))
 }
 
 fn number(value: Value) -> Result<Number, Reason> {

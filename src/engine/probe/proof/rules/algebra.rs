@@ -1,6 +1,6 @@
 //! Products of matrices: rows may be a batch of products or the rows of the left factor, never what is summed over.
 
-use super::elementwise::together;
+use super::elementwise::{either, together};
 use super::{Call, Outcome, one};
 use crate::engine::probe::proof::size::Size;
 use crate::engine::probe::proof::value::{Doubt, Kind, Known, Reason, State, Tensor};
@@ -67,8 +67,11 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 fn linear(call: &mut Call<'_, '_>) -> Outcome {
     let (input, weight) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
-    if !weight.is_free() || bias.is_some_and(|bias| !bias.is_free()) {
+    if !weight.is_free() || bias.as_ref().is_some_and(|bias| !bias.is_free()) {
         return Err(call.meets("has weights that hang on rows"));
+    }
+    if bias.is_some_and(|bias| bias.rank() != Ok(1)) {
+        return Err(call.unclear("the shape of its bias"));
     }
     let Some(width) = weight.sizes()?.first().filter(|_| weight.rank() == Ok(2)).cloned() else {
         return Err(call.unclear("the shape of its weight"));
@@ -186,6 +189,9 @@ fn without(tensor: &Tensor, at: usize) -> Tensor {
 /// Queries see keys and values of their own batch alone.
 fn attention(call: &mut Call<'_, '_>) -> Outcome {
     let [query, key, value] = [call.tensor("query")?, call.tensor("key")?, call.tensor("value")?];
+    if call.find("enable_gqa").is_some() && call.flag("enable_gqa")? {
+        return Err(call.unclear("how its heads go together"));
+    }
     let drops = call.number("dropout_p")?;
     if !matches!(drops.known, Known::Float(p) if p == 0.0) && drops.as_int() != Some(0) {
         let text = "scaled_dot_product_attention drops at random: exported in training mode? call eval() first";
@@ -246,9 +252,11 @@ fn einsum(call: &mut Call<'_, '_>) -> Outcome {
         }
         for (letter, size) in letters.iter().zip(dims) {
             let known = sizes.entry(*letter).or_insert_with(|| size.clone());
-            if known.is(1) || size.has_rows() {
-                *known = size.clone();
-            }
+            *known = match size.has_rows() || known.has_rows() {
+                true if known.has_rows() => known.clone(),
+                true => size.clone(),
+                false => either(known, size),
+            };
         }
     }
     // A constant that has the rows' letter has a size of its own there.
@@ -277,8 +285,12 @@ fn einsum(call: &mut Call<'_, '_>) -> Outcome {
 fn bilinear(call: &mut Call<'_, '_>) -> Outcome {
     let [a, b, weight] = [call.tensor("input1")?, call.tensor("input2")?, call.tensor("weight")?];
     let width = weight.sizes()?.first().cloned().ok_or_else(|| call.unclear("its weight"))?;
-    if !weight.is_free() {
+    let bias = call.optional_tensor("bias")?;
+    if !weight.is_free() || bias.as_ref().is_some_and(|bias| !bias.is_free()) {
         return Err(call.meets("has weights that hang on rows"));
+    }
+    if bias.is_some_and(|bias| bias.rank() != Ok(1)) {
+        return Err(call.unclear("the shape of its bias"));
     }
     let a = last_replaced(call, &a, Size::of(1))?;
     let b = last_replaced(call, &b, Size::of(1))?;

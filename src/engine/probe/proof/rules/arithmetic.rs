@@ -84,10 +84,10 @@ pub(super) fn held(call: &mut Call<'_, '_>, numbers: &[Number]) -> Option<Outcom
         call.name,
         "add" | "sub" | "mul" | "floor_divide" | "remainder" | "neg" | "detach"
     );
-    let third = numbers.get(2).and_then(Number::as_int);
-    let are_plain = call.arguments.first().is_some_and(is_tensor)
-        && numbers.iter().all(is_whole)
-        && third.is_none_or(|alpha| alpha == 1);
+    // `alpha`, by which the second is multiplied.
+    let is_single = numbers.get(2).is_none_or(|alpha| alpha.as_int() == Some(1));
+    let are_plain =
+        call.arguments.first().is_some_and(is_tensor) && numbers.iter().all(is_whole) && is_single;
     if is_plain && are_plain {
         return Some(Ok(Value::Tensor(Tensor::number(computed(call, numbers)))));
     }
@@ -97,6 +97,9 @@ pub(super) fn held(call: &mut Call<'_, '_>, numbers: &[Number]) -> Option<Outcom
         None => Ok(Value::Tensor(Tensor::free(Some(Vec::new()), Kind::Unknown))),
     })
 }
+
+/// Whole numbers below it are floats as well.
+const EXACT: f64 = 9e15;
 
 /// A number from numbers, exact where sizes allow it.
 pub(super) fn computed(call: &mut Call<'_, '_>, numbers: &[Number]) -> Number {
@@ -109,7 +112,8 @@ pub(super) fn computed(call: &mut Call<'_, '_>, numbers: &[Number]) -> Number {
             [number, ..],
         ) => match &number.known {
             Known::Float(value) if matches!(call.name, "Int" | "IntImplicit") => {
-                Some(Known::Int(Size::of(*value as i64)))
+                // Beyond what a float holds exactly, libtorch's conversion is its own.
+                (value.abs() < EXACT).then(|| Known::Int(Size::of(*value as i64)))
             }
             Known::Bool(value) if call.name == "Int" => {
                 Some(Known::Int(Size::of(i64::from(*value))))
@@ -129,12 +133,21 @@ pub(super) fn computed(call: &mut Call<'_, '_>, numbers: &[Number]) -> Number {
         (_, [a, b] | [a, b, _]) => pair(call, a, b),
         _ => None,
     };
-    let third = numbers.get(2).and_then(Number::as_int);
-    let known = match (call.name, third) {
-        // `alpha`, by which the second is multiplied.
-        ("add" | "sub" | "rsub", Some(alpha)) if alpha != 1 => None,
-        _ => known,
+    // `alpha`, by which the second is multiplied, and whatever else has a third number.
+    let is_single = numbers.get(2).is_none_or(|third| third.as_int() == Some(1));
+    let known = known.filter(|_| is_single || call.name == "__range_length");
+    // libtorch's own types say which overload it is.
+    let ty = call.node.types.first().map(String::as_str);
+    let is_of_type = |known: &Known| match (known, ty) {
+        (_, None | Some("Tensor" | "Scalar" | "number")) => true,
+        (known, Some(ty)) => {
+            matches!(
+                (known, ty),
+                (Known::Int(_), "int") | (Known::Float(_), "float") | (Known::Bool(_), "bool")
+            )
+        }
     };
+    let known = known.filter(is_of_type);
     match known {
         Some(known) => Number::new(known),
         None => match numbers.iter().find_map(Number::hangs) {
@@ -188,7 +201,6 @@ fn pair(call: &mut Call<'_, '_>, a: &Number, b: &Number) -> Option<Known> {
         "le" => Known::Bool(a <= b),
         "gt" => Known::Bool(a > b),
         "ge" => Known::Bool(a >= b),
-        "pow" => Known::Float(a.powf(b)),
         _ => return None,
     })
 }
@@ -203,19 +215,19 @@ fn sizes(call: &mut Call<'_, '_>, a: &Size, b: &Size) -> Option<Known> {
         "add" => symbols.plus(a, b)?,
         "sub" => symbols.plus(a, &minus)?,
         "rsub" => symbols.plus(b, &a.times(&Size::of(-1)))?,
-        "mul" => a.times(b),
+        "mul" if a.is_small() && b.is_small() => a.times(b),
         "div" | "true_divide" => {
             // A quotient of whole numbers is a float for libtorch.
             return a.value().zip(b.value()).map(|(a, b)| Known::Float(a as f64 / b as f64));
         }
         "floordiv" | "floor_divide" => match (a.value(), b.value(), a.over(b)) {
-            (_, _, Some(quotient)) => quotient,
-            (Some(a), Some(b), None) if b > 0 => Size::of(a.div_euclid(b)),
+            (_, _, Some(quotient)) if a.is_small() || a.value().is_some() => quotient,
+            (Some(a), Some(b), _) if b > 0 => Size::of(a.div_euclid(b)),
             _ => symbols.function("floordiv", &[a.clone(), b.clone()])?,
         },
         "remainder" | "mod" => match (a.value(), b.value(), a.over(b)) {
-            (_, _, Some(_)) => Size::of(0),
-            (Some(a), Some(b), None) if b > 0 => Size::of(a.rem_euclid(b)),
+            (_, _, Some(_)) if a.is_small() || a.value().is_some() => Size::of(0),
+            (Some(a), Some(b), _) if b > 0 => Size::of(a.rem_euclid(b)),
             _ => symbols.function("remainder", &[a.clone(), b.clone()])?,
         },
         "min" | "max" => match (a.value(), b.value()) {
@@ -223,10 +235,6 @@ fn sizes(call: &mut Call<'_, '_>, a: &Size, b: &Size) -> Option<Known> {
             _ if a.same(b) => a.clone(),
             _ => symbols.function(call.name, &[a.clone(), b.clone()])?,
         },
-        "pow" => {
-            let (base, exponent) = (a.value()?, u32::try_from(b.value()?).ok()?);
-            Size::of(base.checked_pow(exponent)?)
-        }
         "__derive_index" => return None,
         "__and__" | "__or__" | "__xor__" | "__lshift__" | "__rshift__" => {
             let (x, y) = (a.value()?, b.value()?);

@@ -7,7 +7,11 @@ use crate::engine::probe::proof::value::{
     Doubt, Elements, Kind, Known, Number, Reason, State, Tensor, Value,
 };
 use crate::engine::probe::proof::walk::{Walk, known_elements, plain_name};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
+/// Most values in containers that one node may be looked at for.
+const MAX_LOOKS: usize = 50_000;
 /// Deepest nesting of containers that is looked into.
 const MAX_DEPTH: usize = 24;
 
@@ -66,6 +70,10 @@ pub(in crate::engine::probe::proof) struct Call<'n, 'w> {
     pub(in crate::engine::probe::proof) name: &'n str,
     pub(in crate::engine::probe::proof) arguments: Vec<Value>,
     pub(in crate::engine::probe::proof) walk: &'w mut Walk,
+    /// Places of arguments that the rule has asked for.
+    asked: RefCell<BTreeSet<usize>>,
+    /// How many values may still be looked at.
+    looks: Cell<usize>,
 }
 
 impl<'n, 'w> Call<'n, 'w> {
@@ -80,7 +88,49 @@ impl<'n, 'w> Call<'n, 'w> {
             Some(base) if !name.starts_with("__") && !node.writes.is_empty() => base,
             _ => name,
         };
-        Self { node, name, arguments, walk }
+        let arguments = match walk.are_numbers_stale {
+            true => arguments.into_iter().map(without_number).collect(),
+            false => arguments,
+        };
+        let (asked, looks) = (RefCell::default(), Cell::new(MAX_LOOKS));
+        Self { node, name, arguments, walk, asked, looks }
+    }
+
+    /// Says that the rule has looked at all arguments.
+    pub(super) fn asked_for_all(&self) {
+        self.asked.borrow_mut().extend(0..self.arguments.len());
+    }
+
+    /// That no tensor was given which the rule did not ask for: it may change shapes, or bring rows in.
+    pub(super) fn check_asked(&self) -> Result<(), Reason> {
+        let asked = self.asked.borrow();
+        let unasked = self.arguments.iter().enumerate().filter(|(at, _)| !asked.contains(at));
+        for (at, value) in unasked {
+            if self.has_tensor(value, 0) {
+                let name = self.node.arguments.get(at).map_or("an argument", String::as_str);
+                return Err(self.unclear(&format!("what {name}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_tensor(&self, value: &Value, depth: usize) -> bool {
+        matches!(value, Value::Tensor(_) | Value::Mixed(_))
+            || self
+                .parts(value, depth)
+                .is_some_and(|parts| parts.into_iter().any(|it| self.has_tensor(it, depth + 1)))
+    }
+
+    /// Whether an argument is a tensor that loses its rows' dimension where there is one row, or holds one.
+    pub(super) fn has_squeezed(&self) -> bool {
+        self.arguments.iter().any(|value| self.is_squeezed(value, 0))
+    }
+
+    fn is_squeezed(&self, value: &Value, depth: usize) -> bool {
+        matches!(value, Value::Tensor(tensor) if tensor.drops())
+            || self
+                .parts(value, depth)
+                .is_some_and(|parts| parts.into_iter().any(|it| self.is_squeezed(it, depth + 1)))
     }
 
     /// One value for each output.
@@ -94,6 +144,7 @@ impl<'n, 'w> Call<'n, 'w> {
     /// The argument that the schema calls so; `None` where it has no such.
     pub(super) fn find(&self, name: &str) -> Option<&Value> {
         let place = self.node.arguments.iter().position(|it| it == name)?;
+        self.asked.borrow_mut().insert(place);
         self.arguments.get(place)
     }
 
@@ -103,6 +154,7 @@ impl<'n, 'w> Call<'n, 'w> {
     }
 
     pub(super) fn first(&self) -> Result<Tensor, Reason> {
+        self.asked.borrow_mut().insert(0);
         let value = self.arguments.first();
         value.and_then(as_tensor).ok_or_else(|| self.unclear("its first argument"))
     }
@@ -133,7 +185,11 @@ impl<'n, 'w> Call<'n, 'w> {
         match self.get(name)? {
             Value::List(place) => {
                 let elements = known_elements(self.walk.heap.list(*place)?);
-                elements.map(<[Value]>::to_vec).ok_or_else(|| self.unclear(name))
+                let elements = elements.ok_or_else(|| self.unclear(name))?.to_vec();
+                Ok(match self.walk.are_numbers_stale {
+                    true => elements.into_iter().map(without_number).collect(),
+                    false => elements,
+                })
             }
             Value::Tuple(values) => Ok(values.clone()),
             _ => Err(self.unclear(name)),
@@ -292,9 +348,10 @@ impl<'n, 'w> Call<'n, 'w> {
 
     /// What lies in a value, down to some depth: a container may hold itself.
     fn parts<'v>(&'v self, value: &'v Value, depth: usize) -> Option<Vec<&'v Value>> {
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.looks.get() == 0 {
             return None;
         }
+        self.looks.set(self.looks.get() - 1);
         match value {
             Value::Tuple(values) => Some(values.iter().collect()),
             Value::List(place) => match self.walk.heap.list(*place).ok()? {
@@ -308,14 +365,27 @@ impl<'n, 'w> Call<'n, 'w> {
         }
     }
 
+    /// The kinds of the tensors in a list; where not all are known, or it holds other things, one that is unknown.
+    pub(super) fn tensor_kinds(&self, value: &Value) -> Vec<Kind> {
+        let Some(parts) = self.parts(value, 0) else { return vec![Kind::Unknown] };
+        let kind = |value: &Value| match value {
+            Value::Tensor(tensor) => Some(tensor.kind),
+            Value::Number(_) | Value::None => None,
+            _ => Some(Kind::Unknown),
+        };
+        parts.into_iter().filter_map(kind).collect()
+    }
+
     /// Why nothing is promised of a value or of what lies in it.
     pub(super) fn mixed(&self, value: &Value) -> Option<Reason> {
         self.mixed_within(value, 0)
     }
 
     fn mixed_within(&self, value: &Value, depth: usize) -> Option<Reason> {
-        if depth > MAX_DEPTH {
-            return Some(Reason::unknown("a container is nested too deep, or holds itself"));
+        if depth > MAX_DEPTH || self.looks.get() == 0 {
+            return Some(Reason::unknown(
+                "a container is nested too deep, holds too much, or itself",
+            ));
         }
         if let Some(reason) = value.mixed() {
             return Some(reason.clone());
@@ -328,11 +398,16 @@ impl<'n, 'w> Call<'n, 'w> {
         self.arguments.iter().all(|value| self.is_free_value(value, 0))
     }
 
+    /// Whether a value, and what lies in it, is the same for every batch.
+    pub(super) fn is_same_for_all(&self, value: &Value) -> bool {
+        self.is_free_value(value, 0)
+    }
+
     fn is_free_value(&self, value: &Value, depth: usize) -> bool {
         match value {
             Value::Tensor(tensor) => tensor.is_free(),
             Value::Number(number) => number.hangs().is_none(),
-            Value::None | Value::Text(_) | Value::Thing | Value::Never => true,
+            Value::None | Value::Text(_) | Value::Thing | Value::Guard | Value::Never => true,
             Value::Mixed(_) => false,
             Value::Tuple(_) | Value::List(_) | Value::Dict(_) => match self.parts(value, depth) {
                 Some(parts) => parts.into_iter().all(|it| self.is_free_value(it, depth + 1)),
@@ -351,6 +426,20 @@ impl<'n, 'w> Call<'n, 'w> {
             _ => Err(Reason::unknown(format!("the operator {} is not known", self.node.kind))),
         };
         self.node.types.iter().map(output).collect()
+    }
+}
+
+/// The value without what a tensor in it held, which may have been written over.
+fn without_number(value: Value) -> Value {
+    match value {
+        Value::Tensor(Tensor { state: State::Number(number), .. }) if number.hangs().is_some() => {
+            Value::Mixed(number.hangs().unwrap_or_else(|| Reason::unknown("a number")))
+        }
+        Value::Tensor(Tensor { state: State::Number(_), dims, kind, is_expanded }) => {
+            Value::Tensor(Tensor { state: State::Free, dims, kind, is_expanded })
+        }
+        Value::Tuple(parts) => Value::Tuple(parts.into_iter().map(without_number).collect()),
+        other => other,
     }
 }
 

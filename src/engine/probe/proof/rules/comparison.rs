@@ -1,7 +1,7 @@
 //! Comparisons of lists, texts and other things that are no numbers.
 
 use super::{Call, Outcome, Value};
-use crate::engine::probe::proof::value::{Doubt, Elements, Number, Reason};
+use crate::engine::probe::proof::value::{Doubt, Elements, Known, Number, Reason};
 
 /// `eq`, `ne` and `in` of two such things.
 pub(super) fn compared(call: &mut Call<'_, '_>) -> Option<Outcome> {
@@ -13,6 +13,11 @@ pub(super) fn compared(call: &mut Call<'_, '_>) -> Option<Outcome> {
     if let Some(reason) = call.mixed(a).or_else(|| call.mixed(b)) {
         return Some(Ok(Value::Number(Number::tainted(reason))));
     }
+    let is_free = call.is_free();
+    let hangs = || {
+        let text = "a comparison of lists or texts hangs on rows or on their number";
+        Number::tainted(Reason::new(Doubt::Counted, text))
+    };
     let number = match (a, b) {
         (Value::Text(Some(a)), Value::Text(Some(b))) if call.name != "__contains__" => {
             Number::truth((a == b) == (call.name == "eq"))
@@ -21,10 +26,12 @@ pub(super) fn compared(call: &mut Call<'_, '_>) -> Option<Outcome> {
             contains(call, a, b)
         }
         (Value::List(a), Value::List(b)) => lists(call, *a, *b),
-        _ if call.is_free() => Number::unknown(),
+        _ if is_free => Number::unknown(),
         _ => return Some(Err(call.unclear("a comparison"))),
     };
-    Some(Ok(Value::Number(number)))
+    // What is not decided is free only if everything in it is.
+    let is_decided = number.known != Known::Unknown || number.taint.is_some();
+    Some(Ok(Value::Number(if is_decided || is_free { number } else { hangs() })))
 }
 
 fn contains(call: &Call<'_, '_>, list: &Value, wanted: &Value) -> Number {
@@ -59,7 +66,7 @@ fn lists(call: &Call<'_, '_>, a: u64, b: u64) -> Number {
     let mut hangs = None;
     for (a, b) in a.iter().zip(b) {
         let (Value::Number(a), Value::Number(b)) = (a, b) else {
-            equal = None;
+            equal = equal.filter(|equal| !equal);
             continue;
         };
         hangs = hangs.or_else(|| a.hangs()).or_else(|| b.hangs());

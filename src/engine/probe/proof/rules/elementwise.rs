@@ -1,6 +1,6 @@
 //! Operators whose output at a place hangs on their inputs at that place alone, and how shapes are brought together.
 
-use super::{Call, Outcome, Value, one};
+use super::{Call, Outcome, Value, kinds, one};
 use crate::engine::probe::proof::size::Size;
 use crate::engine::probe::proof::value::{Axis, Doubt, Kind, Reason, State, Tensor};
 
@@ -186,7 +186,7 @@ pub(super) const BINARY: &[&str] = &[
 ];
 
 /// Names of those that answer with truth values.
-const TRUTH: &[&str] = &[
+pub(super) const TRUTH: &[&str] = &[
     "eq",
     "ne",
     "lt",
@@ -225,12 +225,19 @@ pub(super) fn unary(call: &mut Call<'_, '_>) -> Outcome {
     if !reads_type_alone && others.iter().any(is_bound) {
         return Err(call.unclear("an argument that hangs on rows"));
     }
-    if matches!(call.name, "full_like" | "ones_like" | "zeros_like" | "fill" | "zero") {
-        return one(
-            Tensor { state: filled(&tensor), ..tensor.clone() }.of(result_kind(call, tensor.kind))
-        );
+    let broadcasts = |it: &Value| matches!(it, Value::Tensor(tensor) if tensor.rank() != Ok(0));
+    if !reads_type_alone && others.iter().any(broadcasts) {
+        return Err(call.unclear("an argument with a shape of its own"));
     }
-    let kind = result_kind(call, tensor.kind);
+    call.asked_for_all();
+    if matches!(call.name, "full_like" | "ones_like" | "zeros_like" | "fill" | "zero") {
+        let kind = match call.find("dtype") {
+            None | Some(Value::None) => tensor.kind,
+            Some(Value::Number(number)) => kinds::of_code(number),
+            Some(_) => Kind::Unknown,
+        };
+        return one(Tensor { state: filled(&tensor), ..tensor.clone() }.of(kind));
+    }
     let keeps_numbers = match call.name {
         "contiguous" | "clone" | "detach" | "alias" | "cpu" => true,
         // Only in numbers of 64 bits they are surely the same.
@@ -249,7 +256,7 @@ pub(super) fn unary(call: &mut Call<'_, '_>) -> Outcome {
         },
         state => state.clone(),
     };
-    one(Tensor { state, kind, ..tensor })
+    one(Tensor { state, ..tensor })
 }
 
 /// The same value everywhere: what hung on rows no longer does, but there still is a row for each.
@@ -269,34 +276,6 @@ fn counted(value: &Value) -> Option<Reason> {
     }
 }
 
-fn result_kind(call: &Call<'_, '_>, kind: Kind) -> Kind {
-    if TRUTH.contains(&call.name) {
-        return Kind::Truth;
-    }
-    match call.name {
-        "float" | "half" | "double" | "_cast_Float" | "sigmoid" | "exp" | "sqrt" | "div"
-        | "true_divide" | "divide" | "dequantize" => Kind::Float,
-        "long" | "int" | "_cast_Long" | "bucketize" | "searchsorted" => Kind::Whole,
-        "to" | "full_like" | "ones_like" | "zeros_like" | "type_as" => converted(call, kind),
-        _ => kind,
-    }
-}
-
-/// The kind after a conversion, by libtorch's numbers for datatypes.
-fn converted(call: &Call<'_, '_>, kind: Kind) -> Kind {
-    match call.find("dtype") {
-        None if call.find("other").is_none() => kind,
-        Some(Value::None) => kind,
-        Some(Value::Number(number)) => match number.as_int() {
-            Some(1..=4) => Kind::Whole,
-            Some(5..=7 | 15) => Kind::Float,
-            Some(11) => Kind::Truth,
-            _ => Kind::Unknown,
-        },
-        _ => Kind::Unknown,
-    }
-}
-
 pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
     if call.name == "prelu" || call.name == "_prelu_kernel" {
         return prelu(call);
@@ -305,6 +284,14 @@ pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
         return looked_up(call);
     }
     let mut operands = Vec::new();
+    call.asked_for_all();
+    // A tensor without dimensions has its say in the datatype beside another such, and none beside one with dimensions.
+    let is_lone = |it: &Value| matches!(it, Value::Tensor(tensor) if tensor.is_free());
+    if call.has_squeezed() && call.arguments.iter().any(is_lone) {
+        return Err(Reason::unknown(
+            "a squeezed tensor meets another, and one row has another shape than two",
+        ));
+    }
     for value in &call.arguments {
         match value {
             Value::Tensor(tensor) => operands.push(tensor.clone()),
@@ -324,9 +311,8 @@ pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
     if let State::Number(number) = &result.state {
         return one(Tensor::number(number.clone()));
     }
-    let kind = result_kind(call, result.kind);
     let is_expanded = result.is_expanded || call.name == "expand_as";
-    one(Tensor { is_expanded, ..result.of(kind) })
+    one(Tensor { is_expanded, ..result })
 }
 
 /// The shape and the state of what two tensors give together, element by element.
@@ -420,7 +406,7 @@ fn rows_together(
 }
 
 /// The size of two dimensions that are brought together, neither of which holds rows.
-fn either(a: &Size, b: &Size) -> Size {
+pub(super) fn either(a: &Size, b: &Size) -> Size {
     if a.is(1) || a.same(b) {
         return b.clone();
     }
@@ -455,6 +441,9 @@ fn prelu(call: &mut Call<'_, '_>) -> Outcome {
         return Err(call.unclear("its weight"));
     }
     let is_single = weight.sizes()?.iter().all(|size| size.is(1));
+    if weight.rank()? > 1 {
+        return Err(call.unclear("the shape of its weight"));
+    }
     match input.axis() {
         Some(1) if !is_single => Err(call.meets("has a slope for each row")),
         _ if input.drops() => Err(call.unclear("the rank of its input")),
@@ -479,6 +468,9 @@ fn looked_up(call: &mut Call<'_, '_>) -> Outcome {
     }
     if matches!(values.state, State::Places(_)) {
         return Err(call.meets("computes with the places of rows"));
+    }
+    if !matches!(call.find("sorter"), None | Some(Value::None)) {
+        return Err(call.unclear("the order of its table"));
     }
     let kind = if call.name == "isin" { Kind::Truth } else { Kind::Whole };
     one(values.of(kind))

@@ -115,6 +115,9 @@ fn index(call: &mut Call<'_, '_>) -> Outcome {
     for (at, index) in &given {
         let mut index = index.clone();
         if let State::Places(rows) = index.state {
+            if places.is_some() {
+                return Err(call.meets("takes elements by the places of rows"));
+            }
             places = Some(*at);
             index.state = State::Rows(Axis::plain(rows));
         }
@@ -194,8 +197,9 @@ fn index_put(call: &mut Call<'_, '_>) -> Outcome {
         && mask.kind == Kind::Truth
         && is_single
     {
-        let leading =
-            Tensor { dims: Some(tensor.sizes()?[..mask.rank()?].to_vec()), ..tensor.clone() };
+        let leading = tensor.sizes()?.get(..mask.rank()?);
+        let leading = leading.ok_or_else(|| call.unclear("its masks"))?.to_vec();
+        let leading = Tensor { dims: Some(leading), ..tensor.clone() };
         let leads = tensor.axis().is_none_or(|at| at < mask.rank().unwrap_or_default());
         if leads {
             together(call, &leading, mask)?;
@@ -218,6 +222,12 @@ fn gather(call: &Call<'_, '_>) -> Outcome {
     let index = call.tensor(name)?;
     let at = tensor.dim(call.int("dim")?)?;
     check_own(call, &tensor, &index, at)?;
+    // `take_along_dim` brings the other dimensions together.
+    let own = tensor.sizes()?.iter().zip(index.sizes()?).enumerate();
+    let are_same = own.clone().all(|(axis, (a, b))| axis == at || a.same(b));
+    if call.name != "gather" && !(are_same && tensor.rank()? == index.rank()?) {
+        return Err(call.unclear("the shape"));
+    }
     one(index.of(tensor.kind))
 }
 

@@ -126,7 +126,7 @@ fn convolution(call: &mut Call<'_, '_>) -> Outcome {
     let input = call.first()?;
     let weight = call.tensor("weight")?;
     let bias = call.optional_tensor("bias")?;
-    if !weight.is_free() || bias.is_some_and(|bias| !bias.is_free()) {
+    if !weight.is_free() || bias.is_some_and(|bias| !bias.is_free() || bias.rank() != Ok(1)) {
         return Err(call.meets("has weights that hang on rows"));
     }
     let (rank, weights) = (input.rank()?, weight.sizes()?.to_vec());
@@ -363,6 +363,7 @@ fn encoder_layer(call: &mut Call<'_, '_>) -> Outcome {
     if !is_batch || !rest.iter().all(is_free) {
         return Err(call.unclear("the mask"));
     }
+    call.asked_for_all();
     one(source)
 }
 
@@ -385,7 +386,12 @@ fn native_attention(call: &mut Call<'_, '_>) -> Outcome {
     for size in &mut weights[1..] {
         *size = Size::unknown();
     }
+    call.asked_for_all();
     let weights = query.with_dims(weights);
+    // As wide as its last weights make it.
+    let mut dims = query.sizes()?.to_vec();
+    dims[2] = call.tensor("proj_weight")?.sizes()?.first().cloned().unwrap_or_else(Size::unknown);
+    let query = query.with_dims(dims);
     Ok(Value::Tuple(vec![Value::Tensor(query), Value::Tensor(weights)]))
 }
 

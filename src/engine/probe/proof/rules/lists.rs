@@ -3,7 +3,7 @@
 use super::numbers::place_of;
 use super::{Call, Outcome, Value, text};
 use crate::engine::probe::proof::heap::Heap;
-use crate::engine::probe::proof::value::{Elements, Number, Object, State, Tensor};
+use crate::engine::probe::proof::value::{Doubt, Elements, Number, Object, Reason, State, Tensor};
 use crate::engine::probe::proof::walk;
 use std::sync::Arc;
 
@@ -25,12 +25,13 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
             call.arguments.first().cloned().ok_or_else(|| call.unclear("its argument"))
         }
         "prim::Uninitialized" => Ok(Value::Never),
-        "prim::Print" | "aten::warn" | "prim::Enter" | "prim::Exit" | "prim::CreateObject" => {
+        "prim::Print" | "aten::warn" => nothing(call),
+        // Others run code of their own.
+        "prim::CreateObject" if is_grad_mode(call) => Ok(Value::Guard),
+        "prim::Enter" | "prim::Exit" if call.arguments.first() == Some(&Value::Guard) => {
             nothing(call)
         }
-        "aten::format" | "aten::str" | "aten::percentFormat" | "aten::join" => {
-            Ok(Value::Text(None))
-        }
+        "aten::format" | "aten::str" | "aten::percentFormat" | "aten::join" => Ok(told(call)),
         "prim::device" | "prim::dtype" | "prim::layout" | "aten::device" => Ok(Value::Thing),
         "aten::append" => append(call),
         "aten::__getitem__" => get(call),
@@ -62,6 +63,11 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
     })
 }
 
+/// Whether it makes one of libtorch's own objects that switch gradients off or on.
+fn is_grad_mode(call: &Call<'_, '_>) -> bool {
+    call.node.types.first().is_some_and(|ty| ty.starts_with("__torch__.torch.autograd.grad_mode."))
+}
+
 /// One value for each output, of which there may be none.
 fn nothing(call: &Call<'_, '_>) -> Outcome {
     Ok(Value::Tuple(vec![Value::Thing; call.node.outputs.len()])).map(|tuple| {
@@ -72,13 +78,29 @@ fn nothing(call: &Call<'_, '_>) -> Outcome {
     })
 }
 
+/// A text made of values: what one of them hangs on, it hangs on.
+fn told(call: &Call<'_, '_>) -> Value {
+    if call.is_free() {
+        return Value::Text(None);
+    }
+    let reason = call.arguments.iter().find_map(|it| call.mixed(it));
+    let text = "a text tells what hangs on rows or on their number";
+    Value::Mixed(reason.unwrap_or_else(|| Reason::new(Doubt::Counted, text)))
+}
+
+/// Puts an entry where its key stands, or behind the others: the value that comes last counts, at the first one's place.
+fn put(entries: &mut Vec<(Arc<str>, Value)>, wanted: Arc<str>, value: Value) {
+    match entries.iter_mut().find(|(key, _)| *key == wanted) {
+        Some((_, known)) => *known = value,
+        None => entries.push((wanted, value)),
+    }
+}
+
 fn dict(call: &mut Call<'_, '_>) -> Outcome {
     let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
     for pair in call.arguments.chunks_exact(2) {
         let key = key(&pair[0]).ok_or_else(|| call.unclear("a key"))?;
-        // The last one of a key counts.
-        entries.retain(|(known, _)| *known != key);
-        entries.push((key, pair[1].clone()));
+        put(&mut entries, key, pair[1].clone());
     }
     let site = call.node.outputs.first().copied().unwrap_or_default();
     Ok(Value::Dict(call.walk.heap.make(site, Object::Dict(entries))))
@@ -155,7 +177,7 @@ fn get(call: &Call<'_, '_>) -> Outcome {
             let found = entries.iter().rev().find(|(key, _)| *key == wanted);
             found.map(|(_, value)| value.clone()).ok_or_else(|| call.unclear("a key"))
         }
-        [Value::Text(_), _] => Ok(Value::Text(None)),
+        [Value::Text(_), _] => Ok(told(call)),
         [other, ..] => Err(call.mixed(other).unwrap_or_else(|| call.unclear("an element"))),
         [] => Err(call.unclear("an element")),
     }
@@ -191,10 +213,7 @@ fn set(call: &mut Call<'_, '_>) -> Outcome {
             let (place, value) = (*place, value.clone());
             let wanted = key(wanted).ok_or_else(|| call.unclear("a key"))?;
             let mut entries = call.walk.heap.dict(place)?.to_vec();
-            match entries.iter_mut().find(|(key, _)| *key == wanted) {
-                Some((_, known)) => *known = value,
-                None => entries.push((wanted, value)),
-            }
+            put(&mut entries, wanted, value);
             call.walk.heap.set(place, Object::Dict(entries))?;
             Ok(Value::Dict(place))
         }
@@ -229,7 +248,12 @@ fn copy_dict(call: &mut Call<'_, '_>) -> Outcome {
                 }
                 _ => None,
             };
-            pairs.iter().map(entry).collect::<Option<_>>().ok_or_else(|| call.unclear("a key"))?
+            let pairs: Option<Vec<_>> = pairs.iter().map(entry).collect();
+            let mut entries = Vec::new();
+            for (key, value) in pairs.ok_or_else(|| call.unclear("a key"))? {
+                put(&mut entries, key, value);
+            }
+            entries
         }
         None => Vec::new(),
         Some(_) => return Err(call.unclear("a dictionary")),

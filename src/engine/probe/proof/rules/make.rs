@@ -31,6 +31,8 @@ pub(super) const OPERATORS: &[&str] = &[
 pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
     match call.name {
         "zeros" | "ones" | "full" | "new_zeros" | "new_ones" | "new_full" => {
+            // Of a tensor beside it, only the datatype and the device count.
+            call.asked_for_all();
             if let Some(reason) = call.number("fill_value").ok().and_then(|it| it.hangs()) {
                 return Err(reason);
             }
@@ -70,11 +72,11 @@ fn kind(call: &Call<'_, '_>) -> Kind {
 fn arange(call: &mut Call<'_, '_>) -> Outcome {
     let end = call.find("end").cloned().ok_or_else(|| call.unclear("its end"))?;
     let start = match call.find("start") {
-        Some(start) => call.size(&start.clone()).unwrap_or_else(|_| Size::unknown()),
+        Some(start) => call.size(&start.clone())?,
         None => Size::of(0),
     };
     let step = match call.find("step") {
-        Some(step) => call.size(&step.clone()).unwrap_or_else(|_| Size::unknown()),
+        Some(step) => call.size(&step.clone())?,
         None => Size::of(1),
     };
     if let Value::Number(number) = &end
@@ -105,10 +107,22 @@ fn arange(call: &mut Call<'_, '_>) -> Outcome {
         _ => Size::unknown(),
     };
     let kind = match call.find("dtype") {
-        None | Some(Value::None) => Kind::Whole,
+        None | Some(Value::None) => match call.arguments.iter().take(3).all(is_whole) {
+            true => Kind::Whole,
+            false => Kind::Unknown,
+        },
         Some(_) => kind(call),
     };
     one(Tensor::free(Some(vec![size]), kind))
+}
+
+/// Whether a bound is no float for certain; what is no bound does not matter.
+fn is_whole(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_size().is_some(),
+        Value::Tensor(_) | Value::Mixed(_) => false,
+        _ => true,
+    }
 }
 
 /// What is made of numbers that do not count rows.

@@ -13,6 +13,11 @@ pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> Outcome {
             return Err(call.meets("has weights that hang on rows"));
         }
     }
+    if in_training && has_statistics {
+        let text =
+            "batch_norm updates its statistics: exported in training mode? call eval() first";
+        return Err(Reason::coupled(text));
+    }
     if input.is_free() {
         return one(input);
     }
@@ -34,6 +39,11 @@ pub(super) fn instance_norm(call: &mut Call<'_, '_>) -> Outcome {
         let text =
             "instance_norm updates its statistics: exported in training mode? call eval() first";
         return Err(Reason::coupled(text));
+    }
+    for name in ["weight", "bias", "running_mean", "running_var"] {
+        if call.optional_tensor(name)?.is_some_and(|it| !it.is_free() || it.rank() != Ok(1)) {
+            return Err(call.meets("has weights that hang on rows"));
+        }
     }
     if input.axis() != Some(0) || input.drops() || input.rank()? < 3 {
         return Err(call.meets("works across the rows"));

@@ -200,7 +200,8 @@ fn len(call: &mut Call<'_, '_>) -> Option<Outcome> {
             Ok(entries) => Some(Number::int(entries.len() as i64)),
             Err(reason) => return Some(Err(reason)),
         },
-        Value::Text(Some(text)) => Some(Number::int(text.chars().count() as i64)),
+        // Of bytes, as libtorch counts them.
+        Value::Text(Some(text)) => Some(Number::int(text.len() as i64)),
         Value::Text(None) | Value::Thing => Some(Number::unknown()),
         _ => None,
     };
@@ -225,6 +226,11 @@ fn is_none(call: &Call<'_, '_>) -> Number {
 /// What a tensor tells of itself. A value of which nothing is promised still has a rank that rows do not decide; but
 /// that rank is not known.
 fn asked(call: &mut Call<'_, '_>) -> Outcome {
+    let others = call.arguments.get(1..).unwrap_or_default();
+    if !others.iter().all(|it| call.is_same_for_all(it)) {
+        let text = format!("{} compares with what hangs on rows", call.node.kind);
+        return Ok(Value::Number(Number::tainted(Reason::new(Doubt::Counted, text))));
+    }
     let Some(value) = call.arguments.first() else { return Ok(Value::Number(Number::unknown())) };
     let Value::Tensor(tensor) = value else {
         return match value {
@@ -243,8 +249,6 @@ fn asked(call: &mut Call<'_, '_>) -> Outcome {
             (_, Some(dims)) => Number::int(dims.len() as i64),
             (_, None) => Number::unknown(),
         },
-        "is_nested" | "is_sparse" | "is_mkldnn" | "is_complex" | "is_meta" | "is_xla"
-        | "is_mps" => Number::truth(false),
         "is_floating_point" => match tensor.kind {
             Kind::Float => Number::truth(true),
             Kind::Whole | Kind::Truth => Number::truth(false),

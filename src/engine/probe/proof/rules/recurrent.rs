@@ -68,6 +68,23 @@ fn layers(call: &mut Call<'_, '_>) -> Outcome {
             return Err(call.unclear("where the rows of its state lie"));
         }
     }
+    // Each gate is as wide as the state that it makes, or a run of one step would be wider.
+    let gates = match call.name {
+        "lstm" => 4,
+        "gru" => 3,
+        _ => 1,
+    };
+    let own = states.first().and_then(|state| state.dims.as_ref()?.last().cloned());
+    let own =
+        own.and_then(|it| it.value()).ok_or_else(|| call.unclear("the width of its state"))?;
+    let is_of_gates = |weight: &Tensor| {
+        let first = weight.dims.as_ref().and_then(|dims| dims.first()?.value());
+        first == Some(own * gates)
+    };
+    // A projection has other weights, and another width.
+    if !weights.iter().all(is_of_gates) {
+        return Err(call.unclear("the width of its weights"));
+    }
     let directions = if call.flag("bidirectional")? { 2 } else { 1 };
     let width = states.first().and_then(|state| state.dims.as_ref()?.last().cloned());
     let width = width.unwrap_or_else(Size::unknown).times(&Size::of(directions));

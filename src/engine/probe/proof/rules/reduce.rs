@@ -89,6 +89,11 @@ pub(super) fn reducing(call: &mut Call<'_, '_>) -> Outcome {
     for dim in listed {
         dims.push(tensor.dim(dim)?);
     }
+    let is_given = !matches!(call.find("dim"), None | Some(Value::None));
+    if dims.is_empty() && is_given && matches!(call.name, "all" | "any") {
+        // These reduce nothing then, and others everything.
+        return Err(call.unclear("what it reduces"));
+    }
     // No dimension at all means every dimension.
     if dims.is_empty() {
         dims.extend(0..rank);
@@ -134,6 +139,11 @@ pub(super) fn along(call: &mut Call<'_, '_>) -> Outcome {
     let dims = looked_along(call, rank)?;
     if tensor.axis().is_some_and(|at| dims.contains(&at)) {
         return Err(call.meets("looks along the rows"));
+    }
+    for name in ["prepend", "append"] {
+        if !matches!(call.find(name), None | Some(Value::None)) {
+            return Err(call.unclear("what it puts beside its input"));
+        }
     }
     let mut sizes = tensor.sizes()?.to_vec();
     let only = dims.first().copied().unwrap_or_default();

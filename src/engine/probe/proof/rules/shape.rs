@@ -64,7 +64,11 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
             one(viewed(call, &tensor, sizes)?)
         }
         "view_as" | "reshape_as" => {
-            let sizes = call.tensor("other")?.sizes()?.to_vec();
+            let other = call.tensor("other")?;
+            if other.drops() {
+                return Err(call.unclear("the shape of a squeezed tensor"));
+            }
+            let sizes = other.sizes()?.to_vec();
             one(viewed(call, &tensor, sizes)?)
         }
         "flatten" | "ravel" => flatten(call, &tensor),
@@ -117,7 +121,8 @@ pub(super) fn viewed(
         sizes[open] = match total.over(&rest) {
             Some(size) => size,
             // The rows are told elsewhere, so this is what each has.
-            None if rest.has_rows() || !total.has_rows() => Size::unknown(),
+            None if rest.per_row().is_some() && total.per_row().is_some() => Size::unknown(),
+            None if !rest.has_rows() && !total.has_rows() => Size::unknown(),
             None => {
                 return Err(Reason::unknown(format!(
                     "{}: whether -1 counts the rows does not follow from the shapes",
