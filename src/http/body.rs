@@ -134,7 +134,8 @@ pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, InferError> {
         _ => {}
     }
     let got: String = media_type.chars().take(MAX_ECHO).collect();
-    let expected = "\"application/json\" or \"application/octet-stream\"";
+    let expected =
+        "\"application/json\", or \"application/octet-stream\" where the route takes bytes";
     let message = format!("the content type {got:?} is not supported, expected {expected}");
     Err(InferError::new(ErrorCode::UnsupportedMediaType, message).with_mismatch(expected, got))
 }

@@ -22,5 +22,5 @@ pub use padding::{Fill, Padding, Stretch};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{InferResponse, RowLabel, Timings};
-pub use spec::{Batching, ModelSpec, TensorSpec};
+pub use spec::{Batching, ModelSpec, Refusal, TensorSpec};
 pub use trace::TraceParent;

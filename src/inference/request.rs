@@ -234,7 +234,7 @@ fn check_one_size(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(), Inf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Batching, Contract};
+    use crate::inference::{Batching, Contract, Refusal};
     use crate::tensor::{Shape, ShapePattern};
     use std::time::Duration;
 
@@ -309,7 +309,7 @@ mod tests {
         );
         check(
             vec![tensor::<f32>("x", &[0, 2]), ids()],
-            Err("input \"x\" has shape [0, 2], expected [-1, 2]"),
+            Err("input \"x\" has shape [0, 2], expected [-1, 2] without a dimension of size 0"),
         );
         check(
             vec![x(), tensor::<i64>("ids", &[1])],
@@ -366,18 +366,23 @@ mod tests {
         check_open(&words, tensor::<i64>("x", &[2, 5]), (false, true));
         check_open(&words, tensor::<i64>("x", &[2, 5, 8]), (false, false));
         let request = check_open(&words, tensor::<f32>("x", &[2, 8]), (false, false));
-        let error = words.refused(&request);
+        let error = words.refused(&request, Refusal::Raised);
         assert_eq!(
             (error.code, &*error.message),
             (
                 crate::inference::ErrorCode::InvalidInput,
                 "the model raised an error on x FP32 [2, 8], and it is known to work with x INT64 [-1, 8]: \
-                 if the request is right, declare inputs in model.toml"
+                 if the request is right, declare inputs in model.toml (numbers of JSON are FP32 where nothing is declared)"
             )
         );
         let unknown = open(DataType::Fp32, None);
         let request = check_open(&unknown, tensor::<i64>("x", &[3]), (false, false));
-        assert!(unknown.refused(&request).message.contains("no input is known to work"));
+        assert!(
+            unknown
+                .refused(&request, Refusal::OtherForm)
+                .message
+                .contains("no input is known to work")
+        );
         // Two of different first dimensions: nobody said that these are rows.
         let two = |declared| {
             let mut two = open(DataType::Fp32, Some(&[-1]));

@@ -41,11 +41,15 @@ impl TensorSpec {
         if datatype != self.datatype && (self.declared || datatype == DataType::Bytes) {
             return Err(self.mismatch("datatype", &self.datatype, &datatype));
         }
+        if shape.dims().contains(&0) {
+            let expected = match self.shape.dims() {
+                Some(_) => format!("{} without a dimension of size 0", self.shape),
+                None => "at least one row and element".to_owned(),
+            };
+            return Err(self.mismatch("shape", &expected, shape));
+        }
         if self.declared && !self.shape.accepts(shape) {
             return Err(self.mismatch("shape", &self.shape, shape));
-        }
-        if shape.dims().contains(&0) {
-            return Err(self.mismatch("shape", &"at least one row and element", shape));
         }
         Ok(())
     }
@@ -195,6 +199,15 @@ pub struct ModelSpec {
     pub contract: Contract,
 }
 
+/// What speaks against a request that is unlike those that the model was seen to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The model raised.
+    Raised,
+    /// Its answer is not in the form that it has otherwise.
+    OtherForm,
+}
+
 impl ModelSpec {
     /// The input of that name.
     #[must_use]
@@ -223,7 +236,7 @@ impl ModelSpec {
 
     /// The report of a request unlike those that the model was seen to work with, which it then refused.
     #[must_use]
-    pub fn refused(&self, request: &ValidRequest) -> InferError {
+    pub fn refused(&self, request: &ValidRequest, refusal: Refusal) -> InferError {
         let given = self.inputs.iter().zip(request.inputs());
         let given = given.filter_map(|(spec, tensor)| Some((&spec.name, tensor.as_ref()?)));
         let got: Vec<_> = given
@@ -235,8 +248,19 @@ impl ModelSpec {
             Some(known) => format!("it is known to work with {known}"),
             None => "no input is known to work".to_owned(),
         };
+        let how = match refusal {
+            Refusal::Raised => "the model raised an error on",
+            Refusal::OtherForm => "the model's answer has not one row for each row of",
+        };
+        let is_plain = |(spec, tensor): (&TensorSpec, &Option<Tensor>)| {
+            !spec.declared && tensor.as_ref().is_some_and(|it| it.datatype() == DataType::Fp32)
+        };
+        let hint = match self.inputs.iter().zip(request.inputs()).any(is_plain) {
+            true => " (numbers of JSON are FP32 where nothing is declared)",
+            false => "",
+        };
         let message = format!(
-            "the model raised an error on {got}, and {known}: if the request is right, declare inputs in model.toml"
+            "{how} {got}, and {known}: if the request is right, declare inputs in model.toml{hint}"
         );
         let expected = evidence.unwrap_or_else(|| "inputs that the model takes".to_owned());
         InferError::new(ErrorCode::InvalidInput, message).with_mismatch(expected, got)

@@ -2,7 +2,7 @@
 
 use super::instance::Health;
 use crate::engine::{EngineError, Fault};
-use crate::inference::{ErrorCode, InferError, ModelSpec, ValidRequest};
+use crate::inference::{ErrorCode, InferError, ModelSpec, Refusal, ValidRequest};
 use std::fmt;
 use std::time::Duration;
 
@@ -62,20 +62,20 @@ impl Failure {
                 // Nobody said that it takes such inputs: of others nothing was promised.
                 return match request.fits_evidence() {
                     true => InferError::new(ErrorCode::InferenceFailed, text),
-                    false => spec.refused(request).with_cause(text),
+                    false => spec.refused(request, Refusal::OtherForm).with_cause(text),
                 };
             }
         };
         // Nobody said that it takes such inputs, so it is not the model that is wrong.
-        if !request.fits_evidence() && matches!(error.fault, Fault::Raised | Fault::Unsupported) {
-            return spec.refused(request).with_cause(error.message.as_str());
+        if !request.fits_evidence() && error.fault == Fault::Raised {
+            return spec.refused(request, Refusal::Raised).with_cause(error.message.as_str());
         }
         // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
         // not to clients.
         let text = match error.fault {
             Fault::Raised => "the model raised an error on this input",
             Fault::OutOfMemory => "there is not enough memory to run the model on this input",
-            Fault::Unsupported => "the model cannot be run with this input",
+            Fault::Unsupported => "the model gives or takes what cannot be served",
             Fault::Environment => "the model asks for something that this server does not have",
             _ => "the model could not be run",
         };

@@ -9,6 +9,8 @@ use crate::tensor::{DataType, Dim, Shape, ShapePattern, Tensor};
 
 /// Most guesses that are tried.
 const MAX_GUESSES: usize = 8;
+/// Inputs of a sample that are tried as INT64 apart from each other.
+const MAX_WHOLE: usize = 3;
 /// Sizes that are tried for declared variable dimensions: words, small images, large images.
 const SIZES: [usize; 3] = [8, 32, 224];
 
@@ -86,13 +88,24 @@ fn from_sample(
         Candidate { recipe, source, n_rows: [n_rows, 1], is_sample: true }
     };
     let mut candidates = vec![candidate(sample)];
-    // JSON does not tell whole numbers from others: a model that looks words up wants INT64.
-    if source == ShapeSource::Sample && sample.iter().flatten().any(|it| whole(it).is_some()) {
-        let wholes: Vec<_> = sample
-            .iter()
-            .map(|it| it.as_ref().map(|it| whole(it).unwrap_or_else(|| it.clone())))
-            .collect();
-        candidates.push(candidate(&wholes));
+    // JSON does not tell whole numbers from others: a model that looks words up wants INT64, be it for some of its inputs.
+    let wholes: Vec<_> = sample.iter().map(|it| it.as_ref().and_then(whole)).collect();
+    let may_be: Vec<usize> = (0..wholes.len()).filter(|&place| wholes[place].is_some()).collect();
+    if source == ShapeSource::Sample {
+        let n_ways = 1usize << may_be.len().min(MAX_WHOLE);
+        // All of them first, then fewer.
+        for way in (1..n_ways).rev() {
+            let is_whole = |place: usize| {
+                let nth = may_be.iter().position(|it| *it == place);
+                nth.is_some_and(|nth| nth >= MAX_WHOLE || way >> nth & 1 == 1)
+            };
+            let tensor = |(place, given): (usize, &Option<Tensor>)| match is_whole(place) {
+                true => wholes[place].clone(),
+                false => given.clone(),
+            };
+            let tensors: Vec<_> = sample.iter().enumerate().map(tensor).collect();
+            candidates.push(candidate(&tensors));
+        }
     }
     Ok(candidates)
 }

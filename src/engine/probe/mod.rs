@@ -184,6 +184,7 @@ fn examine(
     // Random numbers were refused or there were none to try: that is no fault of the model.
     let batching = if signature.mutates_state { Batching::Stateful } else { Batching::Unprobed };
     let mut notes = trial.into_notes();
+    let refusal = notes.last().cloned().filter(|_| batching == Batching::Unprobed);
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
     let outputs = hints.outputs.clone().unwrap_or_default();
@@ -196,7 +197,7 @@ fn examine(
         contract,
         outputs,
         batching,
-        grounds: None,
+        grounds: refusal,
         padding: None,
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
         notes,

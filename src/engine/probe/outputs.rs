@@ -92,7 +92,9 @@ impl Known<'_> {
     /// Whether the type has several places for outputs. (A dictionary has the keys that it was seen with.)
     fn has_several(self) -> bool {
         let inner = self.returns.strip_prefix("Optional[").unwrap_or(self.returns);
-        inner.starts_with("Tuple[") || inner.starts_with("NamedTuple[")
+        inner.starts_with("Tuple[")
+            || inner.starts_with("NamedTuple[")
+            || inner.starts_with("List[Optional[")
     }
 
     /// Whether one output is declared for a list of them: then their number may follow the data, whatever
@@ -282,7 +284,8 @@ fn found(name: &Arc<str>, runs: &[(&Seen, Option<&Given>)], rows_are_fixed: bool
     let dim = |axis: usize| {
         let size = shapes[0].dims()[axis];
         let varies = shapes.iter().any(|shape| shape.dims()[axis] != size);
-        if varies || (axis == 0 && counts_rows && !rows_are_fixed) {
+        // That there was nothing says nothing of how much there may be.
+        if varies || size == 0 || (axis == 0 && counts_rows && !rows_are_fixed) {
             Dim::Variable
         } else {
             Dim::Fixed(size)

@@ -163,7 +163,11 @@ pub(super) fn outputs(
         }
         Value::List(values) => {
             let inner = if let Type::List(inner) = ty { inner } else { UNKNOWN };
-            values.into_iter().map(|value| (None, value, inner)).collect()
+            // Where one may be missing, the others have their places in their names.
+            let named = |place| {
+                matches!(inner, Type::Optional(_)).then(|| format!("output_{place}").into())
+            };
+            values.into_iter().enumerate().map(|(at, value)| (named(at), value, inner)).collect()
         }
         Value::Dict(entries) => {
             let inner = if let Type::Dict(_, inner) = ty { inner } else { UNKNOWN };

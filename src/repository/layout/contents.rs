@@ -83,7 +83,10 @@ impl Contents {
                     self.idle.push(refused(&wrong_name(&names)));
                     self.stray.get_or_insert(format!("{number}/{}", shown(only)));
                 }
-                _ => self.idle.push(refused(&wrong_name(&names))),
+                _ => {
+                    self.idle.push(refused(&wrong_name(&names)));
+                    self.stray.get_or_insert_with(|| format!("{number}/{}", listed(&names)));
+                }
             },
             Some(Found::Deeper(inner)) => {
                 let sentence = too_deep(label, OsStr::new(number), &inner);

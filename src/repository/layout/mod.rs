@@ -117,7 +117,8 @@ impl Scan {
                 ));
             }
         }
-        self.ignored.extend(explain_root(root, listing, root_version));
+        let is_alone = self.models.is_empty();
+        self.ignored.extend(explain_root(root, listing, root_version, is_alone));
         if listing.is_cut {
             self.ignored.push(format!(
                 "the models folder has more than {MAX_ENTRIES} entries, the rest is not read"
@@ -151,12 +152,19 @@ fn is_version_of_root(label: &str, contents: &Contents) -> bool {
 }
 
 /// What to write when the folder of models is the folder of one.
-fn explain_root(root: &Path, listing: &Listing, version: Option<String>) -> Option<String> {
+fn explain_root(
+    root: &Path,
+    listing: &Listing,
+    version: Option<String>,
+    is_alone: bool,
+) -> Option<String> {
     let own = listing.model_file().filter(|name| *name == MODEL_FILE);
     let found = match (own, version, &*listing.files) {
         (Some(_), ..) => MODEL_FILE.to_owned(),
         (None, Some(version), _) => version,
-        (None, None, [only]) if only.as_encoded_bytes().ends_with(b".pt") => shown(only),
+        (None, None, [only]) if is_alone && only.as_encoded_bytes().ends_with(b".pt") => {
+            shown(only)
+        }
         (None, None, []) => return None,
         (None, None, files) => {
             return Some(format!(

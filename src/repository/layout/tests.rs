@@ -151,6 +151,7 @@ fn folders_beside_the_models_are_no_models() {
         told,
         "folder backup is not served: it holds m/1/model.pt, expected backup/1/model.pt\n\
          folder checkpoints is not served: it holds run/epoch3.pth, expected checkpoints/1/model.pt\n\
+         folder data is not served: it holds 2025/a.pt, b.pt, expected data/1/model.pt\n\
          folder tf is not served: it holds 1/saved_model.pb, expected tf/1/model.pt\n\
          folder weights is not served: it holds yolo.pt, expected weights/1/model.pt"
     );

@@ -169,7 +169,7 @@ fn datatypes_and_shapes_that_the_model_does_not_take_are_refused() {
     check("[1,3]", "input \"x\" has shape [1, 3], expected [-1, 2]");
     check("[2]", "input \"x\" has shape [2], expected [-1, 2]");
     check("[]", "input \"x\" has shape [], expected [-1, 2]");
-    check("[0,2]", "input \"x\" has shape [0, 2], expected [-1, 2]");
+    check("[0,2]", "input \"x\" has shape [0, 2], expected [-1, 2] without a dimension of size 0");
     check("[4,2]", "the request has 4 rows, at most 3 are allowed");
     check(
         "[18446744073709551615,2]",
