@@ -166,6 +166,11 @@ class Holder {
     return value->type()->kind() != c10::TypeKind::TensorType;
   }
 
+  static bool holds_tensors(const Value* value) {
+    const auto list = value->type()->cast<c10::ListType>();
+    return list && list->getElementType()->kind() == c10::TypeKind::TensorType;
+  }
+
   bool is_held(const Value* value) const { return held_.count(value) != 0; }
 
   void hold(const Value* value) {
@@ -241,9 +246,7 @@ class Holder {
   static bool runs_code(const Node* node) {
     const auto kind = node->kind();
     if (kind == torch::jit::prim::Enter || kind == torch::jit::prim::Exit) {
-      const auto cls = node->input(0)->type()->cast<c10::ClassType>();
-      const std::string name = cls && cls->name() ? cls->name()->qualifiedName() : "";
-      return name.rfind("__torch__.torch.autograd.grad_mode.", 0) != 0;
+      return true;
     }
     return kind == torch::jit::prim::CallMethod || kind == torch::jit::prim::CallFunction;
   }
@@ -251,6 +254,9 @@ class Holder {
   void by_schema(Node* node, const c10::FunctionSchema& schema) {
     const bool is_silent = node->kind().is_prim() || silent_aliases().count(node->kind().toUnqualString()) != 0;
     const bool is_kept = keeps_statistics(node, schema);
+    // Objects are put in order by a method of theirs.
+    const std::string plain_name = node->kind().toUnqualString();
+    const bool compares = plain_name == "sorted" || plain_name == "sort";
     const auto& arguments = schema.arguments();
     bool any = false;
     bool shared = false;
@@ -262,7 +268,7 @@ class Holder {
       any = true;
       shared = shared || alias != nullptr;
       const bool is_statistic = i < arguments.size() && arguments[i].name().rfind("running", 0) == 0;
-      written_ = written_ || (is_kept && is_statistic) || (alias != nullptr && alias->isWrite());
+      written_ = written_ || (is_kept && is_statistic) || (compares && holds_others(node->input(i)) && !holds_tensors(node->input(i))) || (alias != nullptr && alias->isWrite());
     }
     if (!any) {
       return;

@@ -299,8 +299,6 @@ pub(super) enum Value {
     Dict(Place),
     /// Something that is the same for every batch and has no parts to look at.
     Thing,
-    /// An object of libtorch's own that switches gradients off or on.
-    Guard,
     /// Never read: what a variable holds on the ways on which it has no value.
     Never,
     /// Something of which nothing is promised.

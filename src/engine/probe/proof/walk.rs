@@ -40,6 +40,8 @@ pub(super) struct Walk {
     /// The first place where values of rows decide a number or a shape.
     pub(super) values_seen: Option<Reason>,
     known: HashMap<ValueId, Value>,
+    /// Values that are another one under a further name.
+    origins: HashMap<ValueId, ValueId>,
     steps: usize,
 }
 
@@ -52,6 +54,7 @@ impl Walk {
             values_seen: None,
             are_numbers_stale: false,
             known: HashMap::new(),
+            origins: HashMap::new(),
             steps: 0,
         }
     }
@@ -71,7 +74,21 @@ impl Walk {
 
     fn value(&self, id: ValueId) -> Result<Value, Reason> {
         let missing = || Reason::unknown(format!("value {id} of the code is not known"));
-        self.known.get(&id).cloned().ok_or_else(missing)
+        let value = self.known.get(&id).cloned().ok_or_else(missing)?;
+        Ok(if self.are_numbers_stale { rules::without_number(value) } else { value })
+    }
+
+    /// The value that this one is, by its first name.
+    pub(super) fn origin(&self, id: ValueId) -> ValueId {
+        self.origins.get(&id).copied().unwrap_or(id)
+    }
+
+    /// The values have further names.
+    fn rename(&mut self, from: &[ValueId], to: &[ValueId]) {
+        for (&from, &to) in from.iter().zip(to) {
+            let origin = self.origin(from);
+            self.origins.insert(to, origin);
+        }
     }
 
     fn values(&self, ids: &[ValueId]) -> Result<Vec<Value>, Reason> {
@@ -123,6 +140,9 @@ impl Walk {
             return Err(Reason::unknown(text));
         }
         self.bind(&node.outputs, outputs);
+        if matches!(&*node.kind, "prim::unchecked_cast" | "prim::unchecked_unwrap_optional") {
+            self.rename(&node.inputs, &node.outputs);
+        }
         Ok(Flow::Goes)
     }
 
@@ -161,7 +181,7 @@ impl Walk {
             (State::Number(_), State::Free) => true,
             _ => false,
         };
-        self.are_numbers_stale |= target.is_free();
+        self.are_numbers_stale |= target.is_free() || matches!(target.state, State::Number(_));
         let keeps_size = match (&target.dims, &result.dims) {
             (Some(target), Some(result)) => result_fits(target, result),
             _ => target.is_free() && result.is_free(),
@@ -194,6 +214,7 @@ impl Walk {
             }
             let outputs = self.values(&side.outputs)?;
             self.bind(&node.outputs, outputs);
+            self.rename(&side.outputs, &node.outputs);
             return Ok(Flow::Goes);
         }
         let mut before = self.heap.clone();
@@ -203,18 +224,30 @@ impl Walk {
         let after_first = std::mem::replace(&mut self.heap, before);
         let second = self.side(otherwise)?;
         // A batch that raises is run again request by request, so what only decides whether to raise changes no answer.
+        self.origins.retain(|output, _| !node.outputs.contains(output));
         let outputs = match (first, second) {
             (None, None) => return Ok(Flow::Raises),
             (Some(outputs), None) => {
                 self.heap = after_first;
+                self.rename(&then.outputs, &node.outputs);
                 outputs
             }
-            (None, Some(outputs)) => outputs,
+            (None, Some(outputs)) => {
+                self.rename(&otherwise.outputs, &node.outputs);
+                outputs
+            }
             (Some(first), Some(second)) => {
                 if let Some(reason) = hangs {
                     return Err(decided(&reason));
                 }
                 self.heap.join(after_first)?;
+                let sides = then.outputs.iter().zip(&otherwise.outputs);
+                for ((&a, &b), &output) in sides.zip(&node.outputs) {
+                    let origin = self.origin(a);
+                    if origin == self.origin(b) {
+                        self.origins.insert(output, origin);
+                    }
+                }
                 let pairs = first.into_iter().zip(second);
                 pairs.map(|(a, b)| self.join(a, b)).collect::<Result<_, _>>()?
             }

@@ -58,6 +58,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
         "scaled_dot_product_attention" => attention(call),
         "einsum" => einsum(call),
         "bilinear" => bilinear(call),
+        "cdist" => distances(call),
         "cosine_similarity" | "pairwise_distance" => pairs(call),
         _ => Err(call.meets("multiplies what may be rows with rows")),
     }
@@ -296,6 +297,26 @@ fn bilinear(call: &mut Call<'_, '_>) -> Outcome {
     let b = last_replaced(call, &b, Size::of(1))?;
     let both = together(call, &a, &b)?;
     one(last_replaced(call, &both, width)?)
+}
+
+/// Distances of all vectors of one matrix to all of another, for each pair of matrices.
+fn distances(call: &mut Call<'_, '_>) -> Outcome {
+    let [a, b] = [call.tensor("x1")?, call.tensor("x2")?];
+    let batch = |tensor: &Tensor| {
+        let dims = tensor.sizes()?;
+        let outer = dims.len().saturating_sub(2);
+        if tensor.axis().is_some_and(|at| at >= outer) || dims.len() < 2 {
+            return Err(call.meets("measures rows against rows"));
+        }
+        Ok(tensor.with_dims(dims[..outer].to_vec()))
+    };
+    let outer = together(call, &batch(&a)?, &batch(&b)?)?;
+    let mut dims = outer.sizes()?.to_vec();
+    for tensor in [&a, &b] {
+        let sizes = tensor.sizes()?;
+        dims.push(sizes[sizes.len() - 2].clone());
+    }
+    one(outer.with_dims(dims))
 }
 
 /// Distances of vectors that stand at one place.

@@ -407,7 +407,7 @@ impl<'n, 'w> Call<'n, 'w> {
         match value {
             Value::Tensor(tensor) => tensor.is_free(),
             Value::Number(number) => number.hangs().is_none(),
-            Value::None | Value::Text(_) | Value::Thing | Value::Guard | Value::Never => true,
+            Value::None | Value::Text(_) | Value::Thing | Value::Never => true,
             Value::Mixed(_) => false,
             Value::Tuple(_) | Value::List(_) | Value::Dict(_) => match self.parts(value, depth) {
                 Some(parts) => parts.into_iter().all(|it| self.is_free_value(it, depth + 1)),
@@ -430,7 +430,7 @@ impl<'n, 'w> Call<'n, 'w> {
 }
 
 /// The value without what a tensor in it held, which may have been written over.
-fn without_number(value: Value) -> Value {
+pub(in crate::engine::probe::proof) fn without_number(value: Value) -> Value {
     match value {
         Value::Tensor(Tensor { state: State::Number(number), .. }) if number.hangs().is_some() => {
             Value::Mixed(number.hangs().unwrap_or_else(|| Reason::unknown("a number")))

@@ -256,7 +256,8 @@ pub(super) fn unary(call: &mut Call<'_, '_>) -> Outcome {
         },
         state => state.clone(),
     };
-    one(Tensor { state, ..tensor })
+    let is_expanded = tensor.is_expanded && call.name != "clone";
+    one(Tensor { state, is_expanded, ..tensor })
 }
 
 /// The same value everywhere: what hung on rows no longer does, but there still is a row for each.
@@ -277,7 +278,7 @@ fn counted(value: &Value) -> Option<Reason> {
 }
 
 pub(super) fn binary(call: &mut Call<'_, '_>) -> Outcome {
-    if call.name == "prelu" || call.name == "_prelu_kernel" {
+    if call.name == "prelu" {
         return prelu(call);
     }
     if matches!(call.name, "bucketize" | "searchsorted" | "isin") {
@@ -468,6 +469,9 @@ fn looked_up(call: &mut Call<'_, '_>) -> Outcome {
     }
     if matches!(values.state, State::Places(_)) {
         return Err(call.meets("computes with the places of rows"));
+    }
+    if call.find("assume_unique").is_some() && call.flag("assume_unique")? {
+        return Err(call.meets("looks rows up among rows"));
     }
     if !matches!(call.find("sorter"), None | Some(Value::None)) {
         return Err(call.unclear("the order of its table"));

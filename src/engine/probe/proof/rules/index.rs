@@ -238,8 +238,12 @@ fn scatter(call: &Call<'_, '_>) -> Outcome {
     check_own(call, &tensor, &index, at)?;
     if let Some(source) = call.find("src").or_else(|| call.find("value"))
         && let Value::Tensor(source) = source
-        && !source.is_free()
+        && source.rank() != Ok(0)
     {
+        if source.is_free() && !(tensor.is_free() && index.is_free()) {
+            // It may have more rows than the index, one for each place.
+            return Err(call.unclear("which row of its source is whose"));
+        }
         check_own(call, &tensor, source, at)?;
     }
     one(tensor)

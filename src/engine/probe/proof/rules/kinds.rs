@@ -218,15 +218,19 @@ fn operands(call: &Call<'_, '_>) -> Vec<Kind> {
     kinds
 }
 
-/// The same with the numbers: beside floats no number makes anything else.
+/// The same with the numbers among the operands. Beside floats no number makes anything else; beside truth values libtorch's
+/// own passes may leave one out, which leaves them truth values.
 fn with_numbers(call: &Call<'_, '_>, mut kinds: Vec<Kind>) -> Vec<Kind> {
-    if promoted(&kinds) != Kind::Float {
-        for value in &call.arguments {
-            match value {
-                Value::Number(number) => kinds.push(of_number(number)),
-                Value::Thing => kinds.push(Kind::Unknown),
-                _ => {}
-            }
+    let is_truth = promoted(&kinds) == Kind::Truth;
+    if promoted(&kinds) == Kind::Float {
+        return kinds;
+    }
+    for name in ["self", "other", "min", "max", "value"] {
+        match call.find(name) {
+            Some(Value::Number(_)) if is_truth => kinds.push(Kind::Unknown),
+            Some(Value::Number(number)) => kinds.push(of_number(number)),
+            Some(Value::Thing) => kinds.push(Kind::Unknown),
+            _ => {}
         }
     }
     kinds

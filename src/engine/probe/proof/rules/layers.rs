@@ -364,7 +364,12 @@ fn encoder_layer(call: &mut Call<'_, '_>) -> Outcome {
         return Err(call.unclear("the mask"));
     }
     call.asked_for_all();
-    one(source)
+    // A width of one is brought together with that of the weights.
+    let mut dims = source.sizes()?.to_vec();
+    if dims[2].value().is_none_or(|width| width <= 1) {
+        dims[2] = Size::unknown();
+    }
+    one(source.with_dims(dims))
 }
 
 /// Attention in one operator, its first dimension the batch: the answer, and the weights of each row.

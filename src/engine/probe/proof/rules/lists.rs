@@ -26,13 +26,11 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         }
         "prim::Uninitialized" => Ok(Value::Never),
         "prim::Print" | "aten::warn" => nothing(call),
-        // Others run code of their own.
-        "prim::CreateObject" if is_grad_mode(call) => Ok(Value::Guard),
-        "prim::Enter" | "prim::Exit" if call.arguments.first() == Some(&Value::Guard) => {
-            nothing(call)
-        }
         "aten::format" | "aten::str" | "aten::percentFormat" | "aten::join" => Ok(told(call)),
-        "prim::device" | "prim::dtype" | "prim::layout" | "aten::device" => Ok(Value::Thing),
+        "prim::device" | "prim::dtype" | "prim::layout" | "aten::device" => {
+            let reason = call.arguments.iter().find_map(|it| call.mixed(it));
+            Ok(reason.map_or(Value::Thing, Value::Mixed))
+        }
         "aten::append" => append(call),
         "aten::__getitem__" => get(call),
         "aten::_set_item" => set(call),
@@ -51,7 +49,8 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         "prim::min" | "prim::max" | "prim::sum"
             if matches!(call.arguments.first(), Some(Value::List(_))) =>
         {
-            free_number(call)
+            // Of two lists it is one of them.
+            if call.arguments.len() == 1 { free_number(call) } else { Err(call.unclear("a list")) }
         }
         "aten::clear" | "aten::pop" | "aten::insert" | "aten::remove" | "aten::reverse"
         | "aten::sort" | "aten::Delete"
@@ -61,11 +60,6 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         }
         _ => return None,
     })
-}
-
-/// Whether it makes one of libtorch's own objects that switch gradients off or on.
-fn is_grad_mode(call: &Call<'_, '_>) -> bool {
-    call.node.types.first().is_some_and(|ty| ty.starts_with("__torch__.torch.autograd.grad_mode."))
 }
 
 /// One value for each output, of which there may be none.

@@ -157,6 +157,11 @@ fn held(call: &mut Call<'_, '_>) -> Outcome {
     let own = matches!(call.find("dtype"), None | Some(Value::None));
     let kind = |of: Kind| if own { of } else { kind(call) };
     match data {
+        // Whatever the number, it is a float where no datatype is asked for.
+        Some(Value::Number(number)) if call.name == "scalar_tensor" => match number.hangs() {
+            Some(reason) => Err(reason),
+            None => one(Tensor::free(Some(Vec::new()), kind(Kind::Float))),
+        },
         Some(Value::Number(number)) => match (own && number.as_size().is_some(), number.hangs()) {
             (true, _) => one(Tensor::number(number)),
             (false, Some(reason)) => Err(reason),

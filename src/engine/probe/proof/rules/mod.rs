@@ -20,7 +20,7 @@ mod reduce;
 mod shape;
 mod split;
 
-pub(super) use call::Call;
+pub(super) use call::{Call, without_number};
 
 use super::graph::Node;
 use super::value::{Doubt, Known, Reason, State, Tensor, Value};
@@ -347,7 +347,10 @@ pub(super) fn may_change(node: &Node) -> bool {
         || match space {
             "prim" => !PURE.contains(&node.kind.as_str()),
             "aten" => {
-                matches!(name, "wait" | "_batch_norm_impl_index" | "set_grad_enabled" | "set_data")
+                matches!(
+                    name,
+                    "wait" | "sorted" | "_batch_norm_impl_index" | "set_grad_enabled" | "set_data"
+                )
             }
             "quantized" => false,
             _ => true,

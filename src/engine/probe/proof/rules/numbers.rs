@@ -160,9 +160,10 @@ fn size(call: &mut Call<'_, '_>) -> Outcome {
             let sizes = dims.iter().map(number).collect();
             Ok(crate::engine::probe::proof::walk::list(&mut call.walk.heap, call.node, sizes))
         }
-        Some(_) if tensor.dims.is_none() && tensor.is_free() => {
-            Ok(Value::Number(Number::unknown()))
-        }
+        Some(_) if tensor.dims.is_none() && tensor.is_free() => match call.number("dim")?.hangs() {
+            Some(reason) => Err(reason),
+            None => Ok(Value::Number(Number::unknown())),
+        },
         Some(_) => {
             let at = tensor.dim(call.int("dim")?)?;
             Ok(number(&tensor.sizes()?[at]))
@@ -210,16 +211,29 @@ fn len(call: &mut Call<'_, '_>) -> Option<Outcome> {
 
 /// Whether a value is None; of two other things it is not known whether they are the same.
 fn is_none(call: &Call<'_, '_>) -> Number {
+    if let Some(reason) = call.arguments.iter().find_map(|it| it.mixed()) {
+        return Number::tainted(reason.clone());
+    }
     let nones = call.arguments.iter().filter(|it| **it == Value::None).count();
     let unsure = call.arguments.iter().any(|it| matches!(it, Value::Thing | Value::Mixed(_)));
     let same = match (nones, call.arguments.len()) {
+        // One value under two names.
+        (_, 2)
+            if call.walk.origin(call.node.inputs[0]) == call.walk.origin(call.node.inputs[1]) =>
+        {
+            Some(true)
+        }
         (2, 2) => Some(true),
         (1, 2) if !unsure => Some(false),
         _ => None,
     };
     match same {
         Some(same) => Number::truth(same == (call.name == "__is__")),
-        None => Number::unknown(),
+        None if call.is_free() => Number::unknown(),
+        None => {
+            let text = "whether two things are one may hang on the number of rows";
+            Number::tainted(Reason::new(Doubt::Counted, text))
+        }
     }
 }
 

@@ -81,11 +81,17 @@ fn layers(call: &mut Call<'_, '_>) -> Outcome {
         let first = weight.dims.as_ref().and_then(|dims| dims.first()?.value());
         first == Some(own * gates)
     };
-    // A projection has other weights, and another width.
-    if !weights.iter().all(is_of_gates) {
+    // A projection has a weight more of each layer, and another width.
+    let directions = if call.flag("bidirectional")? { 2 } else { 1 };
+    let each = if call.flag("has_biases")? { 4 } else { 2 };
+    let n_weights = call.int("num_layers")?.checked_mul(directions * each);
+    let is_plain = n_weights == i64::try_from(weights.len()).ok()
+        && states
+            .iter()
+            .all(|state| state.dims.as_ref().and_then(|dims| dims.last()?.value()) == Some(own));
+    if !is_plain || !weights.iter().all(is_of_gates) {
         return Err(call.unclear("the width of its weights"));
     }
-    let directions = if call.flag("bidirectional")? { 2 } else { 1 };
     let width = states.first().and_then(|state| state.dims.as_ref()?.last().cloned());
     let width = width.unwrap_or_else(Size::unknown).times(&Size::of(directions));
     let mut dims = input.sizes()?.to_vec();
