@@ -22,7 +22,7 @@ fn load_form(file: &str, form: Form, outputs: &[DataType]) -> Result<Box<dyn Mod
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
     let options =
         LoadOptions { form, outputs: outputs.to_vec(), ..LoadOptions::plain(Device::Cpu, 1) };
-    TorchLoader::new().load(&Artifact { path, label: file.to_owned() }, &options)
+    TorchLoader::new().load(&Artifact::new(path, file.to_owned()), &options)
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::app;
-use crate::engine::remote::run_child;
+use crate::engine::remote::{Confinement, run_child};
 use crate::engine::{EngineError, Fault};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// # Errors
 ///
 /// It was not the server that started it.
-pub(super) fn run(libraries: &[PathBuf]) -> Result<(), Failure> {
+pub(super) fn run(trusting: bool, libraries: &[PathBuf]) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Err(Failure::Runtime("engine-child is started by the server itself".into()));
     }
@@ -20,5 +20,6 @@ pub(super) fn run(libraries: &[PathBuf]) -> Result<(), Failure> {
         Ok((loader, _)) => Ok(loader),
         Err(error) => Err(EngineError::new(Fault::Unsupported, error.to_string())),
     };
-    run_child(loader).map_err(|error| Failure::Runtime(error.to_string()))
+    let confinement = if trusting { Confinement::Trust } else { Confinement::Sandbox };
+    run_child(confinement, loader).map_err(|error| Failure::Runtime(error.to_string()))
 }

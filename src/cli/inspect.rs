@@ -52,7 +52,7 @@ impl Inspect {
         }
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
         let options = options.with_libraries(&self.libraries);
-        let artifact = Artifact { path: self.file.clone(), label: String::new() };
+        let artifact = Artifact::new(self.file.clone(), String::new());
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);
         let loader = RemoteLoader::new(options);
         let model = loader

@@ -74,6 +74,9 @@ pub enum Command {
     /// Hold models for the server, which starts this itself
     #[command(hide = true)]
     EngineChild {
+        /// The files are vouched for: their code may reach files
+        #[arg(long)]
+        trusting: bool,
         /// Operator libraries to load first
         libraries: Vec<PathBuf>,
     },
@@ -120,7 +123,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Tune(tune) => tune.run(),
         Command::Health(health) => health.run(),
-        Command::EngineChild { libraries } => engine_child::run(libraries),
+        Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),
     })
 }
 
@@ -192,7 +195,7 @@ mod tests {
         assert!(!help.contains("engine-child"), "{help}");
         let parsed = Arguments::try_parse_from(["sconce", "engine-child", "/a.so"]).unwrap();
         let libraries = vec!["/a.so".into()];
-        assert_eq!(parsed.command, Command::EngineChild { libraries });
+        assert_eq!(parsed.command, Command::EngineChild { trusting: false, libraries });
     }
 
     #[test]

@@ -144,10 +144,8 @@ pub struct FakeLoader(pub FakeModel);
 
 impl Loader for FakeLoader {
     fn load(&self, artifact: &Artifact, _: &LoadOptions) -> Result<Box<dyn Model>, EngineError> {
-        match std::fs::metadata(&artifact.path) {
-            Ok(_) => Ok(Box::new(self.0.clone())),
-            Err(error) => Err(EngineError::new(Fault::InvalidFile, error.to_string())),
-        }
+        artifact.open()?;
+        Ok(Box::new(self.0.clone()))
     }
 
     fn devices(&self) -> Vec<Device> {

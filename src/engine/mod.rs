@@ -18,7 +18,9 @@ pub use form::{Form, Precision, Rewrite};
 
 use crate::tensor::{BufferMut, DataType, Tensor};
 use std::fmt;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -29,12 +31,46 @@ use std::time::Duration;
 pub const STACK_BYTES: usize = 16 << 20;
 
 /// A model file. What it may do is not known before it has been loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Artifact {
     /// Where it lies.
     pub path: PathBuf,
     /// What the log calls it.
     pub label: String,
+    /// The file, where it has been opened already.
+    pub file: Option<Arc<File>>,
+    /// Whether the server's configuration vouches for it, so that its code may reach what the server's user may.
+    pub is_trusted: bool,
+}
+
+impl Artifact {
+    /// A file that is opened when it is loaded.
+    #[must_use]
+    pub fn new(path: PathBuf, label: String) -> Self {
+        Self { path, label, file: None, is_trusted: false }
+    }
+
+    /// The file, open for reading.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or is no file.
+    pub fn open(&self) -> Result<Arc<File>, EngineError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        // Without waiting: a pipe would wait for somebody who writes to it.
+        let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
+        let is_file = |file: &File| file.metadata().is_ok_and(|it| it.is_file());
+        match opened {
+            Ok(file) if is_file(&file) => Ok(Arc::new(file)),
+            Ok(_) => Err(EngineError::new(Fault::InvalidFile, "the model file is not a file")),
+            Err(error) => {
+                let text = format!("the model file cannot be opened: {error}");
+                Err(EngineError::new(Fault::InvalidFile, text))
+            }
+        }
+    }
 }
 
 /// Where a model runs.

@@ -11,7 +11,7 @@ use super::source::{Fingerprint, Source};
 use super::store::{Key, Slot, Store, Verdict};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
-use crate::engine::probe::{Findings, RunTimes, is_straight_line};
+use crate::engine::probe::{Findings, RunTimes, concerns, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
 use crate::inference::{
     AnswerForm, Batching, Context, Contract, InferError, InferRequest, ModelName, ModelSpec,
@@ -108,8 +108,7 @@ impl Workshop {
     /// What an earlier trial found, or a new one.
     fn findings(&self, candidate: &Candidate<'_>) -> Result<(Findings, Slot), String> {
         let digest = &candidate.fingerprint.digest;
-        let mut trusted = self.options.trusted.iter();
-        let trusted = trusted.any(|it| it.name == *candidate.name && it.digest == *digest);
+        let trusted = self.trusts(candidate);
         let key = Key {
             model_digest: digest,
             source_digest: &candidate.source.digest,
@@ -128,7 +127,7 @@ impl Workshop {
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let subject = Subject {
             name: candidate.name,
-            artifact: candidate.artifact(),
+            artifact: Artifact { is_trusted: trusted, ..candidate.artifact() },
             options: candidate.plain(),
             digest,
             trusted,
@@ -147,6 +146,12 @@ impl Workshop {
         trial.verdict.into_findings().map(|findings| (findings, slot))
     }
 
+    /// Whether the server's configuration vouches for the file.
+    fn trusts(&self, candidate: &Candidate<'_>) -> bool {
+        let digest = &candidate.fingerprint.digest;
+        self.options.trusted.iter().any(|it| it.name == *candidate.name && it.digest == *digest)
+    }
+
     /// Loads the model in the form that its trial found best.
     fn load_here(
         &self,
@@ -160,6 +165,12 @@ impl Workshop {
         };
         let loaded = self.loader.load(&candidate.artifact(), &options);
         let model = loaded.map_err(|error| error.to_string())?;
+        // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
+        if let [concern, ..] = concerns(model.signature())[..]
+            && !self.trusts(candidate)
+        {
+            return Err(format!("the file uses {concern}, and the verdict on it did not say so"));
+        }
         if candidate.fingerprint.still_holds(&candidate.file.file) {
             Ok(model)
         } else {
@@ -421,7 +432,7 @@ impl std::fmt::Debug for Workshop {
 
 impl Candidate<'_> {
     fn artifact(&self) -> Artifact {
-        Artifact { path: self.file.file.clone(), label: self.label() }
+        Artifact::new(self.file.file.clone(), self.label())
     }
 
     /// What the log calls it.

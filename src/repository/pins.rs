@@ -7,8 +7,8 @@
 use super::catalog::Pin;
 use super::store;
 use crate::inference::{ModelName, Version};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// No number of a version is longer.
@@ -29,12 +29,10 @@ impl Pins {
     /// What was set before this process.
     pub(super) fn read(&self, name: &ModelName) -> Option<Pin> {
         let path = self.folder.as_ref()?.join(name.as_str());
-        let mut text = String::new();
-        let read = File::open(&path).and_then(|it| it.take(MAX_BYTES).read_to_string(&mut text));
-        let version = match read {
+        let version = match store::read(&path, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
-            Ok(_) => text.trim().parse::<Version>().map_err(|error| error.to_string()),
+            Ok(text) => text.trim().parse::<Version>().map_err(|error| error.to_string()),
         };
         match version {
             Ok(version) => Some(Pin { version, kept: true }),

@@ -33,7 +33,7 @@ pub fn try_file(
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
     let subject = Subject {
         name: &name,
-        artifact: Artifact { path: file.to_owned(), label: name.to_string() },
+        artifact: Artifact::new(file.to_owned(), name.to_string()),
         options: LoadOptions::plain(settings.device, settings.intra_op_threads),
         digest: &fingerprint.digest,
         trusted: false,

@@ -6,6 +6,7 @@ use super::manifest::{Labels, Manifest, are_labels};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -115,10 +116,13 @@ fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
 
 /// Opens a plain file. Another kind (a pipe, a device) could block for ever.
 fn open_file(path: &Path) -> io::Result<File> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("not a plain file"));
-    }
-    File::open(path)
+    open_with(path, 0)
+}
+
+/// The same with further flags of open(2).
+pub(super) fn open_with(path: &Path, flags: i32) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a plain file")) }
 }
 
 /// SHA-256 of a file that may be large, in lowercase hexadecimal.

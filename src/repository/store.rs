@@ -7,11 +7,12 @@
 //! absent; a folder that cannot be written costs a trial at each start, and one warning.
 
 use super::record::Record;
-use super::source::hex;
+use super::source::{hex, open_with};
 use crate::engine::probe::Findings;
 use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,9 +104,7 @@ impl Store {
     /// An earlier verdict.
     pub(super) fn get(&self, key: &Key<'_>) -> Option<Verdict> {
         let path = self.folder.as_ref()?.join(key.file_name());
-        let mut text = String::new();
-        let file = fs::File::open(&path).ok()?;
-        file.take(MAX_VERDICT_BYTES).read_to_string(&mut text).ok()?;
+        let text = read(&path, MAX_VERDICT_BYTES).ok()?;
         let record: Record = serde_json::from_str(&text).ok()?;
         record.try_into().ok()
     }
@@ -134,12 +133,21 @@ impl Slot {
     }
 }
 
+/// Reads a state file: a plain one that lies there itself, of at most so many bytes.
+pub(super) fn read(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    open_with(path, libc::O_NOFOLLOW)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Writes a whole file or none: a reader never sees half of it.
 pub(super) fn write(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // The process id keeps two servers with one folder out of each other's half-written files.
     let draft = folder.join(format!("{name}.{}.tmp", std::process::id()));
-    let mut file = fs::File::create(&draft)?;
+    let mut options = fs::File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.custom_flags(libc::O_NOFOLLOW).open(&draft)?;
     let written = file.write_all(text).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&draft, folder.join(name))).inspect_err(|_| {
         // The first error is the one to tell.
@@ -265,6 +273,29 @@ mod tests {
         let nothing = Store::new(None);
         nothing.slot(&key("a")).put(&passed());
         assert_eq!(nothing.get(&key("a")), None);
+    }
+
+    #[test]
+    fn what_lies_in_the_place_of_a_verdict_and_is_no_file_counts_as_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(folder.path()));
+        let place = folder.path().join("verdicts").join(key("m").file_name());
+        store.slot(&key("m")).put(&passed());
+        assert!(store.get(&key("m")).is_some());
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&place, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+        assert_eq!(store.get(&key("m")), None, "a link is not followed");
+        fs::remove_file(&place).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &place,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        assert_eq!(store.get(&key("m")), None, "a pipe must not be waited for");
     }
 
     #[test]

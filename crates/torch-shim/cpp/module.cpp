@@ -1,4 +1,9 @@
 // Loading, running and rewriting TorchScript modules.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -9,6 +14,7 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
+#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
@@ -195,6 +201,40 @@ class TestResolver : public torch::jit::Resolver {
   std::shared_ptr<torch::jit::CompilationUnit> unit_;
 };
 
+// Reads an open file, wherever its position stands.
+class FileReader final : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  explicit FileReader(int file) : file_(file) {
+    struct stat status = {};
+    if (fstat(file, &status) != 0 || !S_ISREG(status.st_mode)) {
+      throw ShimError(SCONCE_ERROR_OTHER, "the model file is not a file");
+    }
+    size_ = static_cast<size_t>(status.st_size);
+  }
+
+  size_t size() const override { return size_; }
+
+  size_t read(uint64_t position, void* buffer, size_t count, const char* what) const override {
+    size_t done = 0;
+    while (done < count) {
+      const ssize_t got =
+          pread(file_, static_cast<char*>(buffer) + done, count - done, static_cast<off_t>(position + done));
+      if (got < 0 && errno == EINTR) {
+        continue;
+      }
+      if (got <= 0) {
+        throw ShimError(SCONCE_ERROR_OTHER, std::string("the model file ends while it is read: ") + what);
+      }
+      done += static_cast<size_t>(got);
+    }
+    return done;
+  }
+
+ private:
+  int file_;
+  size_t size_ = 0;
+};
+
 void register_slot(Module& module, const IValue& slot) {
   const auto& parts = slot.toTupleRef().elements();
   const std::string name = parts[0].toStringRef();
@@ -216,7 +256,7 @@ void register_slot(Module& module, const IValue& slot) {
 using namespace sconce;
 
 int sconce_module_load(
-    SconceText path, SconceDevice device, const SconceText* extra, uint64_t extra_count, void** module,
+    int file, SconceDevice device, const SconceText* extra, uint64_t extra_count, void** module,
     SconceOutput* extra_files, SconceError* error) {
   return guarded(error, [&] {
     const at::Device target = device_of(device);
@@ -226,7 +266,7 @@ int sconce_module_load(
       files[name] = "";
     }
     at::NoGradGuard no_grad;
-    auto loaded = std::make_unique<Module>(torch::jit::load(string_of(path), target, files, kLoadDebugFiles));
+    auto loaded = std::make_unique<Module>(torch::jit::load(std::make_shared<FileReader>(file), target, files, kLoadDebugFiles));
     // A model that was saved in training mode would drop out units at random. Nothing here trains.
     loaded->eval();
     c10::impl::GenericList list(c10::AnyType::get());

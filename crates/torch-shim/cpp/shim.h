@@ -87,8 +87,9 @@ void sconce_error_free(SconceError* error);
 void sconce_output_free(void* owner);
 
 // Modules. A module pointer is a torch::jit::Module*.
+// `file` is an open descriptor, read by position, and stays the caller's.
 int sconce_module_load(
-    SconceText path, SconceDevice device, const SconceText* extra, uint64_t extra_count, void** module,
+    int file, SconceDevice device, const SconceText* extra, uint64_t extra_count, void** module,
     SconceOutput* extra_files, SconceError* error);
 void sconce_module_free(void* module);
 // `autocast` is the datatype that operators are cast to on `device` while this runs; -1: none.

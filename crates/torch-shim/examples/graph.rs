@@ -7,7 +7,7 @@ use torch_shim::{Device, Module};
 fn main() -> Result<(), String> {
     for file in std::env::args().skip(1) {
         let module =
-            Module::load(&file, Device::Cpu).map_err(|error| format!("{file}: {error}"))?;
+            Module::load_path(&file, Device::Cpu).map_err(|error| format!("{file}: {error}"))?;
         let code = module.graph("forward").map_err(|error| format!("{file}: {error}"))?;
         let state = module.mutates_state().map_err(|error| format!("{file}: {error}"))?;
         print!("=== {file} {}\n{code}", if state { "state" } else { "-" });

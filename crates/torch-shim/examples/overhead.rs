@@ -36,7 +36,7 @@ fn main() -> Outcome {
     let path = std::env::temp_dir().join(format!("torch-shim-overhead-{}.pt", std::process::id()));
     Module::define_with("", source, slots)?.save(&path)?;
     let own = CModule::load(&path)?;
-    let module = Module::load(&path, Device::Cpu)?;
+    let module = Module::load_path(&path, Device::Cpu)?;
     std::fs::remove_file(&path)?;
     let frozen = module.freeze(&[])?;
     let x = Tensor::f_randn([1, 20], (Kind::Float, TchDevice::Cpu))?;

@@ -94,7 +94,7 @@ unsafe extern "C" {
     pub(crate) fn sconce_output_free(owner: *mut c_void);
 
     pub(crate) fn sconce_module_load(
-        path: Text,
+        file: c_int,
         device: RawDevice,
         extra: *const Text,
         extra_count: u64,

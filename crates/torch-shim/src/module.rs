@@ -1,6 +1,8 @@
 //! TorchScript modules: loading, running, rewriting, looking at them.
 
 use std::ffi::c_void;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -67,35 +69,32 @@ impl Mode {
 }
 
 impl Module {
-    /// Loads a TorchScript file onto a device and puts it into evaluation mode.
+    /// Loads a TorchScript file onto a device and puts it into evaluation mode. It is read by position, while this runs.
     ///
     /// A TorchScript file is a program; load one that nobody vouches for in a process that may die.
-    pub fn load(path: impl AsRef<Path>, device: Device) -> Result<Self, Error> {
-        Ok(Self::load_with_extra(path, device, &[])?.0)
+    pub fn load(file: &File, device: Device) -> Result<Self, Error> {
+        Ok(Self::load_with_extra(file, device, &[])?.0)
+    }
+
+    /// Loads the file of this name.
+    pub fn load_path(path: impl AsRef<Path>, device: Device) -> Result<Self, Error> {
+        let absent = |_| Error::new(ErrorClass::InvalidFile, "the model file cannot be opened");
+        Self::load(&File::open(path).map_err(absent)?, device)
     }
 
     /// Loads a file together with the extra files of these names that lie inside it. What is not there is left out.
     pub fn load_with_extra(
-        path: impl AsRef<Path>,
+        file: &File,
         device: Device,
         names: &[&str],
     ) -> Result<(Self, ExtraFiles), Error> {
-        let path = path.as_ref();
-        // libtorch says so too, but only after words about its reader; and it would try to read a folder.
-        if !path.is_file() {
-            return Err(Error::new(
-                ErrorClass::InvalidFile,
-                "the model file does not exist or is not a file",
-            ));
-        }
-        let path = path.as_os_str().as_encoded_bytes();
         let names = texts(names);
         let mut extra = Output::new();
         let pointer = call_for_pointer(Stage::Load, |module, error| {
-            // SAFETY: path and names outlive the call; module, extra and error are places of our own.
+            // SAFETY: file and names outlive the call; module, extra and error are places of our own.
             unsafe {
                 ffi::sconce_module_load(
-                    Text::new(path),
+                    file.as_raw_fd(),
                     device.raw(),
                     names.as_ptr(),
                     names.len() as u64,

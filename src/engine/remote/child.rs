@@ -3,7 +3,9 @@
 //! What runs here may crash, hang or eat memory: that is what the child is for. It decides nothing.
 //! The limits on it are set by the parent, from outside, before the first request.
 
+use super::inbox::{Came, Inbox};
 use super::protocol::{self, Answer, Request, WireSignature};
+use super::sandbox;
 use crate::engine::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
     STACK_BYTES,
@@ -18,7 +20,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -28,6 +32,15 @@ const NICENESS: i32 = 5;
 /// How much more stack models have in the server than here.
 const STACK_MARGIN: usize = 2 << 20;
 
+/// What the child may reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// What libtorch needs.
+    Sandbox,
+    /// What the server's user may: somebody vouches for the files.
+    Trust,
+}
+
 /// Serves the parent over the socket that is this process's standard input, until the parent
 /// hangs up. Standard output already leads to standard error, so that a model may print.
 ///
@@ -36,7 +49,10 @@ const STACK_MARGIN: usize = 2 << 20;
 /// # Errors
 ///
 /// The socket failed, or the loader cannot be made.
-pub fn run_child(loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>) -> io::Result<()> {
+pub fn run_child(
+    confinement: Confinement,
+    loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>,
+) -> io::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     // Neither is a condition: without them the child runs as the parent does.
@@ -47,9 +63,16 @@ pub fn run_child(loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>) 
     let loader = loader().map_err(io::Error::other)?;
     // Less stack than the server's threads have: what fits here, fits there.
     let thread = thread::Builder::new().name("trial".into()).stack_size(STACK_BYTES - STACK_MARGIN);
+    let unconfined = match confinement {
+        Confinement::Sandbox => sandbox::enter(),
+        Confinement::Trust => Vec::new(),
+    };
     let serve = move || {
         let mut output = File::from(socket.try_clone()?);
-        serve(&*loader, &mut BufReader::new(File::from(socket)), &mut output)
+        let came = Came::default();
+        let inbox = Inbox::new(UnixStream::from(socket), came.clone());
+        let held = Held { unconfined, ..Held::default() };
+        serve(&*loader, &mut BufReader::new(inbox), &mut output, (held, &came))
     };
     let served = thread.spawn(serve)?.join();
     served.unwrap_or_else(|_| Err(io::Error::other("the thread of the trial panicked")))
@@ -74,15 +97,19 @@ fn die_with_parent(socket: OwnedFd) -> io::Result<()> {
 /// # Errors
 ///
 /// A stream failed, or what came is not a request.
-pub fn serve(loader: &dyn Loader, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
-    let mut held = Held::default();
+pub(super) fn serve(
+    loader: &dyn Loader,
+    input: &mut dyn Read,
+    output: &mut dyn Write,
+    (mut held, came): (Held, &Came),
+) -> io::Result<()> {
     while let Some(request) = protocol::read_header(input)? {
         let (answer, buffers) = match request {
             Request::Run { instance, inputs } => {
                 let inputs = protocol::read_inputs(input, inputs)?;
                 guarded(|| held.run(instance, inputs))
             }
-            request => guarded(|| held.answer(loader, request)),
+            request => guarded(|| held.answer(loader, request, came)),
         };
         protocol::write(output, &answer, &buffers)?;
     }
@@ -108,7 +135,9 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 
 /// What the parent has asked for and not yet given back.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
+    /// Layers of the sandbox that do not hold, and why.
+    unconfined: Vec<String>,
     models: HashMap<u64, Loaded>,
     instances: HashMap<u64, Instance>,
     last_id: u64,
@@ -131,22 +160,28 @@ impl Held {
         self.last_id
     }
 
-    fn answer(&mut self, loader: &dyn Loader, request: Request) -> Answered {
+    fn answer(&mut self, loader: &dyn Loader, request: Request, came: &Came) -> Answered {
         let answer = match request {
-            Request::Load { path, device, intra_op_threads, form, outputs } => {
+            Request::Load { device, intra_op_threads, form, outputs } => {
                 let unknown = |text| EngineError::new(Fault::Internal, text);
                 let options = LoadOptions {
                     form: form.parse().map_err(unknown)?,
                     outputs: outputs.into_iter().map(|it| it.0).collect(),
                     ..LoadOptions::plain(device.parse().map_err(unknown)?, intra_op_threads)
                 };
-                let model = loader.load(&Artifact { path, label: String::new() }, &options)?;
+                let file = came.take().ok_or_else(|| {
+                    EngineError::new(Fault::Internal, "no file came with the request")
+                })?;
+                let file = Some(Arc::new(file));
+                let artifact = Artifact { file, ..Artifact::new(PathBuf::new(), String::new()) };
+                let model = loader.load(&artifact, &options)?;
                 let single = options.device == Device::Cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
                 let signature = WireSignature::from(model.signature());
                 let memory = model.memory();
                 self.models.insert(id, Loaded { model, single });
-                Answer::Loaded { model: id, signature, memory }
+                let unconfined = self.unconfined.clone();
+                Answer::Loaded { model: id, signature, memory, unconfined }
             }
             Request::Instance { model } => {
                 let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;

@@ -5,21 +5,25 @@
 //! models of a loader and is started anew after a death. Calls block; one is under way at a time.
 
 mod child;
+mod inbox;
 mod process;
 mod protocol;
+mod sandbox;
 
-pub use child::{run_child, serve};
+pub use child::{Confinement, run_child};
 
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
     Output, Phases, Signature,
 };
 use crate::tensor::Buffer;
-use process::Process;
+use process::{Message, Process};
 use protocol::{Answer, Request, WireDataType};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +50,9 @@ pub struct RemoteOptions {
 impl RemoteOptions {
     /// The argument that makes the program a child.
     pub const ARGUMENT: &str = "engine-child";
+
+    /// What makes it a child for files that are vouched for.
+    pub const TRUSTING: &str = "--trusting";
 
     /// This program as the child, with the CPU as its device.
     ///
@@ -77,13 +84,23 @@ impl RemoteOptions {
 #[derive(Debug)]
 pub struct RemoteLoader {
     shared: Arc<Shared>,
+    /// The same for files that are vouched for, which have a child of their own.
+    trusting: Arc<Shared>,
 }
 
 impl RemoteLoader {
     /// A loader that starts its child with the first load.
     #[must_use]
     pub fn new(options: RemoteOptions) -> Self {
-        Self { shared: Arc::new(Shared { options, state: Mutex::default() }) }
+        let mut trusting = options.clone();
+        if let Some(at) = trusting.arguments.iter().position(|it| it == RemoteOptions::ARGUMENT) {
+            trusting.arguments.insert(at + 1, RemoteOptions::TRUSTING.into());
+        }
+        let shared = |options| {
+            let (has_warned, state) = (AtomicBool::new(false), Mutex::default());
+            Arc::new(Shared { options, has_warned, state })
+        };
+        Self { shared: shared(options), trusting: shared(trusting) }
     }
 }
 
@@ -93,22 +110,28 @@ impl Loader for RemoteLoader {
         artifact: &Artifact,
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
-        let timeout = self.shared.options.timeout;
+        let shared = if artifact.is_trusted { &self.trusting } else { &self.shared };
+        let timeout = shared.options.timeout;
         let deadline = Deadline::after(options.within.map_or(timeout, |it| it.min(timeout)));
-        let path = std::path::absolute(&artifact.path)
-            .map_err(|error| EngineError::new(Fault::InvalidFile, error.to_string()))?;
+        // The child may open no files: it gets this one as a descriptor.
+        let file = artifact.open()?;
         let request = Request::Load {
-            path,
             device: options.device.to_string(),
             intra_op_threads: options.intra_op_threads,
             form: options.form.to_string(),
             outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
         };
-        let (generation, answer) = self.shared.load(&request, deadline)?;
-        let Answer::Loaded { model, signature, memory } = answer else {
-            return Err(self.shared.wrong_answer(generation));
+        let (generation, answer) = shared.load(&request, &file, deadline)?;
+        let Answer::Loaded { model, signature, memory, unconfined } = answer else {
+            return Err(shared.wrong_answer(generation));
         };
-        let link = Arc::new(Link { shared: Arc::clone(&self.shared), generation, model, deadline });
+        if !unconfined.is_empty() && !shared.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                missing = unconfined.join("; "),
+                "The trial of models runs without a part of its sandbox: their code can reach files or the network"
+            );
+        }
+        let link = Arc::new(Link { shared: Arc::clone(shared), generation, model, deadline });
         Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
     }
 
@@ -140,6 +163,8 @@ impl Deadline {
 #[derive(Debug)]
 struct Shared {
     options: RemoteOptions,
+    /// Whether it was told that the sandbox is not whole.
+    has_warned: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -152,7 +177,12 @@ struct State {
 
 impl Shared {
     /// Loads in the running child, or in a new one.
-    fn load(&self, request: &Request, deadline: Deadline) -> Result<(u64, Answer), EngineError> {
+    fn load(
+        &self,
+        request: &Request,
+        file: &File,
+        deadline: Deadline,
+    ) -> Result<(u64, Answer), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.process.as_mut().is_none_or(Process::has_ended) {
             let process = Process::spawn(&self.options).map_err(|error| {
@@ -171,7 +201,7 @@ impl Shared {
             tracing::warn!(%error, "the child's processor time cannot be limited");
         }
         let generation = state.generation;
-        let (answer, _) = self.exchange(&mut state, request, &[], deadline)?;
+        let (answer, _) = self.exchange(&mut state, Message::with_file(request, file), deadline)?;
         Ok((generation, answer))
     }
 
@@ -187,20 +217,19 @@ impl Shared {
         if state.generation != generation {
             return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
         }
-        self.exchange(&mut state, request, buffers, deadline)
+        self.exchange(&mut state, Message { request, buffers, file: None }, deadline)
     }
 
     fn exchange(
         &self,
         state: &mut State,
-        request: &Request,
-        buffers: &[Buffer],
+        message: Message<'_>,
         deadline: Deadline,
     ) -> Result<(Answer, Vec<Output>), EngineError> {
         let Some(process) = &mut state.process else {
             return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
         };
-        let error = match process.call(request, buffers, deadline.at) {
+        let error = match process.call(message, deadline.at) {
             Ok((Answer::Failed { fault, message }, _)) => {
                 let error = protocol::failure(fault, &message);
                 if error.fault != Fault::Device {

@@ -4,6 +4,7 @@
 //! No thread stands behind it: one `poll` waits for the answer and drains what the child prints.
 
 use super::RemoteOptions;
+use super::inbox;
 use super::protocol::{self, Answer, Request};
 use crate::engine::Output;
 use crate::tensor::Buffer;
@@ -14,6 +15,7 @@ use rustix::process::{
 };
 use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -127,12 +129,11 @@ impl Process {
     /// no use any more.
     pub(super) fn call(
         &mut self,
-        request: &Request,
-        buffers: &[Buffer],
+        message: Message<'_>,
         deadline: Instant,
     ) -> io::Result<(Answer, Vec<Output>)> {
-        let mut stream = Timed { process: self, deadline };
-        protocol::write(&mut stream, request, buffers)?;
+        let mut stream = Timed { process: self, deadline, file: message.file };
+        protocol::write(&mut stream, message.request, message.buffers)?;
         let answer = protocol::read_header(&mut stream)?;
         match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
             Answer::Ran { outputs, phases, processor_time } => {
@@ -226,10 +227,27 @@ impl Drop for Process {
     }
 }
 
+/// What is asked of the child.
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub(super) request: &'a Request,
+    pub(super) buffers: &'a [Buffer],
+    /// A file that goes with it.
+    pub(super) file: Option<&'a File>,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn with_file(request: &'a Request, file: &'a File) -> Self {
+        Self { request, buffers: &[], file: Some(file) }
+    }
+}
+
 /// The child's socket until a deadline.
 struct Timed<'a> {
     process: &'a mut Process,
     deadline: Instant,
+    /// Goes with the first bytes that are written.
+    file: Option<&'a File>,
 }
 
 impl Timed<'_> {
@@ -258,7 +276,12 @@ impl Read for Timed<'_> {
 
 impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.retry(PollFlags::OUT, |socket| socket.write(bytes))
+        let Some(file) = self.file else {
+            return self.retry(PollFlags::OUT, |socket| socket.write(bytes));
+        };
+        let written = self.retry(PollFlags::OUT, |socket| inbox::send(socket, bytes, file))?;
+        self.file = None;
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -12,7 +12,6 @@ use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +26,8 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
+    /// The model file comes with it, as a descriptor.
     Load {
-        path: PathBuf,
         device: String,
         intra_op_threads: usize,
         form: String,
@@ -53,7 +52,7 @@ pub(super) enum Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
-    Loaded { model: u64, signature: WireSignature, memory: u64 },
+    Loaded { model: u64, signature: WireSignature, memory: u64, unconfined: Vec<String> },
     Instance { instance: u64 },
     Done,
     Ran { outputs: Vec<OutputHeader>, phases: [Duration; 3], processor_time: Option<Duration> },

@@ -101,7 +101,7 @@ impl Loader for TorchLoader {
         let _speaking = said::speaks(&speaker);
         // The graph walk and the warm-up of this thread obey the limit too.
         torch_shim::set_intra_op_threads(options.intra_op_threads).map_err(fault)?;
-        let module = Module::load(&artifact.path, device).map_err(fault)?;
+        let module = Module::load(&*artifact.open()?, device).map_err(fault)?;
         // The weights were copied on this thread's stream; others may read them from here on.
         torch_shim::synchronize(device).map_err(fault)?;
         let (signature, arguments) = signature::read(&module)?;

@@ -208,7 +208,7 @@ fn reduced_precision_leaves_integers_alone() {
 fn packed_weights_count() {
     let fixture = "../../tests/fixtures/models/quantized/1/model.pt";
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
-    let module = Module::load(path, torch_shim::Device::Cpu).unwrap();
+    let module = Module::load_path(path, torch_shim::Device::Cpu).unwrap();
     // Two layers of 4 x 64 weights of one byte, and their 64 and 4 biases of four.
     let expected = 2 * 4 * 64 + 4 * (64 + 4);
     assert_eq!(module.byte_size().unwrap(), expected);
