@@ -181,6 +181,7 @@ fn served() -> Served {
             body_timeouts: BodyTimeouts { idle: seconds, total: seconds },
             public_metrics: true,
             cors_origins: http::CorsOrigins::default(),
+            management_hosts: http::HostNames::default(),
         },
         repository,
         metrics,

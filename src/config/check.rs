@@ -29,6 +29,13 @@ pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigE
         );
         conflict(&["management.listen", "http.listen"], message);
     }
+    if !management.listen.ip().is_loopback() && !management.insecure {
+        let message = format!(
+            "{} is no address of this machine alone, and whoever reaches it can change state: expected a loopback address, or management.insecure = true",
+            management.listen
+        );
+        conflict(&["management.listen"], message);
+    }
     let mut names = BTreeSet::new();
     for named in &config.general.model_folders {
         if !names.insert(&named.name) {

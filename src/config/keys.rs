@@ -3,7 +3,7 @@
 use super::section::{Key, Reader, section};
 use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
-use crate::http::CorsOrigins;
+use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize};
 use crate::repository::{NamedFolder, TrustedModel};
@@ -74,6 +74,10 @@ section! {
     pub struct ManagementConfig("management.", host) {
         /// IP address and port of the listener that can change state; keep it off public networks.
         listen: SocketAddr = "127.0.0.1:8081", flag "--manage-listen";
+        /// Host names that it answers to, beside addresses and `localhost`: others may be those of a web page's attacker.
+        hosts: HostNames = [];
+        /// Whether it may listen elsewhere than on loopback, where everybody who reaches it can change state.
+        insecure: bool = false;
     }
 }
 

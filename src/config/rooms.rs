@@ -42,7 +42,9 @@ impl Config {
         let body_timeouts =
             BodyTimeouts { idle: self.http.body_idle_timeout, total: self.http.body_timeout };
         let cors_origins = self.http.cors_origins.clone();
-        http::Options { body_timeouts, public_metrics: self.http.metrics, cors_origins }
+        let management_hosts = self.management.hosts.clone();
+        let public_metrics = self.http.metrics;
+        http::Options { body_timeouts, public_metrics, cors_origins, management_hosts }
     }
 
     /// For the listener for predictions.

@@ -155,9 +155,17 @@ fn a_section_is_no_value_and_a_value_no_section() {
 #[test]
 fn contradictions_are_found() {
     check_errors(
-        "[management]\nlisten = \"0.0.0.0:8080\"",
+        "[management]\nlisten = \"0.0.0.0:8081\"",
         &inputs(),
-        &["config/sconce.toml:2: management.listen: both listeners would take 0.0.0.0:8080, \
+        &[
+            "config/sconce.toml:2: management.listen: 0.0.0.0:8081 is no address of this machine alone, and \
+           whoever reaches it can change state: expected a loopback address, or management.insecure = true",
+        ],
+    );
+    check_errors(
+        "[management]\ninsecure = true\nlisten = \"0.0.0.0:8080\"",
+        &inputs(),
+        &["config/sconce.toml:3: management.listen: both listeners would take 0.0.0.0:8080, \
            expected http.listen and management.listen to differ"],
     );
     check_errors(

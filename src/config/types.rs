@@ -1,7 +1,7 @@
 //! The types of keys that are words, names or lists of them.
 
 use super::value::{Setting, Value, quote};
-use crate::http::CorsOrigins;
+use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize};
 use crate::repository::{NamedFolder, TrustedModel};
@@ -137,6 +137,20 @@ fn read_list<T: FromStr>(value: &Value) -> Option<Vec<T>> {
 fn print_list<T: Display>(items: &[T]) -> String {
     let items: Vec<_> = items.iter().map(|item| quote(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
+}
+
+impl Setting for HostNames {
+    const EXPECTED: &'static str = "a list of host names like \"sconce.internal\", without a port";
+
+    fn read(value: &Value) -> Option<Self> {
+        let items = value.items()?;
+        let items: Vec<&str> = items.iter().map(|item| item.text()).collect::<Option<_>>()?;
+        Self::parse(&items)
+    }
+
+    fn to_toml(&self) -> String {
+        print_list(self.names())
+    }
 }
 
 impl Setting for CorsOrigins {

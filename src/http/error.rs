@@ -18,7 +18,7 @@ pub fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::InvalidBody
         | ErrorCode::InvalidInput
         | ErrorCode::ModelRequired => StatusCode::BAD_REQUEST,
-        ErrorCode::ManagementOnly => StatusCode::FORBIDDEN,
+        ErrorCode::ManagementOnly | ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::RouteNotFound | ErrorCode::ModelNotFound | ErrorCode::VersionNotFound => {
             StatusCode::NOT_FOUND
         }

@@ -28,6 +28,7 @@ mod shape;
 mod torchserve;
 mod unpack;
 mod unread;
+mod visitors;
 
 pub use body::BodyTimeouts;
 pub use cors::CorsOrigins;
@@ -35,6 +36,7 @@ pub use error::status;
 pub use listener::{Listener, Phase};
 pub use observe::Observed;
 pub use routes::{ROUTES, management_service, public_service};
+pub use visitors::HostNames;
 
 use crate::inference::ByteBudget;
 use crate::inference::InferError;
@@ -57,6 +59,8 @@ pub struct Options {
     pub public_metrics: bool,
     /// Whose pages may read the public listener's answers.
     pub cors_origins: CorsOrigins,
+    /// The names by which the management listener answers.
+    pub management_hosts: HostNames,
 }
 
 /// What every handler has. Clones share everything.

@@ -115,7 +115,17 @@ impl Inner {
             Side::Public => self.app.options.cors_origins.grant(request.headers()),
             Side::Management => Grant::NONE,
         };
-        let preflight = grant.preflight(request.method(), request.headers());
+        let refused = match self.side {
+            Side::Public => Ok(()),
+            Side::Management => {
+                let (method, uri) = (request.method(), request.uri());
+                self.app.options.management_hosts.check(method, uri, request.headers())
+            }
+        };
+        let preflight = match refused {
+            Ok(()) => grant.preflight(request.method(), request.headers()),
+            Err(error) => Some(record.context.fail(error)),
+        };
         let (unread, version) = (Unread::default(), request.version());
         let request = request.map(|body| unread.lend(body));
         // Below the usual level: a span costs more than all else that is done here, and what is

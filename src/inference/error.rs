@@ -37,6 +37,8 @@ error_codes! {
     ModelRequired = "model_required";
     /// State is changed on the management listener only.
     ManagementOnly = "management_only";
+    /// The request comes from a page, or by a name, that the management listener does not answer.
+    Forbidden = "forbidden";
     /// No such route.
     RouteNotFound = "route_not_found";
     /// No such model.

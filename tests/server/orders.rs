@@ -86,3 +86,39 @@ fn orders_that_make_no_sense_are_refused() {
     }
     assert_eq!(get(server.management, "/manage/models/tabular/unload").status, 405);
 }
+
+#[test]
+fn no_page_of_another_origin_changes_state() {
+    let server = Settings::new(Models::new().fixture("tabular")).ready();
+    let unload = "/manage/models/tabular/unload";
+    let as_page = |headers: &[(&str, &str)]| {
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "POST {unload} HTTP/1.1\r\n{headers}Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = std::net::TcpStream::connect(server.management).unwrap();
+        stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+        std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        answer
+    };
+    let own = server.management.to_string();
+    for headers in [
+        &[("Host", &*own), ("Origin", "https://evil.example")][..],
+        &[("Host", "rebound.example:8081")],
+        &[("Host", &*own), ("Sec-Fetch-Site", "cross-site")],
+    ] {
+        let answer = as_page(headers);
+        assert!(
+            answer.starts_with("HTTP/1.1 403 ") && answer.contains("\"forbidden\""),
+            "{answer}"
+        );
+        assert_eq!(server.describe("tabular")["state"], "ready", "{headers:?}");
+    }
+    assert!(
+        as_page(&[("Host", &own), ("Origin", &format!("http://{own}"))])
+            .starts_with("HTTP/1.1 200 ")
+    );
+}

@@ -75,7 +75,9 @@ fn class(code: ErrorCode) -> &'static str {
         ErrorCode::ModelNotFound => "ModelNotFoundException",
         ErrorCode::VersionNotFound => "ModelVersionNotFoundException",
         // It calls its own refusal so, when changes through its API are switched off.
-        ErrorCode::ManagementOnly | ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
+        ErrorCode::ManagementOnly | ErrorCode::Forbidden | ErrorCode::MethodNotAllowed => {
+            "MethodNotAllowedException"
+        }
         ErrorCode::BodyTimeout | ErrorCode::DeadlineExceeded => "RequestTimeoutException",
         ErrorCode::Conflict => "ConflictStatusException",
         ErrorCode::Unsupported => "NotImplementedException",

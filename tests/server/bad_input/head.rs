@@ -213,7 +213,7 @@ fn an_answer_before_the_body_keeps_the_connection() {
     }
     // A body too long to be read for nothing: the answer says that the connection closes.
     let head =
-        b"POST /predict/no-such-model HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n";
+        b"POST /predict/no-such-model HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
     raw.send(head).unwrap();
     let answer = raw.answer().expect("the answer does not wait for the body");
     assert_eq!(answer.header("connection"), Some("close"));

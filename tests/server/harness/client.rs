@@ -95,7 +95,7 @@ pub(crate) fn post_with(
 
 /// The bytes of a request with a Content-Length.
 pub(crate) fn request(line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{line} HTTP/1.1\r\nHost: test\r\n").into_bytes();
+    let mut bytes = format!("{line} HTTP/1.1\r\nHost: localhost\r\n").into_bytes();
     for header in headers {
         bytes.extend_from_slice(format!("{header}\r\n").as_bytes());
     }
