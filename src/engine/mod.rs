@@ -270,6 +270,15 @@ pub trait Loader: Send + Sync {
         Ok(None)
     }
 
+    /// What is wrong with a file before it is loaded, if anything: it is damaged, or more than there is room for.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    fn fault(&self, _file: &Path) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The devices that can be asked for, the preferred one first; never empty.
     fn devices(&self) -> Vec<Device>;
 }

@@ -124,6 +124,11 @@ impl Workshop {
             self.metrics.record_trial(TrialOutcome::Known);
             return verdict.into_findings().map(|findings| (findings, slot));
         }
+        match self.trial_loader.fault(&candidate.file.file) {
+            Ok(None) => {}
+            Ok(Some(fault)) => return Err(format!("the model file is no whole archive: {fault}")),
+            Err(error) => return Err(format!("the model file cannot be read: {error}")),
+        }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let subject = Subject {
             name: candidate.name,

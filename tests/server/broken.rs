@@ -132,3 +132,21 @@ fn a_model_toml_with_faults_fails_that_model() {
     }
     assert_eq!(server.describe("tabular")["state"], "ready");
 }
+
+#[test]
+fn a_file_with_a_changed_byte_is_not_served() {
+    let models = Models::new().fixture("tabular").fixture("double");
+    let file = models.path().join("tabular/1/model.pt");
+    let mut bytes = std::fs::read(&file).unwrap();
+    // In the middle of the largest record: a weight.
+    let weights = bytes.windows(8).position(|it| it == b"/data/0F" || it.starts_with(b"/data/0"));
+    let at = weights.expect("an archive of TorchScript has its first weights there") + 200;
+    bytes[at] ^= 0x40;
+    std::fs::write(&file, bytes).unwrap();
+    let server = Settings::new(models).start();
+    server.wait_settled(&["tabular", "double"]);
+    let model = server.describe("tabular");
+    assert_eq!(model["state"], "failed", "{model}");
+    let reason = model["versions"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("is damaged"), "{reason}");
+}

@@ -5,6 +5,7 @@
 //! that is not recognized is left to the trial.
 
 mod archive;
+mod integrity;
 mod zip;
 
 #[cfg(test)]
@@ -121,6 +122,16 @@ pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
     Ok(kind.map(|kind| kind.to_string()))
 }
 
+/// What is wrong with an archive, if anything: a record whose checksum is another, or more than `most` bytes when it is
+/// unpacked.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn fault(file: &mut File, most: u64) -> io::Result<Option<String>> {
+    integrity::check(file, most)
+}
+
 fn recognize(source: &mut (impl Read + Seek)) -> io::Result<Option<Kind>> {
     let mut head = Vec::new();
     source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -131,7 +142,7 @@ fn recognize(source: &mut (impl Read + Seek)) -> io::Result<Option<Kind>> {
         return Ok(of_head(&head));
     }
     let mut names = Names::default();
-    Ok(match zip::names(source, &mut |name| names.note(name))? {
+    Ok(match zip::entries(source, &mut |entry| names.note(&entry.name))? {
         zip::Reading::Whole => names.kind(),
         zip::Reading::CutOff => Some(Kind::CutOff),
         zip::Reading::Unclear => None,

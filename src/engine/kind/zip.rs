@@ -1,4 +1,4 @@
-//! The names in a zip archive: its central directory is read, and nothing else of it.
+//! What is in a zip archive: its central directory is read, and nothing else of it.
 //!
 //! The bytes may be anybody's. Whatever they say, no more than a fixed amount is read and held, and
 //! what is not as it should be ends the reading.
@@ -30,10 +30,25 @@ pub(super) enum Reading {
     Unclear,
 }
 
-/// Tells the names in an archive, one after the other.
-pub(super) fn names(
+/// What the directory says of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// How it is packed.
+    pub(super) method: u16,
+    /// The CRC-32 of its bytes, unpacked.
+    pub(super) checksum: u32,
+    /// Its bytes as they lie there, and unpacked.
+    pub(super) packed: u64,
+    pub(super) size: u64,
+    /// Where its own header begins.
+    pub(super) header_at: u64,
+}
+
+/// Tells the records of an archive, one after the other.
+pub(super) fn entries(
     source: &mut (impl Read + Seek),
-    tell: &mut dyn FnMut(&str),
+    tell: &mut dyn FnMut(Entry),
 ) -> io::Result<Reading> {
     let size = source.seek(SeekFrom::End(0))?;
     let tail_at = size.saturating_sub(MAX_TAIL_BYTES);
@@ -70,7 +85,7 @@ fn wide_directory(source: &mut (impl Read + Seek), end_at: u64) -> io::Result<Op
     Ok(figures.filter(|_| end.starts_with(WIDE_END)))
 }
 
-fn walk(mut directory: impl Read, tell: &mut dyn FnMut(&str)) -> io::Result<Reading> {
+fn walk(mut directory: impl Read, tell: &mut dyn FnMut(Entry)) -> io::Result<Reading> {
     loop {
         let entry = take(&mut directory, ENTRY_BYTES)?;
         if entry.is_empty() {
@@ -82,13 +97,47 @@ fn walk(mut directory: impl Read, tell: &mut dyn FnMut(&str)) -> io::Result<Read
         };
         let n_name = usize::from(name);
         let name = take(&mut directory, n_name)?;
-        let n_rest = usize::from(extra) + usize::from(comment);
-        let is_whole = name.len() == n_name && take(&mut directory, n_rest)?.len() == n_rest;
-        if !entry.starts_with(ENTRY) || !is_whole {
-            return Ok(Reading::Unclear);
+        let (n_extra, n_comment) = (usize::from(extra), usize::from(comment));
+        let extra = take(&mut directory, n_extra)?;
+        let is_whole = name.len() == n_name
+            && extra.len() == n_extra
+            && take(&mut directory, n_comment)?.len() == n_comment;
+        let record = record(&entry, &name, &extra);
+        match record.filter(|_| entry.starts_with(ENTRY) && is_whole) {
+            Some(record) => tell(record),
+            None => return Ok(Reading::Unclear),
         }
-        tell(&String::from_utf8_lossy(&name));
     }
+}
+
+/// What an entry says; figures that do not fit it stand in its extra field (APPNOTE.TXT of PKWARE, 4.5.3).
+fn record(entry: &[u8], name: &[u8], extra: &[u8]) -> Option<Entry> {
+    const WIDE: u16 = 1;
+    let mut rest = extra;
+    let mut wide: &[u8] = &[];
+    while let (Some(id), Some(length)) = (u16_at(rest, 0), u16_at(rest, 2)) {
+        let Some(body) = rest.get(4..4 + usize::from(length)) else { break };
+        if id == WIDE {
+            wide = body;
+        }
+        rest = &rest[4 + usize::from(length)..];
+    }
+    let mut at = 0;
+    let mut figure = |place: usize| match u32_at(entry, place)? {
+        u32::MAX => {
+            at += 8;
+            u64_at(wide, at - 8)
+        }
+        value => Some(u64::from(value)),
+    };
+    Some(Entry {
+        name: String::from_utf8_lossy(name).into_owned(),
+        method: u16_at(entry, 10)?,
+        checksum: u32_at(entry, 16)?,
+        size: figure(24)?,
+        packed: figure(20)?,
+        header_at: figure(42)?,
+    })
 }
 
 fn read_at(source: &mut (impl Read + Seek), at: u64, most: u64) -> io::Result<Vec<u8>> {
@@ -183,7 +232,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> (Reading, Vec<String>) {
         let mut told = Vec::new();
-        let reading = names(&mut Cursor::new(bytes), &mut |name| told.push(name.to_owned()));
+        let reading = entries(&mut Cursor::new(bytes), &mut |entry| told.push(entry.name));
         (reading.unwrap(), told)
     }
 

@@ -14,7 +14,7 @@ pub use child::{Confinement, run_child};
 
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Output, Phases, Signature,
+    Output, Phases, Signature, kind,
 };
 use crate::tensor::Buffer;
 use process::{Message, Process};
@@ -22,7 +22,7 @@ use protocol::{Answer, Request, WireDataType};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -133,6 +133,11 @@ impl Loader for RemoteLoader {
         }
         let link = Arc::new(Link { shared: Arc::clone(shared), generation, model, deadline });
         Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
+    }
+
+    fn fault(&self, file: &Path) -> io::Result<Option<String>> {
+        let most = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
+        kind::fault(&mut File::open(file)?, most)
     }
 
     fn devices(&self) -> Vec<Device> {

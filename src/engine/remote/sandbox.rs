@@ -76,6 +76,27 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_setns,
     libc::SYS_socket,
     libc::SYS_socketpair,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_kill,
+    libc::SYS_lremovexattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_mq_open,
+    libc::SYS_msgctl,
+    libc::SYS_msgget,
+    libc::SYS_removexattr,
+    libc::SYS_semctl,
+    libc::SYS_semget,
+    libc::SYS_setpriority,
+    libc::SYS_setxattr,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_shmget,
+    libc::SYS_utimensat,
     libc::SYS_umount2,
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
@@ -146,12 +167,20 @@ fn restrict_calls() -> Result<(), Box<dyn Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
-    rules.extend([(libc::SYS_fork, Vec::new()), (libc::SYS_vfork, Vec::new())]);
+    rules.extend(
+        [libc::SYS_chmod, libc::SYS_chown, libc::SYS_fork, libc::SYS_lchown, libc::SYS_vfork]
+            .map(|call| (call, Vec::new())),
+    );
     // Threads may be started, processes may not.
     let thread = u64::try_from(libc::CLONE_THREAD)?;
     let starts_process =
         SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), 0)?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![starts_process])?]);
+    // Limits and cores of others.
+    for call in [libc::SYS_prlimit64, libc::SYS_sched_setaffinity] {
+        let of_others = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0)?;
+        rules.insert(call, vec![SeccompRule::new(vec![of_others])?]);
+    }
     install(rules, Errno::PERM)?;
     // Its flags lie in memory, where no filter can look: without it the C library uses the other one.
     install(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), Errno::NOSYS)

@@ -239,7 +239,11 @@ fn literal<'t>(
         "i" => next().and_then(|it| it.parse().map_err(|_| "no whole number")).map(Literal::Int)?,
         "f" => next().and_then(|it| it.parse().map_err(|_| "no number")).map(Literal::Float)?,
         "b" => Literal::Bool(next()? == "1"),
-        "s" => Literal::Text(plain(rest.next().unwrap_or_default()).into()),
+        // Others of the same kind would look alike.
+        "s" => match String::from_utf8(bytes(rest.next().unwrap_or_default())) {
+            Ok(text) => Literal::Text(text.into()),
+            Err(_) => Literal::Other,
+        },
         "t" => {
             let datatype = plain(next()?);
             let rank: usize = next()?.parse().map_err(|_| "a tensor without a rank")?;
@@ -276,8 +280,12 @@ fn literal<'t>(
     })
 }
 
-/// A word without its `%XX`.
+/// A word without its `%XX`; what is no text of Unicode loses what it is by.
 fn plain(word: &str) -> String {
+    String::from_utf8_lossy(&bytes(word)).into_owned()
+}
+
+fn bytes(word: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(word.len());
     let mut rest = word.bytes();
     while let Some(byte) = rest.next() {
@@ -287,7 +295,7 @@ fn plain(word: &str) -> String {
             byte => byte,
         });
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 #[cfg(test)]

@@ -149,11 +149,13 @@ impl Heap {
         }
         match (a, b) {
             (Object::List(a), Object::List(b)) => Object::List(self.elements(a, b, depth)),
-            (Object::Dict(a), Object::Dict(b)) if a.len() == b.len() => {
+            // Which keys there are, and in which order, is told as well.
+            (Object::Dict(a), Object::Dict(b))
+                if a.iter().map(|(key, _)| key).eq(b.iter().map(|(key, _)| key)) =>
+            {
                 let pairs = a.into_iter().zip(b);
-                let join = |((key, a), (other, b)): ((Arc<str>, Value), _)| {
-                    let value = if key == other { self.value(a, b, depth) } else { two_forms() };
-                    (key, value)
+                let join = |((key, a), (_, b)): ((Arc<str>, Value), (_, Value))| {
+                    (key, self.value(a, b, depth))
                 };
                 Object::Dict(pairs.map(join).collect())
             }

@@ -82,9 +82,10 @@ fn no_way_around_the_rules_is_proved() {
 #[test]
 fn what_evades_the_rules_is_not_proved() {
     // The ends of vectors, where libtorch's own kernels compute otherwise, whatever stands before them.
-    let harmless = ["rem_edge", "cosh_edge", "gelu_inf2"];
+    // And what libtorch itself leaves out or makes one of two zeros.
+    let harmless = ["rem_edge", "cosh_edge", "gelu_inf2", "set_alias", "neg_zero2", "neg_zero3"];
     let models = models(include_bytes!("../../../../tests/fixtures/graphs/evasive.gz"));
-    assert!(models.len() >= 330, "{} models", models.len());
+    assert!(models.len() >= 350, "{} models", models.len());
     let proved = models.iter().filter(|model| !model.has_state && model.prove().is_ok());
     assert_eq!(proved.map(|model| &*model.name).collect::<Vec<_>>(), harmless);
 }

@@ -215,12 +215,25 @@ pub(super) fn wrapped(index: i64, length: usize) -> Option<usize> {
 }
 
 /// What is known of a number's value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) enum Known {
     Int(Size),
     Float(f64),
     Bool(bool),
     Unknown,
+}
+
+impl PartialEq for Known {
+    /// Whether the program cannot tell them apart: zero has two signs.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => a == b,
+            (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Unknown, Self::Unknown) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A number or truth value of the program.

@@ -217,9 +217,11 @@ fn is_none(call: &Call<'_, '_>) -> Number {
     let nones = call.arguments.iter().filter(|it| **it == Value::None).count();
     let unsure = call.arguments.iter().any(|it| matches!(it, Value::Thing | Value::Mixed(_)));
     let same = match (nones, call.arguments.len()) {
-        // One value under two names.
+        // One value under two names; a number that is none is not itself.
         (_, 2)
-            if call.walk.origin(call.node.inputs[0]) == call.walk.origin(call.node.inputs[1]) =>
+            if !matches!(call.arguments[0], Value::Number(_) | Value::Thing)
+                && call.walk.origin(call.node.inputs[0])
+                    == call.walk.origin(call.node.inputs[1]) =>
         {
             Some(true)
         }
