@@ -6,6 +6,7 @@ mod algebra;
 mod arithmetic;
 mod call;
 mod comparison;
+mod effects;
 mod elementwise;
 mod index;
 mod kinds;
@@ -21,9 +22,11 @@ mod shape;
 mod split;
 
 pub(super) use call::{Call, without_number};
+pub(in crate::engine) use effects::RANDOM;
+pub(super) use effects::may_change;
 
 use super::graph::Node;
-use super::value::{Doubt, Known, Reason, State, Tensor, Value};
+use super::value::{Doubt, Reason, State, Tensor, Value};
 use std::sync::Arc;
 
 /// What a rule gives: one value, or a tuple with one for each output.
@@ -74,32 +77,6 @@ const FAMILIES: &[Family] = &[
     },
     Family { title: "look-ups", operators: index::OPERATORS, rule: index::apply },
     Family { title: "new tensors", operators: make::OPERATORS, rule: make::apply },
-];
-
-/// Operators that draw random numbers.
-pub(in crate::engine) const RANDOM: &[&str] = &[
-    "rand",
-    "randn",
-    "randint",
-    "randperm",
-    "rand_like",
-    "randn_like",
-    "randint_like",
-    "bernoulli",
-    "multinomial",
-    "normal",
-    "uniform",
-    "exponential",
-    "geometric",
-    "cauchy",
-    "log_normal",
-    "poisson",
-    "binomial",
-    "_standard_gamma",
-    "_sample_dirichlet",
-    "random",
-    "rrelu",
-    "rrelu_with_noise",
 ];
 
 /// Operators whose output has as many elements as values of their input decide, or is a number of the program.
@@ -194,9 +171,9 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
     call.check_arguments()?;
     call.check_writes()?;
     call.check_numbers()?;
-    let random = draws(call)?;
+    let random = effects::draws(call)?;
     if random {
-        let text = match RANDOM.contains(&call.name) {
+        let text = match effects::RANDOM.contains(&call.name) {
             false => format!(
                 "{} drops at random: exported in training mode? call eval() first",
                 call.name
@@ -221,7 +198,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
         it.operators == elementwise::UNARY || it.operators == elementwise::BINARY
     });
     let outcome = match family {
-        Some(_) if is_ours && !is_by_element && call.has_squeezed() && !is_whole_slice(call) => {
+        Some(_) if is_ours && !is_by_element && call.has_squeezed() && call.name != "slice" => {
             Err(Reason::unknown(format!(
                 "{} of a squeezed tensor: one row has another shape than two",
                 call.node.kind
@@ -240,7 +217,9 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
     }
     let holds_memory = call.name.contains("empty") || call.name.starts_with("resize");
     match outcome {
-        Err(reason) if holds_memory || reason.doubt == Doubt::Random || may_change(call.node) => {
+        Err(reason)
+            if holds_memory || reason.doubt == Doubt::Random || effects::may_change(call.node) =>
+        {
             Err(reason)
         }
         // A function of what is the same for every batch is the same for every batch.
@@ -252,142 +231,19 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
     }
 }
 
-/// A slice that takes all, which is all that is done to a squeezed tensor by its place.
-fn is_whole_slice(call: &Call<'_, '_>) -> bool {
-    call.name == "slice"
-}
-
 /// What comes of a tensor that holds a number of the program is no longer that number, but for operators that leave it.
 fn unheld(call: &Call<'_, '_>, value: Value) -> Value {
-    const KEEP: &[&str] = &[
-        "alias",
-        "as_tensor",
-        "clone",
-        "contiguous",
-        "cpu",
-        "detach",
-        "dropout",
-        "fill",
-        "copy",
-        "scalar_tensor",
-        "tensor",
-        "to",
-    ];
+    const KEEP: &[&str] =
+        &["alias", "as_tensor", "clone", "contiguous", "cpu", "detach", "dropout", "tensor", "to"];
     match value {
         Value::Tensor(Tensor { state: State::Number(number), dims, kind, is_expanded })
-            if !KEEP.contains(&call.name) || matches!(call.name, "fill" | "copy") =>
+            if !KEEP.contains(&call.name) =>
         {
             let state = number.hangs().map_or(State::Free, State::Mixed);
             Value::Tensor(Tensor { state, dims, kind, is_expanded })
         }
         value => value,
     }
-}
-
-/// Whether a node may change something without saying so in its schema: what is called there, runs there, or keeps
-/// statistics is not followed.
-pub(super) fn may_change(node: &Node) -> bool {
-    const PURE: &[&str] = &[
-        "prim::TupleConstruct",
-        "prim::TupleIndex",
-        "prim::TupleSlice",
-        "prim::TupleUnpack",
-        "prim::ListConstruct",
-        "prim::ListUnpack",
-        "prim::DictConstruct",
-        "prim::unchecked_cast",
-        "prim::unchecked_unwrap_optional",
-        "prim::NumToTensor",
-        "prim::Uninitialized",
-        "prim::device",
-        "prim::dtype",
-        "prim::layout",
-        "prim::is_cuda",
-        "prim::is_cpu",
-        "prim::is_nested",
-        "prim::is_sparse",
-        "prim::is_quantized",
-        "prim::is_mkldnn",
-        "prim::is_meta",
-        "prim::is_xla",
-        "prim::is_mps",
-        "prim::itemsize",
-        "prim::requires_grad",
-        "prim::grad",
-        "prim::data",
-        "prim::min",
-        "prim::max",
-        "prim::sum",
-        "prim::abs",
-        "prim::Print",
-        "prim::isinstance",
-        "prim::type",
-        "prim::name",
-        "prim::index",
-        "prim::rangelist",
-        "prim::StringIndex",
-        "prim::id",
-        "prim::unchecked_unwrap_optional",
-        "prim::MakeTestTensor",
-        "prim::T",
-        "prim::H",
-        "prim::mT",
-        "prim::mH",
-        "prim::imag",
-        "prim::real",
-        "prim::AutogradZero",
-    ];
-    let (space, name) = node.kind.split_once("::").unwrap_or(("", &node.kind));
-    let keeps_statistics = name.contains("batch_norm")
-        || name.contains("instance_norm")
-        || name.contains("moving_avg");
-    node.outputs.is_empty()
-        || !node.writes.is_empty()
-        || keeps_statistics
-        || match space {
-            "prim" => !PURE.contains(&node.kind.as_str()),
-            "aten" => {
-                matches!(
-                    name,
-                    "wait" | "sorted" | "_batch_norm_impl_index" | "set_grad_enabled" | "set_data"
-                )
-            }
-            "quantized" => false,
-            _ => true,
-        }
-}
-
-/// Whether it draws random numbers.
-fn draws(call: &Call<'_, '_>) -> Result<bool, Reason> {
-    const PARTS: &[&str] = &[
-        "rand",
-        "bernoulli",
-        "multinomial",
-        "noise",
-        "dirichlet",
-        "native_dropout",
-        "fused_dropout",
-        "normal_functional",
-    ];
-    if call.name.ends_with("dropout")
-        && !call.name.contains("native")
-        && !call.name.contains("fused")
-    {
-        return dropout(call);
-    }
-    let is_zero = |name: &str| {
-        call.number(name).is_ok_and(|it| {
-            matches!(it.known, Known::Float(p) if p == 0.0) || it.as_int() == Some(0)
-        })
-    };
-    if call.name.contains("attention") && call.find("dropout_p").is_some() {
-        return Ok(!is_zero("dropout_p"));
-    }
-    if recurrent::OPERATORS.contains(&call.name) && call.find("train").is_some() {
-        let is_trained = call.flag("train").unwrap_or(true);
-        return Ok(is_trained && !is_zero("dropout"));
-    }
-    Ok(RANDOM.contains(&call.name) || PARTS.iter().any(|part| call.name.contains(part)))
 }
 
 /// Outputs in which only the dimension of the rows counts them.
@@ -402,17 +258,6 @@ fn sound(outputs: Vec<Value>) -> Result<Vec<Value>, Reason> {
         }
     }
     Ok(outputs)
-}
-
-/// Whether a dropout drops.
-fn dropout(call: &Call<'_, '_>) -> Result<bool, Reason> {
-    let Ok(train) = call.flag("train") else { return Ok(true) };
-    let probability = call.number("p").ok().and_then(|it| match it.known {
-        Known::Float(value) => Some(value),
-        Known::Int(size) => size.value().map(|value| value as f64),
-        _ => None,
-    });
-    Ok(train && probability != Some(0.0))
 }
 
 /// One tensor as an outcome.
