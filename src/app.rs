@@ -24,8 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How long unloading may take at the end: the process ends anyway, this is for a clean log.
-const UNLOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How long unloading may take at the end: the process ends anyway, this is for a clean log, and a run that hangs never
+/// gives its model back.
+const UNLOAD_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why the server does not run.
 #[derive(Debug, Error)]

@@ -234,3 +234,14 @@ fn a_restart_with_known_verdicts_needs_no_child() {
     assert_eq!(second, (0.0, 3.0), "a restart pays nothing");
     eprintln!("ready with unknown verdicts in {unknown:?}, with known ones in {known:?}");
 }
+
+#[test]
+fn a_run_that_hangs_does_not_hold_up_the_end() {
+    let server = Settings::new(Models::new().fixture("stuck").fixture("tabular"))
+        .set("shutdown.lame_duck=0ms")
+        .set("requests.timeout=1s")
+        .ready();
+    server.predict("stuck", &json!({"features": [2000, 0, 0, 0]})).failed(504, "deadline_exceeded");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit().code(), Some(0));
+}
