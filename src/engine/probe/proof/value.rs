@@ -134,12 +134,7 @@ impl Tensor {
     }
 
     pub(super) fn number(number: Number) -> Self {
-        let kind = match number.known {
-            Known::Int(_) => Kind::Whole,
-            Known::Float(_) => Kind::Float,
-            Known::Bool(_) => Kind::Truth,
-            Known::Unknown => Kind::Unknown,
-        };
+        let kind = number.kind();
         Self { state: State::Number(number), dims: Some(Vec::new()), kind, is_expanded: false }
     }
 
@@ -274,6 +269,15 @@ impl Number {
         let counts = matches!(&self.known, Known::Int(size) if size.has_rows());
         let counted = || Reason::new(Doubt::Counted, "a value hangs on the number of rows");
         self.taint.clone().or_else(|| counts.then(counted))
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        match self.known {
+            Known::Int(_) => Kind::Whole,
+            Known::Float(_) => Kind::Float,
+            Known::Bool(_) => Kind::Truth,
+            Known::Unknown => Kind::Unknown,
+        }
     }
 
     pub(super) fn as_size(&self) -> Option<&Size> {

@@ -88,10 +88,6 @@ impl<'n, 'w> Call<'n, 'w> {
             Some(base) if !name.starts_with("__") && !node.writes.is_empty() => base,
             _ => name,
         };
-        let arguments = match walk.are_numbers_stale {
-            true => arguments.into_iter().map(without_number).collect(),
-            false => arguments,
-        };
         let (asked, looks) = (RefCell::default(), Cell::new(MAX_LOOKS));
         Self { node, name, arguments, walk, asked, looks }
     }

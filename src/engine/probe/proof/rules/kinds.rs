@@ -2,7 +2,7 @@
 //! is certain is told; what the rules say of it counts for new tensors alone.
 
 use super::{Call, Value, elementwise, make, shape, split};
-use crate::engine::probe::proof::value::{Kind, Known, Number, Tensor};
+use crate::engine::probe::proof::value::{Kind, Number, Tensor};
 
 /// Operators that give places or counts.
 const PLACES: &[&str] = &[
@@ -228,21 +228,12 @@ fn with_numbers(call: &Call<'_, '_>, mut kinds: Vec<Kind>) -> Vec<Kind> {
     for name in ["self", "other", "min", "max", "value"] {
         match call.find(name) {
             Some(Value::Number(_)) if is_truth => kinds.push(Kind::Unknown),
-            Some(Value::Number(number)) => kinds.push(of_number(number)),
+            Some(Value::Number(number)) => kinds.push(number.kind()),
             Some(Value::Thing) => kinds.push(Kind::Unknown),
             _ => {}
         }
     }
     kinds
-}
-
-fn of_number(number: &Number) -> Kind {
-    match number.known {
-        Known::Int(_) => Kind::Whole,
-        Known::Float(_) => Kind::Float,
-        Known::Bool(_) => Kind::Truth,
-        Known::Unknown => Kind::Unknown,
-    }
 }
 
 /// By libtorch's numbers for datatypes.

@@ -1,7 +1,7 @@
 //! New tensors: constants, which have rows where their shape counts them.
 
 use super::split::{filled, places};
-use super::{Call, Outcome, Value, one};
+use super::{Call, Outcome, Value, kinds, one};
 use crate::engine::probe::proof::size::Size;
 use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
 
@@ -59,12 +59,7 @@ fn kind(call: &Call<'_, '_>) -> Kind {
             Kind::Unknown
         }
         None | Some(Value::None) => Kind::Float,
-        Some(_) => match call.number("dtype").ok().and_then(|it| it.as_int()) {
-            Some(1..=4) => Kind::Whole,
-            Some(11) => Kind::Truth,
-            Some(5..=7 | 15) => Kind::Float,
-            _ => Kind::Unknown,
-        },
+        Some(_) => call.number("dtype").map_or(Kind::Unknown, |dtype| kinds::of_code(&dtype)),
     }
 }
 

@@ -91,9 +91,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         name if ASKED.contains(&name) => return Some(asked(call)),
         _ => {}
     }
-    let are_stale = call.walk.are_numbers_stale;
-    let numbers: Option<Vec<Number>> =
-        call.arguments.iter().map(|it| as_number(it, are_stale)).collect();
+    let numbers: Option<Vec<Number>> = call.arguments.iter().map(as_number).collect();
     if let Some(numbers) = numbers
         && !numbers.is_empty()
         && arithmetic::COMPUTED.contains(&call.name)
@@ -109,13 +107,10 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
     comparison::compared(call)
 }
 
-/// A number, or that which a tensor holds; where tensors of that kind were written in place, no longer known.
-fn as_number(value: &Value, are_stale: bool) -> Option<Number> {
+/// A number, or that which a tensor holds.
+fn as_number(value: &Value) -> Option<Number> {
     match value {
         Value::Number(number) => Some(number.clone()),
-        Value::Tensor(Tensor { state: State::Number(number), .. }) if are_stale => {
-            Some(number.hangs().map_or_else(Number::unknown, Number::tainted))
-        }
         Value::Tensor(Tensor { state: State::Number(number), .. }) => Some(number.clone()),
         _ => None,
     }
