@@ -184,13 +184,17 @@ pub struct Signature {
     pub parameters: Vec<Parameter>,
 }
 
+/// An operator's name without its overload.
+#[must_use]
+pub fn without_overload(operator: &str) -> &str {
+    operator.split_once('.').map_or(operator, |(base, _)| base)
+}
+
 impl Signature {
     /// Whether it has an operator of that name, in any overload.
     #[must_use]
     pub fn uses(&self, name: &str) -> bool {
-        self.operators
-            .iter()
-            .any(|it| it.split_once('.').map_or(it.as_str(), |(base, _)| base) == name)
+        self.operators.iter().any(|it| without_overload(it) == name)
     }
 
     /// Whether its code asks for gradients, which are computed only where it runs for them.

@@ -1,7 +1,7 @@
 //! Operators that let a model reach beyond its tensors. Read from the file, before anything runs.
 
 use super::proof::{BY_VALUES, RANDOM};
-use crate::engine::Signature;
+use crate::engine::{Signature, without_overload};
 
 /// A closed list: operators of libtorch's CPU library, each with what it can do. An entry that ends with
 /// `::` stands for everything in that namespace.
@@ -25,7 +25,7 @@ const CONCERNS: &[(&str, &str)] = &[
 /// Why an operator is of concern; `None` when it is not. An overload counts as its operator.
 #[must_use]
 pub fn concern(operator: &str) -> Option<&'static str> {
-    let base = operator.split_once('.').map_or(operator, |(base, _)| base);
+    let base = without_overload(operator);
     let matches = |entry: &str| {
         if entry.ends_with("::") { base.starts_with(entry) } else { base == entry }
     };
@@ -87,7 +87,7 @@ const MAKE_BY_VALUES: &[&str] = &[
 #[must_use]
 pub fn is_straight_line(signature: &Signature) -> bool {
     let ends_soon = |name: &String| {
-        let base = name.split_once('.').map_or(name.as_str(), |(base, _)| base);
+        let base = without_overload(name);
         let of_aten = base.strip_prefix("aten::");
         (of_aten.is_some() || base.starts_with("prim::"))
             && !MAY_RUN_LONG.contains(&base)
@@ -103,7 +103,7 @@ pub fn is_straight_line(signature: &Signature) -> bool {
 /// Whether an operator draws random numbers, at least in some mode.
 #[must_use]
 pub fn draws(operator: &str) -> bool {
-    let base = operator.split_once('.').map_or(operator, |(base, _)| base);
+    let base = without_overload(operator);
     let of_aten = base.strip_prefix("aten::").map(|it| it.strip_suffix('_').unwrap_or(it));
     of_aten.is_some_and(|it| RANDOM.contains(&it) || it.ends_with("dropout"))
 }

@@ -3,7 +3,7 @@
 use super::Hints;
 use super::proof::{self, Doubt, Given, Proof, Reason, prove};
 use super::recipe::Recipe;
-use crate::engine::Signature;
+use crate::engine::{Signature, without_overload};
 use crate::inference::{Batching, Shares, TensorSpec};
 use crate::tensor::{Dim, ShapePattern};
 
@@ -139,10 +139,9 @@ fn followed(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Pro
 /// Whether any operator of the file may let values decide a branch or a shape.
 fn may_hang_on_values(signature: &Signature) -> bool {
     let operators = signature.operators.iter();
-    operators.map(String::as_str).any(|operator| {
-        let base = operator.split_once('.').map_or(operator, |(base, _)| base);
-        proof::BY_VALUES.contains(&base)
-    })
+    operators
+        .map(String::as_str)
+        .any(|operator| proof::BY_VALUES.contains(&without_overload(operator)))
 }
 
 /// The same input with every size but the rows open that nobody declared.

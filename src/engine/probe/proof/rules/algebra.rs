@@ -3,7 +3,7 @@
 use super::elementwise::{either, together};
 use super::{Call, Outcome, one};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Doubt, Kind, Known, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Doubt, Kind, Reason, State, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "addbmm",
@@ -192,11 +192,6 @@ fn attention(call: &mut Call<'_, '_>) -> Outcome {
     let [query, key, value] = [call.tensor("query")?, call.tensor("key")?, call.tensor("value")?];
     if call.find("enable_gqa").is_some() && call.flag("enable_gqa")? {
         return Err(call.unclear("how its heads go together"));
-    }
-    let drops = call.number("dropout_p")?;
-    if !matches!(drops.known, Known::Float(p) if p == 0.0) && drops.as_int() != Some(0) {
-        let text = "scaled_dot_product_attention drops at random: exported in training mode? call eval() first";
-        return Err(Reason::new(Doubt::Random, text));
     }
     let batch = |tensor: &Tensor| -> Result<Tensor, Reason> {
         let dims = tensor.sizes()?;

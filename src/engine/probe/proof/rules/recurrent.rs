@@ -2,7 +2,7 @@
 
 use super::{Call, Outcome, Value};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Axis, Doubt, Kind, Known, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Axis, Doubt, Kind, Reason, State, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "gru",
@@ -35,15 +35,8 @@ fn layers(call: &mut Call<'_, '_>) -> Outcome {
     if call.find("batch_sizes").is_some() {
         return Err(call.unclear("its packed input"));
     }
-    let train = call.flag("train")?;
-    let probability = call.number("dropout")?;
-    let is_zero =
-        matches!(probability.known, Known::Float(p) if p == 0.0) || probability.as_int() == Some(0);
-    if train && !is_zero {
-        let text =
-            format!("{} drops at random: exported in training mode? call eval() first", call.name);
-        return Err(Reason::new(Doubt::Random, text));
-    }
+    // Whether it drops was judged before; a mode that is not known is not followed.
+    call.flag("train")?;
     let batch_at = if call.flag("batch_first")? { 0 } else { 1 };
     let is_batch = input.rank()? == 3
         && input.rows().is_some_and(|axis| *axis == Axis::plain(axis.at) && !axis.drops);
