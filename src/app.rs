@@ -73,6 +73,18 @@ pub fn prepare_process() {
     crate::engine::torch::prepare_process();
 }
 
+/// Bounds what models may take, by the configuration.
+fn bound_memory(config: &Config) {
+    #[cfg(feature = "torch")]
+    crate::engine::torch::bound_memory(crate::engine::torch::MemoryBounds {
+        process: config.limits.memory_bytes.0,
+        buffers: config.limits.inflight_bytes.0,
+        runs: config.threads.cpu_quota,
+    });
+    #[cfg(not(feature = "torch"))]
+    let _ = config;
+}
+
 /// The loader of this build, with these libraries loaded for its models.
 ///
 /// # Errors
@@ -117,6 +129,7 @@ impl Engines {
     /// There is no engine, not the device that the configuration names, or a library cannot be loaded.
     pub fn new(config: &Config) -> Result<Self, AppError> {
         let libraries = digests(&config.general.libraries)?;
+        bound_memory(config);
         let (loader, libtorch) = loader(&config.general.libraries)?;
         let devices = loader.devices();
         if let Some(device) = config.fixed_device().filter(|device| !devices.contains(device)) {

@@ -66,6 +66,13 @@ pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigE
         );
         conflict(&["http.max_body_bytes", "limits.inflight_bytes"], message);
     }
+    if config.limits.inflight_bytes >= config.limits.memory_bytes {
+        let message = format!(
+            "requests could take all that the process may: limits.inflight_bytes is {}, limits.memory_bytes {}",
+            config.limits.inflight_bytes, config.limits.memory_bytes
+        );
+        conflict(&["limits.inflight_bytes", "limits.memory_bytes"], message);
+    }
 }
 
 /// Whether two listeners cannot both be bound.

@@ -124,6 +124,8 @@ section! {
     pub struct LimitsConfig("limits.", host) {
         /// Bytes of all bodies, tensors and answers at once; auto: a quarter of the memory limit.
         inflight_bytes: ByteSize = "auto" => ByteSize(host.memory / 4), range MIB..=TIB;
+        /// Bytes that the whole process may take; auto: 95 % of the memory limit. A run that would take more fails alone.
+        memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 20 * 19), range MIB..=TIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
         stuck_grace: Duration = "5s", range ANY_TIME;
         /// Stuck runs of one model before it counts as failed.

@@ -39,6 +39,7 @@ fn defaults_are_complete_and_valid() {
     assert_eq!(config.http.max_body_bytes, ByteSize(16 << 20));
     assert_eq!(config.requests.timeout, Duration::from_secs(30));
     assert_eq!(config.limits.inflight_bytes, ByteSize(2 << 30));
+    assert_eq!(config.limits.memory_bytes, ByteSize((8 << 30) / 20 * 19));
     assert_eq!(config.threads.instances, 2);
     assert_eq!(config.general.default_model, None);
     assert_eq!(config.log.format, LogFormat::Json);

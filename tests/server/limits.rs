@@ -133,3 +133,59 @@ fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit().code(), Some(0), "stuck runs must not spoil the exit");
 }
+
+#[test]
+fn numbers_that_the_processor_cannot_divide_cost_their_own_request() {
+    let server = Settings::new(Models::new().fixture("divides")).ready();
+    let divide = |a: i64, b: i64| {
+        let body = format!("{{\"features\": [{a}, {b}]}}");
+        post(server.http, "/predict/divides", &body)
+    };
+    for (a, b) in [(1, 0), (i64::MIN, -1), (0, 0)] {
+        divide(a, b).failed(500, "inference_failed");
+    }
+    assert_eq!(divide(-7, 2).good()["prediction"], json!([-3, 1]));
+    assert!(server.is_ready());
+}
+
+#[test]
+fn a_run_takes_no_more_memory_than_there_is_room_for() {
+    let server = Settings::new(Models::new().fixture("greedy").fixture("tabular"))
+        .set("limits.memory_bytes=1GiB")
+        .set("limits.inflight_bytes=64MiB")
+        .ready();
+    let take = |mib: u32, as_list: u32| {
+        let body = format!("{{\"features\": [{mib}, {as_list}, 0, 0]}}");
+        post(server.http, "/predict/greedy", &body)
+    };
+    for as_list in [0, 1] {
+        take(10, as_list).good();
+        let refused = take(100_000, as_list);
+        refused.failed(503, "out_of_memory");
+        assert!(refused.header("retry-after").is_some(), "another time there may be room");
+        take(10, as_list).good();
+    }
+    // More than there is for all of them at once: whoever gets an answer gets the right one.
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let take = &take;
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let answer = take(300, client % 2);
+                    match answer.status {
+                        200 => assert_eq!(answer.json()["prediction"][0], json!(600.0)),
+                        _ => drop(answer.failed(503, "out_of_memory")),
+                    }
+                }
+            });
+        }
+    });
+    assert!(server.is_ready());
+}
+
+#[test]
+fn what_a_model_forks_runs_with_it() {
+    let server = Settings::new(Models::new().fixture("forks")).ready();
+    let answer = post(server.http, "/predict/forks", r#"{"features": [1, 2, 3, 4]}"#);
+    assert_eq!(answer.good()["prediction"], json!([10.0, 20.0, 30.0, 40.0]));
+}

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <ATen/Version.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/core/thread_pool.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/print_handler.h>
@@ -34,6 +36,16 @@ class ListeningHandler final : public c10::WarningHandler {
     const std::string& text = warning.msg();
     said_to.load()(1, text.data(), text.size());
   }
+};
+
+// In place of libtorch's pool for what models fork. There, tasks of all models wait in one queue without a bound, for
+// threads that one task without an end keeps for ever, and what they take is on nobody's account.
+class InPlace final : public c10::TaskThreadPoolBase {
+ public:
+  void run(std::function<void()> task) override { task(); }
+  size_t size() const override { return 1; }
+  size_t numAvailable() const override { return 1; }
+  bool inThreadPool() const override { return false; }
 };
 
 bool has_cuda() noexcept {
@@ -182,8 +194,10 @@ int sconce_set_intra_op_threads(int32_t count, SconceError* error) {
   return guarded(error, [&] { at::set_num_threads(count); });
 }
 
-int sconce_set_inter_op_threads(int32_t count, SconceError* error) {
-  return guarded(error, [&] { at::set_num_interop_threads(count); });
+void sconce_fork_in_place(void) {
+  c10::ThreadPoolRegistry()->Register(
+      "C10", [](int, int, bool) -> std::shared_ptr<c10::TaskThreadPoolBase> { return std::make_shared<InPlace>(); },
+      c10::REGISTRY_PREFERRED);
 }
 
 int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* error) {

@@ -21,7 +21,9 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "errors.h"
+#include "memory.h"
 #include "modules.h"
+#include "traps.h"
 #include "values.h"
 
 namespace sconce {
@@ -61,6 +63,23 @@ using torch::jit::Module;
 // Every text libtorch reads from a file lands in a message that may say where; the files of a model's author are none
 // of a client's business, hence no debug files. They only serve tracebacks, which are cut anyway.
 constexpr bool kLoadDebugFiles = false;
+
+// Runs the model's code, or libtorch's on it. A division that trapped and memory that was refused are told as such,
+// whatever libtorch made of them on the way.
+template <typename Body>
+auto watched(Account::Of what, Body&& body) {
+  const Traps traps;
+  const Account account(what);
+  try {
+    auto result = body();
+    traps.check();
+    return result;
+  } catch (...) {
+    account.check();
+    traps.check();
+    throw;
+  }
+}
 
 torch::jit::Function& method_of(const Module& module, const std::string& name) {
   auto* function = module._ivalue()->type()->findMethod(name);
@@ -179,7 +198,7 @@ std::vector<std::string> checked_names(const Module& module, const SconceText* n
   return strings;
 }
 
-// Resolves what test sources name: torch's operators, `prim`, exceptions, and free functions of the same source.
+// Resolves what test sources name: torch's operators, `prim`, exceptions, `fork`, and free functions of the same source.
 class TestResolver : public torch::jit::Resolver {
  public:
   explicit TestResolver(std::shared_ptr<torch::jit::CompilationUnit> unit) : unit_(std::move(unit)) {}
@@ -190,6 +209,9 @@ class TestResolver : public torch::jit::Resolver {
     }
     if (name == "prim") {
       return std::make_shared<torch::jit::BuiltinModule>("prim");
+    }
+    if (name == "fork") {
+      return torch::jit::SpecialFormValue::create(torch::jit::prim::fork);
     }
     if (auto* function = unit_->find_function(c10::QualifiedName(name))) {
       return std::make_shared<torch::jit::FunctionValue>(function);
@@ -266,7 +288,10 @@ int sconce_module_load(
       files[name] = "";
     }
     at::NoGradGuard no_grad;
-    auto loaded = std::make_unique<Module>(torch::jit::load(std::make_shared<FileReader>(file), target, files, kLoadDebugFiles));
+    auto loaded = watched(Account::Of::kLoad, [&] {
+      auto reader = std::make_shared<FileReader>(file);
+      return std::make_unique<Module>(torch::jit::load(std::move(reader), target, files, kLoadDebugFiles));
+    });
     // A model that was saved in training mode would drop out units at random. Nothing here trains.
     loaded->eval();
     c10::impl::GenericList list(c10::AnyType::get());
@@ -299,8 +324,10 @@ int sconce_module_run(
     stack.emplace_back(owner._ivalue());
     NodeReader reader(nodes, node_count);
     push_arguments(function.getSchema(), reader, argument_count, stack);
-    function.run(stack);
-    IValue result = std::move(stack.front());
+    IValue result = watched(Account::Of::kRun, [&] {
+      function.run(stack);
+      return std::move(stack.front());
+    });
     stack.clear();
     write_output(std::move(result), output);
   });
@@ -309,7 +336,7 @@ int sconce_module_run(
 int sconce_module_copy(void* module, void** copy, SconceError* error) {
   return guarded(error, [&] {
     at::NoGradGuard no_grad;
-    *copy = new Module(module_of(module).deepcopy());
+    *copy = watched(Account::Of::kLoad, [&] { return new Module(module_of(module).deepcopy()); });
   });
 }
 
@@ -335,7 +362,8 @@ int sconce_module_freeze(
     at::NoGradGuard no_grad;
     const Module source = in_evaluation_mode(module_of(module));
     const auto names = checked_names(source, preserved, preserved_count);
-    auto result = std::make_unique<Module>(torch::jit::freeze(source, names));
+    auto result =
+        watched(Account::Of::kLoad, [&] { return std::make_unique<Module>(torch::jit::freeze(source, names)); });
     own_call_stacks(*result);
     *frozen = result.release();
   });
@@ -347,9 +375,11 @@ int sconce_module_optimize(
     at::NoGradGuard no_grad;
     Module source = in_evaluation_mode(module_of(module));
     const auto names = checked_names(source, preserved, preserved_count);
-    // optimize_for_inference rewrites a frozen module where it stands: it gets one of its own.
-    Module frozen = source.hasattr("training") ? torch::jit::freeze(source, names) : source.clone();
-    auto result = std::make_unique<Module>(torch::jit::optimize_for_inference(frozen, names));
+    auto result = watched(Account::Of::kLoad, [&] {
+      // optimize_for_inference rewrites a frozen module where it stands: it gets one of its own.
+      Module frozen = source.hasattr("training") ? torch::jit::freeze(source, names) : source.clone();
+      return std::make_unique<Module>(torch::jit::optimize_for_inference(frozen, names));
+    });
     // The passes leave the weights that they replaced in the graph, where nothing uses them: twice the memory.
     for (auto* method : result->type()->methods()) {
       torch::jit::EliminateDeadCode(torch::jit::toGraphFunction(*method).graph());

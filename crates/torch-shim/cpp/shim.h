@@ -144,11 +144,17 @@ int sconce_stream_enter(SconceDevice device, void** guard, SconceError* error);
 int sconce_stream_synchronize(void* guard, SconceError* error);
 void sconce_stream_leave(void* guard);
 int sconce_set_intra_op_threads(int32_t count, SconceError* error);
-int sconce_set_inter_op_threads(int32_t count, SconceError* error);
+// From now on what a model forks runs at once, on the thread that forks.
+void sconce_fork_in_place(void);
 int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* error);
 int sconce_load_library(SconceText path, SconceError* error);
 void sconce_set_listener(SconceListener listener);
 void sconce_listen_to_warnings_here(void);
+// From now on a division of integers that the processor refuses is an error of the call that it stands in.
+void sconce_catch_traps(void);
+// `most`: what the process may take, in bytes. `aside`: what of it is kept for others, all shares among them. `each`: what
+// a run may hold whatever else is held. `buffered` tells what others hold of what is kept for them, shares aside.
+void sconce_bound_memory(uint64_t most, uint64_t aside, uint64_t each, uint64_t (*buffered)(void));
 int sconce_build_facts(SconceOutput* facts, SconceError* error);
 
 }  // extern "C"

@@ -128,11 +128,11 @@ pub fn set_intra_op_threads(count: usize) -> Result<(), Error> {
     call(Stage::Other, |error| unsafe { ffi::sconce_set_intra_op_threads(count, error) })
 }
 
-/// How many threads run operators beside each other (`torch.jit.fork`). For the whole process, once, before the first.
-pub fn set_inter_op_threads(count: usize) -> Result<(), Error> {
-    let count = thread_count(count)?;
-    // SAFETY: takes nothing but the place for the error.
-    call(Stage::Other, |error| unsafe { ffi::sconce_set_inter_op_threads(count, error) })
+/// From now on what a model forks (`torch.jit.fork`) runs at once, on the thread that forks. For the whole process, before
+/// the first fork.
+pub fn fork_in_place() {
+    // SAFETY: it takes nothing, and registers what lives for ever.
+    unsafe { ffi::sconce_fork_in_place() };
 }
 
 fn thread_count(count: usize) -> Result<i32, Error> {
@@ -165,6 +165,13 @@ pub fn limit_primitive_cache(capacity: usize) -> bool {
     // SAFETY: no other thread is there that could read the environment meanwhile.
     unsafe { std::env::set_var(VARIABLE, capacity.to_string()) };
     true
+}
+
+/// From now on a division of integers that the processor refuses (by zero, or of the smallest number by -1) is an error
+/// of the call that it stands in, and no longer the end of the process. For the whole process; a second call changes nothing.
+pub fn catch_traps() {
+    // SAFETY: it takes nothing, and the handler that it sets leaves all signals but that of a division as they were.
+    unsafe { ffi::sconce_catch_traps() };
 }
 
 /// Loads a shared object whose operators and classes models may use, for as long as the process lives. Its code runs at

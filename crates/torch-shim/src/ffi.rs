@@ -269,7 +269,7 @@ unsafe extern "C" {
     pub(crate) fn sconce_stream_synchronize(guard: *mut c_void, error: *mut RawError) -> c_int;
     pub(crate) fn sconce_stream_leave(guard: *mut c_void);
     pub(crate) fn sconce_set_intra_op_threads(count: i32, error: *mut RawError) -> c_int;
-    pub(crate) fn sconce_set_inter_op_threads(count: i32, error: *mut RawError) -> c_int;
+    pub(crate) fn sconce_fork_in_place();
     pub(crate) fn sconce_set_fusion_strategy(
         fixed: u64,
         dynamic: u64,
@@ -278,6 +278,13 @@ unsafe extern "C" {
     pub(crate) fn sconce_load_library(path: Text, error: *mut RawError) -> c_int;
     pub(crate) fn sconce_set_listener(listener: Listener);
     pub(crate) fn sconce_listen_to_warnings_here();
+    pub(crate) fn sconce_catch_traps();
+    pub(crate) fn sconce_bound_memory(
+        most: u64,
+        aside: u64,
+        each: u64,
+        buffered: extern "C" fn() -> u64,
+    );
     pub(crate) fn sconce_build_facts(facts: *mut RawOutput, error: *mut RawError) -> c_int;
 }
 

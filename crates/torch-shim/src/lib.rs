@@ -14,6 +14,7 @@ mod device;
 mod environment;
 mod error;
 mod ffi;
+mod memory;
 mod module;
 mod said;
 mod schema;
@@ -21,11 +22,12 @@ mod tensor;
 mod value;
 
 pub use device::{
-    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, device_count, device_name,
-    libtorch_version, limit_primitive_cache, load_cuda_library, load_library, memory_stats,
-    set_fusion_strategy, set_inter_op_threads, set_intra_op_threads, synchronize,
+    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, catch_traps, device_count,
+    device_name, fork_in_place, libtorch_version, limit_primitive_cache, load_cuda_library,
+    load_library, memory_stats, set_fusion_strategy, set_intra_op_threads, synchronize,
 };
 pub use error::{Error, ErrorClass};
+pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
 pub use said::{Listener, Listening, Said, listen};
 pub use schema::{Argument, ArgumentType, Method, Type};

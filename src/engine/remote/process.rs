@@ -114,6 +114,8 @@ impl Process {
             // Not the address space: libraries map, and CUDA reserves, far more than they use.
             set(Resource::Data, bytes)?;
         }
+        // Where the machine runs out of memory all the same, the kernel is to take the child and not the server.
+        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", self.child.id()), "500");
         Ok(())
     }
 

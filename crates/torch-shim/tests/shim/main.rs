@@ -9,6 +9,7 @@ mod inspect;
 mod run;
 mod tensors;
 mod threads;
+mod traps;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,80 @@
+//! What a model takes is bounded. A process of its own: the bound is one for all of it.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::thread;
+
+use torch_shim::{Allocator, ErrorClass, MemoryBounds, Module, Value, bound_memory, fork_in_place};
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
+
+const MIB: u64 = 1 << 20;
+
+/// Each takes as many MiB as it is told.
+const FUNCTIONS: &str = "def ones(n: int):\n    return torch.ones([n, 262144]).sum()\n";
+const METHODS: &str = "def tensor(self, n: int):\n    return ones(n)\n\
+    def numbers(self, n: int):\n    x = [0]\n    for i in range(n * 65536):\n        x.append(i)\n    return len(x)\n\
+    def forked(self, n: int):\n    return torch.wait(fork(ones, n))\n";
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn a_run_takes_no_more_than_there_is_room_for() {
+    fork_in_place();
+    let module = Module::define_with(FUNCTIONS, METHODS, Vec::new()).unwrap();
+    let run = |method: &str, mib: u64| module.run(method, &[Value::Int(mib.try_into().unwrap())]);
+    run("tensor", 1).unwrap();
+    let before = resident();
+    let process = before + 512 * MIB;
+    bound_memory(MemoryBounds { process, buffers: 128 * MIB, runs: 2 });
+
+    for method in ["tensor", "numbers", "forked"] {
+        run(method, 60).unwrap();
+        let error = run(method, 100_000).unwrap_err();
+        assert_eq!(error.class, ErrorClass::OutOfMemory, "{method}: {error}");
+        assert!(error.message.contains("no room for"), "{method}: {error}");
+        run(method, 60).unwrap();
+    }
+    assert!(resident() < process, "what was refused must not have been taken");
+
+    // Together they would not fit: one of them or both are refused, nobody dies.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    match run("tensor", 200) {
+                        Ok(_) => {}
+                        Err(error) => assert_eq!(error.class, ErrorClass::OutOfMemory, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert!(resident() < process, "two must not take the same room");
+
+    // What a run is sure of, it gets whatever others hold.
+    let held = vec![0_u8; 100 << 20];
+    let taken: Vec<_> = (0..3).map(|_| run("tensor", 90)).collect();
+    assert!(taken.iter().all(Result::is_ok), "buffers are kept room for: {taken:?}");
+    run("tensor", 20).unwrap();
+    drop(held);
+}
+
+#[test]
+fn large_buffers_go_back_at_once() {
+    let before = resident();
+    let buffers: Vec<_> = (0..64).map(|_| vec![1_u8; 1 << 20]).collect();
+    assert!(resident() >= before + 60 * MIB, "they are touched");
+    drop(buffers);
+    let mut grown = vec![1_u8; 1000];
+    for size in [100_000, 300_000, 3_000_000, 600_000, 2_000] {
+        grown.resize(size, 1);
+        grown.shrink_to_fit();
+    }
+    assert!(grown.iter().all(|byte| *byte == 1), "what moves is the same");
+}
