@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench clients models fixtures image
+.PHONY: help setup build run test check bench attack clients models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -40,6 +40,11 @@ check: setup ## check formatting and lints, warnings denied
 bench: setup ## measure the release program beside references (40 min; BENCH=--quick: minutes)
 	@echo "bench: the release program, the library alone, an echo, Flask and FastAPI"
 	@python3 bench/run.py $(BENCH)
+
+attack: setup ## attack the release program over loopback (most of an hour; ATTACK="overload fuzz": those alone)
+	@echo "attack: clients, model files and operators that mean no good, against the release program"
+	@cargo build --release --locked
+	@tests/attack/run $(ATTACK)
 
 clients: setup ## try public clients of other servers against the release program
 	@echo "clients: tritonclient"
