@@ -61,6 +61,7 @@ pub(crate) fn hop(criterion: &mut Criterion) {
         watch: Watch::default(),
         label: "bench/1".to_owned(),
         queue_capacity: 512,
+        max_queue_wait: None,
         batch: BatchLimits { max_batch_size: 32, max_queue_delay: Duration::ZERO },
         instances: 1,
         direct: false,

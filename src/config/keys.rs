@@ -5,7 +5,7 @@ use super::types::{LogFormat, LogLevel, LogRequests};
 use super::value::{ByteSize, Setting};
 use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
-use crate::repository::manifest::{DeviceChoice, Optimize};
+use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait};
 use crate::repository::{NamedFolder, TrustedModel};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -100,6 +100,8 @@ section! {
         max_queue_delay: Duration = "0ms", range ANY_TIME;
         /// Requests that wait for one model; more are refused with 429.
         queue_capacity: usize = 512, range 1..=1_000_000;
+        /// Time that a request may have to wait for its run, by the runs before; longer is 429. auto: 100 ms, two runs or 20 requests.
+        max_queue_wait: QueueWait = "auto";
         /// Of so many shared runs one is checked when an instance is idle, by running rows of it again alone; 0 checks none.
         verify_every: usize = 1000, range 0..=1_000_000_000;
     }

@@ -130,6 +130,7 @@ impl Config {
             max_batch_size: self.batching.max_batch_size,
             max_queue_delay: self.batching.max_queue_delay,
             queue_capacity: self.batching.queue_capacity,
+            max_queue_wait: self.batching.max_queue_wait.bound(),
             verify_every: self.batching.verify_every as u64,
             max_rows: self.requests.max_rows,
             max_body_bytes: self.http.max_body_bytes.0,

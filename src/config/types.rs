@@ -3,7 +3,7 @@
 use super::value::{Setting, Value, quote};
 use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
-use crate::repository::manifest::{DeviceChoice, Optimize};
+use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait};
 use crate::repository::{NamedFolder, TrustedModel};
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -55,6 +55,18 @@ words! {
 
 impl Setting for DeviceChoice {
     const EXPECTED: &'static str = "\"auto\", \"cpu\" or \"cuda:N\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.text()?.parse().ok()
+    }
+
+    fn to_toml(&self) -> String {
+        quote(&self.to_string())
+    }
+}
+
+impl Setting for QueueWait {
+    const EXPECTED: &'static str = "\"auto\" or a duration of at most 24 h like \"500ms\"";
 
     fn read(value: &Value) -> Option<Self> {
         value.text()?.parse().ok()

@@ -181,11 +181,7 @@ impl Setting for Duration {
     }
 
     fn to_toml(&self) -> String {
-        let nanos = self.as_nanos();
-        let exact = |(_, unit): &&(&str, u64)| nanos > 0 && nanos.is_multiple_of(u128::from(*unit));
-        // Shorter than a microsecond is only nothing at all: every other value was read from a unit.
-        let (name, unit) = unit::TIME.iter().find(exact).unwrap_or(&("s", 1));
-        quote(&format!("{}{name}", nanos / u128::from(*unit)))
+        quote(&unit::print_duration(*self))
     }
 }
 

@@ -104,6 +104,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
             json!({
                 "waiting": scheduler.queued,
                 "capacity": facts.queue_capacity,
+                "max_wait_seconds": facts.max_queue_wait.map(|it| it.as_secs_f64()),
                 "running": scheduler.running,
                 "instances": scheduler.instances,
             }),

@@ -234,6 +234,7 @@ impl Workshop {
             max_batch_size,
             max_queue_delay: settings.max_queue_delay,
             queue_capacity: settings.queue_capacity,
+            max_queue_wait: settings.max_queue_wait,
             padding: padding.clone(),
             padding_wanted: !source.manifest.pads.is_empty(),
             shape_source: findings.shape_source,
@@ -349,6 +350,7 @@ impl Workshop {
         SchedulerOptions {
             label: candidate.label(),
             queue_capacity: settings.queue_capacity,
+            max_queue_wait: settings.max_queue_wait,
             batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
             instances: settings.instances.unwrap_or(by_default),
             direct: false,

@@ -1,7 +1,7 @@
 //! What the repository is told, and what a model gets after its model.toml has had its say.
 
 use super::layout::NamedFolder;
-use super::manifest::{DeviceChoice, Manifest, Optimize};
+use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
 use super::source::Source;
 use crate::engine::probe::Wish;
 use crate::engine::{Device, Precision};
@@ -49,6 +49,8 @@ pub struct Overrides {
     pub max_batch_size: Option<usize>,
     /// How long an idle instance waits for more rows.
     pub max_queue_delay: Option<Duration>,
+    /// How long a request may have to wait for its run.
+    pub max_queue_wait: Option<Duration>,
 }
 
 /// What holds for a model whose model.toml says nothing.
@@ -68,6 +70,8 @@ pub struct Defaults {
     pub max_queue_delay: Duration,
     /// Most requests that wait. A model may lower it.
     pub queue_capacity: usize,
+    /// How long a request may have to wait for its run; `None` for what its model bears.
+    pub max_queue_wait: Option<Duration>,
     /// Of so many shared runs one is looked at again, row by row; 0 looks at none.
     pub verify_every: u64,
     /// Most rows of one request. A model may lower it.
@@ -94,6 +98,7 @@ impl Default for Defaults {
             max_batch_size: 64,
             max_queue_delay: Duration::ZERO,
             queue_capacity: 512,
+            max_queue_wait: None,
             verify_every: 1000,
             max_rows: 1024,
             max_body_bytes: 16 << 20,
@@ -147,6 +152,7 @@ pub(super) struct Settings {
     pub(super) batch_size_is_chosen: bool,
     pub(super) max_queue_delay: Duration,
     pub(super) queue_capacity: usize,
+    pub(super) max_queue_wait: Option<Duration>,
     pub(super) max_rows: usize,
     pub(super) max_body_bytes: u64,
     pub(super) timeout: Duration,
@@ -159,12 +165,13 @@ impl Settings {
 
     /// Replaces what is overridden.
     pub(super) fn apply(&mut self, overrides: &Overrides) {
-        let Overrides { instances, intra_op_threads, max_batch_size, max_queue_delay } = *overrides;
+        let Overrides { instances, intra_op_threads, max_batch_size, .. } = *overrides;
         self.instances = instances.or(self.instances);
         self.intra_op_threads = intra_op_threads.unwrap_or(self.intra_op_threads);
         self.max_batch_size = max_batch_size.unwrap_or(usize::MAX).min(self.max_batch_size);
         self.batch_size_is_chosen |= max_batch_size.is_some();
-        self.max_queue_delay = max_queue_delay.unwrap_or(self.max_queue_delay);
+        self.max_queue_delay = overrides.max_queue_delay.unwrap_or(self.max_queue_delay);
+        self.max_queue_wait = overrides.max_queue_wait.or(self.max_queue_wait);
     }
 
     /// Applies a model.toml. `devices` are those that there are, the preferred one first.
@@ -190,6 +197,9 @@ impl Settings {
             batch_size_is_chosen: batching.max_batch_size.is_some(),
             max_queue_delay: batching.max_queue_delay.unwrap_or(defaults.max_queue_delay),
             queue_capacity: lower(batching.queue_capacity, defaults.queue_capacity),
+            max_queue_wait: batching
+                .max_queue_wait
+                .map_or(defaults.max_queue_wait, QueueWait::bound),
             max_rows: lower(limits.max_rows, defaults.max_rows),
             max_body_bytes: defaults.max_body_bytes.min(limits.max_body_bytes.unwrap_or(u64::MAX)),
             timeout: defaults.timeout.min(limits.timeout.unwrap_or(Duration::MAX)),

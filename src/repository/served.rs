@@ -43,6 +43,8 @@ pub struct Facts {
     pub max_queue_delay: Duration,
     /// Requests that may wait.
     pub queue_capacity: usize,
+    /// How long a request may have to wait for its run; `None` for what the model bears.
+    pub max_queue_wait: Option<Duration>,
     /// How inputs of different sizes are filled up to one.
     pub padding: Option<Arc<Padding>>,
     /// Whether model.toml asks for that.

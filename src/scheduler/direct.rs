@@ -29,9 +29,16 @@ impl Direct {
             return;
         }
         let Some(mut engine) = self.idle().pop() else { return };
-        let batch = shared.queue.take_batch(Instant::now());
-        let health =
-            if batch.is_empty() { Health::Good } else { run_batch(shared, &mut *engine, batch) };
+        let since = Instant::now();
+        let batch = shared.queue.take_batch(since);
+        let health = if batch.is_empty() {
+            Health::Good
+        } else {
+            let turn = shared.queue.begin(&batch, since);
+            let health = run_batch(shared, &mut *engine, batch);
+            turn.end();
+            health
+        };
         drop(permit);
         match health {
             Health::Good => self.idle().push(engine),

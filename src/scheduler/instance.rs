@@ -219,7 +219,8 @@ impl Slot {
 fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), EngineError>>) {
     let warmed = shared.engine().and_then(|mut engine| {
         let Job { warmup, permits, .. } = &shared.job;
-        warm_up(warmup, permits.as_ref(), &mut *engine).map(|()| engine)
+        let pace = shared.queue.pace();
+        warm_up(warmup, permits.as_ref(), pace, &mut *engine).map(|()| engine)
     });
     let mut engine = match warmed {
         Ok(engine) => engine,
@@ -236,7 +237,7 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
         let work = shared.queue.wait(|| slot.is_retired(), || shared.watched.has_suspect());
         let health = match work {
             Work::Leave => return,
-            Work::Run => run_next(shared, slot, &mut *engine),
+            Work::Run(since) => run_next(shared, slot, &mut *engine, since),
             Work::Spare => look_again(shared, slot, &mut *engine),
         };
         match health {
@@ -253,15 +254,17 @@ fn run_instance(shared: &Shared, slot: &Slot, started: &mpsc::Sender<Result<(), 
     }
 }
 
-/// Takes a batch and runs it.
-fn run_next(shared: &Shared, slot: &Slot, engine: &mut dyn Engine) -> Health {
+/// Takes a batch and runs it, of which the first was found waiting at `since`.
+fn run_next(shared: &Shared, slot: &Slot, engine: &mut dyn Engine, since: Instant) -> Health {
     let permit = shared.job.permits.as_ref().map(PermitSource::acquire);
     // Taken only now: while this thread waited for its turn, more may have come.
     let batch = shared.queue.take(Instant::now());
     let last_deadline = batch.iter().map(|queued| queued.request.context().deadline).max();
     let Some(last_deadline) = last_deadline else { return Health::Good };
     slot.begin(last_deadline, permit);
+    let turn = shared.queue.begin(&batch, since);
     let health = run_batch(shared, engine, batch);
+    turn.end();
     slot.end();
     health
 }

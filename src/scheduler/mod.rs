@@ -11,6 +11,7 @@ mod direct;
 mod failure;
 mod instance;
 mod outputs;
+mod pace;
 mod permits;
 mod queue;
 mod verify;
@@ -34,7 +35,7 @@ use crate::inference::{
 use crate::telemetry::ModelMetrics;
 use direct::Direct;
 use instance::{Instance, Shared};
-use queue::{Queue, Queued};
+use queue::{Bounds, Queue, Queued};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Span;
@@ -46,6 +47,9 @@ pub struct SchedulerOptions {
     pub label: String,
     /// Requests that may wait; more are refused.
     pub queue_capacity: usize,
+    /// How long a request may have to wait for its run, by what is known of the runs before; `None` for what the model
+    /// bears: two runs, and a tenth of a second at the least.
+    pub max_queue_wait: Option<Duration>,
     /// How requests share runs.
     pub batch: BatchLimits,
     /// Threads that run the model, each with an engine of its own.
@@ -125,7 +129,9 @@ impl Scheduler {
     pub fn start(options: SchedulerOptions, job: Job) -> Result<Self, EngineError> {
         let instances = options.instances.max(1);
         let (padding, metrics) = (job.padding.clone(), Arc::clone(&job.metrics));
-        let queue = Queue::new(options.queue_capacity, options.batch, padding, metrics);
+        let capacity = options.queue_capacity;
+        let bounds = Bounds { capacity, max_wait: options.max_queue_wait, instances };
+        let queue = Queue::new(bounds, options.batch, padding, metrics);
         let shared = Arc::new(Shared::new(options, queue, job));
         // Started before the instances: from here on, an early return stops and joins what runs.
         let watchdog = watchdog::Watchdog::spawn(&shared)?;

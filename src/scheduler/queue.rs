@@ -1,10 +1,12 @@
 //! The bounded queue between the tasks that submit and the threads that run.
 //!
 //! A std mutex, since nothing is awaited while it is held; a condition variable, since the takers
-//! are plain threads. What is late or no longer wanted is dropped here, before it costs a run.
+//! are plain threads. What is late or no longer wanted is dropped here, before it costs a run; what would have to
+//! wait for too long is not taken in (see `pace`).
 
 use super::Answer;
 use super::batch::{self, Part};
+use super::pace::{Arrival, Forecast, Load, Pace, Turn, whole_seconds};
 use super::policy::{self, BatchLimits, Decision, Waiting};
 use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
 use crate::telemetry::ModelMetrics;
@@ -32,9 +34,22 @@ impl Queued {
     }
 }
 
+/// How much a queue takes in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Requests that may wait.
+    pub(super) capacity: usize,
+    /// How long one may have to wait for its run; `None` for what its model bears.
+    pub(super) max_wait: Option<Duration>,
+    /// Threads that take.
+    pub(super) instances: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Queued>,
+    /// What `waiting` comes to.
+    load: Load,
     /// Set once: why nothing is taken in any more.
     closed: Option<InferError>,
     /// Threads that sleep on `changed`.
@@ -66,8 +81,8 @@ impl Drop for Alarm<'_> {
 /// What a thread that waited is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Take a batch and run it.
-    Run,
+    /// Take a batch and run it; what waits was found at this time.
+    Run(Instant),
     /// Nobody waits: time for what can wait.
     Spare,
     /// End.
@@ -80,7 +95,8 @@ pub(super) struct Queue {
     metrics: Arc<ModelMetrics>,
     state: Mutex<State>,
     changed: Condvar,
-    capacity: usize,
+    bounds: Bounds,
+    pace: Pace,
     limits: BatchLimits,
     /// Set once: whatever the limits say, requests share no runs any more.
     are_apart: AtomicBool,
@@ -89,15 +105,26 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(
-        capacity: usize,
+        bounds: Bounds,
         limits: BatchLimits,
         padding: Option<Arc<Padding>>,
         metrics: Arc<ModelMetrics>,
     ) -> Self {
-        metrics.set_queue_capacity(capacity);
-        let (state, changed) = (Mutex::default(), Condvar::new());
+        metrics.set_queue_capacity(bounds.capacity);
+        let (state, changed, pace) = (Mutex::default(), Condvar::new(), Pace::default());
         let are_apart = AtomicBool::new(false);
-        Self { metrics, state, changed, capacity, limits, are_apart, padding }
+        Self { metrics, state, changed, bounds, pace, limits, are_apart, padding }
+    }
+
+    /// How fast it is served.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// A turn with this batch, whose first request was found waiting at `since`.
+    pub(super) fn begin(&self, batch: &[Queued], since: Instant) -> Turn<'_> {
+        let n_rows = batch.iter().map(|queued| queued.request.n_rows()).sum();
+        self.pace.begin(n_rows, since)
     }
 
     /// Lets requests share no runs from here on.
@@ -121,25 +148,79 @@ impl Queue {
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
         }
-        if state.waiting.len() >= self.capacity {
+        if let Some(mut refusal) = self.refusal(&state, &queued) {
             let now = queued.enqueued_at;
-            let all = std::mem::take(&mut state.waiting);
-            let (late, wanted) =
-                all.into_iter().partition::<VecDeque<_>, _>(|queued| is_unwanted(queued, now));
-            state.waiting = wanted;
-            self.refuse_late(late);
+            // Only now, since it looks at all that waits: those whom nobody waits for make room.
+            if state.waiting.iter().any(|it| is_unwanted(it, now)) {
+                self.drop_unwanted(&mut state, now);
+                match self.refusal(&state, &queued) {
+                    Some(still) => refusal = still,
+                    None => return Ok(self.take_in(state, queued)),
+                }
+            }
+            return Err(refusal);
         }
-        if state.waiting.len() >= self.capacity {
-            let message = format!("the model's queue is full ({} requests)", self.capacity);
-            let error = InferError::new(ErrorCode::QueueFull, message);
-            return Err(error.with_retry_after(Duration::from_secs(1)));
-        }
+        Ok(self.take_in(state, queued))
+    }
+
+    fn take_in(&self, mut state: MutexGuard<'_, State>, queued: Queued) -> Option<Alarm<'_>> {
+        state.load.add(queued.request.n_rows(), self.limits.max_batch_size);
         state.waiting.push_back(queued);
         self.metrics.queue_changed(1);
         let is_first = state.sleepers > 0 && !state.is_alarm_set;
         state.is_alarm_set |= is_first;
         // Made only where it is wanted: its drop takes the lock.
-        Ok(is_first.then(|| Alarm(self)))
+        is_first.then(|| Alarm(self))
+    }
+
+    /// Why a request cannot be taken in, if so: there are too many, or it would have to wait for too long.
+    fn refusal(&self, state: &State, queued: &Queued) -> Option<InferError> {
+        let is_full = state.waiting.len() >= self.bounds.capacity;
+        // Idle instances take a first request at once.
+        if state.waiting.is_empty() && state.sleepers > 0 && !is_full {
+            return None;
+        }
+        let forecast = self.forecast(state, queued);
+        let (text, retry_after) = if is_full {
+            let text = format!("the model's queue is full ({} requests)", self.bounds.capacity);
+            (text, forecast.unwrap_or_default().next)
+        } else {
+            let left =
+                queued.request.context().deadline.saturating_duration_since(queued.enqueued_at);
+            let (why, retry_after) = forecast?.refusal(self.bounds.max_wait, left)?;
+            (format!("the model's queue is full: {why}"), retry_after)
+        };
+        let error = InferError::new(ErrorCode::QueueFull, text);
+        Some(error.with_retry_after(whole_seconds(retry_after)))
+    }
+
+    fn forecast(&self, state: &State, queued: &Queued) -> Option<Forecast> {
+        let arrival = Arrival {
+            n_rows: queued.request.n_rows(),
+            max_batch_size: self.limits.max_batch_size,
+            instances: self.bounds.instances,
+            asleep: state.sleepers,
+        };
+        self.pace.forecast(&state.load, arrival)
+    }
+
+    /// Answers those whose time is over and lets those go that nobody waits for.
+    fn drop_unwanted(&self, state: &mut State, now: Instant) {
+        let all = std::mem::take(&mut state.waiting);
+        let (late, wanted) =
+            all.into_iter().partition::<VecDeque<_>, _>(|queued| is_unwanted(queued, now));
+        state.waiting = wanted;
+        for queued in &late {
+            state.load.remove(queued.request.n_rows(), self.limits.max_batch_size);
+        }
+        self.refuse_late(late);
+    }
+
+    /// Takes away what stands at this place.
+    fn remove(&self, state: &mut State, position: usize) -> Option<Queued> {
+        let queued = state.waiting.remove(position)?;
+        state.load.remove(queued.request.n_rows(), self.limits.max_batch_size);
+        Some(queued)
     }
 
     /// Blocks until there is something to run, or nothing and `spare` says that there is something else to do.
@@ -153,10 +234,10 @@ impl Queue {
             }
             let now = Instant::now();
             while state.waiting.front().is_some_and(|queued| is_unwanted(queued, now)) {
-                self.refuse_late(state.waiting.pop_front());
+                self.refuse_late(self.remove(&mut state, 0));
             }
             match policy::decide(self.waiting(&state), self.limits(), now) {
-                Decision::Dispatch(_) => return Work::Run,
+                Decision::Dispatch(_) => return Work::Run(now),
                 Decision::Idle if state.closed.is_some() => return Work::Leave,
                 Decision::Idle if spare() => return Work::Spare,
                 Decision::Idle => state = self.sleep(state, None),
@@ -193,7 +274,7 @@ impl Queue {
         let mut position = 0;
         while let Some(candidate) = state.waiting.get(position) {
             if is_unwanted(candidate, now) {
-                self.refuse_late(state.waiting.remove(position));
+                self.refuse_late(self.remove(&mut state, position));
                 continue;
             }
             let n_rows = candidate.request.n_rows();
@@ -207,9 +288,12 @@ impl Queue {
                 }
             }
             rows += n_rows;
-            batch.extend(state.waiting.remove(position));
+            batch.extend(self.remove(&mut state, position));
         }
         self.left(batch.len());
+        if !state.waiting.is_empty() && rows > 0 {
+            self.pace.was_full(rows);
+        }
         // What does not fit this run may be run by a thread that sleeps.
         if !state.waiting.is_empty() && state.sleepers > 0 {
             self.changed.notify_one();
@@ -228,6 +312,7 @@ impl Queue {
         let waiting = {
             let mut state = self.lock();
             state.closed = Some(reason.clone());
+            state.load = Load::default();
             std::mem::take(&mut state.waiting)
         };
         self.changed.notify_all();
@@ -328,6 +413,10 @@ mod tests {
 
     const LIMITS: BatchLimits = BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO };
 
+    fn bounds(capacity: usize) -> Bounds {
+        Bounds { capacity, max_wait: None, instances: 1 }
+    }
+
     fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
         let (reply, pending) = reply();
         let (enqueued_at, span) = (Instant::now(), Span::none());
@@ -340,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_what_fits_and_the_rest_keeps_its_place() {
-        let queue = Queue::new(16, LIMITS, None, metrics());
+        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
         let mut pending = Vec::new();
         for (rows, k) in [(2, None), (1, Some(7)), (1, None), (2, None), (1, None)] {
             let (queued, wait) = queued(request(&vec![0.0; rows], k));
@@ -360,7 +449,7 @@ mod tests {
 
     #[test]
     fn late_and_unwanted_requests_make_room() {
-        let queue = Queue::new(2, LIMITS, None, metrics());
+        let queue = Queue::new(bounds(2), LIMITS, None, metrics());
         let (late, late_pending) = queued(request_until(&[1.0], Instant::now()));
         let (unwanted, gone) = queued(request(&[2.0], None));
         drop(gone);
@@ -376,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_says_so() {
-        let queue = Queue::new(1, LIMITS, None, metrics());
+        let queue = Queue::new(bounds(1), LIMITS, None, metrics());
         let (first, _first) = queued(request(&[1.0], None));
         let (second, _second) = queued(request(&[1.0], None));
         drop(queue.push(first).unwrap());
@@ -389,16 +478,67 @@ mod tests {
 
     #[test]
     fn a_closed_queue_is_emptied_before_its_threads_leave() {
-        let queue = Queue::new(4, LIMITS, None, metrics());
+        let queue = Queue::new(bounds(4), LIMITS, None, metrics());
         let (first, _pending) = queued(request(&[1.0], None));
         drop(queue.push(first).unwrap());
         queue.close(InferError::new(ErrorCode::Draining, "draining"));
         let wait = || queue.wait(|| false, || true);
-        assert_eq!(wait(), Work::Run, "what waits must still be run");
+        assert!(matches!(wait(), Work::Run(_)), "what waits must still be run");
         assert_eq!(queue.take(Instant::now()).len(), 1);
         assert_eq!(wait(), Work::Leave);
         let (second, _pending) = queued(request(&[1.0], None));
         assert_eq!(queue.push(second).unwrap_err().code, ErrorCode::Draining);
+    }
+
+    /// Puts requests of one row into a queue whose only instance takes 10 s for four rows and is busy; says how many it
+    /// takes in, and why no more.
+    #[track_caller]
+    fn fill(max_wait: Option<Duration>, deadline: Duration) -> (usize, InferError) {
+        let bounds = Bounds { max_wait, ..bounds(100) };
+        let queue = Queue::new(bounds, LIMITS, None, metrics());
+        queue.pace().warmed_up(4, Duration::from_secs(10));
+        let _turn = queue.pace().begin(4, Instant::now());
+        let mut pending = Vec::new();
+        loop {
+            let until = Instant::now() + deadline;
+            let (queued, wait) = queued(request_until(&[1.0], until));
+            match queue.push(queued) {
+                Ok(alarm) => drop(alarm),
+                Err(error) => return (pending.len(), error),
+            }
+            pending.push(wait);
+        }
+    }
+
+    #[test]
+    fn what_would_wait_too_long_or_be_late_is_refused_at_once() {
+        const DAY: Duration = Duration::from_secs(86400);
+        let check = |max_wait: Option<u64>, deadline: Duration, expected: (usize, u64)| {
+            let (taken_in, error) = fill(max_wait.map(Duration::from_secs), deadline);
+            assert_eq!(error.code, ErrorCode::QueueFull);
+            let seconds = error.retry_after.map(|it| it.as_secs());
+            assert_eq!((taken_in, seconds), (expected.0, Some(expected.1)), "{error}");
+        };
+        check(Some(20), DAY, (7, 10));
+        check(Some(0), DAY, (0, 10));
+        check(None, DAY, (19, 10));
+        // 5 s for what runs, 10 s for the run of its own.
+        check(None, Duration::from_secs(21), (3, 10));
+        check(None, Duration::from_millis(2500), (0, 13));
+    }
+
+    #[test]
+    fn the_load_is_what_waits() {
+        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
+        let mut pending = Vec::new();
+        for rows in [1, 3, 4, 9, 2] {
+            let (queued, wait) = queued(request(&vec![0.0; rows], None));
+            pending.push(wait);
+            drop(queue.push(queued).unwrap());
+        }
+        pending.remove(2);
+        while !queue.take(Instant::now()).is_empty() {}
+        assert_eq!(queue.lock().load, Load::default());
     }
 
     fn futures_now<T>(pending: Pending<T>) -> Result<T, InferError> {

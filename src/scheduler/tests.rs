@@ -18,6 +18,7 @@ fn options() -> SchedulerOptions {
     SchedulerOptions {
         label: "test/1".to_owned(),
         queue_capacity: 8,
+        max_queue_wait: None,
         batch: BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO },
         instances: 1,
         direct: false,

@@ -2,6 +2,7 @@
 
 use super::PermitSource;
 use super::instance::run;
+use super::pace::Pace;
 use crate::engine::{Engine, EngineError, Fault};
 use crate::tensor::Tensor;
 use std::fmt;
@@ -70,6 +71,7 @@ impl fmt::Debug for Shapes {
 pub(super) fn warm_up(
     warmup: &Warmup,
     permits: Option<&PermitSource>,
+    pace: &Pace,
     engine: &mut dyn Engine,
 ) -> Result<(), EngineError> {
     for inputs in &warmup.settle {
@@ -83,6 +85,11 @@ pub(super) fn warm_up(
                 break;
             }
             before = Some(took);
+        }
+        // So that the first crowd is not taken in whole.
+        let with_rows = inputs.iter().flatten().find(|tensor| tensor.shape().rank() > 0);
+        if let (Some(took), Some(tensor)) = (before, with_rows) {
+            pace.warmed_up(tensor.n_rows(), took);
         }
     }
     warmup.shapes.as_ref().map_or(Ok(()), |shapes| run_shapes(shapes, permits, engine))

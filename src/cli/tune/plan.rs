@@ -29,6 +29,8 @@ impl Choice {
             intra_op_threads: Some(self.intra_op_threads),
             max_batch_size: Some(self.max_batch_size),
             max_queue_delay: Some(self.max_queue_delay),
+            // Callers that wait for their answer are to get one, however many they are.
+            max_queue_wait: Some(Duration::MAX),
         }
     }
 }

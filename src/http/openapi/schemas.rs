@@ -208,6 +208,7 @@ fn version(whole: &Value, states: &[&str]) -> Value {
                 &[
                     ("waiting", whole.clone()),
                     ("capacity", whole.clone()),
+                    ("max_wait_seconds", nullable(seconds.clone())),
                     ("running", whole.clone()),
                     ("instances", whole.clone()),
                 ],

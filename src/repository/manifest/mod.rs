@@ -50,6 +50,7 @@ pub const KEYS: &[&str] = &[
     "batching.max_batch_size",
     "batching.max_queue_delay",
     "batching.queue_capacity",
+    "batching.max_queue_wait",
     "batching.pad_buckets",
     "limits.max_rows",
     "limits.max_body_bytes",
@@ -60,6 +61,8 @@ pub const KEYS: &[&str] = &[
 const SERVER_ONLY: &[&str] =
     &["trusted", "trusted_models", "trust", "isolation", "signature", "signatures"];
 
+/// Nothing waits longer, so that clock arithmetic cannot overflow.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most labels of a model.
 const MAX_LABELS: usize = 1 << 20;
 /// Longest name of an input or output, in bytes.
@@ -123,6 +126,46 @@ impl fmt::Display for Optimize {
     }
 }
 
+/// How long a request may have to wait for its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum QueueWait {
+    /// For as long as its model bears, by how long its runs take.
+    #[default]
+    Auto,
+    /// For so long.
+    AtMost(Duration),
+}
+
+impl QueueWait {
+    /// The bound, where one is set.
+    #[must_use]
+    pub fn bound(self) -> Option<Duration> {
+        match self {
+            Self::Auto => None,
+            Self::AtMost(bound) => Some(bound),
+        }
+    }
+}
+
+impl FromStr for QueueWait {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected \"auto\" or a duration of at most 24 h, got {text:?}");
+        let bound = || unit::duration(text).filter(|it| *it <= DAY).ok_or_else(expected);
+        if text == "auto" { Ok(Self::Auto) } else { bound().map(Self::AtMost) }
+    }
+}
+
+impl fmt::Display for QueueWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::AtMost(bound) => f.write_str(&unit::print_duration(*bound)),
+        }
+    }
+}
+
 /// Where labels come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
@@ -156,6 +199,8 @@ pub struct BatchingKeys {
     pub max_queue_delay: Option<Duration>,
     /// Most requests that wait.
     pub queue_capacity: Option<usize>,
+    /// How long a request may have to wait for its run.
+    pub max_queue_wait: Option<QueueWait>,
     /// Sizes that padded dimensions are filled up to, rising.
     pub pad_buckets: Option<Vec<usize>>,
 }
@@ -258,6 +303,7 @@ fn read<'s>(reader: &mut Reader<'s>, root: &Section<'_, 's>) -> Manifest {
             queue_capacity: reader.take(&section, "queue_capacity", "1 to 1048576", |found| {
                 value::integer_in(found, 1..=1 << 20)
             }),
+            max_queue_wait: reader.take(&section, "max_queue_wait", value::QUEUE_WAIT, value::word),
             pad_buckets: reader.take(&section, "pad_buckets", value::BUCKETS, value::buckets),
         },
     };

@@ -48,6 +48,7 @@ fn every_key_is_read() {
         max_difference = 0.05
         max_batch_size = 64
         max_queue_delay = "2ms"
+        max_queue_wait = "500ms"
         queue_capacity = 7
         pad_buckets = [16, 64]
         [limits]
@@ -89,6 +90,7 @@ fn every_key_is_read() {
             max_difference: Some(0.05),
             max_batch_size: Some(64),
             max_queue_delay: Some(Duration::from_millis(2)),
+            max_queue_wait: Some(QueueWait::AtMost(Duration::from_millis(500))),
             queue_capacity: Some(7),
             pad_buckets: Some(vec![16, 64]),
         },
@@ -109,7 +111,7 @@ fn everything_wrong_is_told_at_once_with_line_and_key() {
             "m/model.toml:1: instances: expected 1 to 1024, got 0",
             "m/model.toml:2: device: expected \"auto\", \"cpu\" or \"cuda:N\", got \"gpu\"",
             "m/model.toml:5: batching.max_queue_delay: expected a duration with its unit, like \"5ms\" or \"30s\", got 5",
-            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_difference, max_batch_size, max_queue_delay, queue_capacity, pad_buckets",
+            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_difference, max_batch_size, max_queue_delay, queue_capacity, max_queue_wait, pad_buckets",
             "m/model.toml:7: inputs[0].datatype: missing, expected a datatype like \"FP32\" or \"INT64\"",
             "m/model.toml:8: inputs[0].name: expected 1 to 128 visible ASCII characters, got \"x y\"",
             "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, got a list of 1",

@@ -31,6 +31,16 @@ pub fn duration(text: &str) -> Option<Duration> {
     multiply(text, &TIME).map(Duration::from_nanos)
 }
 
+/// A duration as [`duration`] reads it, in the largest unit that gives a whole number.
+#[must_use]
+pub fn print_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let exact = |(_, unit): &&(&str, u64)| nanos > 0 && nanos.is_multiple_of(u128::from(*unit));
+    // Shorter than a microsecond is only nothing at all: every other value was read from a unit.
+    let (name, unit) = TIME.iter().find(exact).unwrap_or(&("s", 1));
+    format!("{}{name}", nanos / u128::from(*unit))
+}
+
 /// `"16MiB"`; `None` for anything that is not a whole number of a known unit.
 #[must_use]
 pub fn size(text: &str) -> Option<u64> {

@@ -24,6 +24,7 @@ pub(super) const DURATION: &str = "a duration with its unit, like \"5ms\" or \"3
 pub(super) const SIZE: &str = "a number of bytes, plain or like \"16MiB\"";
 pub(super) const VERSIONS: &str = "\"latest\", \"all\" or a list of version numbers";
 pub(super) const DEVICE: &str = "\"auto\", \"cpu\" or \"cuda:N\"";
+pub(super) const QUEUE_WAIT: &str = "\"auto\" or a duration of at most 24 h like \"500ms\"";
 pub(super) const OPTIMIZE: &str = "\"auto\" or \"off\"";
 pub(super) const PRECISION: &str = "\"fp32\", \"bf16\" or \"fp16\"";
 pub(super) const ACTIVATION: &str = "\"none\", \"softmax\" or \"sigmoid\"";

@@ -1,0 +1,361 @@
+//! How fast a version's queue is served, and what that means for a request that comes now.
+//!
+//! What is measured is the whole of an instance's turn: from finding something to run, over waiting for leave to
+//! compute, to the last answer. So other models, busy cores and repeated runs count as what they are to those who
+//! wait. Medians of the last few, by the size of the run: one run that hangs tells nothing about the next.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Runs are told apart by their rows to the next power of two, up to a million.
+const SIZES: usize = 21;
+/// Turns that a median is taken of.
+const RECENT: usize = 7;
+/// A wait that is always allowed unless somebody sets another bound: nobody notices less, and bursts of a fast model
+/// shall not be refused.
+const SHORT: Duration = Duration::from_millis(100);
+/// How many turns a request may wait for by itself. With fewer, an instance finds less than a full batch now and then;
+/// each one more adds its whole length to every answer under overload.
+const TURNS: u64 = 2;
+/// How many requests like it may always be ahead of one: arrivals cluster, and where runs take one or a few requests two
+/// turns would refuse at loads that are borne well.
+const COMPANY: u64 = 20;
+
+/// The last few of a kind, and their median.
+#[derive(Debug, Default)]
+struct Recent {
+    last: Mutex<([u64; RECENT], usize)>,
+    /// 0 before the first.
+    median: AtomicU64,
+}
+
+impl Recent {
+    fn add(&self, value: u64) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (values, n_added) = &mut *last;
+        values[*n_added % RECENT] = value.max(1);
+        *n_added += 1;
+        let mut sorted = *values;
+        let known = &mut sorted[..RECENT.min(*n_added)];
+        known.sort_unstable();
+        // Of two the smaller: at first too little is known to refuse by.
+        self.median.store(known[(known.len() - 1) / 2], Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<u64> {
+        Some(self.median.load(Ordering::Relaxed)).filter(|median| *median > 0)
+    }
+}
+
+/// What an instance takes for its turns, and how many are under way.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Nanoseconds of a turn, by the size of its run.
+    turns: [Recent; SIZES],
+    under_way: [AtomicUsize; SIZES],
+    /// Rows of a run that left others waiting.
+    full: Recent,
+}
+
+/// A turn that has begun.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Turn<'a> {
+    pace: &'a Pace,
+    size: usize,
+    since: Instant,
+}
+
+impl Turn<'_> {
+    /// Everybody has an answer.
+    pub(super) fn end(self) {
+        self.pace.took(self.size, self.since.elapsed());
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.pace.under_way[self.size].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What waits, in requests that share runs and in those that are runs of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    /// Rows of requests that are smaller than a batch.
+    shared_rows: usize,
+    /// Requests that fill a batch by themselves, by their size.
+    alone: [usize; SIZES],
+}
+
+impl Load {
+    /// Adds a request of so many rows where a batch has at most `max_batch_size`.
+    pub(super) fn add(&mut self, n_rows: usize, max_batch_size: usize) {
+        match n_rows < max_batch_size {
+            true => self.shared_rows += n_rows,
+            false => self.alone[size(n_rows)] += 1,
+        }
+    }
+
+    /// Takes one away that was added.
+    pub(super) fn remove(&mut self, n_rows: usize, max_batch_size: usize) {
+        match n_rows < max_batch_size {
+            true => self.shared_rows -= n_rows,
+            false => self.alone[size(n_rows)] -= 1,
+        }
+    }
+}
+
+/// A request that comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) n_rows: usize,
+    /// Most rows of a batch.
+    pub(super) max_batch_size: usize,
+    /// Threads that take turns.
+    pub(super) instances: usize,
+    /// Those of them that sleep, for certain.
+    pub(super) asleep: usize,
+}
+
+/// What a request that comes now has to expect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Forecast {
+    /// Until its run begins.
+    pub(super) wait: Duration,
+    /// Its own turn.
+    pub(super) turn: Duration,
+    /// The longest wait that is borne where nobody set another.
+    pub(super) bearable: Duration,
+    /// When the next instance has ended its turn.
+    pub(super) next: Duration,
+}
+
+impl Pace {
+    /// An instance has taken this many rows; `since` it found them waiting.
+    pub(super) fn begin(&self, n_rows: usize, since: Instant) -> Turn<'_> {
+        let size = size(n_rows);
+        self.under_way[size].fetch_add(1, Ordering::Relaxed);
+        Turn { pace: self, size, since }
+    }
+
+    /// A batch of this many rows left others waiting.
+    pub(super) fn was_full(&self, n_rows: usize) {
+        self.full.add(n_rows as u64);
+    }
+
+    /// A run of this many rows took so long, outside of any turn.
+    pub(super) fn warmed_up(&self, n_rows: usize, took: Duration) {
+        self.took(size(n_rows), took);
+    }
+
+    fn took(&self, size: usize, time: Duration) {
+        self.turns[size].add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// What a request has to expect with this load ahead of it; `None` where it is run at once, or nothing is known.
+    pub(super) fn forecast(&self, ahead: &Load, arrival: Arrival) -> Option<Forecast> {
+        let Arrival { n_rows, max_batch_size, .. } = arrival;
+        let instances = arrival.instances.max(1) as u64;
+        let full_rows = self.full.get().unwrap_or(max_batch_size.max(1) as u64);
+        let is_alone = n_rows >= max_batch_size;
+        let full_turn = self.turn(size(full_rows as usize))?;
+        let of_rows = |rows: usize| full_turn.saturating_mul(rows as u64) / full_rows;
+        let own_turn = if is_alone { self.turn(size(n_rows))? } else { full_turn };
+        let waiting = (0..SIZES).filter(|&size| ahead.alone[size] > 0);
+        let mut longest = own_turn;
+        let mut work = of_rows(ahead.shared_rows);
+        for (turn, n_requests) in waiting.filter_map(|it| Some((self.turn(it)?, ahead.alone[it]))) {
+            longest = longest.max(turn);
+            work = work.saturating_add(turn.saturating_mul(n_requests as u64));
+        }
+        let mut n_running = 0;
+        let mut left = 0u64;
+        for (size, n_turns) in self.under_way.iter().enumerate() {
+            let n_turns = n_turns.load(Ordering::Relaxed) as u64;
+            if n_turns > 0 {
+                n_running += n_turns;
+                let turn = self.turn(size).unwrap_or_default();
+                longest = longest.max(turn);
+                // On average half of it is over.
+                left = left.saturating_add(turn.saturating_mul(n_turns) / 2);
+            }
+        }
+        let idle = instances.saturating_sub(n_running).max(arrival.asleep as u64);
+        let at_once = full_turn.max(longest).saturating_mul(idle);
+        let with_own = work.saturating_add(if is_alone { own_turn } else { of_rows(n_rows) });
+        if idle > 0 && with_own <= at_once {
+            return None;
+        }
+        let wait = (work.saturating_sub(at_once).saturating_add(left)) / instances;
+        let own_share = if is_alone { own_turn } else { of_rows(n_rows) };
+        let bearable = longest.saturating_mul(TURNS);
+        let bearable = bearable.max(own_share.saturating_mul(COMPANY) / instances);
+        Some(Forecast {
+            wait: Duration::from_nanos(wait),
+            turn: Duration::from_nanos(own_turn),
+            bearable: SHORT.max(Duration::from_nanos(bearable)),
+            next: Duration::from_nanos(longest / instances),
+        })
+    }
+
+    /// Nanoseconds of a turn with a run of this size; where there was none yet, what it takes at the least.
+    fn turn(&self, size: usize) -> Option<u64> {
+        let smaller = (0..=size).rev().find_map(|it| self.turns[it].get());
+        let larger = || (size..SIZES).find_map(|it| Some(self.turns[it].get()? >> (it - size)));
+        smaller.or_else(larger)
+    }
+}
+
+/// The place of a number of rows among the sizes.
+fn size(n_rows: usize) -> usize {
+    (n_rows.max(1).next_power_of_two().ilog2() as usize).min(SIZES - 1)
+}
+
+impl Forecast {
+    /// Why a request is refused that may wait for `bound`, or for what is bearable, and has so much time left; with when
+    /// to come again.
+    pub(super) fn refusal(
+        &self,
+        bound: Option<Duration>,
+        left: Duration,
+    ) -> Option<(String, Duration)> {
+        let bound = bound.unwrap_or(self.bearable);
+        let answered = self.wait + self.turn;
+        let (text, too_long) = if self.wait > bound {
+            let text = format!(
+                "a request would wait for {:.1?}, at most {bound:.1?} is allowed",
+                self.wait
+            );
+            (text, self.wait - bound)
+        } else if answered > left {
+            let text =
+                format!("an answer would take {answered:.1?}, and the request has {left:.1?} left");
+            (text, answered - left)
+        } else {
+            return None;
+        };
+        Some((text, whole_seconds(too_long.max(self.next))))
+    }
+}
+
+/// Rounded up, at least one: what a header can say.
+pub(super) fn whole_seconds(time: Duration) -> Duration {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs(seconds.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn arrival(n_rows: usize) -> Arrival {
+        Arrival { n_rows, max_batch_size: 8, instances: 2, asleep: 0 }
+    }
+
+    fn load(requests: &[usize]) -> Load {
+        let mut load = Load::default();
+        requests.iter().for_each(|&n_rows| load.add(n_rows, 8));
+        load
+    }
+
+    /// A pace of two instances that are both in a run of eight rows, 50 ms each.
+    fn busy() -> Pace {
+        let pace = Pace::default();
+        pace.warmed_up(8, 50 * MS);
+        for _ in 0..2 {
+            std::mem::forget(pace.begin(8, Instant::now()));
+        }
+        pace
+    }
+
+    #[test]
+    fn nothing_is_forecast_where_nothing_is_known_or_an_instance_is_idle() {
+        let pace = Pace::default();
+        assert_eq!(pace.forecast(&load(&[1; 100]), arrival(1)), None, "nothing is known");
+        pace.warmed_up(8, 50 * MS);
+        assert_eq!(pace.forecast(&load(&[1; 15]), arrival(1)), None, "two idle instances take 16");
+        assert!(pace.forecast(&load(&[1; 16]), arrival(1)).is_some());
+        let asleep = Arrival { asleep: 1, ..arrival(1) };
+        assert_eq!(busy().forecast(&load(&[1; 7]), asleep), None, "a stuck turn is nobody's wait");
+    }
+
+    #[test]
+    fn the_wait_is_what_waits_and_half_of_what_runs_over_all_instances() {
+        let wait = |requests: &[usize], n_rows| {
+            busy().forecast(&load(requests), arrival(n_rows)).unwrap().wait
+        };
+        assert_eq!(wait(&[], 1), 25 * MS);
+        assert_eq!(wait(&[1; 16], 1), 75 * MS);
+        assert_eq!(wait(&[4, 4, 1, 7], 8), 75 * MS, "by rows, however many requests they are");
+        assert_eq!(wait(&[8, 8], 1), 75 * MS, "a batch by itself");
+        let pace = busy();
+        pace.warmed_up(64, 400 * MS);
+        let forecast = pace.forecast(&load(&[64]), arrival(1)).unwrap();
+        assert_eq!((forecast.wait, forecast.bearable), (225 * MS, 800 * MS), "two of the longest");
+        pace.warmed_up(4, 50 * MS);
+        for _ in 0..RECENT {
+            pace.was_full(4);
+        }
+        assert_eq!(pace.forecast(&load(&[1; 16]), arrival(1)).unwrap().wait, 125 * MS);
+    }
+
+    #[test]
+    fn one_slow_turn_is_not_believed_and_many_are() {
+        let pace = busy();
+        let turn = || pace.forecast(&load(&[]), arrival(1)).unwrap().turn;
+        for _ in 0..RECENT {
+            pace.warmed_up(8, 50 * MS);
+        }
+        for _ in 0..3 {
+            pace.warmed_up(8, 5000 * MS);
+        }
+        assert_eq!(turn(), 50 * MS);
+        pace.warmed_up(8, 5000 * MS);
+        assert_eq!(turn(), 5000 * MS);
+    }
+
+    #[test]
+    fn more_may_wait_where_runs_take_few_requests() {
+        let bearable = |max_batch_size, instances, n_rows| {
+            let arrival = Arrival { n_rows, max_batch_size, instances, asleep: 0 };
+            let pace = Pace::default();
+            pace.warmed_up(max_batch_size, 100 * MS);
+            for _ in 0..instances {
+                std::mem::forget(pace.begin(max_batch_size, Instant::now()));
+            }
+            pace.forecast(&Load::default(), arrival).unwrap().bearable
+        };
+        assert_eq!(bearable(16, 1, 1), 200 * MS, "two turns");
+        assert_eq!(bearable(8, 1, 1), 250 * MS, "twenty requests of an eighth of a turn");
+        assert_eq!(bearable(8, 1, 4), 1000 * MS);
+        assert_eq!(bearable(1, 2, 1), 1000 * MS);
+        let fast = Pace::default();
+        fast.warmed_up(8, MS);
+        std::mem::forget(fast.begin(8, Instant::now()));
+        std::mem::forget(fast.begin(8, Instant::now()));
+        assert_eq!(fast.forecast(&Load::default(), arrival(1)).unwrap().bearable, SHORT);
+    }
+
+    #[test]
+    fn who_waits_too_long_or_would_be_late_is_told_when_to_come_again() {
+        let forecast =
+            Forecast { wait: 2500 * MS, turn: 700 * MS, bearable: 2400 * MS, next: 300 * MS };
+        let check = |bound: Option<u64>, left: u64, expected: Option<u64>| {
+            let bound = bound.map(Duration::from_millis);
+            let told = forecast.refusal(bound, Duration::from_millis(left));
+            assert_eq!(told.map(|(_, after)| after.as_secs()), expected, "{bound:?}, {left}");
+        };
+        check(None, 30_000, Some(1));
+        check(Some(1000), 30_000, Some(2));
+        check(Some(0), 30_000, Some(3));
+        check(Some(3000), 30_000, None);
+        check(Some(3000), 3100, Some(1));
+        check(Some(3000), 1000, Some(3));
+        assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
+        assert_eq!(whole_seconds(Duration::from_secs(2)), Duration::from_secs(2));
+    }
+}
