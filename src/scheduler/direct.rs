@@ -5,7 +5,8 @@
 //! nothing can take a run away from the thread of the runtime that it holds.
 
 use super::PermitSource;
-use super::instance::{Health, Shared, run_batch};
+use super::instance::Shared;
+use super::run::{Health, run_batch};
 use crate::engine::{Engine, EngineError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

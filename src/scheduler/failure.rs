@@ -1,6 +1,6 @@
 //! Why a run gave no answers, and whose fault that is. Pure.
 
-use super::instance::Health;
+use super::run::Health;
 use crate::engine::{EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, ModelSpec, Refusal, ValidRequest};
 use std::fmt;
@@ -36,6 +36,14 @@ impl Failure {
                 matches!(error.fault, Fault::Raised | Fault::Environment | Fault::OutOfMemory)
             }
             Self::Broken(_) => true,
+        }
+    }
+
+    /// Whether it comes of a request and not of how many there are: then a batch that has passed holds none like it.
+    pub(super) fn is_of_one_request(&self) -> bool {
+        match self {
+            Self::Engine(error) => matches!(error.fault, Fault::Raised | Fault::Environment),
+            Self::Broken(_) => false,
         }
     }
 

@@ -1,18 +1,12 @@
 //! An instance: one thread that owns one engine, and what all instances of a version share.
 
-use super::batch::{self, Part};
-use super::failure::Failure;
-use super::outputs;
-use super::queue::{Queue, Queued, Work};
+use super::queue::{Queue, Work};
+use super::run::{Health, run_batch};
 use super::verify::{self, Watched};
 use super::warmup::{Warmup, warm_up};
-use super::{Answer, Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
-use crate::engine::{Batch, Engine, EngineError, Fault, Outcome, STACK_BYTES};
-use crate::inference::{
-    ErrorCode, InferError, NamedTensor, Padding, Stretch, Timings, ValidRequest,
-};
-use crate::telemetry::RunRecord;
-use crate::tensor::{Tensor, TensorError};
+use super::{Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
+use crate::engine::{Engine, EngineError, Fault, STACK_BYTES};
+use crate::inference::{ErrorCode, InferError, Padding, Stretch, ValidRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -106,7 +100,7 @@ impl Shared {
         &self.job.warmup
     }
 
-    fn padding(&self) -> Option<&Padding> {
+    pub(super) fn padding(&self) -> Option<&Padding> {
         self.job.padding.as_deref()
     }
 
@@ -280,126 +274,4 @@ fn look_again(shared: &Shared, slot: &Slot, engine: &mut dyn Engine) -> Health {
     let health = verify::verify(shared, engine);
     slot.end();
     health
-}
-
-/// What is left of an engine after a run.
-pub(super) enum Health {
-    Good,
-    /// The run panicked: the engine's state is not to be trusted.
-    Rebuild,
-    /// No engine of this process can run the model any more.
-    Lost(String),
-}
-
-pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
-    let taken_at = Instant::now();
-    // What is logged during a run belongs to its oldest request.
-    let _span = batch.first().map(|queued| queued.span.clone().entered());
-    let parts: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
-    let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
-    let outcome = batch::concat(&parts, shared.padding(), |bytes| engine.buffer(bytes))
-        .map_err(|error: TensorError| EngineError::new(Fault::Internal, error.to_string()));
-    let input = taken_at.elapsed();
-    observe(shared, &parts, n_rows);
-    let is_filled = parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
-    let outcome = outcome
-        .and_then(|inputs| run(engine, inputs))
-        .map_err(Failure::Engine)
-        .and_then(|outcome| check(shared, outcome, &parts));
-    match outcome {
-        Ok(outcome) => {
-            answer(shared, batch, outcome, (taken_at, input));
-            Health::Good
-        }
-        // One request's input may be what the model refuses, or the batch or the size that it was
-        // filled up to may be what does not fit: alone and as it is, each gets the answer that it
-        // would have got without the others.
-        Err(failure) if (batch.len() > 1 || is_filled) && failure.is_of_inputs() => {
-            for queued in batch {
-                match run_batch(shared, engine, vec![Queued { stretch: None, ..queued }]) {
-                    Health::Good => {}
-                    // Those behind it are answered by their replies' drop: the engine is gone.
-                    lost => return lost,
-                }
-            }
-            Health::Good
-        }
-        Err(failure) => {
-            for queued in batch {
-                let refusal = failure.report(&shared.job.spec, &queued.request);
-                queued.reply.send(Err(refusal));
-            }
-            failure.health()
-        }
-    }
-}
-
-/// Counts a run and what of it is padding.
-fn observe(shared: &Shared, parts: &[Part<'_>], n_rows: usize) {
-    let metrics = &shared.job.metrics;
-    metrics.observe_batch(n_rows);
-    let (mut positions, mut padding) = (0, 0);
-    for (rows, stretch) in parts.iter().filter_map(|it| Some((it.request.n_rows(), it.stretch?))) {
-        positions += rows * stretch.to;
-        padding += rows * (stretch.to - stretch.from);
-    }
-    if positions > 0 {
-        metrics.observe_padding(positions, padding);
-    }
-}
-
-/// Runs the engine; a panic in it becomes an error.
-pub(super) fn run(
-    engine: &mut dyn Engine,
-    inputs: Vec<Option<Tensor>>,
-) -> Result<Outcome, EngineError> {
-    catch_unwind(AssertUnwindSafe(|| engine.run(Batch { inputs })))
-        .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
-}
-
-/// The outcome with its outputs as the contract has them, if they can be cut apart and back.
-fn check(shared: &Shared, outcome: Outcome, parts: &[Part<'_>]) -> Result<Outcome, Failure> {
-    let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
-    let outputs = outputs::settle(&shared.job.spec, outcome.outputs, n_rows)?;
-    if parts.len() > 1 && !batch::has_rows(&outputs, n_rows) {
-        return Err(Failure::broken("an output has no row for each row of the batch"));
-    }
-    let filled = parts.iter().filter_map(|part| part.stretch).find(|it| !it.is_exact());
-    if let (Some(stretch), Some(padding)) = (filled, shared.padding())
-        && !batch::follow(&outputs, padding, stretch.to)
-    {
-        return Err(Failure::broken("an output does not have the size of the padded inputs"));
-    }
-    Ok(Outcome { outputs, ..outcome })
-}
-
-fn answer(
-    shared: &Shared,
-    batch: Vec<Queued>,
-    outcome: Outcome,
-    (taken_at, input): (Instant, Duration),
-) {
-    let ran_at = Instant::now();
-    let asked: Vec<Part<'_>> = batch.iter().map(Queued::part).collect();
-    let parts = batch::split(&outcome.outputs, &asked, shared.padding());
-    let is_kept = verify::remember(shared, &asked, &parts, ran_at - taken_at);
-    let names: Vec<_> =
-        outcome.outputs.iter().map(|it| it.name.clone().unwrap_or_default()).collect();
-    let phases = outcome.phases;
-    let ended_at = Instant::now();
-    let output = phases.output + (ended_at - ran_at);
-    let (input, compute) = (input + phases.input, phases.compute);
-    let n_rows = batch.iter().map(|queued| queued.request.n_rows()).sum();
-    shared.job.metrics.record_run(&RunRecord { n_rows, input, compute, output, ended_at });
-    for (queued, tensors) in batch.into_iter().zip(parts) {
-        let named =
-            |(name, tensor): (&Arc<str>, Tensor)| NamedTensor { name: Arc::clone(name), tensor };
-        let outputs = names.iter().zip(tensors).map(named).collect();
-        let queue = taken_at.saturating_duration_since(queued.enqueued_at);
-        let timings = Timings { queue, input, compute, output };
-        queued.reply.send(Ok(Answer { outputs, timings }));
-    }
-    if is_kept {
-        shared.queue.wake_for_spare();
-    }
 }

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod policy;
 
+mod caution;
 mod direct;
 mod failure;
 mod instance;
@@ -14,6 +15,7 @@ mod outputs;
 mod pace;
 mod permits;
 mod queue;
+mod run;
 mod verify;
 mod warmup;
 mod watchdog;
@@ -162,8 +164,9 @@ impl Scheduler {
         let (reply, pending) = reply();
         let enqueued_at = Instant::now();
         let stretch = self.shared.stretch(&request);
+        let is_stranger = self.shared.queue.is_stranger(&request);
         let span = Span::current();
-        let queued = Queued { request, reply, enqueued_at, span, stretch };
+        let queued = Queued { request, reply, enqueued_at, span, stretch, is_stranger };
         if let Some(alarm) = self.shared.queue.push(queued)? {
             // The other requests that this thread of the runtime has ready come first: on a busy
             // server they share the run, and one wake-up serves them all. On an idle one this is

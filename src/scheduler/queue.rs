@@ -6,6 +6,7 @@
 
 use super::Answer;
 use super::batch::{self, Part};
+use super::caution::Caution;
 use super::pace::{Arrival, Forecast, Load, Pace, Turn, whole_seconds};
 use super::policy::{self, BatchLimits, Decision, Waiting};
 use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
@@ -26,6 +27,8 @@ pub(super) struct Queued {
     pub(super) span: Span,
     /// How far its inputs are filled up when it is run; `None` when they are run as they are.
     pub(super) stretch: Option<Stretch>,
+    /// Whether it is unlike all that were answered since a request made a run fail.
+    pub(super) is_stranger: bool,
 }
 
 impl Queued {
@@ -52,6 +55,8 @@ struct State {
     load: Load,
     /// Set once: why nothing is taken in any more.
     closed: Option<InferError>,
+    /// Whether the last batch was one of strangers.
+    took_strangers: bool,
     /// Threads that sleep on `changed`.
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
@@ -97,6 +102,7 @@ pub(super) struct Queue {
     changed: Condvar,
     bounds: Bounds,
     pace: Pace,
+    caution: Caution,
     limits: BatchLimits,
     /// Set once: whatever the limits say, requests share no runs any more.
     are_apart: AtomicBool,
@@ -113,7 +119,8 @@ impl Queue {
         metrics.set_queue_capacity(bounds.capacity);
         let (state, changed, pace) = (Mutex::default(), Condvar::new(), Pace::default());
         let are_apart = AtomicBool::new(false);
-        Self { metrics, state, changed, bounds, pace, limits, are_apart, padding }
+        let caution = Caution::default();
+        Self { metrics, state, changed, bounds, pace, caution, limits, are_apart, padding }
     }
 
     /// How fast it is served.
@@ -130,6 +137,27 @@ impl Queue {
     /// Lets requests share no runs from here on.
     pub(super) fn keep_apart(&self) {
         self.are_apart.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request is to share runs only with such as are unlike all that were answered.
+    pub(super) fn is_stranger(&self, request: &ValidRequest) -> bool {
+        self.caution.is_stranger(request)
+    }
+
+    /// A run has answered these.
+    pub(super) fn answered(&self, batch: &[Queued]) {
+        if self.caution.is_on() {
+            for queued in batch.iter().filter(|queued| queued.request.may_share_runs()) {
+                self.caution.answered(&queued.request, queued.is_stranger);
+            }
+        }
+    }
+
+    /// A request made its run fail, also alone.
+    pub(super) fn failed(&self, queued: &Queued) {
+        if self.limits().max_batch_size > 1 && queued.request.may_share_runs() {
+            self.caution.failed(queued.is_stranger);
+        }
     }
 
     fn limits(&self) -> BatchLimits {
@@ -252,7 +280,19 @@ impl Queue {
     /// too have company of their own soon, and filling them up further costs more than the larger
     /// batch saves.
     pub(super) fn take(&self, now: Instant) -> Vec<Queued> {
-        self.take_from(self.lock(), now)
+        let state = self.lock();
+        let first = self.first(&state);
+        self.take_from(state, first, now)
+    }
+
+    /// Where the next batch begins: at the oldest request, but that while one has lately made a run fail strangers and
+    /// others take turns.
+    fn first(&self, state: &State) -> usize {
+        let has_strangers_first = || state.waiting.front().is_some_and(|it| it.is_stranger);
+        if !self.caution.is_on() || !state.took_strangers || !has_strangers_first() {
+            return 0;
+        }
+        state.waiting.iter().position(|queued| !queued.is_stranger).unwrap_or(0)
     }
 
     /// The same, unless the oldest request alone is larger than a batch, or unlike what the model was seen
@@ -262,36 +302,56 @@ impl Queue {
         let is_unknown = |first: &Queued| {
             first.request.n_rows() > self.limits().max_batch_size || !first.request.fits_evidence()
         };
-        if state.waiting.front().is_some_and(is_unknown) {
+        let first = self.first(&state);
+        if state.waiting.get(first).is_some_and(is_unknown) {
             return Vec::new();
         }
-        self.take_from(state, now)
+        self.take_from(state, first, now)
     }
 
-    fn take_from(&self, mut state: MutexGuard<'_, State>, now: Instant) -> Vec<Queued> {
+    fn take_from(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        first: usize,
+        now: Instant,
+    ) -> Vec<Queued> {
         let mut batch: Vec<Queued> = Vec::new();
+        let is_cautious = self.caution.is_on();
         let mut rows = 0;
-        let mut position = 0;
+        let mut position = first;
+        let mut most_requests = usize::MAX;
+        let mut has_left_its_like = !is_cautious;
         while let Some(candidate) = state.waiting.get(position) {
             if is_unwanted(candidate, now) {
                 self.refuse_late(self.remove(&mut state, position));
                 continue;
             }
             let n_rows = candidate.request.n_rows();
-            if let Some(first) = batch.first() {
-                if rows + n_rows > self.limits().max_batch_size {
-                    break;
+            match batch.first() {
+                Some(first) => {
+                    let is_of_its_kind = !is_cautious || first.is_stranger == candidate.is_stranger;
+                    let is_too_much = rows + n_rows > self.limits().max_batch_size;
+                    if is_too_much || batch.len() >= most_requests {
+                        has_left_its_like |= is_of_its_kind;
+                        break;
+                    }
+                    if !is_of_its_kind || !self.fits(first, candidate) {
+                        position += 1;
+                        continue;
+                    }
                 }
-                if !self.fits(first, candidate) {
-                    position += 1;
-                    continue;
+                None if is_cautious => {
+                    most_requests = self.caution.most_requests(candidate.is_stranger);
                 }
+                None => {}
             }
             rows += n_rows;
             batch.extend(self.remove(&mut state, position));
         }
         self.left(batch.len());
-        if !state.waiting.is_empty() && rows > 0 {
+        let are_strangers = is_cautious && batch.first().is_some_and(|first| first.is_stranger);
+        state.took_strangers = are_strangers;
+        if has_left_its_like && !state.waiting.is_empty() && rows > 0 && !are_strangers {
             self.pace.was_full(rows);
         }
         // What does not fit this run may be run by a thread that sleeps.
@@ -420,7 +480,7 @@ mod tests {
     fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
         let (reply, pending) = reply();
         let (enqueued_at, span) = (Instant::now(), Span::none());
-        (Queued { request, reply, enqueued_at, span, stretch: None }, pending)
+        (Queued { request, reply, enqueued_at, span, stretch: None, is_stranger: false }, pending)
     }
 
     fn rows(batch: &[Queued]) -> Vec<usize> {
@@ -525,6 +585,27 @@ mod tests {
         // 5 s for what runs, 10 s for the run of its own.
         check(None, Duration::from_secs(21), (3, 10));
         check(None, Duration::from_millis(2500), (0, 13));
+    }
+
+    #[test]
+    fn strangers_run_with_strangers_and_every_other_time() {
+        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
+        let mut pending = Vec::new();
+        // Those that are strangers have two rows, the others one.
+        let mut push = |is_stranger: bool| {
+            let rows = if is_stranger { 2 } else { 1 };
+            let (queued, wait) = queued(request(&vec![0.0; rows], None));
+            drop(queue.push(Queued { is_stranger, ..queued }).unwrap());
+            pending.push(wait);
+        };
+        let now = Instant::now();
+        [true, false].into_iter().for_each(&mut push);
+        assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is a stranger");
+        queue.caution.failed(false);
+        [true, true, true, false, false, true].into_iter().for_each(&mut push);
+        let taken = std::iter::repeat_with(|| rows(&queue.take(now)));
+        let taken: Vec<_> = taken.take_while(|rows| !rows.is_empty()).collect();
+        assert_eq!(taken, [vec![2, 2], vec![1, 1], vec![2, 2]]);
     }
 
     #[test]

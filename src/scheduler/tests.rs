@@ -172,8 +172,40 @@ async fn one_fails_alone(fault: Fault, code: ErrorCode) {
         codes.push(pending.await.map(|_| ()).map_err(|error| error.code));
     }
     assert_eq!(codes, [Ok(()), Err(code), Ok(()), Ok(())]);
-    assert_eq!(seen.rows(), [1, 3, 1, 1, 1], "the batch is run again one by one");
+    assert_eq!(seen.rows(), [1, 3, 1, 2], "the batch is run again in halves");
     assert_eq!(seen.instances(), 1, "an input that raises is no reason to rebuild an engine");
+}
+
+#[tokio::test]
+async fn halving_asks_no_half_whose_other_half_was_not_to_blame() {
+    let (gate_model, open) = gated();
+    let seen_gate = gate_model.seen();
+    let script = move |batch: Batch| {
+        let x = batch.inputs[0].as_ref().unwrap().as_slice::<f32>().unwrap();
+        if x.contains(&-1.0) {
+            return Err(EngineError::new(Fault::Raised, "negative"));
+        }
+        gate_model.instance()?.run(batch).map(|outcome| vec![outcome.outputs[0].tensor.clone()])
+    };
+    let batch = BatchLimits { max_batch_size: 8, max_queue_delay: Duration::ZERO };
+    let options = SchedulerOptions { batch, queue_capacity: 16, ..options() };
+    let (scheduler, seen) = start(options, FakeModel::new(script));
+    let values_of_all = [9.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -1.0, 7.0];
+    let mut pending: Vec<_> = values_of_all
+        .map(|x| Box::pin(scheduler.submit(request(&[x], None))))
+        .into_iter()
+        .collect();
+    queue_in_order(&mut pending[..1]).await;
+    until("the first run begins", || seen_gate.rows() == [1]).await;
+    queue_in_order(&mut pending[1..]).await;
+    drop(open);
+    for (pending, x) in pending.into_iter().zip(values_of_all) {
+        match pending.await {
+            Err(error) => assert_eq!((error.code, x), (ErrorCode::InferenceFailed, -1.0)),
+            answer => assert_eq!(values(answer), [x * 2.0]),
+        }
+    }
+    assert_eq!(seen.rows(), [1, 8, 4, 2, 1, 1], "four pass, so the others fail, and so on");
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@
 //! nothing else to do, and all looking together takes a hundredth of the time of all runs at most.
 
 use super::batch::Part;
-use super::instance::{Health, Shared, run};
+use super::instance::Shared;
 use super::outputs::settle;
+use super::run::{Health, run};
 use crate::engine::compare::{agree, rounding, row_scales};
 use crate::engine::{Engine, Fault, Output};
 use crate::inference::{Batching, ValidRequest};
@@ -49,7 +50,7 @@ impl fmt::Debug for Watch {
 const LANES: usize = 16;
 
 /// The smallest and the largest number.
-type Extent = (f64, f64);
+pub(super) type Extent = (f64, f64);
 
 /// What the watch has come to.
 #[derive(Debug, Default)]
@@ -129,7 +130,7 @@ impl Watched {
 }
 
 /// The smallest and the largest number of a tensor; `None` of texts and of nothing but NaN.
-fn extent(tensor: &Tensor) -> Option<Extent> {
+pub(super) fn extent(tensor: &Tensor) -> Option<Extent> {
     fn of<T: Element + Copy + PartialOrd>(tensor: &Tensor, widen: fn(T) -> f64) -> Option<Extent> {
         let values = tensor.as_slice::<T>()?;
         let first = values.iter().copied().find(|value| value.partial_cmp(value).is_some())?;

@@ -1,8 +1,8 @@
 //! What the instances of a version run before it counts as ready.
 
 use super::PermitSource;
-use super::instance::run;
 use super::pace::Pace;
+use super::run::run;
 use crate::engine::{Engine, EngineError, Fault};
 use crate::tensor::Tensor;
 use std::fmt;
