@@ -84,12 +84,14 @@ fn line(version: &VersionStatus) -> String {
         (Some(loaded), None) => {
             let batching = loaded.batching();
             format!(
-                "{state} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}",
+                "{state} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}; up to {} rows a run: {}",
                 loaded.facts.device,
                 loaded.facts.form.chosen,
                 loaded.facts.form.gain(),
                 loaded.facts.memory,
-                loaded.batching_reason()
+                loaded.batching_reason(),
+                loaded.facts.batch_size.rows,
+                loaded.facts.batch_size.reason
             )
         }
         (None, None) => state.to_owned(),

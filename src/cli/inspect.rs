@@ -5,7 +5,7 @@ use crate::app;
 use crate::engine::probe::{Findings, Tried, concern, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
-use crate::repository;
+use crate::repository::{self, BatchSize};
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -64,8 +64,9 @@ impl Inspect {
         }
         drop(model);
         let found = repository::try_file(&loader, &app::sample_decoder(), &self.file, TIMEOUT);
-        let findings = found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
-        print(&trial(&findings))
+        let (findings, batch_size) =
+            found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
+        print(&trial(&findings, &batch_size))
     }
 }
 
@@ -104,7 +105,7 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
 }
 
 /// What a trial finds out: whether requests share runs, and the form that would serve.
-fn trial(findings: &Findings) -> String {
+fn trial(findings: &Findings, batch_size: &BatchSize) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");
@@ -112,6 +113,7 @@ fn trial(findings: &Findings) -> String {
     let grounds = findings.grounds.as_deref().map_or(String::new(), |it| format!(" ({it})"));
     let batching = findings.batching;
     line("batching", format!("{batching}: {}{grounds}", batching.reason()));
+    line("batch size", format!("{}: {}", batch_size.rows, batch_size.reason));
     line("answers", findings.contract.form.as_str().to_owned());
     let form = &findings.form;
     line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));

@@ -81,7 +81,9 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
                 "enabled": loaded.batching().is_allowed(),
                 "finding": loaded.batching().as_str(),
                 "reason": loaded.batching_reason(),
-                "max_batch_size": facts.max_batch_size,
+                "max_batch_size": facts.batch_size.rows,
+                "max_batch_size_reason": facts.batch_size.reason,
+                "costs": facts.curve.iter().map(run).collect::<Vec<_>>(),
                 "max_queue_delay_seconds": facts.max_queue_delay.as_secs_f64(),
             }),
         ),
@@ -124,13 +126,16 @@ fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
 }
 
 /// In which form the model runs, what that is worth, and what became of the others.
+fn run((n_rows, time): &(usize, Duration)) -> Value {
+    json!({"rows": n_rows, "seconds": time.as_secs_f64()})
+}
+
 fn form(form: &FormFindings) -> Value {
     let facts = |facts: &FormFacts| {
-        let run = |(n_rows, time): (usize, Duration)| json!({"rows": n_rows, "seconds": time.as_secs_f64()});
         let RunTimes { least, most } = facts.times;
-        let mut runs = vec![run(least)];
+        let mut runs = vec![run(&least)];
         if most.0 != least.0 {
-            runs.push(run(most));
+            runs.push(run(&most));
         }
         let changed = facts.changed.map(|(rows, all)| json!({"rows": rows, "of": all}));
         json!({

@@ -3,6 +3,7 @@
 //! Blocks for as long as that takes; never called on the async runtime. Every failure is a reason
 //! for operators; the models beside this one do not notice.
 
+use super::batch_size::BatchSize;
 use super::layout::{ModelFolder, SAMPLE_FILE, VersionFolder};
 use super::options::{Options, Settings};
 use super::pins::Pins;
@@ -25,10 +26,6 @@ use crate::tensor::Dim;
 use crate::transform::Postprocess;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A run that takes this long gains nothing from further rows, and whoever waits behind it waits
-/// longer.
-const LONG_RUN: Duration = Duration::from_secs(1);
 
 /// How far a row's answer in a batch may be from its answer alone, in service: ten times what the trial allows, since
 /// there are many more of them.
@@ -139,6 +136,7 @@ impl Workshop {
             manifest: &candidate.source.manifest,
             sample: candidate.source.sample.as_deref(),
             max_batch_size: candidate.settings.max_batch_size,
+            batch_size_is_chosen: candidate.settings.batch_size_is_chosen,
             wish: candidate.settings.wish(candidate.source, self.options.trial_timeout),
             timeout: self.options.trial_timeout,
         };
@@ -195,6 +193,7 @@ impl Workshop {
             let place = findings.inputs.iter().position(|input| input.name == pad.input)?;
             Some((place, pad.fill.axis))
         });
+        let batch_size = BatchSize::of(&findings, settings);
         let contract = Contract { one_size: places.collect(), ..findings.contract };
         let spec = Arc::new(ModelSpec {
             inputs: findings.inputs,
@@ -208,20 +207,13 @@ impl Workshop {
         metrics.set_memory(model.memory());
         metrics.set_batching(spec.batching.as_str());
         metrics.set_queue_capacity(settings.queue_capacity);
-        let times = findings.form.facts().map(|facts| facts.times).or(findings.times);
-        let affordable = times.filter(|_| !settings.batch_size_is_chosen).map(rows_of_a_long_run);
-        let max_batch_size = if spec.batching.is_allowed() {
-            settings.max_batch_size.min(affordable.unwrap_or(usize::MAX))
-        } else {
-            1
-        };
         // What was refuted may have been the padding.
         let is_refuted = spec.batching == Batching::Refuted;
         let padding = findings.padding.filter(|_| !is_refuted).map(Arc::new);
         let plan = Plan {
             batching: spec.batching,
             padding: padding.clone(),
-            max_batch_size,
+            max_batch_size: batch_size.rows,
             times: findings.times,
         };
         let mut facts = Facts {
@@ -231,7 +223,7 @@ impl Workshop {
             digest: fingerprint.digest.clone(),
             file_bytes: fingerprint.size,
             labels: source.labels.clone().unwrap_or_default(),
-            max_batch_size,
+            batch_size,
             max_queue_delay: settings.max_queue_delay,
             queue_capacity: settings.queue_capacity,
             max_queue_wait: settings.max_queue_wait,
@@ -239,6 +231,7 @@ impl Workshop {
             padding_wanted: !source.manifest.pads.is_empty(),
             shape_source: findings.shape_source,
             times: findings.times,
+            curve: findings.curve,
             precision: settings.precision,
             form: findings.form,
             grounds: findings.grounds,
@@ -385,13 +378,6 @@ fn without_path(reason: &str, folder: &ModelFolder) -> String {
     let reason = reason.replace(&format!("{path}/"), &format!("{}/", folder.name));
     // What is left is the path of a model that is a file. A relative one could be any word.
     if folder.path.is_absolute() { reason.replace(&path, folder.name.as_str()) } else { reason }
-}
-
-/// How many rows make a run of [`LONG_RUN`], at least one.
-fn rows_of_a_long_run(times: RunTimes) -> usize {
-    let (n_rows, time) = times.most;
-    let rows = LONG_RUN.as_secs_f64() / (time.as_secs_f64() / n_rows.max(1) as f64).max(1e-9);
-    (rows as usize).max(1)
 }
 
 /// Whether the thread that asks may run the model itself: batches of it end soon, whatever is in

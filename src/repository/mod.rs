@@ -10,6 +10,7 @@
 //!
 //! Loading blocks, on plain threads. No wire format, no status code, no configuration file here.
 
+mod batch_size;
 mod catalog;
 mod error;
 pub mod layout;
@@ -32,7 +33,8 @@ mod warmup;
 #[cfg(test)]
 mod tests;
 
-pub use crate::engine::probe::{FormFacts, FormFindings, RunTimes, Tried};
+pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, Tried};
+pub use batch_size::BatchSize;
 pub use catalog::{Pin, VersionState};
 pub use error::RepositoryError;
 pub use layout::NamedFolder;

@@ -29,6 +29,8 @@ pub(super) struct PassedRecord {
     shape_source: String,
     notes: Vec<String>,
     times: Option<TimesRecord>,
+    /// Rows and nanoseconds.
+    curve: Vec<(usize, u64)>,
     form: String,
     tried: Vec<TriedRecord>,
     padding: Option<PaddingRecord>,
@@ -84,8 +86,11 @@ struct FactsRecord {
 }
 
 fn times(times: RunTimes) -> TimesRecord {
-    [times.least, times.most]
-        .map(|(n_rows, time)| (n_rows, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    [times.least, times.most].map(|(n_rows, time)| (n_rows, nanos(time)))
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn run_times([least, most]: TimesRecord) -> RunTimes {
@@ -106,6 +111,7 @@ impl From<&Verdict> for Record {
                 shape_source: findings.shape_source.as_str().into(),
                 notes: findings.notes.clone(),
                 times: findings.times.map(times),
+                curve: findings.curve.iter().map(|it| (it.0, nanos(it.1))).collect(),
                 form: findings.form.chosen.to_string(),
                 tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
                 padding: findings.padding.as_ref().map(PaddingRecord::from),
@@ -213,6 +219,7 @@ impl TryFrom<PassedRecord> for Findings {
             notes: record.notes,
             padding: record.padding.map(Padding::from),
             times: record.times.map(run_times),
+            curve: record.curve.into_iter().map(|it| (it.0, Duration::from_nanos(it.1))).collect(),
             form: FormFindings {
                 chosen: record.form.parse()?,
                 tried: record.tried.into_iter().map(Tried::try_from).collect::<Result<_, _>>()?,

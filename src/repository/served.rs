@@ -4,7 +4,8 @@
 //! a version only takes the repository's handle away: whoever resolved the old one finishes on it,
 //! and the last handle unloads it.
 
-use crate::engine::probe::{FormFindings, RunTimes, ShapeSource};
+use super::batch_size::BatchSize;
+use crate::engine::probe::{Curve, FormFindings, RunTimes, ShapeSource};
 use crate::engine::{Device, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
 use crate::scheduler::Scheduler;
@@ -38,7 +39,7 @@ pub struct Facts {
     /// Names of its classes; empty without labels.
     pub labels: Vec<Arc<str>>,
     /// Most rows of a run; 1 where requests are kept apart.
-    pub max_batch_size: usize,
+    pub batch_size: BatchSize,
     /// How long an idle instance waits for more rows.
     pub max_queue_delay: Duration,
     /// Requests that may wait.
@@ -53,6 +54,8 @@ pub struct Facts {
     pub shape_source: ShapeSource,
     /// How fast it ran in its trial; `None` when nothing was known to run it with.
     pub times: Option<RunTimes>,
+    /// What its runs cost by their rows; empty where that was not asked.
+    pub curve: Curve,
     /// In which numbers it was told to compute.
     pub precision: Precision,
     /// In which form it runs, and what else was tried.

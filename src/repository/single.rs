@@ -1,5 +1,6 @@
 //! The trial of a single file, for people who want to know what the server would find out about it.
 
+use super::batch_size::BatchSize;
 use super::layout::{self, MODEL_FILE, ModelFolder};
 use super::load::SampleDecoder;
 use super::options::{Defaults, Settings};
@@ -25,7 +26,7 @@ pub fn try_file(
     decode_sample: &SampleDecoder,
     file: &Path,
     timeout: Duration,
-) -> Result<Findings, String> {
+) -> Result<(Findings, BatchSize), String> {
     let folder = folder_of(file);
     let source = folder.as_ref().map_or_else(|| Ok(Source::default()), Source::read)?;
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
@@ -40,10 +41,13 @@ pub fn try_file(
         manifest: &source.manifest,
         sample: source.sample.as_deref(),
         max_batch_size: settings.max_batch_size,
+        batch_size_is_chosen: settings.batch_size_is_chosen,
         wish: settings.wish(&source, timeout),
         timeout,
     };
-    Trial::run(loader, decode_sample, &subject).verdict.into_findings()
+    let findings = Trial::run(loader, decode_sample, &subject).verdict.into_findings()?;
+    let batch_size = BatchSize::of(&findings, &settings);
+    Ok((findings, batch_size))
 }
 
 /// The model's folder that a file lies in as a version, if it does.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 /// Most verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.
@@ -233,6 +233,7 @@ mod tests {
             shape_source: ShapeSource::Guessed,
             notes: vec!["a note".into()],
             times: Some(times),
+            curve: vec![(1, Duration::from_nanos(7)), (2, Duration::from_nanos(9))],
             form: FormFindings {
                 chosen: frozen,
                 tried: vec![Tried { form: frozen, outcome: Ok(facts) }, out],

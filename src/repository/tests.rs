@@ -361,6 +361,7 @@ fn all_versions_are_served_when_asked_for() {
 fn a_sample_warms_up_and_a_wrong_one_is_told() {
     let house = House::new(&[("m", "ok"), ("n", "ok")]);
     house.write("m/sample.json", "1.5\n");
+    house.write("m/model.toml", &format!("{MANIFEST}\n[batching]\nmax_batch_size = 64\n"));
     house.write("n/sample.json", "{}");
     let repository = house.loaded();
     assert_eq!(repository.resolve(&latest("m")).unwrap().sample(), Some("1.5\n"));

@@ -29,6 +29,8 @@ pub(super) struct Subject<'a> {
     /// The text of sample.json.
     pub(super) sample: Option<&'a str>,
     pub(super) max_batch_size: usize,
+    /// Whether model.toml says that.
+    pub(super) batch_size_is_chosen: bool,
     /// What is wanted of the model's form.
     pub(super) wish: Wish,
     /// How long everything may take.
@@ -129,6 +131,7 @@ fn attempt(
         outputs: declared(&manifest.outputs),
         sample,
         max_batch_size: subject.max_batch_size,
+        batch_size_is_chosen: subject.batch_size_is_chosen,
         padding: padding_wish(manifest),
         batching_wanted: manifest.batching.enabled != Some(Sharing::Off),
         is_vouched_for: manifest.batching.enabled == Some(Sharing::Trust),

@@ -79,7 +79,7 @@ impl Tune {
             self.load(&repository).map(|handle| (repository, handle))
         };
         let (repository, handle) = open(Overrides::default())?;
-        let most_rows = handle.facts().max_batch_size;
+        let most_rows = handle.facts().batch_size.limit;
         let inputs = inputs(&handle).map_err(|error| self.failed(error))?;
         let one_instance = handle.spec().batching == Batching::Stateful;
         drop(handle);

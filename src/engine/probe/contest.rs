@@ -85,7 +85,7 @@ fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, Eng
 impl<'a, 'l> Contest<'a, 'l> {
     /// Asks the plain form for the answers that the others have to give.
     pub(super) fn new(
-        model: Box<dyn Model>,
+        model: &dyn Model,
         (findings, times): (&Findings, RunTimes),
         exercise: &Exercise,
         (wish, forms): (&'a Wish, usize),
@@ -246,7 +246,11 @@ fn duel(
     Ok((ratios[ratios.len() / 2], times[times.len() / 2]))
 }
 
-fn warm_up(engine: &mut dyn Engine, inputs: &Inputs, limit: Duration) -> Result<(), EngineError> {
+pub(super) fn warm_up(
+    engine: &mut dyn Engine,
+    inputs: &Inputs,
+    limit: Duration,
+) -> Result<(), EngineError> {
     let started_at = Instant::now();
     let mut before: Option<Duration> = None;
     for _ in 0..MAX_WARMUP_RUNS {
@@ -262,7 +266,7 @@ fn warm_up(engine: &mut dyn Engine, inputs: &Inputs, limit: Duration) -> Result<
 
 /// A run that must succeed, and how long it took: by the processor's account where there is one, since other
 /// programs delay one form as they like and the other not.
-fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
+pub(super) fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
     let started_at = Instant::now();
     let outcome = engine.run(Batch { inputs: inputs.clone() })?;
     Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
@@ -325,7 +329,7 @@ fn may_take_a_slow_batch(times: RunTimes, budget: Duration) -> bool {
 }
 
 /// The model's own refusal of an input.
-fn is_refusal(error: &EngineError) -> bool {
+pub(super) fn is_refusal(error: &EngineError) -> bool {
     matches!(error.fault, Fault::Raised | Fault::Environment | Fault::OutOfMemory)
 }
 

@@ -34,7 +34,7 @@ fn hints(wish: Wish) -> Hints {
         optional: false,
         declared: true,
     };
-    Hints { inputs: Some(vec![x]), wish, ..Hints::default() }
+    Hints { inputs: Some(vec![x]), batch_size_is_chosen: true, wish, ..Hints::default() }
 }
 
 fn in_bf16() -> Wish {
@@ -257,4 +257,22 @@ fn the_best_class_must_stay_where_there_are_classes() {
     let (findings, _) = trial(&classes(0.4), &hints(with), &[("bf16-frozen", classes(0.401))]);
     let (rows, all) = findings.unwrap().form.facts().unwrap().changed.unwrap();
     assert!(rows == 0 && all > 32, "{rows} of {all}");
+}
+
+#[test]
+fn costs_are_measured_in_the_chosen_form_where_nobody_chose_a_batch_size() {
+    let fast = times(|_| 1.0, 50);
+    let asked = Hints { batch_size_is_chosen: false, ..hints(Wish::default()) };
+    let cast = [("optimized", fast)];
+    let (findings, loaded) = trial(&times(|_| 1.0, 100), &asked, &cast);
+    let expected = [1, 2, 4, 8, 16, 32].map(|it| (it, Duration::from_micros(50 * it as u64)));
+    assert_eq!(findings.unwrap().curve, expected);
+    assert_eq!(loaded.last().map(Form::to_string).as_deref(), Some("optimized"));
+    let (findings, _) = trial(&times(|_| 1.0, 100), &hints(Wish::default()), &cast);
+    assert_eq!(findings.unwrap().curve, []);
+    // As many sizes as there is time for.
+    let slow = [("optimized", times(|_| 1.0, 50_000))];
+    let (findings, _) = trial(&times(|_| 1.0, 100_000), &asked, &slow);
+    let rows: Vec<_> = findings.unwrap().curve.iter().map(|(n_rows, _)| *n_rows).collect();
+    assert_eq!(rows, [1, 2, 4, 8]);
 }

@@ -6,6 +6,7 @@
 //! asked for and cannot be had is a failure.
 
 use super::contest::{Contest, Measured};
+use super::curve;
 use super::recipe::Recipe;
 use super::{Findings, Hints, RunTimes};
 use crate::engine::{EngineError, Fault, Form, Model, Precision, Rewrite, Signature};
@@ -17,6 +18,9 @@ use std::time::Duration;
 /// where several threads run the model, and every step away from the file's own form has to be worth
 /// something. (A text encoder's optimized form, 1.05 times as fast alone, was slower on two threads.)
 const LEAST_GAIN: f64 = 1.1;
+
+/// How long the costs by rows may be measured.
+const CURVE_TIME: Duration = Duration::from_secs(6);
 
 /// Loads the model in a form, whose outputs in the plain form have these datatypes, and may be ended
 /// after that time.
@@ -106,10 +110,44 @@ pub(super) struct Exercise {
     pub(super) unlike: Vec<u64>,
 }
 
-/// Adds to the findings in which form the model is to run.
+/// Adds to the findings in which form the model is to run, and what its runs cost by their rows.
 pub(super) fn choose(
     plain: Box<dyn Model>,
-    (mut findings, exercise): (Findings, Option<Exercise>),
+    (findings, exercise): (Findings, Option<Exercise>),
+    hints: &Hints,
+    load: &mut LoadForm<'_>,
+) -> Result<Findings, EngineError> {
+    let mut findings = contest(&*plain, (findings, exercise.as_ref()), hints, load)?;
+    let is_asked = findings.batching.is_allowed() && !hints.batch_size_is_chosen;
+    if let (true, Some(Exercise { recipe, fixed: None, .. }), Some(times)) =
+        (is_asked, &exercise, findings.times)
+    {
+        let within = hints.wish.budget.min(CURVE_TIME);
+        let datatypes: Vec<_> = findings.outputs.iter().map(|spec| spec.datatype).collect();
+        let (n_rows, time) = times.most;
+        let per_row = time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX);
+        let model = match findings.form.chosen {
+            Form::PLAIN => Ok(plain),
+            form => {
+                drop(plain);
+                load(form, &datatypes, hints.wish.budget)
+            }
+        };
+        let curve = model.and_then(|model| model.instance()).and_then(|mut engine| {
+            curve::measure(&mut *engine, recipe, (hints.max_batch_size, per_row), within)
+        });
+        match curve {
+            Ok(curve) => findings.curve = curve,
+            // It has passed: what came over it now costs it this finding and nothing else.
+            Err(error) => findings.notes.push(format!("no batch size was looked for: {error}")),
+        }
+    }
+    Ok(findings)
+}
+
+fn contest(
+    plain: &dyn Model,
+    (mut findings, exercise): (Findings, Option<&Exercise>),
     hints: &Hints,
     load: &mut LoadForm<'_>,
 ) -> Result<Findings, EngineError> {
@@ -123,7 +161,7 @@ pub(super) fn choose(
         return without_comparison(findings, wish);
     };
     let eager = forms.iter().filter(|form| !is_fallback(**form, wish)).count().max(1);
-    let contest = Contest::new(plain, (&findings, times), &exercise, (wish, eager), load);
+    let contest = Contest::new(plain, (&findings, times), exercise, (wish, eager), load);
     let mut contest = match contest {
         Ok(contest) => contest,
         // It has passed: whatever came over it now costs it the other forms and nothing else.

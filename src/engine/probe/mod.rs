@@ -9,6 +9,7 @@ mod candidates;
 
 mod concerns;
 mod contest;
+mod curve;
 mod forms;
 mod independence;
 mod judgement;
@@ -21,6 +22,7 @@ mod trial;
 
 pub use arguments::arguments;
 pub use concerns::{concern, concerns, draws, is_straight_line};
+pub use curve::{Curve, knee};
 pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
 
 use super::{EngineError, Model};
@@ -49,6 +51,8 @@ pub struct Hints {
     pub sample: Option<Vec<Option<Tensor>>>,
     /// Most rows that are ever to run together.
     pub max_batch_size: usize,
+    /// Whether somebody has chosen that for this model: then it is not asked which number of rows suits it.
+    pub batch_size_is_chosen: bool,
     /// Whether requests are to be put together when that is safe.
     pub batching_wanted: bool,
     /// Whether model.toml vouches for what is not proved.
@@ -73,6 +77,7 @@ impl Default for Hints {
             outputs: None,
             sample: None,
             max_batch_size: 32,
+            batch_size_is_chosen: false,
             batching_wanted: true,
             is_vouched_for: false,
             max_difference: None,
@@ -141,6 +146,8 @@ pub struct Findings {
     pub notes: Vec<String>,
     /// How fast it is; `None` when it never ran.
     pub times: Option<RunTimes>,
+    /// What runs of it cost in that form, by their rows; empty where that was not asked.
+    pub curve: Curve,
     /// In which form it is to run.
     pub form: FormFindings,
 }
@@ -202,6 +209,7 @@ fn examine(
         shape_source: if declared { ShapeSource::Declared } else { ShapeSource::None },
         notes,
         times: None,
+        curve: Curve::new(),
         form: FormFindings::default(),
     };
     Ok((findings, None))

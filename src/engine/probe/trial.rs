@@ -162,6 +162,7 @@ impl<'a> Trial<'a> {
             shape_source: source,
             notes: self.notes,
             times: Some(times),
+            curve: Vec::new(),
             form: FormFindings::default(),
         };
         Ok((findings, Exercise { recipe, fixed, unlike }))
@@ -196,6 +197,7 @@ impl<'a> Trial<'a> {
             shape_source: source,
             notes: self.notes,
             times: Some(times),
+            curve: Vec::new(),
             form: FormFindings::default(),
         };
         Ok((findings, Exercise { recipe, fixed: Some(1), unlike: Vec::new() }))

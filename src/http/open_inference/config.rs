@@ -51,7 +51,7 @@ fn document(handle: &ModelHandle) -> Value {
         "platform": PLATFORM,
         "backend": "pytorch",
         "version_policy": {"specific": {"versions": [handle.version().0]}},
-        "max_batch_size": if batches { facts.max_batch_size } else { 0 },
+        "max_batch_size": if batches { facts.batch_size.rows } else { 0 },
         "input": spec.inputs.iter().map(|it| tensor(it, batches, true)).collect::<Vec<_>>(),
         "output": spec.outputs.iter().map(|it| tensor(it, batches, false)).collect::<Vec<_>>(),
         "instance_group": [{

@@ -173,6 +173,8 @@ fn version(whole: &Value, states: &[&str]) -> Value {
         ("finding", json!({"type": "string", "enum": findings})),
         ("reason", text()),
         ("max_batch_size", whole.clone()),
+        ("max_batch_size_reason", text()),
+        ("costs", list(object(&[("rows", whole.clone()), ("seconds", seconds.clone())], &[]))),
         ("max_queue_delay_seconds", seconds.clone()),
     ];
     let loaded = [

@@ -150,7 +150,7 @@ fn loaded(version: &VersionStatus, loaded: &LoadedStatus) -> [(&'static str, Val
     [
         ("minWorkers", json!(scheduler.instances)),
         ("maxWorkers", json!(scheduler.instances)),
-        ("batchSize", json!(facts.max_batch_size)),
+        ("batchSize", json!(facts.batch_size.rows)),
         ("maxBatchDelay", json!(facts.max_queue_delay.as_millis() as u64)),
         ("responseTimeout", json!(limits.timeout.as_secs_f64().ceil() as u64)),
         ("clientTimeoutInMills", json!(limits.timeout.as_millis() as u64)),
