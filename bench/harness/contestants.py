@@ -39,8 +39,10 @@ class Paths:
 
 
 def sconce(paths: Paths, models: pathlib.Path, state: pathlib.Path, *, ready: bool = True) -> Process:
-    """The default configuration: the flags only say where the models lie and that the port is free."""
+    """The default configuration: the flags only say where the models lie and that the port is free; and that 64 clients who
+    ask a slow model at once and wait are answered, as the references answer them, and not told to come again."""
     flags = ["--models", models, "--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0", "--log-format", "json"]
+    flags += ["--set", "batching.max_queue_wait=1m"]
     server = Process("sconce", [paths.server, "serve", *flags], paths.log("sconce"), SCONCE_STATE_DIR=str(state))
     try:
         found = server.wait_for_log(r'sconce is listening".*?"http":"([0-9.:]+)"', START_SECONDS)

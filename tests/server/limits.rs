@@ -39,6 +39,26 @@ fn a_full_queue_is_429() {
 }
 
 #[test]
+fn what_would_wait_for_too_long_is_429_at_once() {
+    let models = Models::new().fixture("slow").head("slow", "instances = 1");
+    let server = Settings::new(models).set("batching.max_queue_wait=0ms").ready();
+    let mut running = Raw::connect(server.http);
+    running.send(&slow(4000)).unwrap();
+    let runs = || server.describe("slow")["versions"][0]["queue"]["running"] == 1;
+    server.wait("the run must begin", runs);
+    let answer = post(server.http, "/predict/slow", r#"{"features": [0, 0, 0, 0]}"#);
+    answer.failed(429, "queue_full");
+    let message = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(message.contains("would wait for") && message.contains("at most 0.0ns"), "{message}");
+    let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "Retry-After is {seconds}");
+    running.answer().unwrap().good();
+    let idle = || server.describe("slow")["versions"][0]["queue"]["running"] == 0;
+    server.wait("the run must end", idle);
+    post(server.http, "/predict/slow", r#"{"features": [0, 0, 0, 0]}"#).good();
+}
+
+#[test]
 fn too_many_bytes_in_flight_are_503() {
     let server = Settings::new(Models::new().fixture("variable").fixture("raises"))
         .set("http.max_body_bytes=1MiB")
