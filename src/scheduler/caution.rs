@@ -2,7 +2,7 @@
 //!
 //! Nothing at all until one does. From then on, for as long as another comes within a thousand, a request whose numbers
 //! lie within those of requests that were answered shares runs with its like, and one that goes beyond them, as an id
-//! that is out of range does, only with others that do; the two kinds take turns. Of each kind the share that fails is
+//! that is out of range does, only with others that do; strangers have one turn in a few. Of each kind the share that fails is
 //! estimated, and batches are made so small that half of them pass: halving the others (see `run`) finds what fails
 //! with the fewest runs then, as it is known of testing in groups (ln 2 / p requests where one of 1 / p fails; 1 / sqrt(p)
 //! holds where what fails is repeated one by one). Who sends is not known here.

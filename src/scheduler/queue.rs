@@ -17,6 +17,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Span;
 
+/// Batches between two of strangers, as long as others wait: a run that fails at its end takes as long as one that does
+/// not, and those who send such requests send the next ones at once.
+const OTHERS_FIRST: usize = 4;
+
 /// A request that waits for an instance.
 #[derive(Debug)]
 pub(super) struct Queued {
@@ -55,8 +59,8 @@ struct State {
     load: Load,
     /// Set once: why nothing is taken in any more.
     closed: Option<InferError>,
-    /// Whether the last batch was one of strangers.
-    took_strangers: bool,
+    /// How many batches of others come before the next one of strangers.
+    others_first: usize,
     /// Threads that sleep on `changed`.
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
@@ -285,11 +289,11 @@ impl Queue {
         self.take_from(state, first, now)
     }
 
-    /// Where the next batch begins: at the oldest request, but that while one has lately made a run fail strangers and
-    /// others take turns.
+    /// Where the next batch begins: at the oldest request, but that while one has lately made a run fail strangers have
+    /// one turn in a few.
     fn first(&self, state: &State) -> usize {
         let has_strangers_first = || state.waiting.front().is_some_and(|it| it.is_stranger);
-        if !self.caution.is_on() || !state.took_strangers || !has_strangers_first() {
+        if !self.caution.is_on() || state.others_first == 0 || !has_strangers_first() {
             return 0;
         }
         state.waiting.iter().position(|queued| !queued.is_stranger).unwrap_or(0)
@@ -350,7 +354,10 @@ impl Queue {
         }
         self.left(batch.len());
         let are_strangers = is_cautious && batch.first().is_some_and(|first| first.is_stranger);
-        state.took_strangers = are_strangers;
+        state.others_first = match are_strangers {
+            true => OTHERS_FIRST,
+            false => state.others_first.saturating_sub(1),
+        };
         if has_left_its_like && !state.waiting.is_empty() && rows > 0 && !are_strangers {
             self.pace.was_full(rows);
         }
@@ -588,8 +595,8 @@ mod tests {
     }
 
     #[test]
-    fn strangers_run_with_strangers_and_every_other_time() {
-        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
+    fn strangers_run_with_strangers_after_others() {
+        let queue = Queue::new(bounds(64), LIMITS, None, metrics());
         let mut pending = Vec::new();
         // Those that are strangers have two rows, the others one.
         let mut push = |is_stranger: bool| {
@@ -602,10 +609,11 @@ mod tests {
         [true, false].into_iter().for_each(&mut push);
         assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is a stranger");
         queue.caution.failed(false);
-        [true, true, true, false, false, true].into_iter().for_each(&mut push);
+        [true; 3].into_iter().chain([false; 20]).for_each(&mut push);
         let taken = std::iter::repeat_with(|| rows(&queue.take(now)));
         let taken: Vec<_> = taken.take_while(|rows| !rows.is_empty()).collect();
-        assert_eq!(taken, [vec![2, 2], vec![1, 1], vec![2, 2]]);
+        let four = || vec![1; 4];
+        assert_eq!(taken, [vec![2, 2], four(), four(), four(), four(), vec![2], four()]);
     }
 
     #[test]

@@ -37,8 +37,10 @@ struct Piece {
 /// the model refuses, or the batch or the size that it was filled up to may be what does not fit. By itself and as it is,
 /// each gets the answer that it would have got without the others.
 pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
-    let mut pieces = vec![Piece { batch, is_first_half: false, fails: false }];
-    while let Some(piece) = pieces.pop() {
+    let mut whole = Some(Piece { batch, is_first_half: false, fails: false });
+    // Takes no memory as long as nothing fails.
+    let mut pieces = Vec::new();
+    while let Some(piece) = whole.take().or_else(|| pieces.pop()) {
         let Piece { batch, is_first_half, fails } = piece;
         if fails && batch.len() > 1 {
             pieces.extend(halves(batch));
