@@ -108,6 +108,8 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
                 "capacity": facts.queue_capacity,
                 "max_wait_seconds": facts.max_queue_wait.map(|it| it.as_secs_f64()),
                 "running": scheduler.running,
+                "direct": scheduler.direct,
+                "direct_ended": scheduler.direct_ended,
                 "instances": scheduler.instances,
             }),
         ),

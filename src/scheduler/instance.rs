@@ -1,5 +1,6 @@
 //! An instance: one thread that owns one engine, and what all instances of a version share.
 
+use super::direct::{self, Direct};
 use super::queue::{Queue, Work};
 use super::run::{Health, run_batch};
 use super::verify::{self, Watched};
@@ -10,7 +11,7 @@ use crate::inference::{ErrorCode, InferError, Padding, Stretch, ValidRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) job: Job,
     pub(super) watched: Watched,
     instances: Mutex<Vec<Instance>>,
+    direct: OnceLock<Direct>,
     stuck: AtomicUsize,
     failed: Mutex<Option<String>>,
 }
@@ -84,6 +86,7 @@ impl Shared {
             job,
             watched: Watched::default(),
             instances: Mutex::default(),
+            direct: OnceLock::new(),
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
         }
@@ -94,6 +97,17 @@ impl Shared {
         // Where rows answer otherwise in a batch, what they are filled up with may be the cause.
         let padding = self.padding().filter(|_| !self.watched.is_refuted())?;
         padding.stretch(request.inputs())
+    }
+
+    /// From here on threads that ask may run batches themselves.
+    pub(super) fn run_directly(&self, direct: Direct) {
+        // There is one start.
+        let _ = self.direct.set(direct);
+    }
+
+    /// What threads that ask run batches with, as long as they may.
+    pub(super) fn direct(&self) -> Option<&Direct> {
+        self.direct.get().filter(|direct| direct.ended().is_none())
     }
 
     pub(super) fn warmup(&self) -> &Warmup {
@@ -121,6 +135,8 @@ impl Shared {
             running,
             instances: instances.len(),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            direct: self.direct().is_some(),
+            direct_ended: self.direct.get().and_then(|it| it.ended().map(str::to_owned)),
             refuted: self.watched.reason(),
         }
     }
@@ -134,19 +150,8 @@ impl Shared {
         };
         for _ in stuck {
             // The thread's handle is dropped: it cannot be ended, and nobody waits for it.
-            let so_far = self.stuck.fetch_add(1, Ordering::SeqCst) + 1;
-            self.job.metrics.run_stuck();
             self.job.metrics.instances_changed(-1);
-            tracing::error!(
-                model = %self.options.label,
-                stuck_runs = so_far,
-                "A run went on past its deadline and is given up; a new instance takes its place"
-            );
-            if so_far > self.options.max_stuck {
-                self.fail(format!(
-                    "{so_far} runs are stuck, at most {} are replaced",
-                    self.options.max_stuck
-                ));
+            if self.count_stuck() {
                 return;
             }
             if let Err(error) = Instance::spawn(self) {
@@ -155,6 +160,41 @@ impl Shared {
             }
             self.job.metrics.instance_restarted();
         }
+    }
+
+    /// Counts a run that is given up; says whether the version has failed by it.
+    fn count_stuck(&self) -> bool {
+        let so_far = self.stuck.fetch_add(1, Ordering::SeqCst) + 1;
+        self.job.metrics.run_stuck();
+        tracing::error!(
+            model = %self.options.label,
+            stuck_runs = so_far,
+            "A run went on past its deadline and is given up; a new instance takes its place"
+        );
+        let is_too_many = so_far > self.options.max_stuck;
+        if is_too_many {
+            let most = self.options.max_stuck;
+            self.fail(format!("{so_far} runs are stuck, at most {most} are replaced"));
+        }
+        is_too_many
+    }
+
+    /// Looks at the runs on threads that asked; says whether to look again soon.
+    pub(super) fn look_at_direct_runs(&self, now: Instant) -> bool {
+        let Some(direct) = self.direct.get() else { return false };
+        let had_ended = direct.ended().is_some();
+        let look = direct.look((now, self.options.stuck_grace), direct::account);
+        if let Some(reason) = direct.ended().filter(|_| !had_ended) {
+            tracing::warn!(
+                model = %self.options.label,
+                reason,
+                "Threads that serve connections run no batches of this model any more"
+            );
+        }
+        for _ in 0..look.stuck {
+            self.count_stuck();
+        }
+        look.again
     }
 
     /// Waits for the threads to end; call it after the queue has been closed.

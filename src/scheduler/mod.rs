@@ -110,6 +110,10 @@ pub struct SchedulerStatus {
     pub instances: usize,
     /// Why nothing runs any more, if so.
     pub failed: Option<String>,
+    /// Whether threads that ask run small batches themselves.
+    pub direct: bool,
+    /// Why they do not any more, if they did.
+    pub direct_ended: Option<String>,
     /// Why requests share no runs any more, if they did.
     pub refuted: Option<String>,
 }
@@ -119,7 +123,6 @@ pub struct SchedulerStatus {
 pub struct Scheduler {
     shared: Arc<Shared>,
     watchdog: watchdog::Watchdog,
-    direct: Option<Direct>,
 }
 
 impl Scheduler {
@@ -137,7 +140,7 @@ impl Scheduler {
         let shared = Arc::new(Shared::new(options, queue, job));
         // Started before the instances: from here on, an early return stops and joins what runs.
         let watchdog = watchdog::Watchdog::spawn(&shared)?;
-        let mut scheduler = Self { shared, watchdog, direct: None };
+        let scheduler = Self { shared, watchdog };
         let started: Vec<_> = (0..instances)
             .map(|_| Instance::spawn(&scheduler.shared))
             .collect::<Result<_, EngineError>>()?;
@@ -148,7 +151,8 @@ impl Scheduler {
             started.iter().map(|ready| ready.recv().unwrap_or_else(|_| Err(ended()))).collect();
         outcomes.into_iter().collect::<Result<(), _>>()?;
         if scheduler.shared.options.direct {
-            scheduler.direct = Some(Direct::new(&scheduler.shared, instances)?);
+            let direct = Direct::new(&scheduler.shared, instances)?;
+            scheduler.shared.run_directly(direct);
         }
         Ok(scheduler)
     }
@@ -172,7 +176,7 @@ impl Scheduler {
             // server they share the run, and one wake-up serves them all. On an idle one this is
             // a glance at the sockets.
             tokio::task::yield_now().await;
-            match &self.direct {
+            match self.shared.direct() {
                 None => drop(alarm),
                 Some(direct) => {
                     alarm.put_off();

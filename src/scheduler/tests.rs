@@ -494,6 +494,46 @@ async fn what_finds_no_permit_is_left_to_the_threads() {
     assert_eq!(values(tokio::join!(asked, released).0), [2.0]);
 }
 
+#[test]
+fn a_run_that_hangs_on_the_thread_that_asked_is_the_last_there_and_counts_as_stuck() {
+    let (model, open) = gated();
+    let here = std::thread::current().id();
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&threads);
+    let model = FakeModel::new(move |batch| {
+        log.lock().unwrap().push(std::thread::current().id());
+        let mut engine = model.instance()?;
+        match std::thread::current().id() == here {
+            true => engine.run(batch).map(|outcome| vec![outcome.outputs[0].tensor.clone()]),
+            false => Ok(vec![double(&batch)]),
+        }
+    });
+    let (scheduler, _) = start(SchedulerOptions { direct: true, ..options() }, model);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let is_here = || threads.lock().unwrap().contains(&here);
+    // Another thread sees the run, and in the end lets it go on. An instance that does not sleep yet may take it.
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            crate::testing::until("a run is here", &is_here);
+            scheduler.shared.look_at_direct_runs(Instant::now() + 3 * PATIENCE);
+            drop(open);
+        });
+        let deadline = Instant::now() + PATIENCE;
+        while !is_here() && Instant::now() < deadline {
+            let ample = Instant::now() + 2 * PATIENCE;
+            let asked = scheduler.submit(request_until(&[1.0], ample));
+            assert_eq!(values(runtime.block_on(asked)), [2.0]);
+        }
+        watcher.join().unwrap();
+    });
+    assert!(is_here());
+    let status = scheduler.status();
+    assert!(status.direct_ended.is_some() && !status.direct && status.failed.is_none());
+    let so_far = threads.lock().unwrap().len();
+    assert_eq!(values(runtime.block_on(scheduler.submit(request(&[1.0], None)))), [2.0]);
+    assert_ne!(threads.lock().unwrap()[so_far], here, "the next ones hop");
+}
+
 /// A request of three numbers a row for a model that is known to work with one.
 fn unlike(n_rows: usize) -> ValidRequest {
     let open = undeclared();

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// How often it looks, whatever the grace: often enough for short ones, rare enough to cost nothing.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// When it looks again at a run that may only have been kept from the processor.
+const SOON: Duration = Duration::from_millis(100);
+
 pub(super) struct Watchdog {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -25,9 +28,13 @@ impl Watchdog {
         // Weak, so that the watched can go while the watcher sleeps.
         let shared: Weak<Shared> = Arc::downgrade(shared);
         let watch = move || {
-            while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
+            let mut next = period;
+            while stopped.recv_timeout(next) == Err(RecvTimeoutError::Timeout) {
                 let Some(shared) = shared.upgrade() else { return };
-                shared.replace_stuck(Instant::now());
+                let now = Instant::now();
+                shared.replace_stuck(now);
+                let again = shared.look_at_direct_runs(now);
+                next = if again { period.min(SOON) } else { period };
             }
         };
         let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map_err(

@@ -212,6 +212,8 @@ fn version(whole: &Value, states: &[&str]) -> Value {
                     ("capacity", whole.clone()),
                     ("max_wait_seconds", nullable(seconds.clone())),
                     ("running", whole.clone()),
+                    ("direct", json!({"type": "boolean"})),
+                    ("direct_ended", nullable(text())),
                     ("instances", whole.clone()),
                 ],
                 &[],
