@@ -4,7 +4,7 @@
 
 use super::context::{RequestContext, deadline};
 use super::packing::Packing;
-use super::{App, body};
+use super::{App, body, booking};
 use crate::inference::{
     ByteLease, Context, ErrorCode, InferError, InferRequest, InferResponse, ModelSpec, NamedTensor,
     TensorSpec,
@@ -13,7 +13,7 @@ use crate::pipeline;
 use crate::repository::ModelHandle;
 use crate::telemetry::RequestGuard;
 use crate::tensor::Buffer;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -211,15 +211,6 @@ async fn encode<W: Wire>(
     model: ModelHandle,
     mut lease: ByteLease,
 ) -> Result<Response, InferError> {
-    struct Booked {
-        bytes: Vec<u8>,
-        _lease: ByteLease,
-    }
-    impl AsRef<[u8]> for Booked {
-        fn as_ref(&self) -> &[u8] {
-            &self.bytes
-        }
-    }
     let outputs: usize = response.outputs.iter().map(|output| output.tensor.buffer().len()).sum();
     // The answer's tensors, and their text at some three characters a byte.
     lease.grow(outputs.saturating_mul(4))?;
@@ -233,9 +224,7 @@ async fn encode<W: Wire>(
         Some((packing, packed)) => (packed, Some((CONTENT_ENCODING, packing.name()))),
         None => (bytes, None),
     };
-    lease.shrink_to(bytes.len());
-    let mut response =
-        Response::new(Body::from(Bytes::from_owner(Booked { bytes, _lease: lease })));
+    let mut response = booking::answer(bytes, lease)?;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.extend(header);

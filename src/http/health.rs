@@ -1,5 +1,6 @@
 //! Probes: whether the process answers, and whether traffic should come here.
 
+use super::booking::Booking;
 use super::{App, describe};
 use crate::inference::ModelName;
 use axum::Json;
@@ -51,5 +52,8 @@ fn respond(app: &App, summary: bool) -> Response {
         body["refuted"] = models.iter().flat_map(describe::refuted).collect();
         body["models"] = models.iter().map(describe::summary).collect();
     }
-    (status, Json(body)).into_response()
+    let mut response = (status, Json(body)).into_response();
+    // Names of models may be many.
+    response.extensions_mut().insert(Booking::Dispensable);
+    response
 }

@@ -4,6 +4,7 @@
 //! only room that knows status codes: `error` has the one table.
 
 mod body;
+mod booking;
 mod context;
 mod cors;
 mod describe;
@@ -49,6 +50,7 @@ use axum::body::Bytes;
 use listener::{DrainSignal, Refusal};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// How requests are answered.
 #[derive(Debug, Clone)]
@@ -65,7 +67,11 @@ pub struct Options {
 
 /// What every handler has. Clones share everything.
 #[derive(Debug, Clone)]
-pub struct App(Arc<Parts>);
+pub struct App {
+    parts: Arc<Parts>,
+    /// Held while the document of the API is being made.
+    describing: Arc<Semaphore>,
+}
 
 /// What an [`App`] is made of.
 #[derive(Debug)]
@@ -92,12 +98,12 @@ impl App {
     /// The state of the routers.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self { parts: Arc::new(parts), describing: Arc::new(Semaphore::new(1)) }
     }
 
     /// Whether readiness is off because the server is on its way down.
     fn is_draining(&self) -> bool {
-        *self.0.phase.borrow() > Phase::Serving
+        *self.phase.borrow() > Phase::Serving
     }
 
     /// Whether traffic should come here: every required model serves and nothing is ending.
@@ -111,7 +117,7 @@ impl std::ops::Deref for App {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }
 

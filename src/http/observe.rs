@@ -4,7 +4,6 @@
 //! A service around the router and not layers within it: axum boxes and clones each layer for each
 //! request, which on a small model costs more than the model.
 
-use super::App;
 use super::context::{REQUEST_ID, RequestContext, Told};
 use super::cors::Grant;
 use super::error::status;
@@ -12,6 +11,7 @@ use super::routes::ROUTES;
 use super::shape::{Shape, Side};
 use super::unpack::UNDERSTOOD;
 use super::unread::Unread;
+use super::{App, booking};
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry::logging::RequestLine;
 use crate::telemetry::{METHODS, RouteIndex};
@@ -131,7 +131,7 @@ impl Inner {
         // Below the usual level: a span costs more than all else that is done here, and what is
         // logged about a request names it.
         let span = tracing::debug_span!("request", request_id = %record.context.request_id);
-        let mut response = match preflight {
+        let response = match preflight {
             Some(response) => response,
             None => self
                 .route_caught(request)
@@ -139,6 +139,8 @@ impl Inner {
                 .await
                 .unwrap_or_else(|panic| panicked(&record.context, &*panic)),
         };
+        let booked = booking::book(&self.app.budget, response).await;
+        let mut response = booked.unwrap_or_else(|error| record.context.fail(error));
         grant.tell(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);

@@ -1,6 +1,6 @@
 //! Every bound alone: queues, bytes in flight, runs that never end.
 
-use crate::harness::{Models, PATIENCE, Raw, Server, Settings, post, post_with, request};
+use crate::harness::{Models, PATIENCE, Raw, Server, Settings, get, post, post_with, request};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -103,6 +103,32 @@ fn too_many_bytes_in_flight_are_503() {
     server.wait("nothing must stay booked", || server.metric("sconce_inflight_bytes") == 0.0);
     assert!(server.is_ready());
     assert_eq!(post(server.http, "/predict/variable", body).good()["prediction"], json!([1.0]));
+}
+
+#[test]
+fn answers_of_all_routes_count_and_probes_are_never_refused() {
+    let models = Models::new().fixture("tabular");
+    let server = Settings::new(models)
+        .set("http.max_body_bytes=1MiB")
+        .set("http.body_idle_timeout=120s")
+        .set("http.body_timeout=120s")
+        .set("limits.inflight_bytes=1MiB")
+        .ready();
+    // A body that never ends holds nearly all.
+    let bytes = request("POST /predict/tabular", &[], &vec![b' '; (1 << 20) - 6 * 1024]);
+    let mut raw = Raw::connect(server.http);
+    raw.offer_within(&bytes[..bytes.len() - 1], PATIENCE);
+    let document = || get(server.http, "/openapi.json");
+    server.wait("an answer without room must be refused", || document().status == 503);
+    let answer = document();
+    answer.failed(503, "overloaded");
+    assert!(answer.header("retry-after").is_some(), "an overload passes");
+    for path in ["/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"] {
+        assert_eq!(get(server.http, path).status, 200, "{path} must not be refused");
+    }
+    assert_eq!(get(server.http, "/docs").status, 200, "what all share takes no room");
+    let row = vec!["0.5"; 20].join(",");
+    post(server.http, "/predict/tabular", format!("{{\"features\": [{row}]}}")).good();
 }
 
 #[test]

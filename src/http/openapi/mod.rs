@@ -29,6 +29,7 @@ use axum::{Extension, Json};
 use models::{Served, card};
 use operation::{On, Operation};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// Every operation of every route.
 fn operations() -> impl Iterator<Item = &'static Operation> {
@@ -57,9 +58,13 @@ pub(super) async fn management(
     answer(app, &context, On::Management).await
 }
 
-/// Made on a thread for blocking work: with many models it is long.
+/// Made on a thread for blocking work: with many models it is long. One at a time, so that those who ask for it often
+/// leave these threads to predictions.
 async fn answer(app: App, context: &RequestContext, listener: On) -> Response {
+    let turn = Arc::clone(&app.describing);
+    let turn = turn.acquire_owned().await.expect("we never close the semaphore");
     let made = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         let mut document = document(&app.repository.list(), listener);
         if listener == On::Public && !app.options.public_metrics {
             document["paths"].as_object_mut().and_then(|paths| paths.remove("/metrics"));
