@@ -1,6 +1,6 @@
 //! Reading a request's body: within its size, its time, and the bytes that all requests may hold.
 
-use super::exchange::{LARGE_BYTES, off_runtime};
+use super::exchange::{LARGE_BYTES, late, off_runtime};
 use super::unpack::{Codings, MAX_ECHO, Unpacking, too_large};
 use crate::inference::{ByteLease, ErrorCode, InferError};
 use crate::tensor::{Buffer, BufferVec};
@@ -20,15 +20,24 @@ pub struct BodyTimeouts {
     pub total: Duration,
 }
 
+/// What holds for one body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Its size as it comes, and what it unpacks to.
+    pub(super) max_bytes: usize,
+    pub(super) timeouts: BodyTimeouts,
+    /// When its sender stops waiting for the answer.
+    pub(super) deadline: std::time::Instant,
+}
+
 /// Packed bodies up to this size are unpacked at once, as long as they stay small.
 const SMALL_BYTES: usize = 32 * 1024;
 
-/// Reads the whole body and unpacks it. The limit holds for the body as it comes and for what it
-/// unpacks to.
+/// Reads the whole body and unpacks it.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
-    limits: (usize, BodyTimeouts),
+    limits: Limits,
     mut lease: ByteLease,
 ) -> Result<(Buffer, ByteLease), InferError> {
     let codings = Codings::of(headers)?;
@@ -37,11 +46,11 @@ pub(super) async fn read(
         return Ok((body, lease));
     }
     let is_small = body.len() <= SMALL_BYTES;
-    let mut unpacking = Unpacking::new(&codings, body, limits.0);
+    let mut unpacking = Unpacking::new(&codings, body, limits.max_bytes);
     if is_small && unpacking.go_on(LARGE_BYTES, &mut lease)? {
         return Ok(finish(unpacking, lease));
     }
-    off_runtime(LARGE_BYTES, move || {
+    off_runtime(LARGE_BYTES, limits.deadline, move || {
         unpacking.go_on(usize::MAX, &mut lease)?;
         Ok(finish(unpacking, lease))
     })
@@ -60,21 +69,24 @@ fn finish(unpacking: Unpacking, mut lease: ByteLease) -> (Buffer, ByteLease) {
 async fn gather(
     headers: &HeaderMap,
     mut body: Body,
-    limits: (usize, BodyTimeouts),
+    limits: Limits,
     lease: &mut ByteLease,
 ) -> Result<Buffer, InferError> {
-    let (max_bytes, timeouts) = limits;
+    let Limits { max_bytes, timeouts, deadline } = limits;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|announced: usize| announced > max_bytes) {
         return Err(too_large(max_bytes));
     }
     let now = Instant::now();
-    let ends = now + timeouts.total;
+    let ends = (now + timeouts.total).min(deadline.into());
     let mut waits_until = ends.min(now + timeouts.idle);
     let mut gathered: Option<BufferVec<u8>> = None;
     let mut len = 0;
     loop {
         let frame = timeout_at(waits_until, body.frame()).await.map_err(|_| {
+            if Instant::now() >= deadline.into() {
+                return late();
+            }
             InferError::new(ErrorCode::BodyTimeout, format!("the body stopped after {len} bytes"))
         })?;
         let Some(frame) = frame else { break };

@@ -21,6 +21,8 @@ use axum::response::Response;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use tokio::time::timeout_at;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -118,11 +120,11 @@ async fn respond<W: Wire>(
     let mut deadline = deadline(&parts.headers, context.started_at, limits.timeout)?;
     let lease = app.budget.lease();
     let max_bytes = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
-    let limits = (max_bytes, app.options.body_timeouts);
+    let limits = body::Limits { max_bytes, timeouts: app.options.body_timeouts, deadline };
     let (body, lease) = body::read(&parts.headers, body, limits, lease).await?;
 
     let decode_started = Instant::now();
-    let (decoded, lease) = decode(wire, body, model.spec(), lease).await?;
+    let (decoded, lease) = decode(wire, (body, lease), model.spec(), deadline).await?;
     if let Some(timeout) = decoded.timeout {
         deadline = deadline.min(context.started_at + timeout);
     }
@@ -145,7 +147,7 @@ async fn respond<W: Wire>(
     let encode_started = Instant::now();
     let packing = if W::PACKS { Packing::accepted(&parts.headers) } else { None };
     let plan = (decoded.plan, packing);
-    let mut response = encode::<W>(response, plan, model.clone(), lease).await?;
+    let mut response = encode::<W>(response, plan, model.clone(), (lease, deadline)).await?;
     let encode = encode_started.elapsed();
     guard.record.encode = Some(encode);
 
@@ -166,9 +168,9 @@ async fn respond<W: Wire>(
 /// what the model takes.
 async fn decode<W: Wire>(
     wire: W,
-    body: Buffer,
+    (body, mut lease): (Buffer, ByteLease),
     spec: &Arc<ModelSpec>,
-    mut lease: ByteLease,
+    deadline: Instant,
 ) -> Result<(Decoded<W::Plan>, ByteLease), InferError> {
     let (body_bytes, text_bytes) = (body.len(), wire.text_bytes(body.len()));
     if text_bytes == 0 {
@@ -177,13 +179,17 @@ async fn decode<W: Wire>(
     }
     lease.grow(largest_decoded(text_bytes, spec))?;
     let shared = Arc::clone(spec);
-    let decoded = off_runtime(text_bytes, move || wire.decode(body, &shared)).await??;
-    let tensors: usize = decoded.inputs.iter().map(|input| input.tensor.buffer().len()).sum();
-    // A body of text is gone by now, and what stays booked is what the tensors really take. One that
-    // holds tensors too is held by them.
-    let held = if text_bytes == body_bytes { tensors } else { body_bytes + tensors };
-    lease.shrink_to(held);
-    Ok((decoded, lease))
+    // What a caller who no longer waits has booked stays so until the work has ended.
+    let decode = move || {
+        let decoded = wire.decode(body, &shared)?;
+        let tensors: usize = decoded.inputs.iter().map(|input| input.tensor.buffer().len()).sum();
+        // A body of text is gone by now, and what stays booked is what the tensors really take. One that
+        // holds tensors too is held by them.
+        let held = if text_bytes == body_bytes { tensors } else { body_bytes + tensors };
+        lease.shrink_to(held);
+        Ok((decoded, lease))
+    };
+    off_runtime(text_bytes, deadline, decode).await?
 }
 
 /// An element takes at least two characters of JSON, the digit and what separates it. A text takes three
@@ -209,7 +215,7 @@ async fn encode<W: Wire>(
     response: InferResponse,
     (plan, packing): (W::Plan, Option<Packing>),
     model: ModelHandle,
-    mut lease: ByteLease,
+    (mut lease, deadline): (ByteLease, Instant),
 ) -> Result<Response, InferError> {
     let outputs: usize = response.outputs.iter().map(|output| output.tensor.buffer().len()).sum();
     // The answer's tensors, and their text at some three characters a byte.
@@ -217,9 +223,10 @@ async fn encode<W: Wire>(
     let encode = move || {
         let encoded = W::encode(plan, &response, &model.facts().labels)?;
         let packed = packing.and_then(|packing| Some((packing, packing.pack(&encoded.bytes)?)));
-        Ok::<_, InferError>((encoded, packed))
+        Ok::<_, InferError>((encoded, packed, lease))
     };
-    let (Encoded { bytes, content_type, header }, packed) = off_runtime(outputs, encode).await??;
+    let encoded = off_runtime(outputs, deadline, encode).await??;
+    let (Encoded { bytes, content_type, header }, packed, lease) = encoded;
     let (bytes, encoding) = match packed {
         Some((packing, packed)) => (packed, Some((CONTENT_ENCODING, packing.name()))),
         None => (bytes, None),
@@ -235,17 +242,38 @@ async fn encode<W: Wire>(
     Ok(response)
 }
 
-/// Does work on so many bytes, elsewhere where they are many.
+/// Does work on so many bytes, elsewhere where they are many. There it may have to wait, and its caller does so until the
+/// deadline: work that nobody waits for any more is not begun, and what is being done by then ends unheard.
 pub(super) async fn off_runtime<T: Send + 'static>(
     bytes: usize,
+    deadline: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, InferError> {
+    /// Takes the work back with its caller, unless it has begun.
+    struct Waiting<T>(JoinHandle<T>);
+    impl<T> Drop for Waiting<T> {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
     if bytes < LARGE_BYTES {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| InferError::new(ErrorCode::Internal, "the server failed on this request"))
+    let work = move || (Instant::now() < deadline).then(work);
+    let mut waiting = Waiting(tokio::task::spawn_blocking(work));
+    match timeout_at(deadline.into(), &mut waiting.0).await {
+        Ok(Ok(Some(outcome))) => Ok(outcome),
+        Ok(Ok(None)) | Err(_) => Err(late()),
+        Ok(Err(_)) => {
+            Err(InferError::new(ErrorCode::Internal, "the server failed on this request"))
+        }
+    }
+}
+
+/// The caller waits no longer.
+pub(super) fn late() -> InferError {
+    let message = "the deadline passed while the body was being read or the answer written";
+    InferError::new(ErrorCode::DeadlineExceeded, message)
 }
 
 /// The header of that name (W3C Server Timing): milliseconds a phase, with three decimals.
@@ -259,4 +287,70 @@ fn server_timing(phases: &[(&str, Duration)]) -> Option<HeaderValue> {
         write!(text, "{separator}{name};dur={whole}.{rest:03}").ok()?;
     }
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::ByteBudget;
+    use crate::testing::{receive, until_in_task};
+    use std::sync::mpsc;
+    use tokio::runtime::{Builder, Runtime};
+
+    /// A reactor with one thread for large bodies.
+    fn reactor() -> Runtime {
+        Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap()
+    }
+
+    fn never() {
+        panic!("nobody waits for it");
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    #[test]
+    fn who_waits_for_large_work_gets_an_answer_at_the_deadline() {
+        reactor().block_on(async {
+            let budget = ByteBudget::new(100);
+            let mut lease = budget.lease();
+            lease.grow(60).unwrap();
+            let (begun, has_begun) = mpsc::channel();
+            let (go_on, may_go_on) = mpsc::channel::<()>();
+            let work = move || {
+                begun.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                lease
+            };
+            let error = off_runtime(LARGE_BYTES, soon(), work).await.unwrap_err();
+            assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+            receive("the beginning", &has_begun);
+            assert_eq!(budget.used(), 60, "what the work holds is booked while it goes on");
+            let error = off_runtime(LARGE_BYTES, soon(), never).await.unwrap_err();
+            assert_eq!(error.code, ErrorCode::DeadlineExceeded, "also for what has not begun");
+            go_on.send(()).unwrap();
+            until_in_task("the end of the work", || budget.used() == 0).await;
+            let far = Instant::now() + crate::testing::PATIENCE;
+            assert_eq!(off_runtime(LARGE_BYTES, far, || 7).await.unwrap(), 7);
+        });
+    }
+
+    #[test]
+    fn work_is_not_begun_for_a_caller_who_has_left() {
+        reactor().block_on(async {
+            let far = Instant::now() + crate::testing::PATIENCE;
+            let (go_on, may_go_on) = mpsc::channel::<()>();
+            let first = tokio::spawn(off_runtime(LARGE_BYTES, far, move || {
+                may_go_on.recv().unwrap();
+            }));
+            let left = tokio::spawn(off_runtime(LARGE_BYTES, far, never));
+            tokio::task::yield_now().await;
+            left.abort();
+            assert!(left.await.unwrap_err().is_cancelled());
+            go_on.send(()).unwrap();
+            first.await.unwrap().unwrap();
+            off_runtime(LARGE_BYTES, far, || ()).await.expect("the thread goes on");
+        });
+    }
 }

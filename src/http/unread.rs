@@ -8,7 +8,7 @@
 use axum::BoxError;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Version};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::response::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -56,7 +56,10 @@ where
     pub(super) async fn settle(&self, version: Version, response: &mut Response) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(body) = left else { return };
-        let read = timeout(MAX_WAIT, discard(body)).await;
+        // Whose time is up has waited long enough.
+        let is_late = response.status() == StatusCode::GATEWAY_TIMEOUT;
+        let patience = if is_late { Duration::ZERO } else { MAX_WAIT };
+        let read = timeout(patience, discard(body)).await;
         // HTTP/2 gives each request a stream of its own, which ends with the answer.
         if read != Ok(true) && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

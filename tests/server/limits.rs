@@ -132,6 +132,22 @@ fn answers_of_all_routes_count_and_probes_are_never_refused() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_504_at_the_deadline() {
+    let server = Settings::new(Models::new().fixture("tabular"))
+        .set("http.body_idle_timeout=120s")
+        .set("http.body_timeout=120s")
+        .ready();
+    let mut raw = Raw::connect(server.http);
+    let headers = [("x-request-timeout-ms", "200")];
+    let bytes = request("POST /predict/tabular", &headers, &[b' '; 1000]);
+    raw.send(&bytes[..bytes.len() - 1]).unwrap();
+    // The harness waits less than the body may take.
+    let answer = raw.answer().unwrap();
+    answer.failed(504, "deadline_exceeded");
+    assert_eq!(answer.header("connection"), Some("close"), "the rest is not waited for");
+}
+
+#[test]
 fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
     let models = Models::new().fixture("stuck").head("stuck", "instances = 1").fixture("raises");
     let server: Server = Settings::new(models)

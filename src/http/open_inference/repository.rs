@@ -11,6 +11,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use std::time::Instant;
 
 /// Most bytes of these routes' bodies: files of a model are not taken in this way.
 const MAX_BODY: usize = 64 * 1024;
@@ -136,7 +137,10 @@ fn accept(parameters: &Map<String, Value>) -> Result<(), InferError> {
 async fn read<T: DeserializeOwned + Default>(app: &App, request: Request) -> Result<T, InferError> {
     let (parts, body) = request.into_parts();
     let lease = app.budget.lease();
-    let limits = (MAX_BODY, app.options.body_timeouts);
+    let timeouts = app.options.body_timeouts;
+    // Nobody said how long they wait: the body's own time ends first.
+    let deadline = Instant::now() + timeouts.total * 2;
+    let limits = body::Limits { max_bytes: MAX_BODY, timeouts, deadline };
     let (body, _lease) = body::read(&parts.headers, body, limits, lease).await?;
     let text = body.as_bytes();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
