@@ -7,7 +7,7 @@
 use crate::config::Config;
 use crate::engine::remote::RemoteLoader;
 use crate::engine::{Loader, STACK_BYTES};
-use crate::http::listener::{BindError, ConnectionStats, DrainReport, Listener, Threads};
+use crate::http::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Threads};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::protocol::predict;
@@ -228,8 +228,13 @@ pub fn serve(config: &Config) -> Result<(), AppError> {
 }
 
 async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
-    let public = Listener::bind(config.http.listen, config.public_listener_options())?;
-    let management = Listener::bind(config.management.listen, config.listener_options())?;
+    let inflight_bytes = usize::try_from(config.limits.inflight_bytes.0).unwrap_or(usize::MAX);
+    let budget = ByteBudget::new(inflight_bytes);
+    let listen = |address, options| {
+        Listener::bind(address, listener::Options { budget: budget.clone(), ..options })
+    };
+    let public = listen(config.http.listen, config.public_listener_options())?;
+    let management = listen(config.management.listen, config.listener_options())?;
     let threads = Threads::start(config.threads.http_threads, STACK_BYTES)?;
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
@@ -244,9 +249,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
         request_ids: RequestIds::new(),
-        budget: ByteBudget::new(
-            usize::try_from(config.limits.inflight_bytes.0).unwrap_or(usize::MAX),
-        ),
+        budget,
         phase: shutdown.phases(),
         started_at: Instant::now(),
     });
@@ -319,6 +322,7 @@ fn export_connections(metrics: &Metrics, listener: &'static str, stats: &Arc<Con
     read(Reading::HttpAccepted { listener }, |stats| &stats.accepted);
     read(Reading::HttpCapacityWaits { listener }, |stats| &stats.capacity_waits);
     read(Reading::HttpAcceptErrors { listener }, |stats| &stats.accept_errors);
+    read(Reading::HttpStreamsReset { listener }, |stats| &stats.reset_streams);
     let closed = |reason, counter| read(Reading::HttpClosed { listener, reason }, counter);
     closed("framing", |stats| &stats.closed_framing);
     closed("header_timeout", |stats| &stats.closed_header_timeout);

@@ -47,6 +47,8 @@ families! {
     HTTP_ACCEPTED: Counter = "sconce_http_connections_accepted_total" ["listener"];
     /// Connections that the server ended on its own account, by reason.
     HTTP_CLOSED: Counter = "sconce_http_connections_closed_total" ["listener", "reason"];
+    /// HTTP/2 streams reset because their client took the answer too slowly.
+    HTTP_STREAMS_RESET: Counter = "sconce_http_streams_reset_total" ["listener"];
     /// Times that accepting waited because the most connections allowed were open.
     HTTP_CAPACITY_WAITS: Counter = "sconce_http_capacity_waits_total" ["listener"];
     /// Times that accepting a connection failed.

@@ -66,6 +66,11 @@ pub enum Reading {
         /// Why.
         reason: &'static str,
     },
+    /// Streams that a listener reset because their client was too slow.
+    HttpStreamsReset {
+        /// Which listener.
+        listener: &'static str,
+    },
     /// Times that a listener waited at its connection cap.
     HttpCapacityWaits {
         /// Which listener.
@@ -91,6 +96,7 @@ impl Reading {
             Self::HttpClosed { listener, reason } => {
                 (&families::HTTP_CLOSED, vec![listener, reason])
             }
+            Self::HttpStreamsReset { listener } => (&families::HTTP_STREAMS_RESET, vec![listener]),
             Self::HttpCapacityWaits { listener } => {
                 (&families::HTTP_CAPACITY_WAITS, vec![listener])
             }

@@ -25,6 +25,7 @@ fn full() -> (Metrics, std::sync::Arc<ModelMetrics>) {
         Reading::HttpAccepted { listener },
         Reading::HttpClosed { listener, reason: "idle" },
         Reading::HttpClosed { listener, reason: "head_timeout" },
+        Reading::HttpStreamsReset { listener },
         Reading::HttpCapacityWaits { listener },
         Reading::HttpAcceptErrors { listener },
     ];

@@ -3,12 +3,19 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::head::Refusal;
 use super::options::Options;
+use super::taking::Taking;
+use crate::inference::ByteBudget;
+
+/// How often answers that wait are looked at: how long they may depends on how scarce room is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Shared by the parts of one connection. A std mutex and not tokio's, since nothing is awaited
 /// while it is held; on HTTP/1 all its users live in one task, so it is never contended.
@@ -16,6 +23,8 @@ use super::options::Options;
 pub(super) struct Activity {
     state: Mutex<State>,
     timeouts: Timeouts,
+    /// Says how scarce room for answers is.
+    budget: ByteBudget,
 }
 
 #[derive(Debug)]
@@ -40,8 +49,10 @@ struct State {
     quiet_since: Instant,
     /// Since when a part of a request head has been waiting for the rest.
     head_since: Option<Instant>,
-    /// Since when the socket has refused bytes.
-    blocked_since: Option<Instant>,
+    /// How the socket takes the answer that it has refused bytes of.
+    blocked: Option<Blocked>,
+    /// When answers that wait are to be looked at.
+    look_at: Instant,
     /// HTTP/2 only: answers with bytes that flow control holds back, by request.
     unsent: HashMap<u64, Unsent>,
     /// Answers tell the client not to come back.
@@ -51,9 +62,33 @@ struct State {
 }
 
 #[derive(Debug)]
+struct Blocked {
+    /// It does now.
+    is_now: bool,
+    /// Which answer it is, by the number of those before it.
+    answer: u64,
+    taking: Taking,
+}
+
+#[derive(Debug)]
 struct Unsent {
     n_chunks: usize,
-    progress_at: Instant,
+    taking: Taking,
+    /// The task of its stream, which resets it when it is ended.
+    task: Option<AbortHandle>,
+    /// That task was ended.
+    is_given_up: bool,
+    /// Who waits until it has left.
+    waiting: Option<Waker>,
+}
+
+/// What became of answers that are taken too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// So many streams were reset, the connection goes on.
+    Reset(u64),
+    /// The connection is to be closed.
+    Close,
 }
 
 /// Which deadline a connection ran into.
@@ -76,7 +111,8 @@ impl Activity {
                 refusal: None,
                 quiet_since: Instant::now(),
                 head_since: None,
-                blocked_since: None,
+                blocked: None,
+                look_at: Instant::now(),
                 unsent: HashMap::new(),
                 draining: false,
                 closing_since: None,
@@ -87,6 +123,7 @@ impl Activity {
                 write: options.write_timeout,
                 linger: options.linger_timeout,
             },
+            budget: options.budget.clone(),
         }
     }
 
@@ -149,32 +186,94 @@ impl Activity {
         state.quiet_since = Instant::now();
     }
 
-    /// `true` while the socket refuses bytes.
-    pub(super) fn set_blocked(&self, blocked: bool) {
-        self.lock().blocked_since = blocked.then(Instant::now);
+    /// `true` while the socket refuses bytes; how many it took since it was asked last.
+    pub(super) fn set_blocked(&self, is_now: bool, n_bytes: usize) {
+        let mut state = self.lock();
+        let (now, answer) = (Instant::now(), state.finished);
+        match &mut state.blocked {
+            Some(blocked) if blocked.answer == answer => {
+                blocked.is_now = is_now;
+                blocked.taking.took(n_bytes, now);
+            }
+            blocked => {
+                *blocked = is_now.then(|| Blocked { is_now, answer, taking: Taking::new(now) });
+            }
+        }
+        state.look_at = now + LOOK_EVERY;
     }
 
-    pub(super) fn chunk_queued(&self, request: u64) {
+    pub(super) fn chunk_queued(&self, request: u64, task: Option<&AbortHandle>) {
         let mut state = self.lock();
-        let fresh = || Unsent { n_chunks: 0, progress_at: Instant::now() };
+        let now = Instant::now();
+        if state.unsent.is_empty() {
+            state.look_at = now + LOOK_EVERY;
+        }
+        let fresh = || Unsent {
+            n_chunks: 0,
+            taking: Taking::new(now),
+            task: task.cloned(),
+            is_given_up: false,
+            waiting: None,
+        };
         state.unsent.entry(request).or_insert_with(fresh).n_chunks += 1;
     }
 
-    pub(super) fn chunk_progressed(&self, request: u64) {
+    pub(super) fn chunk_progressed(&self, request: u64, n_bytes: usize) {
         if let Some(unsent) = self.lock().unsent.get_mut(&request) {
-            unsent.progress_at = Instant::now();
+            unsent.taking.took(n_bytes, Instant::now());
         }
     }
 
     pub(super) fn chunk_done(&self, request: u64) {
         let mut state = self.lock();
-        if let Some(unsent) = state.unsent.get_mut(&request) {
-            unsent.n_chunks -= 1;
-            unsent.progress_at = Instant::now();
-            if unsent.n_chunks == 0 {
-                state.unsent.remove(&request);
-            }
+        let Some(unsent) = state.unsent.get_mut(&request) else { return };
+        unsent.n_chunks -= 1;
+        if unsent.n_chunks > 0 {
+            return;
         }
+        let done = state.unsent.remove(&request);
+        drop(state);
+        // Not under the lock, which whoever is woken may want.
+        if let Some(waiting) = done.and_then(|done| done.waiting) {
+            waiting.wake();
+        }
+    }
+
+    /// Ready when nothing of the answer waits for its client any more.
+    pub(super) fn poll_sent(&self, request: u64, cx: &mut Context<'_>) -> Poll<()> {
+        match self.lock().unsent.get_mut(&request) {
+            Some(unsent) => {
+                unsent.waiting = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Looks at the answers that wait, and ends those that take too long.
+    pub(super) fn judge(&self, now: Instant) -> Judgement {
+        let scarcity = self.budget.scarcity();
+        let still = self.timeouts.write;
+        let mut state = self.lock();
+        state.look_at = now + LOOK_EVERY;
+        let blocked = state.blocked.as_ref().filter(|blocked| blocked.is_now);
+        if blocked.is_some_and(|blocked| blocked.taking.ends_at(still, scarcity) <= now) {
+            return Judgement::Close;
+        }
+        let mut tasks = Vec::new();
+        for unsent in state.unsent.values_mut().filter(|unsent| !unsent.is_given_up) {
+            if unsent.taking.ends_at(still, scarcity) > now {
+                continue;
+            }
+            // The end of a short answer is queued with it, and its task has ended: there is nothing to reset.
+            let running = unsent.task.as_ref().filter(|task| !task.is_finished());
+            let Some(task) = running else { return Judgement::Close };
+            tasks.push(task.clone());
+            unsent.is_given_up = true;
+        }
+        drop(state);
+        tasks.iter().for_each(AbortHandle::abort);
+        Judgement::Reset(tasks.len() as u64)
     }
 
     pub(super) fn drain(&self) {
@@ -202,7 +301,7 @@ impl Activity {
         state.closing_since.is_some()
             && !state.is_busy()
             && state.head_since.is_none()
-            && state.blocked_since.is_none()
+            && !state.is_blocked()
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -222,14 +321,9 @@ impl Activity {
     /// The next deadline. None while only the service is at work: its deadlines are its own.
     pub(super) fn deadline(&self) -> Option<(Instant, Expiry)> {
         let state = self.lock();
-        let blocked = state.blocked_since;
-        let stalled = state.unsent.values().map(|unsent| unsent.progress_at).min();
-        let unread = match (blocked, stalled) {
-            (Some(blocked), Some(stalled)) => Some(blocked.min(stalled)),
-            (blocked, stalled) => blocked.or(stalled),
-        };
-        if let Some(since) = unread {
-            return Some((since + self.timeouts.write, Expiry::Write));
+        let waits = state.unsent.values().any(|unsent| !unsent.is_given_up);
+        if waits || state.is_blocked() {
+            return Some((state.look_at, Expiry::Write));
         }
         if state.is_busy() {
             return None;
@@ -264,5 +358,9 @@ impl Activity {
 impl State {
     fn is_busy(&self) -> bool {
         self.begun > self.finished
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked.as_ref().is_some_and(|blocked| blocked.is_now)
     }
 }

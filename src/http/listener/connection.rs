@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
 
-use super::activity::{Activity, Expiry};
+use super::activity::{Activity, Expiry, Judgement};
 use super::guard::{Guard, Protocol, Socket};
 use super::options::Options;
 use super::phase::{DrainSignal, Phase};
 use super::service::{Adapter, HttpService};
 use super::stats::{ConnectionStats, count, uncount};
+use super::streams::Streams;
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -63,13 +64,14 @@ pub(super) async fn serve<T, S>(
         sleep: Box::pin(tokio::time::sleep_until(Instant::now() + options.header_timeout)),
     };
     let sniffed = driver.drive(Sniff(&mut guard)).await;
-    let adapter = Adapter {
+    let mut adapter = Adapter {
         service,
         peer,
         activity: Arc::clone(&activity),
         stats: Arc::clone(&shared.stats),
         refusal_body: options.refusal_body,
         refusal_headers: options.refusal_headers.clone(),
+        streams: None,
     };
     let finished = match sniffed {
         Some(Ok(Protocol::Http1)) => {
@@ -79,7 +81,9 @@ pub(super) async fn serve<T, S>(
         }
         Some(Ok(Protocol::Http2)) => {
             let io = TokioIo::new(&mut guard);
-            let connection = http2_builder(options).serve_connection(io, adapter);
+            let streams = Streams::default();
+            adapter.streams = Some(streams.clone());
+            let connection = http2_builder(options, streams).serve_connection(io, adapter);
             let _ = driver.drive(connection).await;
             false
         }
@@ -101,10 +105,10 @@ fn http1_builder(options: &Options) -> http1::Builder {
     builder
 }
 
-fn http2_builder(options: &Options) -> http2::Builder<TokioExecutor> {
+fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams> {
     let limits = &options.http2;
     let max_header_list = u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_concurrent_streams)
@@ -168,7 +172,7 @@ where
     fn go_away(self: Pin<&mut Self>) {}
 }
 
-impl<T, S> Stage for http2::Connection<TokioIo<&mut Guard<T>>, Adapter<S>, TokioExecutor>
+impl<T, S> Stage for http2::Connection<TokioIo<&mut Guard<T>>, Adapter<S>, Streams>
 where
     T: Socket,
     S: HttpService,
@@ -271,10 +275,15 @@ impl Driver<'_> {
                 count(&stats.closed_header_timeout);
                 return false;
             }
-            Some((at, Expiry::Write)) if at <= now => {
-                count(&stats.closed_write_timeout);
-                return false;
-            }
+            Some((at, Expiry::Write)) if at <= now => match self.activity.judge(now) {
+                Judgement::Reset(n_streams) => {
+                    stats.reset_streams.fetch_add(n_streams, Ordering::Relaxed);
+                }
+                Judgement::Close => {
+                    count(&stats.closed_write_timeout);
+                    return false;
+                }
+            },
             Some((at, Expiry::Linger)) if at <= now => return false,
             Some(_) | None => {}
         }

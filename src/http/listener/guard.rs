@@ -55,6 +55,8 @@ pub(super) struct Guard<T> {
     max_header_bytes: usize,
     max_headers: usize,
     is_blocked: bool,
+    /// Bytes that the socket has taken since it refused some.
+    written: usize,
 }
 
 #[derive(Debug)]
@@ -82,6 +84,7 @@ impl<T: Socket> Guard<T> {
             max_header_bytes,
             max_headers,
             is_blocked: false,
+            written: 0,
         }
     }
 
@@ -293,10 +296,13 @@ impl<T: Socket> AsyncRead for Guard<T> {
 }
 
 impl<T: Socket> Guard<T> {
-    fn note_write(&mut self, is_pending: bool) {
-        if is_pending != self.is_blocked {
-            self.is_blocked = is_pending;
-            self.activity.set_blocked(is_pending);
+    fn note_write(&mut self, outcome: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(n_bytes)) = outcome {
+            self.written += n_bytes;
+        }
+        if outcome.is_pending() != self.is_blocked {
+            self.is_blocked = outcome.is_pending();
+            self.activity.set_blocked(self.is_blocked, std::mem::take(&mut self.written));
         }
     }
 }
@@ -308,7 +314,7 @@ impl<T: Socket> AsyncWrite for Guard<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.note_write(outcome.is_pending());
+        self.note_write(&outcome);
         outcome
     }
 
@@ -318,7 +324,7 @@ impl<T: Socket> AsyncWrite for Guard<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.note_write(outcome.is_pending());
+        self.note_write(&outcome);
         outcome
     }
 

@@ -17,6 +17,8 @@ mod options;
 mod phase;
 mod service;
 mod stats;
+mod streams;
+mod taking;
 mod threads;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::head::Refusal;
+use crate::inference::ByteBudget;
 
 /// The limits of one listener. `Default` is what the configuration documents.
 #[derive(Clone)]
@@ -19,7 +20,8 @@ pub struct Options {
     /// How long a connection may stay idle between two requests (75 s, above the usual 60 s of
     /// load balancers, so that the balancer closes first and never races with us).
     pub keep_alive_timeout: Duration,
-    /// How long a client may take no byte of an answer while there are bytes to send (30 s).
+    /// How long a client may take no byte of an answer while there are bytes to send (30 s). `taking` says how fast it has
+    /// to be on average.
     pub write_timeout: Duration,
     /// How long a connection that is being closed still reads and discards what the client sends,
     /// so that a reset does not destroy the last answer before the client has read it; also how
@@ -36,6 +38,9 @@ pub struct Options {
     pub refusal_body: fn(Refusal) -> Bytes,
     /// Headers of that answer beside its own (none).
     pub refusal_headers: HeaderMap,
+    /// What answers are booked in: the less room there is, the shorter they may wait for their clients (one without
+    /// bounds).
+    pub budget: ByteBudget,
 }
 
 /// The limits of an HTTP/2 connection.
@@ -67,6 +72,7 @@ impl Default for Options {
             http2: Http2Options::default(),
             refusal_body: plain_refusal_body,
             refusal_headers: HeaderMap::new(),
+            budget: ByteBudget::new(usize::MAX),
         }
     }
 }

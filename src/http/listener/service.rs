@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -14,11 +14,17 @@ use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::AbortHandle;
 use tower::ServiceExt as _;
 
 use super::activity::Activity;
 use super::head::Refusal;
 use super::stats::{ConnectionStats, count};
+use super::streams::Streams;
+
+/// Answers up to this size leave with their end, in one frame. Of longer ones the end is kept back until the rest has left:
+/// a stream whose end is queued cannot be reset any more.
+const FRAME_BYTES: usize = 16 * 1024;
 
 /// The address at the other end of the connection, in the extensions of every request. Behind a
 /// load balancer it is the balancer's.
@@ -73,6 +79,8 @@ pub(super) struct Adapter<S> {
     pub(super) stats: Arc<ConnectionStats>,
     pub(super) refusal_body: fn(Refusal) -> Bytes,
     pub(super) refusal_headers: HeaderMap,
+    /// On HTTP/2, where the streams' tasks are started.
+    pub(super) streams: Option<Streams>,
 }
 
 impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
@@ -82,7 +90,11 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (number, refusal) = self.activity.called();
-        let exchange = Arc::new(Exchange { activity: Arc::clone(&self.activity), number });
+        let activity = Arc::clone(&self.activity);
+        let exchange = Arc::new(Exchange { activity, number, task: OnceLock::new() });
+        if let Some(streams) = &self.streams {
+            streams.called(&exchange);
+        }
         if let Some(refusal) = refusal {
             count(&self.stats.closed_framing);
             let mut response = refuse(refusal, (self.refusal_body)(refusal));
@@ -116,9 +128,18 @@ fn refuse(refusal: Refusal, body: Bytes) -> Response<Option<Bytes>> {
 /// A request in progress. Held by the service's future, then by the answer's body, then by the
 /// bytes of it that are queued: the last of them to be dropped ends it.
 #[derive(Debug)]
-struct Exchange {
+pub(super) struct Exchange {
     activity: Arc<Activity>,
     number: u64,
+    /// On HTTP/2, the task that sends the answer.
+    task: OnceLock<AbortHandle>,
+}
+
+impl Exchange {
+    pub(super) fn runs_in(&self, task: AbortHandle) {
+        // It is started once.
+        drop(self.task.set(task));
+    }
 }
 
 impl Drop for Exchange {
@@ -132,6 +153,8 @@ impl Drop for Exchange {
 pub(super) struct Tracked<B> {
     source: Source<B>,
     exchange: Arc<Exchange>,
+    /// The end comes when what was given has left.
+    keeps_end_back: bool,
 }
 
 #[derive(Debug)]
@@ -142,7 +165,7 @@ enum Source<B> {
 
 impl<B> Tracked<B> {
     fn new(source: Source<B>, exchange: Arc<Exchange>) -> Self {
-        Self { source, exchange }
+        Self { source, exchange, keeps_end_back: false }
     }
 }
 
@@ -158,15 +181,24 @@ impl<B: AnswerBody> Body for Tracked<B> {
             Source::Service(body) => ready!(Pin::new(body).poll_frame(cx)),
             Source::Refusal(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
+        if frame.is_none() && self.keeps_end_back {
+            ready!(self.exchange.activity.poll_sent(self.exchange.number, cx));
+        }
+        let is_long =
+            |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|bytes| bytes.len() > FRAME_BYTES);
+        if matches!(&frame, Some(Ok(frame)) if is_long(frame)) {
+            self.keeps_end_back = self.exchange.activity.is_http2();
+        }
         let exchange = &self.exchange;
         Poll::Ready(frame.map(|frame| Ok(frame?.map_data(|bytes| Chunk::new(bytes, exchange)))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Service(body) => body.is_end_stream(),
-            Source::Refusal(bytes) => bytes.is_none(),
-        }
+        !self.keeps_end_back
+            && match &self.source {
+                Source::Service(body) => body.is_end_stream(),
+                Source::Refusal(bytes) => bytes.is_none(),
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -192,14 +224,14 @@ impl Chunk {
     fn new(bytes: Bytes, exchange: &Arc<Exchange>) -> Self {
         let is_watched = exchange.activity.is_http2();
         if is_watched {
-            exchange.activity.chunk_queued(exchange.number);
+            exchange.activity.chunk_queued(exchange.number, exchange.task.get());
         }
         Self { bytes, exchange: Arc::clone(exchange), is_watched }
     }
 
-    fn progressed(&self) {
+    fn progressed(&self, n_bytes: usize) {
         if self.is_watched {
-            self.exchange.activity.chunk_progressed(self.exchange.number);
+            self.exchange.activity.chunk_progressed(self.exchange.number, n_bytes);
         }
     }
 }
@@ -223,13 +255,13 @@ impl Buf for Chunk {
 
     fn advance(&mut self, n_bytes: usize) {
         self.bytes.advance(n_bytes);
-        self.progressed();
+        self.progressed(n_bytes);
     }
 
     /// The default would copy.
     fn copy_to_bytes(&mut self, n_bytes: usize) -> Bytes {
         let bytes = self.bytes.copy_to_bytes(n_bytes);
-        self.progressed();
+        self.progressed(n_bytes);
         bytes
     }
 }

@@ -17,8 +17,10 @@ pub struct ConnectionStats {
     pub closed_header_timeout: AtomicU64,
     /// Connections that stayed idle between requests for too long.
     pub closed_keep_alive_timeout: AtomicU64,
-    /// Connections whose client did not read its answer.
+    /// Connections whose client did not read its answer, or too slowly.
     pub closed_write_timeout: AtomicU64,
+    /// HTTP/2 streams reset for the same reason, while their connection went on.
+    pub reset_streams: AtomicU64,
     /// Connections dropped at the drain deadline.
     pub closed_drain_deadline: AtomicU64,
     /// Connections whose task panicked: a fault of ours.

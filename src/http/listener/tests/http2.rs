@@ -114,14 +114,67 @@ async fn an_idle_connection_is_closed() {
 
 /// The socket takes bytes and pings are answered: only the stream's window stays shut.
 #[tokio::test]
-async fn a_stream_that_is_never_read_ends_its_connection() {
+async fn a_stream_that_is_never_read_is_reset_and_the_others_go_on() {
+    let mut rig = Rig::start(short());
+    let (mut sender, _driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
+    let mut hold = sender.clone();
+    let held = tokio::spawn(async move { get(&mut hold, "/hold").await });
+    rig.until_held(1).await;
+    for path in ["/big", "/big"] {
+        let mut ready = sender.ready().await.expect("open");
+        let (response, _) = ready.send_request(request(path), true).expect("open");
+        let response = timeout(PATIENCE, response).await.expect("must come").expect("the head");
+        let mut body = response.into_body();
+        let ended = async {
+            while let Some(data) = body.data().await {
+                if let Err(error) = data {
+                    return error.reason();
+                }
+            }
+            None
+        };
+        let reason = timeout(PATIENCE, ended).await.expect("must be reset");
+        assert_eq!(reason, Some(h2::Reason::CANCEL));
+        sender = ready;
+    }
+    assert_eq!(rig.stats.reset_streams.load(Ordering::Relaxed), 2);
+    rig.gate.add_permits(1);
+    assert_eq!(held.await.expect("no panic").expect("an answer"), "held");
+    assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
+    assert_eq!(rig.stats.closed_write_timeout.load(Ordering::Relaxed), 0);
+}
+
+/// The end of a short answer is queued with it, so that its stream cannot be reset any more.
+#[tokio::test]
+async fn a_short_answer_that_is_never_read_ends_its_connection() {
     let rig = Rig::start(short());
-    let (sender, driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
+    let (sender, driver) = connect(&rig, client::Builder::new().initial_window_size(2)).await;
     let mut ready = sender.ready().await.expect("open");
-    let (response, _) = ready.send_request(request("/big"), true).expect("open");
+    let (response, _) = ready.send_request(request("/"), true).expect("open");
     let response = timeout(PATIENCE, response).await.expect("must come").expect("the head");
     timeout(PATIENCE, driver).await.expect("must be closed").expect("no panic");
     assert_eq!(rig.stats.closed_write_timeout.load(Ordering::Relaxed), 1);
+    drop(response);
+}
+
+/// What one client does not take is given up when others need the room, long before its time.
+#[tokio::test]
+async fn where_room_is_scarce_slow_answers_go_early() {
+    let budget = ByteBudget::new(100);
+    let long = Duration::from_secs(3600);
+    let rig = Rig::start(Options {
+        write_timeout: long,
+        keep_alive_timeout: long,
+        budget: budget.clone(),
+        ..Options::default()
+    });
+    let (sender, _driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
+    let mut ready = sender.ready().await.expect("open");
+    let (response, _) = ready.send_request(request("/big"), true).expect("open");
+    let response = timeout(PATIENCE, response).await.expect("must come").expect("the head");
+    let mut others = budget.lease();
+    others.grow(100).expect("room");
+    rig.until(|stats| &stats.reset_streams, 1).await;
     drop(response);
 }
 

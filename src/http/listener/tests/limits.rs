@@ -77,6 +77,25 @@ async fn a_client_that_never_reads_is_closed() {
     rig.until(|stats| &stats.open, 0).await;
 }
 
+/// Never still, but too slow for the room that there is.
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_closed() {
+    let budget = ByteBudget::new(100);
+    let mut others = budget.lease();
+    others.grow(100).expect("room");
+    let rig = Rig::start(Options { budget, ..Options::default() });
+    let mut client = rig.connect().await;
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let dripped = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while rig.stats.closed_write_timeout.load(Ordering::Relaxed) == 0 {
+            ticks.tick().await;
+            drop(client.0.read_u8().await);
+        }
+    };
+    timeout(PATIENCE, dripped).await.expect("the server must close the connection");
+}
+
 /// Slower than the write timeout as a whole, but never still.
 #[tokio::test]
 async fn a_client_that_reads_slowly_is_served() {

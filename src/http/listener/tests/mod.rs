@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::inference::ByteBudget;
 use crate::testing::PATIENCE;
 
 const SHORT: Duration = Duration::from_secs(1);
