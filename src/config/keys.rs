@@ -20,6 +20,7 @@ const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const KIB: ByteSize = ByteSize(1 << 10);
 const MIB: ByteSize = ByteSize(1 << 20);
 const TIB: ByteSize = ByteSize(1 << 40);
+const PIB: ByteSize = ByteSize(1 << 50);
 
 section! {
     /// The keys outside any section.
@@ -127,7 +128,7 @@ section! {
         /// Bytes of all bodies, tensors and answers at once; auto: a quarter of the memory limit.
         inflight_bytes: ByteSize = "auto" => ByteSize(host.memory / 4), range MIB..=TIB;
         /// Bytes that the whole process may take; auto: 95 % of the memory limit. A run that would take more fails alone.
-        memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 20 * 19), range MIB..=TIB;
+        memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 20 * 19), range MIB..=PIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
         stuck_grace: Duration = "5s", range ANY_TIME;
         /// Stuck runs of one model before it counts as failed.

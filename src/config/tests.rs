@@ -179,6 +179,14 @@ fn contradictions_are_found() {
              would never fit into limits.inflight_bytes (2GiB)",
         ],
     );
+    check_errors(
+        "[limits]\ninflight_bytes = \"1GiB\"\nmemory_bytes = \"1GiB\"",
+        &inputs(),
+        &[
+            "config/sconce.toml:2: limits.inflight_bytes: requests could take all that the process may: \
+             limits.inflight_bytes is 1GiB, limits.memory_bytes 1GiB",
+        ],
+    );
     let same_free_port = "http.listen = \"127.0.0.1:0\"\nmanagement.listen = \"127.0.0.1:0\"";
     assert!(resolve(same_free_port, &inputs()).is_ok(), "port 0 is a different one each time");
 }

@@ -43,6 +43,7 @@ class Server:
             if not self.alive():
                 break
             time.sleep(0.05)
+        self.process.kill()
         raise SystemExit(f"the server did not start: {self.text()[-2000:]}")
 
     def text(self):
