@@ -12,7 +12,10 @@ const FAILURES: &[(&str, &str)] = &[
     ("bit_flipped", ""),
     ("not_torchscript", ""),
     ("deep_code", "was ended by SIG"),
-    ("deep_pickle", "was ended by SIG"),
+    ("deep_pickle", "is nested more than 512 deep"),
+    ("short_record", "has 32 bytes, and its record has 4"),
+    ("sparse_outside", "indices of a sparse tensor that lie outside of it"),
+    ("other_class", "the code declares a __torch__.modules.Large"),
     ("writes_on_load", ""),
     ("file_reader", "aten::from_file"),
     ("file_writer", "aten::save"),
@@ -75,7 +78,7 @@ fn what_is_broken_fails_with_a_reason_and_the_others_serve() {
     for written in ["written-by-writes_on_load", "written-by-file_writer"] {
         assert!(!std::path::Path::new(written).exists(), "{written} must not be written");
     }
-    assert_eq!(trials(&server, "crashed"), 2.0);
+    assert_eq!(trials(&server, "crashed"), 1.0);
 }
 
 /// Apart from the others, whose trials may take as long as the machine makes them.

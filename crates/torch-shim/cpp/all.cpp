@@ -3,6 +3,7 @@
 #include "devices.cpp"
 #include "errors.cpp"
 #include "graph.cpp"
+#include "guards.cpp"
 #include "inspect.cpp"
 #include "memory.cpp"
 #include "module.cpp"

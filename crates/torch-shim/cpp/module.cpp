@@ -21,6 +21,7 @@
 #include <torch/csrc/jit/serialization/import.h>
 
 #include "errors.h"
+#include "guards.h"
 #include "memory.h"
 #include "modules.h"
 #include "traps.h"
@@ -288,10 +289,12 @@ int sconce_module_load(
       files[name] = "";
     }
     at::NoGradGuard no_grad;
+    guard_operators();
     auto loaded = watched(Account::Of::kLoad, [&] {
       auto reader = std::make_shared<FileReader>(file);
       return std::make_unique<Module>(torch::jit::load(std::move(reader), target, files, kLoadDebugFiles));
     });
+    check_attributes(*loaded);
     // A model that was saved in training mode would drop out units at random. Nothing here trains.
     loaded->eval();
     c10::impl::GenericList list(c10::AnyType::get());

@@ -1,11 +1,12 @@
-//! Whether an archive is whole: every record has the bytes that its checksum is of, and all together unpack to no more than
-//! is allowed. libtorch checks neither.
+//! Whether an archive is whole: every record has the bytes that its checksum is of, all together unpack to no more than is
+//! allowed, and the tensors lie within the records that are theirs. libtorch checks none of it.
 
+use super::pickle::{self, Indices, Records, Rule};
 use super::zip::{self, Entry, Reading};
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
-use std::collections::HashSet;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 /// The fixed part of what stands before a record's bytes, and how it begins (APPNOTE.TXT of PKWARE, 4.3.7).
 const HEADER_BYTES: usize = 30;
@@ -15,38 +16,151 @@ const DEFLATED: u16 = 8;
 /// Bytes that are read at a time.
 const CHUNK: usize = 1 << 16;
 
-/// What is wrong with an archive, if anything; `most` bytes it may unpack to. A file that is no archive is not looked at.
+/// The pickles that libtorch reads: what the model holds, and the constants of its code. The records of each lie in a folder
+/// of its name.
+const PICKLES: &[&str] = &["data", "constants"];
+/// How an archive tells its model in formats before constants.pkl.
+const OLD_MODEL: &str = "model.json";
+
+/// What is wrong with an archive, if anything; `most` bytes it may unpack to.
 pub(super) fn check(source: &mut (impl Read + Seek), most: u64) -> io::Result<Option<String>> {
     let mut entries: Vec<Entry> = Vec::new();
     match zip::entries(source, &mut |entry| entries.push(entry))? {
         Reading::Whole => {}
-        Reading::CutOff => return Ok(None),
+        Reading::CutOff => {
+            return Ok(Some("it has no directory, as every zip archive has".to_owned()));
+        }
         Reading::Unclear => return Ok(Some("its directory cannot be read".to_owned())),
     }
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     if total > most {
         return Ok(Some(format!("it unpacks to {total} bytes, at most {most} are allowed")));
     }
-    let mut names = HashSet::new();
-    for entry in &entries {
-        if !names.insert(&entry.name) {
+    let mut places = HashMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        // libtorch finds a record whatever the case of its letters.
+        if places.insert(entry.name.to_ascii_lowercase(), place).is_some() {
             return Ok(Some(format!("it has two records {:?}", entry.name)));
         }
         if let Some(fault) = check_entry(source, entry)? {
             return Ok(Some(format!("its record {:?} {fault}", entry.name)));
         }
     }
+    check_pickles(source, &entries, &places)
+}
+
+/// Whether the tensors lie within their records.
+fn check_pickles(
+    source: &mut (impl Read + Seek),
+    entries: &[Entry],
+    places: &HashMap<String, usize>,
+) -> io::Result<Option<String>> {
+    let top = entries.first().and_then(|it| it.name.split_once('/')).map_or("", |(top, _)| top);
+    let top = top.to_ascii_lowercase();
+    let find = |name: &str| places.get(&format!("{top}/{name}")).map(|place| &entries[*place]);
+    if find(OLD_MODEL).is_some() {
+        let text = "it is of a format before 2020, whose tensors are not checked: load it in Python with torch.jit.load and save it again";
+        return Ok(Some(text.to_owned()));
+    }
+    for archive in PICKLES {
+        let Some(entry) = find(&format!("{archive}.pkl")) else { continue };
+        let refused = |reason: String| Ok(Some(format!("its record {:?} {reason}", entry.name)));
+        if entry.size > pickle::MAX_BYTES {
+            return refused(format!(
+                "has {} bytes, at most {} are read",
+                entry.size,
+                pickle::MAX_BYTES
+            ));
+        }
+        let folder = format!("{top}/{archive}/");
+        let key = |(name, place): (&String, &usize)| {
+            Some((name.strip_prefix(&folder)?.to_owned(), entries[*place].size))
+        };
+        let records: Records = places.iter().filter_map(key).collect();
+        let mut bytes = Vec::new();
+        open(source, entry)?.map_or(Ok(0), |mut it| it.read_to_end(&mut bytes))?;
+        let indices = match pickle::check(&bytes, &records) {
+            Ok(indices) => indices,
+            Err(refusal) => return refused(refusal.to_string()),
+        };
+        for it in indices {
+            let record = find(&format!("{archive}/{}", it.key));
+            let Some(record) = record else { continue };
+            if !hold(open(source, record)?, &it)? {
+                let text = "holds indices of a sparse tensor that lie outside of it";
+                return Ok(Some(format!("its record {:?} {text}", record.name)));
+            }
+        }
+    }
     Ok(None)
 }
 
-fn check_entry(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<Option<String>> {
+/// Whether the indices in a record are as they should be.
+fn hold(record: Option<Box<dyn Read + '_>>, indices: &Indices) -> io::Result<bool> {
+    let Some(mut record) = record else { return Ok(false) };
+    let skipped = io::copy(&mut record.by_ref().take(indices.begins_at), &mut io::sink())?;
+    if skipped < indices.begins_at {
+        return Ok(false);
+    }
+    let mut record = BufReader::with_capacity(CHUNK, record);
+    let (mut last, mut number) = (0, [0; 8]);
+    for place in 0..indices.count {
+        let number = match indices.width {
+            4 => {
+                record.read_exact(&mut number[..4])?;
+                i64::from(i32::from_le_bytes([number[0], number[1], number[2], number[3]]))
+            }
+            _ => {
+                record.read_exact(&mut number)?;
+                i64::from_le_bytes(number)
+            }
+        };
+        let Ok(number) = u64::try_from(number) else { return Ok(false) };
+        let fits = match indices.rule {
+            Rule::Below(size) => number < size,
+            Rule::RisesTo(_) => number >= last && (place > 0 || number == 0),
+        };
+        if !fits {
+            return Ok(false);
+        }
+        last = number;
+    }
+    Ok(!matches!(indices.rule, Rule::RisesTo(to) if to != last))
+}
+
+/// The bytes of a record, unpacked; `None` where they do not lie where the directory says, or are packed by a method that is
+/// not known.
+fn open<'a>(
+    source: &'a mut (impl Read + Seek),
+    entry: &Entry,
+) -> io::Result<Option<Box<dyn Read + 'a>>> {
+    if !find_bytes(source, entry)? {
+        return Ok(None);
+    }
+    let packed = source.take(entry.packed);
+    Ok(match entry.method {
+        STORED => Some(Box::new(packed)),
+        DEFLATED => Some(Box::new(DeflateDecoder::new(packed).take(entry.size))),
+        _ => None,
+    })
+}
+
+/// Goes to the bytes of a record, if its own header is where the directory says.
+fn find_bytes(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<bool> {
     source.seek(SeekFrom::Start(entry.header_at))?;
     let mut header = [0; HEADER_BYTES];
     if read_all(source, &mut header)? < HEADER_BYTES || !header.starts_with(HEADER) {
-        return Ok(Some("does not begin where the directory says".to_owned()));
+        return Ok(false);
     }
     let [name, extra] = [26, 28].map(|at| u16::from_le_bytes([header[at], header[at + 1]]));
     source.seek(SeekFrom::Current(i64::from(name) + i64::from(extra)))?;
+    Ok(true)
+}
+
+fn check_entry(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<Option<String>> {
+    if !find_bytes(source, entry)? {
+        return Ok(Some("does not begin where the directory says".to_owned()));
+    }
     let packed = source.take(entry.packed);
     let sum = match entry.method {
         STORED if entry.packed != entry.size => None,
@@ -91,6 +205,24 @@ fn read_all(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(done)
+}
+
+/// For tests of other files.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+    use std::path::Path;
+
+    /// The record of an archive whose name ends like this.
+    pub(in super::super) fn record(file: &Path, name: &str) -> Option<Vec<u8>> {
+        let mut source = std::fs::File::open(file).ok()?;
+        let mut entries = Vec::new();
+        zip::entries(&mut source, &mut |entry| entries.push(entry)).unwrap();
+        let entry = entries.iter().find(|entry| entry.name.ends_with(&format!("/{name}")))?;
+        let mut bytes = Vec::new();
+        open(&mut source, entry).unwrap()?.read_to_end(&mut bytes).unwrap();
+        Some(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +318,8 @@ mod tests {
         let mut elsewhere = archive(&[("m/a", b"1", false)]);
         elsewhere[0] = b'X';
         assert!(fault(&elsewhere).unwrap().contains("does not begin where"));
-        assert_eq!(fault(b"no archive"), None);
+        assert!(fault(b"no archive").unwrap().contains("no directory"));
+        let twice = archive(&[("m/data.pkl", b"1", false), ("m/DATA.pkl", b"2", false)]);
+        assert_eq!(fault(&twice).as_deref(), Some("it has two records \"m/DATA.pkl\""));
     }
 }

@@ -6,6 +6,7 @@
 
 mod archive;
 mod integrity;
+mod pickle;
 mod zip;
 
 #[cfg(test)]
@@ -122,8 +123,8 @@ pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
     Ok(kind.map(|kind| kind.to_string()))
 }
 
-/// What is wrong with an archive, if anything: a record whose checksum is another, or more than `most` bytes when it is
-/// unpacked.
+/// What is wrong with an archive, if anything: a record whose checksum is another, more than `most` bytes when it is unpacked,
+/// or a tensor that reaches beyond the record that it is of.
 ///
 /// # Errors
 ///

@@ -5,8 +5,9 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-/// The longest comment that an archive can have, and the record at its end before it.
-const MAX_TAIL_BYTES: u64 = 65_535 + END_BYTES as u64;
+/// The longest comment that an archive can have, and the record at its end before it; and a little more, since libtorch's
+/// reader looks for that in steps of 4 KiB.
+const MAX_TAIL_BYTES: u64 = 65_535 + END_BYTES as u64 + (8 << 10);
 /// Most bytes of a directory that are read: names of some hundred thousand entries.
 const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
 
@@ -56,13 +57,19 @@ pub(super) fn entries(
     let ends_at = tail.windows(END_BYTES).rposition(|window| window.starts_with(END));
     let Some(ends_at) = ends_at else { return Ok(Reading::CutOff) };
     let end = &tail[ends_at..];
-    let directory = match (u32_at(end, 12), u32_at(end, 16)) {
-        // Archives beyond 4 GiB keep the true figures elsewhere.
-        (Some(u32::MAX), _) | (_, Some(u32::MAX)) => {
-            wide_directory(source, tail_at + ends_at as u64)?
+    let (Some(n_bytes), Some(at)) = (u32_at(end, 12), u32_at(end, 16)) else {
+        return Ok(Reading::Unclear);
+    };
+    let fits = |narrow: u32, wide: u64| narrow == u32::MAX || u64::from(narrow) == wide;
+    let directory = match wide_directory(source, tail_at + ends_at as u64)? {
+        // Archives beyond 4 GiB keep the true figures elsewhere. Some readers take those wherever there are any, others only
+        // where the usual ones are too small for them: they must see one directory.
+        Wide::There(figures) => {
+            Some(figures).filter(|wide| fits(at, wide.0) && fits(n_bytes, wide.1))
         }
-        (Some(n_bytes), Some(at)) => Some((u64::from(at), u64::from(n_bytes))),
-        _ => None,
+        Wide::Damaged => None,
+        Wide::Absent if n_bytes == u32::MAX || at == u32::MAX => None,
+        Wide::Absent => Some((u64::from(at), u64::from(n_bytes))),
     };
     match directory {
         Some((at, n_bytes)) if n_bytes <= MAX_DIRECTORY_BYTES => {
@@ -73,16 +80,22 @@ pub(super) fn entries(
     }
 }
 
-/// Where the directory of a large archive begins, and its bytes.
-fn wide_directory(source: &mut (impl Read + Seek), end_at: u64) -> io::Result<Option<(u64, u64)>> {
-    let Some(locator_at) = end_at.checked_sub(LOCATOR_BYTES) else { return Ok(None) };
+/// What a large archive says of its directory: where it begins, and its bytes.
+enum Wide {
+    Absent,
+    Damaged,
+    There((u64, u64)),
+}
+
+fn wide_directory(source: &mut (impl Read + Seek), end_at: u64) -> io::Result<Wide> {
+    let Some(locator_at) = end_at.checked_sub(LOCATOR_BYTES) else { return Ok(Wide::Absent) };
     let locator = read_at(source, locator_at, LOCATOR_BYTES)?;
     let Some(at) = u64_at(&locator, 8).filter(|_| locator.starts_with(LOCATOR)) else {
-        return Ok(None);
+        return Ok(Wide::Absent);
     };
     let end = read_at(source, at, WIDE_END_BYTES as u64)?;
-    let figures = u64_at(&end, 48).zip(u64_at(&end, 40));
-    Ok(figures.filter(|_| end.starts_with(WIDE_END)))
+    let figures = u64_at(&end, 48).zip(u64_at(&end, 40)).filter(|_| end.starts_with(WIDE_END));
+    Ok(figures.map_or(Wide::Damaged, Wide::There))
 }
 
 fn walk(mut directory: impl Read, tell: &mut dyn FnMut(Entry)) -> io::Result<Reading> {
@@ -118,6 +131,10 @@ fn record(entry: &[u8], name: &[u8], extra: &[u8]) -> Option<Entry> {
     while let (Some(id), Some(length)) = (u16_at(rest, 0), u16_at(rest, 2)) {
         let Some(body) = rest.get(4..4 + usize::from(length)) else { break };
         if id == WIDE {
+            // Of two, each reader would take its own.
+            if !wide.is_empty() {
+                return None;
+            }
             wide = body;
         }
         rest = &rest[4 + usize::from(length)..];

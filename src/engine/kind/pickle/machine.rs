@@ -1,0 +1,603 @@
+//! The machine: opcodes, a stack, marks and a memo.
+
+use super::layout::{self, Indices};
+use super::types::Held;
+use super::value::{Element, Global, Node, Numbers, Scheme, Storage, Tensor, Text, Value};
+use super::{Records, Refusal};
+use std::collections::HashMap;
+
+/// Most opcodes of a pickle.
+const MAX_STEPS: usize = 16 << 20;
+/// Most containers, and storages or tensors, in it.
+const MAX_NODES: usize = 4 << 20;
+/// Deepest that values hold each other: libtorch frees them by recursion.
+const MAX_DEPTH: usize = 512;
+/// Most values that are compared with types.
+const MAX_COMPARED: u64 = 64 << 20;
+/// Longest name that a reason shows, in bytes.
+const MAX_SHOWN: usize = 80;
+/// Layouts of sparse tensors, as libtorch numbers them.
+const COORDINATES: i64 = 1;
+const COMPRESSED_ROWS: i64 = 2;
+
+pub(super) struct Machine<'a> {
+    pickle: &'a [u8],
+    at: usize,
+    records: &'a Records,
+    stack: Vec<Value>,
+    marks: Vec<usize>,
+    memo: Vec<Value>,
+    nodes: Vec<Node>,
+    storages: Vec<Storage>,
+    tensors: Vec<Tensor>,
+    /// Bytes of each storage that was named: libtorch may read it once for all.
+    seen: HashMap<String, u64>,
+    indices: Vec<Indices>,
+    /// Values that may still be compared with types.
+    budget: u64,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(pickle: &'a [u8], records: &'a Records) -> Self {
+        Self {
+            pickle,
+            at: 0,
+            records,
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: Vec::new(),
+            // All empty tuples are one.
+            nodes: vec![Node { is_held: true, ..Node::default() }],
+            storages: Vec::new(),
+            tensors: Vec::new(),
+            seen: HashMap::new(),
+            indices: Vec::new(),
+            budget: MAX_COMPARED,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Vec<Indices>, Refusal> {
+        if self.bytes(2)? != b"\x80\x02" {
+            return Err(Refusal::new("does not begin as a pickle of protocol 2"));
+        }
+        for _ in 0..MAX_STEPS {
+            let opcode = self.bytes(1)?[0];
+            if opcode == b'.' {
+                return match self.stack.len() {
+                    1 => Ok(self.indices),
+                    n => Err(Refusal::new(format!("ends with {n} values, expected one"))),
+                };
+            }
+            self.step(opcode)?;
+        }
+        Err(Refusal::new(format!("has more than {MAX_STEPS} opcodes")))
+    }
+
+    fn step(&mut self, opcode: u8) -> Result<(), Refusal> {
+        match opcode {
+            b'(' => self.marks.push(self.stack.len()),
+            b')' => self.stack.push(Value::Tuple(0)),
+            b'N' => self.stack.push(Value::Nothing),
+            0x88 => self.stack.push(Value::Bool(true)),
+            0x89 => self.stack.push(Value::Bool(false)),
+            b'K' => {
+                let [byte] = self.array()?;
+                self.stack.push(Value::Int(byte.into()));
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.array()?);
+                self.stack.push(Value::Int(value.into()));
+            }
+            b'J' => {
+                let value = i32::from_le_bytes(self.array()?);
+                self.stack.push(Value::Int(value.into()));
+            }
+            0x8a => {
+                let [length] = self.array()?;
+                if length != 8 {
+                    return Err(Refusal::new(format!(
+                        "has a number of {length} bytes, expected 8"
+                    )));
+                }
+                let value = i64::from_le_bytes(self.array()?);
+                self.stack.push(Value::Int(value));
+            }
+            b'G' => {
+                self.bytes(8)?;
+                self.stack.push(Value::Float);
+            }
+            b'X' => {
+                let length = u32::from_le_bytes(self.array()?) as usize;
+                let start = self.at;
+                self.bytes(length)?;
+                self.stack.push(Value::Text(Text { start, end: start + length }));
+            }
+            b'q' => {
+                let [place] = self.array()?;
+                self.remember(place.into())?;
+            }
+            b'r' => {
+                let place = u32::from_le_bytes(self.array()?);
+                self.remember(place as usize)?;
+            }
+            b'h' => {
+                let [place] = self.array()?;
+                self.recall(place.into())?;
+            }
+            b'j' => {
+                let place = u32::from_le_bytes(self.array()?);
+                self.recall(place as usize)?;
+            }
+            b't' => {
+                let items = self.since_mark()?;
+                self.push_tuple(items)?;
+            }
+            0x85..=0x87 => {
+                let n_items = usize::from(opcode - 0x84);
+                let start = self.stack.len().checked_sub(n_items).ok_or_else(Self::starved)?;
+                let items = self.stack.split_off(start);
+                self.push_tuple(items)?;
+            }
+            b']' => {
+                let node = self.node(Node::default())?;
+                self.stack.push(Value::List(node));
+            }
+            b'}' => {
+                let node = self.node(Node::default())?;
+                self.stack.push(Value::Dict(node));
+            }
+            b'l' => {
+                let items = self.since_mark()?;
+                let node = self.container(items)?;
+                self.stack.push(Value::List(node));
+            }
+            b'd' => {
+                let items = self.since_mark()?;
+                Self::check_pairs(&items)?;
+                let node = self.container(items)?;
+                self.stack.push(Value::Dict(node));
+            }
+            b'e' => self.append()?,
+            b'u' => {
+                let items = self.since_mark()?;
+                self.set_items(items)?;
+            }
+            b's' => {
+                let start = self.stack.len().checked_sub(2).ok_or_else(Self::starved)?;
+                let items = self.stack.split_off(start);
+                self.set_items(items)?;
+            }
+            b'c' => {
+                let (module, name) = (self.name()?, self.name()?);
+                let global = self.global(module, name)?;
+                self.stack.push(Value::Global(global));
+            }
+            // The object is made when its state comes.
+            0x81 => match (self.pop()?, self.stack.last()) {
+                (Value::Tuple(0), Some(Value::Global(Global::Class(..)))) => {}
+                _ => return Err(Refusal::new("makes an object of what is no class")),
+            },
+            b'b' | b'R' => self.call()?,
+            b'Q' => self.storage()?,
+            _ => {
+                let text =
+                    format!("has opcode {opcode:#04x} at byte {}, which is not known", self.at - 1);
+                return Err(Refusal::new(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn starved() -> Refusal {
+        Refusal::new("takes more values than there are")
+    }
+
+    fn bytes(&mut self, n_bytes: usize) -> Result<&'a [u8], Refusal> {
+        let rest = &self.pickle[self.at..];
+        let bytes = rest.get(..n_bytes).ok_or_else(|| Refusal::new("ends too early"))?;
+        self.at += n_bytes;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    /// A line: a name of Python.
+    fn name(&mut self) -> Result<Text, Refusal> {
+        let start = self.at;
+        let length = self.pickle[start..].iter().take_while(|byte| **byte != b'\n').count();
+        let is_name =
+            |byte: &u8| matches!(byte, b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z');
+        let line = self.bytes(length + 1)?;
+        if !line[..length].iter().all(is_name) {
+            return Err(Refusal::new(format!("has a name at byte {start} that is none")));
+        }
+        Ok(Text { start, end: start + length })
+    }
+
+    fn text(&self, text: Text) -> String {
+        String::from_utf8_lossy(&self.pickle[text.start..text.end]).into_owned()
+    }
+
+    fn shown(&self, text: Text) -> String {
+        let end = text.end.min(text.start + MAX_SHOWN);
+        self.text(Text { end, ..text })
+    }
+
+    fn pop(&mut self) -> Result<Value, Refusal> {
+        self.stack.pop().ok_or_else(Self::starved)
+    }
+
+    fn since_mark(&mut self) -> Result<Vec<Value>, Refusal> {
+        let start = self.marks.pop().ok_or_else(|| Refusal::new("has no mark where one is due"))?;
+        if start > self.stack.len() {
+            return Err(Self::starved());
+        }
+        Ok(self.stack.split_off(start))
+    }
+
+    /// Numbers of the memo are given in order, so that it does not grow by one number.
+    fn remember(&mut self, place: usize) -> Result<(), Refusal> {
+        let value = *self.stack.last().ok_or_else(Self::starved)?;
+        let n_kept = self.memo.len();
+        match self.memo.get_mut(place) {
+            Some(slot) => *slot = value,
+            None if place == n_kept => self.memo.push(value),
+            None => return Err(Refusal::new(format!("keeps value {place} after {n_kept}"))),
+        }
+        Ok(())
+    }
+
+    fn recall(&mut self, place: usize) -> Result<(), Refusal> {
+        let value = self.memo.get(place).copied();
+        let value =
+            value.ok_or_else(|| Refusal::new(format!("asks for value {place}, which is not kept")));
+        self.stack.push(value?);
+        Ok(())
+    }
+
+    fn node(&mut self, node: Node) -> Result<usize, Refusal> {
+        if self.nodes.len() >= MAX_NODES {
+            return Err(Refusal::new(format!("has more than {MAX_NODES} containers")));
+        }
+        self.nodes.push(node);
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// How deep values go that are to be held, each of which then stays as it is.
+    fn hold(&mut self, items: &[Value]) -> Result<usize, Refusal> {
+        let mut depth = 0;
+        for item in items {
+            if let Value::Tuple(at) | Value::List(at) | Value::Dict(at) | Value::Object(at) = *item
+            {
+                let node = &mut self.nodes[at];
+                node.is_held = true;
+                depth = depth.max(node.depth);
+            }
+        }
+        if depth >= MAX_DEPTH {
+            return Err(Refusal::new(format!("is nested more than {MAX_DEPTH} deep")));
+        }
+        Ok(depth + 1)
+    }
+
+    fn container(&mut self, items: Vec<Value>) -> Result<usize, Refusal> {
+        let depth = self.hold(&items)?;
+        self.node(Node { items, depth, ..Node::default() })
+    }
+
+    fn push_tuple(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+        let node = if items.is_empty() { 0 } else { self.container(items)? };
+        self.stack.push(Value::Tuple(node));
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), Refusal> {
+        let items = self.since_mark()?;
+        match self.stack.last() {
+            Some(Value::List(at)) => self.extend(*at, items),
+            _ => Err(Refusal::new("appends to what is no list")),
+        }
+    }
+
+    fn set_items(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+        Self::check_pairs(&items)?;
+        match self.stack.last() {
+            Some(Value::Dict(at)) => self.extend(*at, items),
+            _ => Err(Refusal::new("sets items of what is no dictionary")),
+        }
+    }
+
+    /// libtorch would read the value of the last key behind the end of its stack.
+    fn check_pairs(items: &[Value]) -> Result<(), Refusal> {
+        let is_key = |it: &Value| {
+            matches!(
+                it,
+                Value::Text(_)
+                    | Value::Int(_)
+                    | Value::Bool(_)
+                    | Value::Float
+                    | Value::Plain
+                    | Value::Tensor(_)
+            )
+        };
+        match items.len().is_multiple_of(2) && items.iter().step_by(2).all(is_key) {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new("has a dictionary with keys that are none, or without a value"))
+            }
+        }
+    }
+
+    fn extend(&mut self, at: usize, items: Vec<Value>) -> Result<(), Refusal> {
+        let depth = self.hold(&items)?;
+        let node = &mut self.nodes[at];
+        if node.is_held {
+            return Err(Refusal::new(
+                "changes a list or dictionary that something else holds already",
+            ));
+        }
+        node.items.extend(items);
+        node.depth = node.depth.max(depth);
+        Ok(())
+    }
+
+    fn global(&self, module: Text, name: Text) -> Result<Global, Refusal> {
+        let [of, it] = [module, name].map(|it| &self.pickle[it.start..it.end]);
+        let global = match (of, it) {
+            (b"torch._utils", b"_rebuild_tensor_v2") => Some(Global::Tensor),
+            (b"torch._utils", b"_rebuild_qtensor") => Some(Global::QuantizedTensor),
+            (b"torch._utils", b"_rebuild_sparse_tensor") => Some(Global::SparseTensor),
+            (b"collections", b"OrderedDict") => Some(Global::Hooks),
+            (b"torch.jit._pickle", b"restore_type_tag") => Some(Global::TypeTag),
+            (b"torch.jit._pickle", b"build_intlist") => Some(Global::ListOf("List[int]")),
+            (b"torch.jit._pickle", b"build_doublelist") => Some(Global::ListOf("List[float]")),
+            (b"torch.jit._pickle", b"build_boollist") => Some(Global::ListOf("List[bool]")),
+            (b"torch.jit._pickle", b"build_tensorlist") => Some(Global::ListOf("List[Tensor]")),
+            (b"builtins", b"complex") => Some(Global::Complex),
+            (b"torch", b"device") => Some(Global::Device),
+            (b"torch", b"per_tensor_affine") => Some(Global::Scheme(Scheme::PerTensor)),
+            (b"torch", b"per_channel_affine" | b"per_channel_affine_float_qparams") => {
+                Some(Global::Scheme(Scheme::PerChannel))
+            }
+            (b"torch", it) => {
+                let element =
+                    it.strip_suffix(b"Storage").and_then(|it| std::str::from_utf8(it).ok());
+                element.and_then(Element::of).map(Global::Storage)
+            }
+            // Every name of the code begins so.
+            (of, _) if of == b"__torch__" || of.starts_with(b"__torch__.") => {
+                Some(Global::Class(module, name))
+            }
+            _ => None,
+        };
+        global.ok_or_else(|| {
+            Refusal::new(format!(
+                "asks for {}.{}, which is not known",
+                self.shown(module),
+                self.shown(name)
+            ))
+        })
+    }
+
+    /// Calls what lies below the top with the top.
+    fn call(&mut self) -> Result<(), Refusal> {
+        let argument = self.pop()?;
+        let Value::Global(global) = self.pop()? else {
+            return Err(Refusal::new("calls what cannot be called"));
+        };
+        let value = match (global, argument) {
+            (Global::Class(module, name), state) => {
+                let depth = self.hold(&[state])?;
+                let class = Some((module, name));
+                let node = Node { items: vec![state], depth, is_held: true, class };
+                Value::Object(self.node(node)?)
+            }
+            (Global::Hooks, Value::Tuple(0)) => Value::Nothing,
+            (Global::Tensor, Value::Tuple(at)) => self.tensor(at)?,
+            (Global::QuantizedTensor, Value::Tuple(at)) => self.quantized_tensor(at)?,
+            (Global::SparseTensor, Value::Tuple(at)) => self.sparse_tensor(at)?,
+            (Global::TypeTag, Value::Tuple(at)) => match self.nodes[at].items[..] {
+                [container @ (Value::List(_) | Value::Dict(_)), Value::Text(tag)] => {
+                    self.check_tag(container, &self.text(tag))?;
+                    container
+                }
+                _ => return Err(Refusal::new("has a type without a list or dictionary")),
+            },
+            (Global::ListOf(tag), Value::Tuple(at)) => match self.nodes[at].items[..] {
+                [list @ Value::List(_)] => {
+                    self.check_tag(list, tag)?;
+                    list
+                }
+                _ => return Err(Refusal::new("has a type without a list")),
+            },
+            (Global::Complex, Value::Tuple(at)) => match self.nodes[at].items[..] {
+                [Value::Float, Value::Float] => Value::Plain,
+                _ => return Err(Refusal::new("has a complex number of other parts")),
+            },
+            (Global::Device, Value::Tuple(at)) => match self.nodes[at].items[..] {
+                [Value::Text(_)] => Value::Plain,
+                _ => return Err(Refusal::new("has a device without a name")),
+            },
+            _ => return Err(Refusal::new("calls something with other arguments than it takes")),
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    /// A tag also says that the container stays as it is: what is added later is not compared.
+    fn check_tag(&mut self, container: Value, tag: &str) -> Result<(), Refusal> {
+        if let Value::List(at) | Value::Dict(at) = container {
+            self.nodes[at].is_held = true;
+        }
+        let mut held = Held { pickle: self.pickle, nodes: &self.nodes, budget: self.budget };
+        let is_true = held.is(container, tag);
+        self.budget = held.budget;
+        if is_true {
+            return Ok(());
+        }
+        let tag: String = tag.chars().take(MAX_SHOWN).collect();
+        Err(Refusal::new(format!(
+            "has a list or dictionary that is not the {tag} which it is said to be"
+        )))
+    }
+
+    /// A storage, held against its record.
+    fn storage(&mut self) -> Result<(), Refusal> {
+        let Value::Tuple(at) = self.pop()? else {
+            return Err(Refusal::new("has a storage without figures"));
+        };
+        let [
+            Value::Text(word),
+            Value::Global(Global::Storage(element)),
+            Value::Text(key),
+            Value::Text(_),
+            Value::Int(count),
+        ] = self.nodes[at].items[..]
+        else {
+            return Err(Refusal::new("has a storage with other figures than it should"));
+        };
+        if self.pickle[word.start..word.end] != *b"storage" {
+            return Err(Refusal::new("has something else in place of a storage"));
+        }
+        let n_elements = u64::try_from(count).ok();
+        let n_bytes = n_elements.and_then(|it| it.checked_mul(element.n_bytes));
+        let (Some(n_elements), Some(n_bytes)) = (n_elements, n_bytes) else {
+            return Err(Refusal::new(format!("has a storage of {count} elements")));
+        };
+        let name = self.text(key).to_ascii_lowercase();
+        // What is empty has no record that would be read.
+        if n_bytes > 0 {
+            match self.records.get(&name) {
+                None => {
+                    return Err(Refusal::new(format!(
+                        "names record {:?}, which is not there",
+                        self.shown(key)
+                    )));
+                }
+                Some(has) if *has < n_bytes => {
+                    let text = format!(
+                        "says that storage {:?} has {n_bytes} bytes, and its record has {has}",
+                        self.shown(key)
+                    );
+                    return Err(Refusal::new(text));
+                }
+                Some(_) => {}
+            }
+        }
+        if *self.seen.entry(name).or_insert(n_bytes) != n_bytes {
+            return Err(Refusal::new(format!("gives storage {:?} two sizes", self.shown(key))));
+        }
+        if self.storages.len() >= MAX_NODES {
+            return Err(Refusal::new(format!("has more than {MAX_NODES} storages")));
+        }
+        self.storages.push(Storage { key, element, n_elements });
+        self.stack.push(Value::Storage(self.storages.len() - 1));
+        Ok(())
+    }
+
+    fn numbers(&self, value: Value) -> Option<Vec<i64>> {
+        let Value::Tuple(at) = value else { return None };
+        let number = |it: &Value| if let Value::Int(number) = it { Some(*number) } else { None };
+        self.nodes[at].items.iter().map(number).collect()
+    }
+
+    /// The first four arguments of every tensor that has a place.
+    fn placed(&self, arguments: &[Value]) -> Result<Tensor, Refusal> {
+        let &[Value::Storage(storage), Value::Int(offset), sizes, strides] = arguments else {
+            return Err(Refusal::new("has a tensor without a storage"));
+        };
+        let (Some(sizes), Some(strides)) = (self.numbers(sizes), self.numbers(strides)) else {
+            return Err(Refusal::new("has a tensor whose sizes are no numbers"));
+        };
+        layout::place(self.storages[storage], offset, &sizes, &strides)
+    }
+
+    fn keep(&mut self, tensor: Tensor) -> Result<Value, Refusal> {
+        if self.tensors.len() >= MAX_NODES {
+            return Err(Refusal::new(format!("has more than {MAX_NODES} tensors")));
+        }
+        self.tensors.push(tensor);
+        Ok(Value::Tensor(self.tensors.len() - 1))
+    }
+
+    fn tensor(&mut self, at: usize) -> Result<Value, Refusal> {
+        let items = &self.nodes[at].items;
+        let (is_whole, metadata) = match items[..] {
+            [_, _, _, _, Value::Bool(_), Value::Nothing] => (true, None),
+            [_, _, _, _, Value::Bool(_), Value::Nothing, Value::Dict(metadata)] => {
+                (true, Some(metadata))
+            }
+            _ => (false, None),
+        };
+        if !is_whole {
+            return Err(Refusal::new("has a tensor with other arguments than it should"));
+        }
+        let tensor = self.placed(&items[..4])?;
+        if tensor.storage.element.numbers == Numbers::Quantized {
+            return Err(Refusal::new("has a quantized tensor without a scale"));
+        }
+        // Whether it is to be read as the conjugate or the negative.
+        let is_complex = tensor.storage.element.numbers == Numbers::Complex;
+        let is_bit = |it: &[Value]| match it {
+            [Value::Text(name), Value::Bool(_)] => match &self.pickle[name.start..name.end] {
+                b"conj" => is_complex,
+                name => name == b"neg",
+            },
+            _ => false,
+        };
+        if !metadata.is_none_or(|it| self.nodes[it].items.chunks(2).all(is_bit)) {
+            return Err(Refusal::new("has a tensor with marks that it cannot have"));
+        }
+        self.keep(tensor)
+    }
+
+    fn quantized_tensor(&mut self, at: usize) -> Result<Value, Refusal> {
+        let items = &self.nodes[at].items;
+        let [_, _, _, _, Value::Tuple(params), Value::Bool(_), Value::Nothing] = items[..] else {
+            return Err(Refusal::new("has a quantized tensor with other arguments than it should"));
+        };
+        let tensor = self.placed(&items[..4])?;
+        let [Value::Global(Global::Scheme(scheme)), params @ ..] = &self.nodes[params].items[..]
+        else {
+            return Err(Refusal::new("has a quantized tensor of a scheme that is not known"));
+        };
+        layout::check_scales(&tensor, *scheme, params, &self.tensors)?;
+        self.keep(tensor)
+    }
+
+    fn sparse_tensor(&mut self, at: usize) -> Result<Value, Refusal> {
+        let items = &self.nodes[at].items;
+        let [Value::Int(layout), size, Value::Bool(_), parts @ ..] = &items[..] else {
+            return Err(Refusal::new("has a sparse tensor with other arguments than it should"));
+        };
+        let n_parts = match *layout {
+            COORDINATES => 2,
+            COMPRESSED_ROWS => 3,
+            _ => {
+                return Err(Refusal::new(format!(
+                    "has a sparse tensor of layout {layout}, which is not known"
+                )));
+            }
+        };
+        let part =
+            |it: &Value| if let Value::Tensor(at) = it { Some(&self.tensors[*at]) } else { None };
+        // Behind the parts stand hooks, and with newer writers whether it is coalesced.
+        let (parts, rest) = parts.split_at(n_parts.min(parts.len()));
+        let is_whole = parts.len() == n_parts
+            && rest.iter().all(|it| matches!(it, Value::Bool(_) | Value::Nothing));
+        let parts = parts.iter().map(part).collect::<Option<Vec<_>>>().filter(|_| is_whole);
+        let (Some(parts), Some(size)) = (parts, self.numbers(*size)) else {
+            return Err(Refusal::new("has a sparse tensor with other arguments than it should"));
+        };
+        let (tensor, indices) = layout::sparse(&size, &parts, |text| self.text(text))?;
+        if self.indices.len().saturating_add(indices.len()) > MAX_NODES {
+            return Err(Refusal::new("has too many sparse tensors"));
+        }
+        self.indices.extend(indices);
+        self.keep(tensor)
+    }
+}
