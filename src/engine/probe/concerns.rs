@@ -1,5 +1,6 @@
 //! Operators that let a model reach beyond its tensors. Read from the file, before anything runs.
 
+use super::hazards::hazard;
 use super::proof::{BY_VALUES, RANDOM};
 use crate::engine::{Signature, without_overload};
 
@@ -29,10 +30,11 @@ pub fn concern(operator: &str) -> Option<&'static str> {
     let matches = |entry: &str| {
         if entry.ends_with("::") { base.starts_with(entry) } else { base == entry }
     };
-    CONCERNS.iter().find(|(entry, _)| matches(entry)).map(|&(_, reason)| reason)
+    let found = CONCERNS.iter().find(|(entry, _)| matches(entry));
+    found.map(|&(_, reason)| reason).or_else(|| hazard(base))
 }
 
-/// The operators of a model that touch files, other processes or foreign memory. A model that has any
+/// The operators of a model that touch files, other processes or foreign memory, or can end the process. A model that has any
 /// is not to be run unless it is trusted.
 #[must_use]
 pub fn concerns(signature: &Signature) -> Vec<&str> {

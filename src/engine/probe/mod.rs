@@ -11,6 +11,7 @@ mod concerns;
 mod contest;
 mod curve;
 mod forms;
+mod hazards;
 mod independence;
 mod judgement;
 mod outputs;
