@@ -1,4 +1,7 @@
 //! What the repository tells about models, as JSON.
+//!
+//! Some sentences hold words of a model file or of its code, which may have read what it should not: a raised error, what was
+//! measured, where the code couples rows. They are for operators; everybody else gets a fixed text in their place.
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
@@ -27,15 +30,41 @@ pub(super) fn refuted(model: &ModelStatus) -> impl Iterator<Item = Value> {
     versions.map(|version| json!(format!("{}/{}", model.name, version.version)))
 }
 
-/// All that is known about a model.
+/// Who is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    Everybody,
+    Operators,
+}
+
+impl Audience {
+    /// A sentence that may hold words of a file, or what stands in its place.
+    fn told<'a>(self, sentence: &'a str, fixed: &'a str) -> &'a str {
+        match self {
+            Self::Everybody => fixed,
+            Self::Operators => sentence,
+        }
+    }
+}
+
+const PROBLEM: &str =
+    "the model could not be loaded as wanted; the log and the management listener say more";
+const FORM_REASON: &str = "this form is not used; the log and the management listener say more";
+
+/// All that is known about a model, for operators.
 pub(super) fn model(model: &ModelStatus) -> Value {
+    model_for(Audience::Operators, model)
+}
+
+/// All that an audience may know about a model.
+pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
     let mut body = summary(model);
     body["default"] = model.pin.map_or(
         Value::Null,
         |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
     );
-    body["problem"] = json!(model.problem);
-    body["versions"] = model.versions.iter().map(version).collect();
+    body["problem"] = json!(model.problem.as_ref().map(|it| audience.told(it, PROBLEM)));
+    body["versions"] = model.versions.iter().map(|it| version(audience, it)).collect();
     body
 }
 
@@ -53,21 +82,25 @@ fn state(model: &ModelStatus) -> &'static str {
     }
 }
 
-fn version(version: &VersionStatus) -> Value {
+fn version(audience: Audience, version: &VersionStatus) -> Value {
     let since = version.since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let reason = match audience {
+        Audience::Everybody => version.public_reason,
+        Audience::Operators => version.reason.as_deref(),
+    };
     let mut body = json!({
         "version": version.version.to_string(),
         "state": version.state.as_str(),
-        "reason": version.reason,
+        "reason": reason,
         "since": since.as_secs_f64(),
     });
     if let (Some(loaded), Some(object)) = (&version.loaded, body.as_object_mut()) {
-        object.extend(self::loaded(loaded));
+        object.extend(self::loaded(audience, loaded));
     }
     body
 }
 
-fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
+fn loaded(audience: Audience, loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
     let LoadedStatus { spec, facts, limits, scheduler, .. } = loaded;
     let members = [
         ("description", json!(facts.description)),
@@ -80,7 +113,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
             json!({
                 "enabled": loaded.batching().is_allowed(),
                 "finding": loaded.batching().as_str(),
-                "reason": loaded.batching_reason(),
+                "reason": audience.told(&loaded.batching_reason(), loaded.batching().reason()),
                 "max_batch_size": facts.batch_size.rows,
                 "max_batch_size_reason": facts.batch_size.reason,
                 "costs": facts.curve.iter().map(run).collect::<Vec<_>>(),
@@ -90,7 +123,7 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
         ("padding", facts.padding.as_deref().map_or(Value::Null, |it| padding(it, &spec.inputs))),
         ("device", json!(facts.device.to_string())),
         ("precision", json!(facts.precision.as_str())),
-        ("form", form(&facts.form)),
+        ("form", form(audience, &facts.form)),
         ("memory_bytes", json!(facts.memory)),
         ("file", json!({"sha256": facts.digest, "bytes": facts.file_bytes})),
         (
@@ -113,10 +146,20 @@ fn loaded(loaded: &LoadedStatus) -> serde_json::Map<String, Value> {
                 "instances": scheduler.instances,
             }),
         ),
-        ("notes", json!(facts.notes)),
+        ("notes", notes(audience, &facts.notes)),
         ("load_seconds", json!(facts.load_duration.as_secs_f64())),
     ];
     members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// Notes are sentences about the model, how many of them there are is not.
+fn notes(audience: Audience, notes: &[String]) -> Value {
+    match (audience, notes.len()) {
+        (Audience::Operators, _) | (_, 0) => json!(notes),
+        (Audience::Everybody, n) => {
+            json!([format!("{n} notes on it are in the log and on the management listener")])
+        }
+    }
 }
 
 fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
@@ -127,12 +170,12 @@ fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
     })
 }
 
-/// In which form the model runs, what that is worth, and what became of the others.
 fn run((n_rows, time): &(usize, Duration)) -> Value {
     json!({"rows": n_rows, "seconds": time.as_secs_f64()})
 }
 
-fn form(form: &FormFindings) -> Value {
+/// In which form the model runs, what that is worth, and what became of the others.
+fn form(audience: Audience, form: &FormFindings) -> Value {
     let facts = |facts: &FormFacts| {
         let RunTimes { least, most } = facts.times;
         let mut runs = vec![run(&least)];
@@ -150,7 +193,7 @@ fn form(form: &FormFindings) -> Value {
     let tried = |tried: &Tried| {
         let mut body = match &tried.outcome {
             Ok(it) => facts(it),
-            Err(reason) => json!({"reason": reason}),
+            Err(reason) => json!({"reason": audience.told(reason, FORM_REASON)}),
         };
         body["form"] = json!(tried.form.to_string());
         body

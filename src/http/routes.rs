@@ -122,7 +122,7 @@ pub fn management_service(app: &App) -> Observed {
         .route("/openapi.json", get(openapi::management))
         .route("/api-description", get(openapi::management))
         .route("/manage/models", get(models::list))
-        .route("/manage/models/{model}", get(models::describe))
+        .route("/manage/models/{model}", get(models::describe_whole))
         .route("/manage/models/{model}/default", delete(manage::clear_default))
         .route("/manage/models/{model}/reload", post(manage::reload))
         .route("/manage/models/{model}/unload", post(manage::unload))

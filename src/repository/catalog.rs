@@ -3,6 +3,7 @@
 //! Writers replace the whole map, one at a time; a reader sees a model before or after a change,
 //! never in between. A version is `Ready` only when it has been warmed up and can be resolved.
 
+use super::error::Failure;
 use super::served::{ModelHandle, Served};
 use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
 use arc_swap::ArcSwap;
@@ -57,7 +58,7 @@ pub(super) enum State {
     Draining(Weak<Served>),
     /// Draining as long as the version is there.
     Unloaded(Weak<Served>),
-    Failed(String),
+    Failed(Failure),
 }
 
 /// A state and since when it holds.
@@ -66,7 +67,7 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: SystemTime,
     /// Why the last attempt to replace a version that serves did not succeed.
-    pub(super) last_failure: Option<String>,
+    pub(super) last_failure: Option<Failure>,
 }
 
 impl Slot {

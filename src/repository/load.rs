@@ -4,6 +4,7 @@
 //! for operators; the models beside this one do not notice.
 
 use super::batch_size::BatchSize;
+use super::error::{Failure, FailureCode};
 use super::layout::{ModelFolder, SAMPLE_FILE, VersionFolder};
 use super::options::{Options, Settings};
 use super::pins::Pins;
@@ -12,11 +13,11 @@ use super::source::{Fingerprint, Source};
 use super::store::{Key, Slot, Store, Verdict};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
-use crate::engine::probe::{Findings, RunTimes, concerns, is_straight_line};
+use crate::engine::probe::{Findings, RunTimes, arguments, concerns, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
 use crate::inference::{
-    AnswerForm, Batching, Context, Contract, InferError, InferRequest, ModelName, ModelSpec,
-    NamedTensor, ValidRequest,
+    AnswerForm, Batching, Context, Contract, Fill, InferError, InferRequest, ModelName, ModelSpec,
+    NamedTensor, TensorSpec, ValidRequest,
 };
 use crate::scheduler::{
     BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch,
@@ -70,10 +71,11 @@ impl Workshop {
         folder: &ModelFolder,
         source: &Source,
         file: &VersionFolder,
-    ) -> Result<Served, String> {
+    ) -> Result<Served, Failure> {
         let started_at = Instant::now();
         let outcome = self.try_load(folder, source, file, started_at);
-        outcome.map_err(|reason| without_path(&reason, folder))
+        outcome
+            .map_err(|Failure { code, reason }| Failure::new(code, without_path(&reason, folder)))
     }
 
     fn try_load(
@@ -82,19 +84,30 @@ impl Workshop {
         source: &Source,
         file: &VersionFolder,
         started_at: Instant,
-    ) -> Result<Served, String> {
+    ) -> Result<Served, Failure> {
         let defaults = &self.options.defaults;
-        let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())?;
+        let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())
+            .map_err(|reason| Failure::new(FailureCode::Settings, reason))?;
         let unreadable = |error| format!("the model file cannot be read: {error}");
         let fingerprint = Fingerprint::take(&file.file).map_err(unreadable)?;
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
         if let Some(kind) = self.loader.other_kind(&file.file).map_err(unreadable)? {
-            return Err(kind);
+            return Err(Failure::new(FailureCode::NotAModel, kind));
         }
         let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
-        let (findings, slot) = self.findings(&candidate)?;
+        let (mut findings, slot) = self.findings(&candidate)?;
+        let mut model = self.load_here(&candidate, &findings)?;
+        // A verdict is a file: what it says of the model is held against the model.
+        if let Err(difference) = agrees(&findings, &*model) {
+            tracing::warn!(
+                model.name = %folder.name,
+                "the verdict on it is not of this model and is ignored: {difference}"
+            );
+            drop(model);
+            findings = self.try_out(&candidate, &slot)?;
+            model = self.load_here(&candidate, &findings)?;
+        }
         candidate.settings.apply(&self.options.overrides);
-        let model = self.load_here(&candidate, &findings)?;
         let served = self.serve(&candidate, (findings, slot), model)?;
         let load_duration = started_at.elapsed();
         served.metrics.set_load_duration(load_duration);
@@ -103,17 +116,15 @@ impl Workshop {
     }
 
     /// What an earlier trial found, or a new one.
-    fn findings(&self, candidate: &Candidate<'_>) -> Result<(Findings, Slot), String> {
-        let digest = &candidate.fingerprint.digest;
-        let trusted = self.trusts(candidate);
+    fn findings(&self, candidate: &Candidate<'_>) -> Result<(Findings, Slot), Failure> {
         let key = Key {
-            model_digest: digest,
+            model_digest: &candidate.fingerprint.digest,
             source_digest: &candidate.source.digest,
             libtorch: &self.options.libtorch,
             libraries: &self.options.libraries,
             device: &candidate.settings.device.to_string(),
             max_batch_size: candidate.settings.max_batch_size,
-            trusted,
+            trusted: self.trusts(candidate),
             optimize: candidate.settings.optimize,
         };
         let slot = self.store.slot(&key);
@@ -121,10 +132,20 @@ impl Workshop {
             self.metrics.record_trial(TrialOutcome::Known);
             return verdict.into_findings().map(|findings| (findings, slot));
         }
+        self.try_out(candidate, &slot).map(|findings| (findings, slot))
+    }
+
+    /// What a trial finds, kept in a slot.
+    fn try_out(&self, candidate: &Candidate<'_>, slot: &Slot) -> Result<Findings, Failure> {
+        let digest = &candidate.fingerprint.digest;
+        let trusted = self.trusts(candidate);
         match self.trial_loader.fault(&candidate.file.file) {
             Ok(None) => {}
-            Ok(Some(fault)) => return Err(format!("the model file is no whole archive: {fault}")),
-            Err(error) => return Err(format!("the model file cannot be read: {error}")),
+            Ok(Some(fault)) => {
+                let reason = format!("the model file is no whole archive: {fault}");
+                return Err(Failure::new(FailureCode::Damaged, reason));
+            }
+            Err(error) => return Err(format!("the model file cannot be read: {error}").into()),
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let subject = Subject {
@@ -146,7 +167,7 @@ impl Workshop {
         if trial.is_fact {
             slot.put(&trial.verdict);
         }
-        trial.verdict.into_findings().map(|findings| (findings, slot))
+        trial.verdict.into_findings()
     }
 
     /// Whether the server's configuration vouches for the file.
@@ -160,19 +181,19 @@ impl Workshop {
         &self,
         candidate: &Candidate<'_>,
         findings: &Findings,
-    ) -> Result<Box<dyn Model>, String> {
+    ) -> Result<Box<dyn Model>, Failure> {
         let options = LoadOptions {
             form: findings.form.chosen,
             outputs: findings.outputs.iter().map(|spec| spec.datatype).collect(),
             ..candidate.plain()
         };
-        let loaded = self.loader.load(&candidate.artifact(), &options);
-        let model = loaded.map_err(|error| error.to_string())?;
+        let model = self.loader.load(&candidate.artifact(), &options)?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
         if let [concern, ..] = concerns(model.signature())[..]
             && !self.trusts(candidate)
         {
-            return Err(format!("the file uses {concern}, and the verdict on it did not say so"));
+            let reason = format!("the file uses {concern}, and the verdict on it did not say so");
+            return Err(Failure::new(FailureCode::Refused, reason));
         }
         if candidate.fingerprint.still_holds(&candidate.file.file) {
             Ok(model)
@@ -186,7 +207,7 @@ impl Workshop {
         candidate: &Candidate<'_>,
         (findings, slot): (Findings, Slot),
         model: Box<dyn Model>,
-    ) -> Result<Served, String> {
+    ) -> Result<Served, Failure> {
         let watch = self.watch(candidate, &findings, slot);
         let Candidate { name, file, source, settings, fingerprint } = candidate;
         let places = source.manifest.pads.iter().filter_map(|pad| {
@@ -369,6 +390,36 @@ impl Workshop {
         };
         let request = ValidRequest::new(spec, InferRequest { context, inputs }).map_err(refused)?;
         Ok(request.inputs().to_vec())
+    }
+}
+
+/// Whether what was found of a model is of this one: an input for each of its arguments, of a kind that fits, and everything
+/// that is said of inputs and outputs one by one said of as many as there are.
+fn agrees(findings: &Findings, model: &dyn Model) -> Result<(), String> {
+    let Findings { inputs, outputs, contract, padding, .. } = findings;
+    let n_arguments = model.signature().arguments.len();
+    if inputs.len() != n_arguments {
+        return Err(format!("it has {} inputs, and the model takes {n_arguments}", inputs.len()));
+    }
+    arguments(model.signature(), Some(inputs)).map_err(|error| error.to_string())?;
+    let fits = |n: usize, of: usize| n == 0 || n == of;
+    let padded = padding.iter().all(|it| {
+        let axes = it.fills.iter().zip(inputs);
+        let has_axis = |(fill, input): (&Option<Fill>, &TensorSpec)| {
+            let rank = input.shape.dims().map_or(usize::MAX, <[Dim]>::len);
+            fill.as_ref().is_none_or(|fill| fill.axis < rank)
+        };
+        it.fills.len() == n_arguments
+            && fits(it.given.len(), n_arguments)
+            && axes.into_iter().all(has_axis)
+    });
+    let is_whole = padded
+        && fits(contract.shares.given.len(), n_arguments)
+        && (outputs.is_empty() || fits(contract.squeezed.len(), outputs.len()));
+    if is_whole {
+        Ok(())
+    } else {
+        Err("what it says of inputs and outputs does not fit them".into())
     }
 }
 

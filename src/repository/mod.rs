@@ -21,6 +21,7 @@ mod orders;
 mod pins;
 pub mod policy;
 mod record;
+mod seal;
 mod served;
 mod single;
 mod source;

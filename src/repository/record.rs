@@ -1,5 +1,6 @@
 //! A verdict as JSON: words and numbers that stay readable when the program's own types change.
 
+use super::error::{Failure, FailureCode};
 use super::store::Verdict;
 use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
 use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, Shares, TensorSpec};
@@ -15,7 +16,7 @@ const SHAPE_SOURCES: [ShapeSource; 4] =
 #[serde(rename_all = "snake_case")]
 pub(super) enum Record {
     Passed(Box<PassedRecord>),
-    Failed { reason: String },
+    Failed { code: String, reason: String },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -116,7 +117,9 @@ impl From<&Verdict> for Record {
                 tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
                 padding: findings.padding.as_ref().map(PaddingRecord::from),
             })),
-            Verdict::Failed(reason) => Self::Failed { reason: reason.clone() },
+            Verdict::Failed(Failure { code, reason }) => {
+                Self::Failed { code: code.as_str().into(), reason: reason.clone() }
+            }
         }
     }
 }
@@ -190,7 +193,10 @@ impl TryFrom<Record> for Verdict {
 
     fn try_from(record: Record) -> Result<Self, String> {
         match record {
-            Record::Failed { reason } => Ok(Self::Failed(reason)),
+            Record::Failed { code, reason } => {
+                let code = FailureCode::ALL.iter().find(|known| known.as_str() == code);
+                Ok(Self::Failed(Failure::new(*code.ok_or("unknown failure")?, reason)))
+            }
             Record::Passed(passed) => {
                 Findings::try_from(*passed).map(|it| Self::Passed(Box::new(it)))
             }

@@ -32,6 +32,10 @@ pub fn try_file(
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
     let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
+    let fault = loader.fault(file).map_err(|error| error.to_string())?;
+    if let Some(fault) = fault {
+        return Err(format!("the model file is no whole archive: {fault}"));
+    }
     let subject = Subject {
         name: &name,
         artifact: Artifact::new(file.to_owned(), name.to_string()),
@@ -45,7 +49,8 @@ pub fn try_file(
         wish: settings.wish(&source, timeout),
         timeout,
     };
-    let findings = Trial::run(loader, decode_sample, &subject).verdict.into_findings()?;
+    let trial = Trial::run(loader, decode_sample, &subject);
+    let findings = trial.verdict.into_findings().map_err(|failure| failure.reason)?;
     let batch_size = BatchSize::of(&findings, &settings);
     Ok((findings, batch_size))
 }

@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::catalog::{Catalog, Entry, Pin, Slot, State, VersionState};
+use super::error::{Failure, FailureCode};
 use super::layout::MODEL_FILE;
 use super::served::{Facts, ModelHandle, ModelLimits};
 use crate::inference::{Batching, ModelName, ModelSpec, Version};
@@ -43,6 +44,8 @@ pub struct VersionStatus {
     pub state: VersionState,
     /// Why it failed, or why the last attempt to load it anew did. For operators.
     pub reason: Option<String>,
+    /// The same for everybody: one of few texts, in which nothing of a file stands.
+    pub public_reason: Option<&'static str>,
     /// Since when it has been in this state.
     pub since: SystemTime,
     /// What is known once it is loaded.
@@ -162,9 +165,9 @@ fn model(name: &ModelName, entry: &Entry) -> ModelStatus {
 
 /// `None` for a version that has drained.
 fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
-    let (state, reason, loaded) = match &slot.state {
+    let (state, failure, loaded) = match &slot.state {
         State::Loading => (VersionState::Loading, None, None),
-        State::Failed(reason) => (VersionState::Failed, Some(reason.clone()), None),
+        State::Failed(failure) => (VersionState::Failed, Some(failure.clone()), None),
         State::Draining(served) if served.strong_count() == 0 => return None,
         State::Unloaded(served) if served.strong_count() == 0 => {
             (VersionState::Unloaded, None, None)
@@ -174,13 +177,18 @@ fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
             let loaded = loaded(handle);
             // A version that lost too many instances to stuck runs fails while it serves.
             match loaded.scheduler.failed.clone() {
-                Some(reason) => (VersionState::Failed, Some(reason), Some(loaded)),
+                Some(reason) => {
+                    let failure = Failure::new(FailureCode::Stuck, reason);
+                    (VersionState::Failed, Some(failure), Some(loaded))
+                }
                 None => (VersionState::Ready, None, Some(loaded)),
             }
         }
     };
-    let reason = reason.or_else(|| slot.last_failure.clone());
-    Some(VersionStatus { version, state, reason, since: slot.since, loaded })
+    let failure = failure.or_else(|| slot.last_failure.clone());
+    let public_reason = failure.as_ref().map(|failure| failure.code.text());
+    let reason = failure.map(|failure| failure.reason);
+    Some(VersionStatus { version, state, reason, public_reason, since: slot.since, loaded })
 }
 
 fn loaded(handle: &ModelHandle) -> LoadedStatus {

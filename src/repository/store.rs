@@ -5,8 +5,13 @@
 //! crashed the trial. What is not: that the trial ran out of time or memory, which may have been
 //! the machine's fault, and that a file could not be read. A verdict that cannot be read counts as
 //! absent; a folder that cannot be written costs a trial at each start, and one warning.
+//!
+//! A verdict decides whether code runs, and the folder may be open to others: each ends with a code over its name and its
+//! words, made with a key (see [`seal`](super::seal)) that the server alone has. One without the right code counts as absent.
 
+use super::error::Failure;
 use super::record::Record;
+use super::seal::Seal;
 use super::source::{hex, open_with};
 use crate::engine::probe::Findings;
 use sha2::{Digest as _, Sha256};
@@ -30,15 +35,15 @@ pub(super) enum Verdict {
     /// The model may be served.
     Passed(Box<Findings>),
     /// It may not, for this reason.
-    Failed(String),
+    Failed(Failure),
 }
 
 impl Verdict {
     /// The findings, or why the model may not be served.
-    pub(super) fn into_findings(self) -> Result<Findings, String> {
+    pub(super) fn into_findings(self) -> Result<Findings, Failure> {
         match self {
             Self::Passed(findings) => Ok(*findings),
-            Self::Failed(reason) => Err(reason),
+            Self::Failed(failure) => Err(failure),
         }
     }
 }
@@ -83,6 +88,7 @@ impl Key<'_> {
 #[derive(Debug)]
 pub(super) struct Store {
     folder: Option<PathBuf>,
+    seal: Arc<Seal>,
     has_warned: Arc<AtomicBool>,
 }
 
@@ -91,6 +97,7 @@ pub(super) struct Store {
 pub(super) struct Slot {
     folder: Option<PathBuf>,
     name: String,
+    seal: Arc<Seal>,
     has_warned: Arc<AtomicBool>,
 }
 
@@ -98,21 +105,30 @@ impl Store {
     /// Verdicts below `state_dir`; without one, nothing is remembered.
     pub(super) fn new(state_dir: Option<&Path>) -> Self {
         let folder = state_dir.map(|path| path.join("verdicts"));
-        Self { folder, has_warned: Arc::default() }
+        let seal = Arc::new(Seal::new(state_dir));
+        Self { folder, seal, has_warned: Arc::default() }
     }
 
     /// An earlier verdict.
     pub(super) fn get(&self, key: &Key<'_>) -> Option<Verdict> {
-        let path = self.folder.as_ref()?.join(key.file_name());
+        let name = key.file_name();
+        let path = self.folder.as_ref()?.join(&name);
         let text = read(&path, MAX_VERDICT_BYTES).ok()?;
-        let record: Record = serde_json::from_str(&text).ok()?;
+        let Some(words) = self.seal.open(&name, &text) else {
+            tracing::warn!(
+                file = %path.display(),
+                "a verdict is not by this server, or was changed: the model is tried again"
+            );
+            return None;
+        };
+        let record: Record = serde_json::from_str(words).ok()?;
         record.try_into().ok()
     }
 
     /// Where the verdict of this key lies.
     pub(super) fn slot(&self, key: &Key<'_>) -> Slot {
         let (folder, has_warned) = (self.folder.clone(), Arc::clone(&self.has_warned));
-        Slot { folder, name: key.file_name(), has_warned }
+        Slot { folder, name: key.file_name(), seal: Arc::clone(&self.seal), has_warned }
     }
 }
 
@@ -120,8 +136,9 @@ impl Slot {
     /// Remembers a verdict.
     pub(super) fn put(&self, verdict: &Verdict) {
         let Some(folder) = &self.folder else { return };
-        let text = serde_json::to_vec(&Record::from(verdict)).map_err(io::Error::from);
-        let written = text.and_then(|text| write(folder, &self.name, &text));
+        let text = serde_json::to_string(&Record::from(verdict)).map_err(io::Error::from);
+        let sealed = text.and_then(|text| self.seal.close(&self.name, text));
+        let written = sealed.and_then(|text| write(folder, &self.name, text.as_bytes()));
         if let Err(error) = written.and_then(|()| prune(folder, MAX_VERDICTS))
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
@@ -172,6 +189,7 @@ fn prune(folder: &Path, most: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::FailureCode;
     use super::*;
     use crate::engine::probe::{FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
     use crate::engine::{Form, Rewrite};
@@ -192,6 +210,10 @@ mod tests {
             trusted: false,
             optimize: true,
         }
+    }
+
+    fn no_model() -> Failure {
+        Failure::new(FailureCode::NotAModel, "no model")
     }
 
     fn passed() -> Verdict {
@@ -246,15 +268,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(Some(folder.path()));
         store.slot(&key("a")).put(&passed());
-        store.slot(&key("b")).put(&Verdict::Failed("no model".into()));
+        store.slot(&key("b")).put(&Verdict::Failed(no_model()));
         assert_eq!(store.get(&key("a")), Some(passed()));
-        assert_eq!(store.get(&key("b")), Some(Verdict::Failed("no model".into())));
+        assert_eq!(store.get(&key("b")), Some(Verdict::Failed(no_model())));
         assert_eq!(store.get(&key("c")), None);
         assert_eq!(store.get(&Key { trusted: true, ..key("a") }), None);
         assert_eq!(store.get(&Key { device: "cuda:0", ..key("a") }), None);
         assert_eq!(store.get(&Key { optimize: false, ..key("a") }), None);
         assert_eq!(store.get(&Key { libtorch: "2.14.0", ..key("a") }), None);
         assert_eq!(store.get(&Key { libraries: "0f", ..key("a") }), None);
+    }
+
+    #[test]
+    fn what_was_written_without_the_key_is_no_verdict() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(folder.path()));
+        store.slot(&key("a")).put(&Verdict::Failed(no_model()));
+        let file = |model| folder.path().join("verdicts").join(key(model).file_name());
+        let sealed = fs::read_to_string(file("a")).unwrap();
+        // Another's verdict under this name, other words under this code, words alone.
+        fs::write(file("b"), &sealed).unwrap();
+        assert_eq!(store.get(&key("b")), None);
+        let (words, code) = sealed.split_once('\n').unwrap();
+        for forged in [words.to_owned(), format!("{words}\n"), format!("{words} \n{code}")] {
+            fs::write(file("a"), &forged).unwrap();
+            assert_eq!(store.get(&key("a")), None, "{forged:?}");
+        }
+        fs::write(file("a"), &sealed).unwrap();
+        let again = Store::new(Some(folder.path()));
+        assert!(again.get(&key("a")).is_some(), "a restart has the same key");
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = Store::new(Some(elsewhere.path()));
+        other.slot(&key("a")).put(&passed());
+        fs::copy(elsewhere.path().join("verdicts").join(key("a").file_name()), file("a")).unwrap();
+        assert_eq!(store.get(&key("a")), None, "another server has another key");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::Shared;
 use super::catalog::{Catalog, Entry, Slot, State};
+use super::error::Failure;
 use super::error::RepositoryError;
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::orders;
@@ -254,7 +255,7 @@ fn load_version(
 fn settle(
     entry: &mut Entry,
     version: Version,
-    outcome: Result<ModelHandle, String>,
+    outcome: Result<ModelHandle, Failure>,
 ) -> Result<(), String> {
     match outcome {
         Ok(handle) => {
@@ -262,14 +263,15 @@ fn settle(
             entry.unloaded = false;
             Ok(())
         }
-        Err(reason) => {
+        Err(failure) => {
+            let reason = failure.reason.clone();
             let slot = entry.versions.get_mut(&version);
             match slot {
                 Some(slot) if matches!(slot.state, State::Ready(_)) => {
-                    slot.last_failure = Some(reason.clone());
+                    slot.last_failure = Some(failure);
                 }
                 _ => {
-                    entry.versions.insert(version, Slot::new(State::Failed(reason.clone())));
+                    entry.versions.insert(version, Slot::new(State::Failed(failure)));
                 }
             }
             Err(reason)

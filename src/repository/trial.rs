@@ -3,6 +3,7 @@
 //! What comes out is a verdict and whether it is a fact of the file, which may be remembered, or of
 //! the circumstances.
 
+use super::error::{Failure, FailureCode};
 use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
 use super::manifest::{Manifest, Sharing};
@@ -61,9 +62,9 @@ impl Trial {
                 Self { verdict, is_fact: true, outcome }
             }
             Err(error) => Self {
-                verdict: Verdict::Failed(error.to_string()),
                 is_fact: is_fact(error.fault),
                 outcome: outcome(error.fault),
+                verdict: Verdict::Failed(error.into()),
             },
         }
     }
@@ -108,7 +109,8 @@ fn attempt(
     // Before anything runs: the file alone says what it could do.
     let concerns = probe::concerns(model.signature());
     if !concerns.is_empty() && !subject.trusted {
-        return Ok(Verdict::Failed(refusal(subject, &concerns)));
+        let reason = refusal(subject, &concerns);
+        return Ok(Verdict::Failed(Failure::new(FailureCode::Refused, reason)));
     }
     let manifest = subject.manifest;
     let declared = |specs: &[TensorSpec]| (!specs.is_empty()).then(|| specs.to_vec());
@@ -121,7 +123,7 @@ fn attempt(
                 Ok(tensors) => Some(tensors),
                 Err(error) => {
                     let reason = format!("{}/{SAMPLE_FILE}: {error}", subject.name);
-                    return Ok(Verdict::Failed(reason));
+                    return Ok(Verdict::Failed(Failure::new(FailureCode::Settings, reason)));
                 }
             }
         }

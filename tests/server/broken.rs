@@ -79,6 +79,22 @@ fn what_is_broken_fails_with_a_reason_and_the_others_serve() {
         assert!(!std::path::Path::new(written).exists(), "{written} must not be written");
     }
     assert_eq!(trials(&server, "crashed"), 1.0);
+    check_public(&server);
+}
+
+/// On the listener for predictions no word of a file stands, nor of what its code raised.
+#[track_caller]
+fn check_public(server: &Server) {
+    for (name, word) in FAILURES {
+        let model = server.describe_publicly(name);
+        let reason = model["versions"][0]["reason"].as_str().or(model["problem"].as_str());
+        let reason = reason.unwrap_or_default();
+        assert!(
+            reason.ends_with("the log and the management listener say more"),
+            "{name}: {model}"
+        );
+        assert!(word.is_empty() || !model.to_string().contains(word), "{name}: {model}");
+    }
 }
 
 /// Apart from the others, whose trials may take as long as the machine makes them.

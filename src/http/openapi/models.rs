@@ -70,7 +70,7 @@ pub(super) fn card(model: &ModelStatus) -> Value {
         card["inputs"] = loaded.spec.inputs.iter().map(describe::tensor).collect();
         card["outputs"] = loaded.spec.outputs.iter().map(describe::tensor).collect();
         card["labels"] = json!(loaded.facts.labels.len());
-        card["batching"] = json!(loaded.batching_reason());
+        card["batching"] = json!(loaded.batching().reason());
     }
     card
 }

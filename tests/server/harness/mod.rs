@@ -227,9 +227,20 @@ impl Server {
         post(self.http, &format!("/predict/{model}"), body.to_string())
     }
 
-    /// What the server tells about a model.
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).id()
+    }
+
+    /// What the server tells operators about a model.
     #[track_caller]
     pub(crate) fn describe(&self, model: &str) -> Value {
+        get(self.management, &format!("/manage/models/{model}")).json()
+    }
+
+    /// What it tells everybody.
+    #[track_caller]
+    pub(crate) fn describe_publicly(&self, model: &str) -> Value {
         get(self.http, &format!("/models/{model}")).json()
     }
 
