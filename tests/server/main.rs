@@ -27,4 +27,5 @@ mod open_inference;
 mod padding;
 mod reload;
 mod sharing;
+mod surroundings;
 mod torchserve;

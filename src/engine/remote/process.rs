@@ -34,8 +34,12 @@ const MAX_DESCRIPTORS: u64 = 256;
 const KEPT_VARIABLES: &[&str] = &[
     "LD_LIBRARY_PATH",
     "LD_PRELOAD",
+    "LD_BIND_NOW",
+    "GLIBC_TUNABLES",
     "LIBTORCH",
     "TORCH_",
+    "PYTORCH_",
+    "C10_",
     "ATEN_",
     "OMP_",
     "GOMP_",
