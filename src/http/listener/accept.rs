@@ -162,8 +162,6 @@ impl<S: HttpService> Connections<S> {
                 return;
             }
         };
-        let place = self.threads.place();
-        let runtime = place.runtime.clone();
         let connection = async move {
             match TcpStream::from_std(stream) {
                 Ok(stream) => connection::serve(stream, peer, service, shared, phases).await,
@@ -171,7 +169,7 @@ impl<S: HttpService> Connections<S> {
             }
             drop(permit);
         };
-        self.tasks.spawn_on(place.hold(connection), &runtime);
+        self.threads.serve(connection, &mut self.tasks);
     }
 
     /// Accepts what is in the kernel's queue, then closes the listening socket. The clients in the
