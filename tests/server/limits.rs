@@ -138,7 +138,7 @@ fn a_body_that_does_not_come_is_504_at_the_deadline() {
         .set("http.body_timeout=120s")
         .ready();
     let mut raw = Raw::connect(server.http);
-    let headers = [("x-request-timeout-ms", "200")];
+    let headers = ["x-request-timeout-ms: 200"];
     let bytes = request("POST /predict/tabular", &headers, &[b' '; 1000]);
     raw.send(&bytes[..bytes.len() - 1]).unwrap();
     // The harness waits less than the body may take.

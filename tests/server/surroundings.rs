@@ -103,7 +103,7 @@ fn the_trial_finds_what_the_server_has() {
         }
     }
     // Less than the server's threads have: what fits there, fits here.
-    if let (Some(ours), Some(theirs)) = (here.stack_bytes("load"), there.stack_bytes("trial")) {
+    if let (Some(ours), Some(theirs)) = (here.stack_bytes("tabular/1"), there.stack_bytes("trial")) {
         assert_eq!((ours >> 20, theirs >> 20), (16, 14), "MiB of stack");
     }
 }
