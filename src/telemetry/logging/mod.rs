@@ -10,6 +10,7 @@ mod writer;
 pub use request::{RequestLine, RequestLog, RequestLogMode, RequestLogOptions};
 
 use std::io;
+use std::panic::PanicHookInfo;
 use std::time::Duration;
 use thiserror::Error;
 use tracing::Subscriber;
@@ -100,7 +101,20 @@ pub fn install(options: &LogOptions) -> Result<LogGuard, LogError> {
     let writer = LineWriter::spawn(io::stderr(), BUFFER_BYTES)?;
     let subscriber = subscriber(options.format, filter, writer.clone());
     subscriber.try_init().map_err(|_| LogError::Installed)?;
+    // The standard library's own hook writes to standard error itself, and waits there for whoever reads it.
+    std::panic::set_hook(Box::new(log_panic));
     Ok(LogGuard(writer))
+}
+
+/// A panic as a line like any other.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("<unnamed>");
+    let text = panic.payload_as_str().unwrap_or("no text");
+    match panic.location() {
+        Some(place) => tracing::error!(thread, %place, "a thread panicked: {text}"),
+        None => tracing::error!(thread, "a thread panicked: {text}"),
+    }
 }
 
 /// Checks a filter without setting anything up.

@@ -9,7 +9,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// What is written at once: as much as a pipe holds, so that a reader that is slow is seen to read.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// How long the end waits for a sink that takes nothing.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,6 +24,8 @@ struct State {
     /// Whether the thread is writing what it took.
     writing: bool,
     dropped_lines: u64,
+    /// Pieces that the sink has taken or refused.
+    n_pieces: u64,
     /// Handles that can still write; the thread ends when they are gone.
     n_handles: usize,
 }
@@ -61,12 +69,23 @@ impl LineWriter {
         self.0.lock().dropped_lines
     }
 
-    /// Waits until everything has been written, or the time is up.
+    /// Waits until everything has been written, the time is up, or the sink has taken nothing for a while: what is
+    /// slow may take its time, what is stuck may not.
     pub(super) fn flush_within(&self, timeout: Duration) {
-        let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let state = self.0.lock();
-        // Whether it was done in time changes nothing: the program ends either way.
-        drop(self.0.written.wait_timeout_while(state, timeout, busy));
+        let deadline = Instant::now() + timeout;
+        let mut state = self.0.lock();
+        while state.writing || !state.waiting.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let so_far = state.n_pieces;
+            let stands = |state: &mut State| state.n_pieces == so_far;
+            let waited = self.0.written.wait_timeout_while(state, left.min(STUCK_AFTER), stands);
+            let (after, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            // Whether it was done in time changes nothing: the program ends either way.
+            if timed_out.timed_out() {
+                return;
+            }
+        }
     }
 
     fn push(&self, line: &[u8]) {
@@ -112,6 +131,7 @@ fn write(buffer: &Buffer, mut sink: impl Write) {
     loop {
         let mut state = buffer.lock();
         state.writing = false;
+        state.n_pieces += 1;
         buffer.written.notify_all();
         let idle = |state: &mut State| state.waiting.is_empty() && state.n_handles > 0;
         state = buffer.filled.wait_while(state, idle).unwrap_or_else(PoisonError::into_inner);
@@ -121,10 +141,16 @@ fn write(buffer: &Buffer, mut sink: impl Write) {
         std::mem::swap(&mut taken, &mut state.waiting);
         state.writing = true;
         drop(state);
-        // The other end of a pipe may be gone. There is no other place to say so than the metric.
-        if sink.write_all(&taken).and_then(|()| sink.flush()).is_err() {
-            let lines = taken.iter().filter(|byte| **byte == b'\n').count();
-            buffer.lock().dropped_lines += lines as u64;
+        for piece in taken.chunks(PIECE_BYTES) {
+            let outcome = sink.write_all(piece).and_then(|()| sink.flush());
+            let mut state = buffer.lock();
+            // The other end of a pipe may be gone. There is no other place to say so than the metric.
+            if outcome.is_err() {
+                let lines = piece.iter().filter(|byte| **byte == b'\n').count();
+                state.dropped_lines += lines as u64;
+            }
+            state.n_pieces += 1;
+            buffer.written.notify_all();
         }
         taken.clear();
     }
@@ -181,7 +207,6 @@ mod tests {
     use super::*;
     use crate::testing::{PATIENCE, receive};
     use std::sync::mpsc;
-    use std::time::Instant;
 
     const LONG: Duration = PATIENCE;
 
@@ -225,6 +250,31 @@ mod tests {
         writer.flush_within(LONG);
         assert_eq!(has_begun.try_iter().count(), 1, "what waited was written by one call");
         assert_eq!(writer.dropped_lines(), 999);
+    }
+
+    /// The sink of the end: it takes a piece now and then, and then nothing any more.
+    #[test]
+    fn a_flush_waits_for_a_slow_sink_and_not_for_a_stuck_one() {
+        let (mut writer, has_begun, let_go) = gated(1 << 20);
+        let pieces = 4;
+        writer
+            .write_all(&[b"first\n".repeat(PIECE_BYTES / 6), b"xxx\n".to_vec()].concat())
+            .unwrap();
+        receive("the first write", &has_begun);
+        writer.write_all(&b"12345678\n".repeat(pieces * PIECE_BYTES / 9)).unwrap();
+        let flushed = thread::spawn(move || {
+            let started = Instant::now();
+            writer.flush_within(LONG);
+            started.elapsed()
+        });
+        let_go.send(Ok(())).unwrap();
+        for _ in 1..pieces {
+            receive("the next piece", &has_begun);
+            let_go.send(Ok(())).unwrap();
+        }
+        receive("the last piece, which is never taken", &has_begun);
+        assert!(flushed.join().unwrap() < LONG, "a flush must give up");
+        let_go.send(Ok(())).unwrap();
     }
 
     #[test]
