@@ -230,11 +230,14 @@ pub fn serve(config: &Config) -> Result<(), AppError> {
 async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let inflight_bytes = usize::try_from(config.limits.inflight_bytes.0).unwrap_or(usize::MAX);
     let budget = ByteBudget::new(inflight_bytes);
+    let (mut public, mut management) =
+        (config.public_listener_options(), config.listener_options());
+    listener::within_descriptor_limit(&mut public, &mut management);
     let listen = |address, options| {
         Listener::bind(address, listener::Options { budget: budget.clone(), ..options })
     };
-    let public = listen(config.http.listen, config.public_listener_options())?;
-    let management = listen(config.management.listen, config.listener_options())?;
+    let public = listen(config.http.listen, public)?;
+    let management = listen(config.management.listen, management)?;
     let threads = Threads::start(config.threads.http_threads, STACK_BYTES)?;
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
@@ -328,6 +331,8 @@ fn export_connections(metrics: &Metrics, listener: &'static str, stats: &Arc<Con
     closed("header_timeout", |stats| &stats.closed_header_timeout);
     closed("keep_alive_timeout", |stats| &stats.closed_keep_alive_timeout);
     closed("write_timeout", |stats| &stats.closed_write_timeout);
+    closed("capacity", |stats| &stats.closed_capacity);
+    closed("flood", |stats| &stats.closed_flood);
     closed("drain_deadline", |stats| &stats.closed_drain_deadline);
     closed("panic", |stats| &stats.panicked);
 }

@@ -49,6 +49,8 @@ fn readings_of_other_rooms_are_there() {
             "header_timeout",
             "keep_alive_timeout",
             "write_timeout",
+            "capacity",
+            "flood",
             "drain_deadline",
             "panic",
         ] {

@@ -1,18 +1,23 @@
-//! The accept loop: takes connections while there is room, through the lame duck and the last of
-//! the kernel's queue, then waits for what is in progress, but never past the drain deadline.
+//! The accept loop: takes connections while there is room, has idle ones make way when there is little,
+//! through the lame duck and the last of the kernel's queue, then waits for what is in progress, but
+//! never past the drain deadline.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::{debug, warn};
 
-use super::connection::{self, Shared};
+use super::activity::Activity;
+use super::connection::{self, Client, Shared};
+use super::crowd::{Crowd, LOOK_AGAIN, Need};
 use super::options::Options;
 use super::phase::{DrainSignal, Phase};
 use super::service::HttpService;
@@ -23,6 +28,9 @@ use super::threads::Threads;
 /// most. Long enough not to spin, short enough that a freed descriptor is used at once.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LAST_BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How often the kernel's queue is emptied at most before the listening socket closes.
+const LAST_TRIES: usize = 100;
 
 /// How the drain ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub(super) struct Acceptor<S> {
     socket: TcpListener,
     room: Arc<Semaphore>,
     back_off: Duration,
+    /// Accepted, and waits for room.
+    waiting: Option<(TcpStream, SocketAddr)>,
     connections: Connections<S>,
 }
 
@@ -47,6 +57,7 @@ struct Connections<S> {
     shared: Arc<Shared>,
     phases: DrainSignal,
     tasks: JoinSet<()>,
+    crowd: Crowd,
 }
 
 impl<S: HttpService> Acceptor<S> {
@@ -60,9 +71,11 @@ impl<S: HttpService> Acceptor<S> {
             socket,
             room: Arc::new(Semaphore::new(options.max_connections)),
             back_off: FIRST_BACK_OFF,
+            waiting: None,
             connections: Connections {
                 service,
                 threads,
+                crowd: Crowd::new(options.max_connections),
                 shared: Arc::new(Shared { options, stats, aborted: AtomicU64::new(0) }),
                 phases,
                 tasks: JoinSet::new(),
@@ -77,7 +90,10 @@ impl<S: HttpService> Acceptor<S> {
             () = reached(&mut phases, Phase::Closing) => {}
             () = self.accept_forever() => {}
         }
-        let Self { socket, mut connections, .. } = self;
+        let Self { socket, waiting, mut connections, .. } = self;
+        if let Some((stream, peer)) = waiting {
+            connections.spawn(stream, peer, None);
+        }
         tokio::select! {
             biased;
             () = reached(&mut phases, Phase::Aborting) => {}
@@ -85,7 +101,7 @@ impl<S: HttpService> Acceptor<S> {
         }
         // Every connection ends itself: by its answer, by a deadline, or when the phase turns to
         // aborting.
-        while let Some(ended) = connections.tasks.join_next().await {
+        while let Some(ended) = connections.tasks.join_next_with_id().await {
             connections.note_end(ended);
         }
         DrainReport { aborted: connections.shared.aborted.load(Ordering::Relaxed) }
@@ -93,41 +109,50 @@ impl<S: HttpService> Acceptor<S> {
 
     async fn accept_forever(&mut self) {
         loop {
-            let permit = self.wait_for_room().await;
             tokio::select! {
                 biased;
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) => {
+                    Ok(accepted) => {
                         self.back_off = FIRST_BACK_OFF;
-                        self.connections.spawn(stream, peer, Some(permit));
+                        self.waiting = Some(accepted);
+                        let permit = self.wait_for_room().await;
+                        if let Some((stream, peer)) = self.waiting.take() {
+                            self.connections.spawn(stream, peer, Some(permit));
+                        }
+                        let n_free = self.room.available_permits();
+                        self.connections.crowd.make_room(n_free, Need::Reserve);
                     }
                     Err(error) => self.after_error(&error).await,
                 },
                 // Tasks that have ended are taken out as they end, so that the set cannot grow.
-                Some(ended) = self.connections.tasks.join_next() => {
+                Some(ended) = self.connections.tasks.join_next_with_id() => {
                     self.connections.note_end(ended);
                 }
             }
         }
     }
 
-    /// At the cap nothing is accepted: new connections wait in the kernel's queue until one
-    /// closes. Accepting only to close would turn a short peak into failed requests, and a flood
-    /// into work; a load balancer whose health check waits in the queue for too long draws the
-    /// right conclusion by itself, that this replica is full.
+    /// At the cap one connection that was accepted waits, the others in the kernel's queue, until
+    /// one closes; those that are idle do so now. Accepting only to close would turn a short peak
+    /// into failed requests, and a flood into work; a load balancer whose health check waits for too
+    /// long while every connection is busy draws the right conclusion by itself, that this replica
+    /// is full.
     async fn wait_for_room(&mut self) -> OwnedSemaphorePermit {
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
             return permit;
         }
         count(&self.connections.shared.stats.capacity_waits);
         loop {
+            self.connections.crowd.make_room(0, Need::Place);
             tokio::select! {
                 permit = Arc::clone(&self.room).acquire_owned() => {
                     return permit.expect("we never close the semaphore");
                 }
-                Some(ended) = self.connections.tasks.join_next() => {
+                Some(ended) = self.connections.tasks.join_next_with_id() => {
                     self.connections.note_end(ended);
                 }
+                // What is not idle yet may be by then.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
         }
     }
@@ -162,14 +187,17 @@ impl<S: HttpService> Connections<S> {
                 return;
             }
         };
+        let activity = Arc::new(Activity::new(&shared.options));
+        let client = Client { peer, activity: Arc::clone(&activity) };
         let connection = async move {
             match TcpStream::from_std(stream) {
-                Ok(stream) => connection::serve(stream, peer, service, shared, phases).await,
+                Ok(stream) => connection::serve(stream, client, service, shared, phases).await,
                 Err(error) => warn!(%error, "cannot watch a connection, it is closed"),
             }
             drop(permit);
         };
-        self.threads.serve(connection, &mut self.tasks);
+        let task = self.threads.serve(connection, &mut self.tasks);
+        self.crowd.enter(task, peer.ip(), activity);
     }
 
     /// Accepts what is in the kernel's queue, then closes the listening socket. The clients in the
@@ -184,6 +212,7 @@ impl<S: HttpService> Connections<S> {
                 return;
             }
         };
+        let mut n_tries = 0;
         loop {
             let accepted = socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
@@ -191,7 +220,12 @@ impl<S: HttpService> Connections<S> {
             });
             match accepted {
                 Ok((stream, peer)) => self.spawn(stream, peer, None),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    n_tries += 1;
+                    if n_tries == LAST_TRIES || occupy(&socket) {
+                        return;
+                    }
+                }
                 Err(error) => {
                     count(&self.shared.stats.accept_errors);
                     if !is_about_the_connection(&error) {
@@ -203,7 +237,12 @@ impl<S: HttpService> Connections<S> {
         }
     }
 
-    fn note_end(&self, ended: Result<(), JoinError>) {
+    fn note_end(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        self.crowd.leave(id);
         if let Err(error) = ended
             && error.is_panic()
         {
@@ -211,6 +250,31 @@ impl<S: HttpService> Connections<S> {
             warn!("the task of a connection panicked, the connection is closed");
         }
     }
+}
+
+/// Takes the only place of the kernel's queue with a connection of our own, so that nobody connects between the last
+/// look into the queue and the end of the socket: that client would be reset. The kernel does not answer those who
+/// find the queue full; they try again a second later, and are refused. Returns false where somebody else may have
+/// come first, who has to be accepted then.
+fn occupy(socket: &std::net::TcpListener) -> bool {
+    let occupied = || -> io::Result<OwnedFd> {
+        rustix::net::listen(socket, 0)?;
+        let mut own = socket.local_addr()?;
+        if own.ip().is_unspecified() {
+            own.set_ip(match own.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let client = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        // Within one machine a connection is made before the call returns, if there is room.
+        rustix::net::connect(&client, &own)?;
+        Ok(client)
+    };
+    // It is reset with the listening socket if it is still there then, and ends in the queue otherwise.
+    occupied().map(drop).is_ok()
 }
 
 /// Resolves when the phase has come that far; never, if its sender is gone before.

@@ -17,6 +17,13 @@ use crate::inference::ByteBudget;
 /// How often answers that wait are looked at: how long they may depends on how scarce room is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a connection that has sent nothing, or half a head, is left alone while room is wanted, and how long one that
+/// has sent nothing is listened to once the listener is closing: its request may be on its way.
+pub(super) const FIRST_BYTE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long an HTTP/2 client has to close after GOAWAY while others wait for its place: a round trip.
+const LINGER_AT_THE_CAP: Duration = Duration::from_millis(500);
+
 /// Shared by the parts of one connection. A std mutex and not tokio's, since nothing is awaited
 /// while it is held; on HTTP/1 all its users live in one task, so it is never contended.
 #[derive(Debug)]
@@ -59,6 +66,30 @@ struct State {
     draining: bool,
     /// The connection closes as soon as it is idle.
     closing_since: Option<Instant>,
+    /// A connection that never sent a request was listened to for long enough.
+    had_its_grace: bool,
+    /// Others wait for a place, and this connection was chosen to make way.
+    makes_way: MakesWay,
+    /// Who drives the connection, to be woken when it has to make way.
+    driver: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MakesWay {
+    No,
+    AfterItsAnswer,
+    WhenIdle,
+}
+
+/// What a connection is doing, for the choice of those that make way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A request is in progress, or its answer is on its way out.
+    Busy,
+    /// Between two requests.
+    Kept { since: Instant },
+    /// Nothing has come yet, or half a head.
+    Unheard { since: Instant },
 }
 
 #[derive(Debug)]
@@ -98,6 +129,10 @@ pub(super) enum Expiry {
     KeepAlive,
     Write,
     Linger,
+    /// A connection that has sent nothing had time enough for it.
+    FirstByte,
+    /// Others wait for its place.
+    Room,
 }
 
 impl Activity {
@@ -116,6 +151,9 @@ impl Activity {
                 unsent: HashMap::new(),
                 draining: false,
                 closing_since: None,
+                had_its_grace: false,
+                makes_way: MakesWay::No,
+                driver: None,
             }),
             timeouts: Timeouts {
                 header: options.header_timeout,
@@ -154,6 +192,11 @@ impl Activity {
         self.lock().head_since = None;
     }
 
+    /// What had been waiting for its rest is whole, and a part of something else has come.
+    pub(super) fn head_restarted(&self) {
+        self.lock().head_since = Some(Instant::now());
+    }
+
     /// A whole HTTP/1 head goes to hyper.
     pub(super) fn head_released(&self, refusal: Option<Refusal>) {
         let mut state = self.lock();
@@ -163,7 +206,6 @@ impl Activity {
         state.refusal = refusal.map(|refusal| (number, refusal));
     }
 
-    #[cfg(test)]
     pub(super) fn n_begun(&self) -> u64 {
         self.lock().begun
     }
@@ -294,22 +336,81 @@ impl Activity {
         state.draining && state.begun == state.called && state.head_since.is_none()
     }
 
+    /// A connection that has sent nothing was listened to for long enough.
+    pub(super) fn grace_is_over(&self) {
+        self.lock().had_its_grace = true;
+    }
+
     /// Whether an idle HTTP/1 connection may be ended now: asked to close, with nothing of a
     /// request in our hands and nothing of an answer on its way out.
     pub(super) fn may_close(&self) -> bool {
         let state = self.lock();
         state.closing_since.is_some()
+            && state.was_heard()
             && !state.is_busy()
             && state.head_since.is_none()
             && !state.is_blocked()
     }
 
-    pub(super) fn is_closing(&self) -> bool {
-        self.lock().closing_since.is_some()
+    /// Whether the client may be told not to begin anything new: the connection was asked to close, and the client has
+    /// had the time for what it came for.
+    pub(super) fn may_send_away(&self) -> bool {
+        let state = self.lock();
+        state.closing_since.is_some() && state.was_heard()
     }
 
     pub(super) fn has_served(&self) -> bool {
         self.lock().called > 0
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let state = self.lock();
+        let is_taken = !state.unsent.is_empty() || state.blocked_since.is_some();
+        if state.is_busy() || is_taken {
+            Standing::Busy
+        } else if state.begun == 0 {
+            Standing::Unheard { since: state.quiet_since }
+        } else if let Some(since) = state.head_since {
+            Standing::Unheard { since: since.max(state.quiet_since) }
+        } else {
+            Standing::Kept { since: state.quiet_since }
+        }
+    }
+
+    /// Others wait for a place: the connection closes as soon as it is idle, which it is now if nothing has come since
+    /// it was chosen.
+    pub(super) fn make_way(&self) {
+        let mut state = self.lock();
+        state.draining = true;
+        state.makes_way = MakesWay::WhenIdle;
+        let driver = state.driver.take();
+        drop(state);
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// The same for one that is busy: its next answer is its last.
+    pub(super) fn make_way_after_its_answer(&self) {
+        let mut state = self.lock();
+        if !state.http2 && state.makes_way == MakesWay::No {
+            state.draining = true;
+            state.makes_way = MakesWay::AfterItsAnswer;
+        }
+    }
+
+    pub(super) fn makes_way(&self) -> bool {
+        self.lock().makes_way != MakesWay::No
+    }
+
+    /// Ready when the connection has to make way; wakes the task for it until then.
+    pub(super) fn poll_makes_way(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.makes_way == MakesWay::WhenIdle {
+            return Poll::Ready(());
+        }
+        state.driver = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Whether a request has begun, be it with half a head, and has not been answered.
@@ -329,11 +430,19 @@ impl Activity {
             return None;
         }
         let quiet_since = state.quiet_since;
+        if state.makes_way == MakesWay::WhenIdle && state.closing_since.is_none() {
+            // A head that has just begun is no longer idle: it gets what any new one gets.
+            let begun = state.head_since.map(|since| since.max(quiet_since) + FIRST_BYTE_GRACE);
+            return Some((begun.unwrap_or(quiet_since), Expiry::Room));
+        }
+        if let Some(since) = state.closing_since
+            && state.head_since.is_none()
+            && !state.was_heard()
+        {
+            return Some((since.max(quiet_since) + FIRST_BYTE_GRACE, Expiry::FirstByte));
+        }
         if state.http2 {
-            return Some(match state.closing_since {
-                Some(since) => (since.max(quiet_since) + self.timeouts.linger, Expiry::Linger),
-                None => (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive),
-            });
+            return Some(self.http2_deadline(&state));
         }
         if let Some(since) = state.head_since {
             // The client of the connection's first head is on the clock since the accept. Later
@@ -348,6 +457,26 @@ impl Activity {
         })
     }
 
+    /// Of a connection on which no stream is open.
+    fn http2_deadline(&self, state: &State) -> (Instant, Expiry) {
+        let quiet_since = state.quiet_since;
+        let half = state.head_since.map(|since| since.max(quiet_since) + self.timeouts.header);
+        let half = half.map(|at| (at, Expiry::Header));
+        match (state.closing_since, state.makes_way) {
+            (Some(since), MakesWay::WhenIdle) => {
+                (since + self.timeouts.linger.min(LINGER_AT_THE_CAP), Expiry::Linger)
+            }
+            (Some(since), _) => {
+                half.unwrap_or((since.max(quiet_since) + self.timeouts.linger, Expiry::Linger))
+            }
+            (None, _) => {
+                // Whole frames that are no requests do not keep a connection alive.
+                let idle = (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive);
+                half.filter(|half| half.0 < idle.0).unwrap_or(idle)
+            }
+        }
+    }
+
     /// How long a connection without a deadline is left alone before it is looked at again. Only
     /// a net under the wake-ups that come with every change.
     pub(super) fn look_again(&self) -> Duration {
@@ -356,6 +485,11 @@ impl Activity {
 }
 
 impl State {
+    /// Whether the client has had the time to send a request.
+    fn was_heard(&self) -> bool {
+        self.begun > 0 || self.had_its_grace
+    }
+
     fn is_busy(&self) -> bool {
         self.begun > self.finished
     }

@@ -40,10 +40,17 @@ impl Drop for Open<'_> {
     }
 }
 
+/// Who is at the other end, and what the connection is doing, which the accept loop reads.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) activity: Arc<Activity>,
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve<T, S>(
     socket: T,
-    peer: SocketAddr,
+    client: Client,
     service: S,
     shared: Arc<Shared>,
     phases: DrainSignal,
@@ -54,7 +61,7 @@ pub(super) async fn serve<T, S>(
     count(&shared.stats.open);
     let _open = Open(&shared.stats);
     let options = &shared.options;
-    let activity = Arc::new(Activity::new(options));
+    let Client { peer, activity } = client;
     let limits = (options.max_header_bytes, options.max_headers);
     let mut guard = Guard::new(socket, Arc::clone(&activity), limits);
     let mut driver = Driver {
@@ -89,8 +96,16 @@ pub(super) async fn serve<T, S>(
         }
         Some(Ok(Protocol::Nothing) | Err(_)) | None => false,
     };
+    if guard.is_flooded() {
+        count(&shared.stats.closed_flood);
+    } else if activity.makes_way() {
+        count(&shared.stats.closed_capacity);
+    }
     if finished && guard.has_leftovers() {
-        linger(guard.into_socket(), options, phases).await;
+        tokio::select! {
+            () = linger(guard.into_socket(), options, phases) => {}
+            () = poll_fn(|cx| activity.poll_makes_way(cx)) => {}
+        }
     }
 }
 
@@ -213,7 +228,9 @@ impl Driver<'_> {
             }
             let activity = self.activity;
             let sleep = &mut self.sleep;
-            let watches_first_request = phase == Phase::LameDuck && !said_go_away;
+            let watches_first_request = phase >= Phase::LameDuck && !said_go_away;
+            // Whoever has to make way is woken, and finds that its deadline has passed.
+            let _ = poll_fn(|cx| Poll::Ready(activity.poll_makes_way(cx))).await;
             let step = poll_fn(|cx| {
                 if let Poll::Ready(output) = stage.as_mut().poll(cx) {
                     return Poll::Ready(Step::Finished(output));
@@ -243,15 +260,15 @@ impl Driver<'_> {
 
     /// Tells the activity about the phase. HTTP/2 in the lame duck: a connection that has served
     /// is sent away at once; a new one after its first request, since a client that hears GOAWAY
-    /// before it has sent anything would only connect again.
+    /// before it has sent anything would only connect again. Later a new one has a short time for its
+    /// first request: hyper ends one without an answer that is sent away before its handshake.
     fn wants_go_away(&self, phase: Phase) -> bool {
         if phase >= Phase::Closing {
             self.activity.close_when_idle();
         } else if phase == Phase::LameDuck {
             self.activity.drain();
         }
-        let is_leaving = self.activity.is_closing();
-        is_leaving || (phase == Phase::LameDuck && self.activity.has_served())
+        self.activity.may_send_away() || (phase == Phase::LameDuck && self.activity.has_served())
     }
 
     fn abort(&self) {
@@ -285,6 +302,15 @@ impl Driver<'_> {
                 }
             },
             Some((at, Expiry::Linger)) if at <= now => return false,
+            Some((at, Expiry::FirstByte)) if at <= now => self.activity.grace_is_over(),
+            Some((at, Expiry::Room)) if at <= now => {
+                if self.activity.owes_an_answer() {
+                    // Half a head, which has had its time.
+                    return false;
+                }
+                self.activity.grace_is_over();
+                self.activity.close_when_idle();
+            }
             Some(_) | None => {}
         }
         let next = self.activity.deadline();

@@ -11,9 +11,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::activity::Activity;
 use super::body::BodyFraming;
+use super::frames::{Frames, Patience, Work};
 use super::head::{self, Refusal, Scan};
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -55,8 +57,10 @@ pub(super) struct Guard<T> {
     max_header_bytes: usize,
     max_headers: usize,
     is_blocked: bool,
-    /// Bytes that the socket has taken since it refused some.
-    written: usize,
+    written_bytes: u64,
+    /// Of these, what the socket had taken when it last refused some or took them again.
+    noted_bytes: u64,
+    is_flooded: bool,
 }
 
 #[derive(Debug)]
@@ -68,9 +72,22 @@ enum State {
     Body(BodyFraming),
     /// After the last message that we let through: what comes is thrown away.
     Refused,
-    /// HTTP/2, which has no such ambiguities.
-    Open,
+    /// HTTP/2, which has no such ambiguities: its frames are only counted.
+    Open(Box<Open>),
 }
+
+#[derive(Debug)]
+struct Open {
+    frames: Frames,
+    patience: Patience,
+    /// What the activity was told last: whether something stands half, and behind how many whole ones.
+    half: Option<u64>,
+}
+
+/// The client sends frames in great numbers that ask for nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("HTTP/2 frames come in great numbers and ask for nothing")]
+struct Flood;
 
 impl<T: Socket> Guard<T> {
     pub(super) fn new(socket: T, activity: Arc<Activity>, limits: (usize, usize)) -> Self {
@@ -84,7 +101,9 @@ impl<T: Socket> Guard<T> {
             max_header_bytes,
             max_headers,
             is_blocked: false,
-            written: 0,
+            written_bytes: 0,
+            noted_bytes: 0,
+            is_flooded: false,
         }
     }
 
@@ -96,9 +115,11 @@ impl<T: Socket> Guard<T> {
                 return Poll::Ready(Ok(Protocol::Http1));
             }
             if n_compared == HTTP2_PREFACE.len() {
-                self.state = State::Open;
-                self.released = self.buffer.len();
                 self.activity.speaks_http2();
+                let mut open = Open::new();
+                open.note(&self.buffer, &self.activity);
+                self.state = State::Open(Box::new(open));
+                self.released = self.buffer.len();
                 return Poll::Ready(Ok(Protocol::Http2));
             }
             if ready!(self.poll_fill(cx))? == 0 {
@@ -111,6 +132,11 @@ impl<T: Socket> Guard<T> {
     pub(super) fn has_leftovers(&self) -> bool {
         let is_between = matches!(self.state, State::Head { .. });
         !is_between || !self.buffer.is_empty() || self.socket.has_unread()
+    }
+
+    /// Whether the connection ended because of what the client sent for nothing.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.is_flooded
     }
 
     pub(super) fn into_socket(self) -> T {
@@ -169,7 +195,7 @@ impl<T: Socket> Guard<T> {
                     }
                 }
                 State::Refused => self.buffer.clear(),
-                State::Open => self.released = self.buffer.len(),
+                State::Open(_) => self.released = self.buffer.len(),
             }
         }
         Ok(())
@@ -234,6 +260,25 @@ impl<T: Socket> Guard<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads frames from the socket straight into hyper's buffer.
+    fn poll_read_frames(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n_before = out.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, out))?;
+        let State::Open(open) = &mut self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        open.note(&out.filled()[n_before..], &self.activity);
+        if !open.is_borne(self.written_bytes, &self.activity) {
+            self.is_flooded = true;
+            return Poll::Ready(Err(invalid_data(Flood)));
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut space = [MaybeUninit::uninit(); READ_BYTES];
         loop {
@@ -249,6 +294,34 @@ impl<T: Socket> Guard<T> {
 impl State {
     fn after_head(body: BodyFraming) -> Self {
         if body.is_done() { Self::Head { scanned: 0 } } else { Self::Body(body) }
+    }
+}
+
+impl Open {
+    fn new() -> Self {
+        Self { frames: Frames::new(), patience: Patience::new(Instant::now()), half: None }
+    }
+
+    /// Counts what came, and tells the activity when something begins or ceases to stand half.
+    fn note(&mut self, came: &[u8], activity: &Activity) {
+        self.frames.walk(came);
+        let half = self.frames.stands_half().then(|| self.frames.n_units());
+        if half != self.half {
+            match half {
+                Some(_) => activity.head_restarted(),
+                None => activity.head_vanished(),
+            }
+            self.half = half;
+        }
+    }
+
+    fn is_borne(&mut self, written_bytes: u64, activity: &Activity) -> bool {
+        let tally = self.frames.tally();
+        if !self.patience.is_used_up(tally) {
+            return true;
+        }
+        let work = Work { tally, n_requests: activity.n_begun(), written_bytes };
+        self.patience.bears(&work, Instant::now())
     }
 }
 
@@ -278,7 +351,7 @@ impl<T: Socket> AsyncRead for Guard<T> {
             }
             match me.state {
                 State::Body(_) => return me.poll_read_body(cx, out),
-                State::Open => return Pin::new(&mut me.socket).poll_read(cx, out),
+                State::Open(_) => return me.poll_read_frames(cx, out),
                 State::Refused => {
                     // Hyper looks for the end of the stream while the refusal is being written;
                     // it must not see it before that is done, or it would give the answer up.
@@ -298,11 +371,14 @@ impl<T: Socket> AsyncRead for Guard<T> {
 impl<T: Socket> Guard<T> {
     fn note_write(&mut self, outcome: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(n_bytes)) = outcome {
-            self.written += n_bytes;
+            self.written_bytes += *n_bytes as u64;
         }
-        if outcome.is_pending() != self.is_blocked {
-            self.is_blocked = outcome.is_pending();
-            self.activity.set_blocked(self.is_blocked, std::mem::take(&mut self.written));
+        let is_pending = outcome.is_pending();
+        if is_pending != self.is_blocked {
+            self.is_blocked = is_pending;
+            let taken = self.written_bytes - self.noted_bytes;
+            self.noted_bytes = self.written_bytes;
+            self.activity.set_blocked(is_pending, usize::try_from(taken).unwrap_or(usize::MAX));
         }
     }
 }

@@ -4,13 +4,16 @@
 //! router's. Nothing here knows a route, an error code or a metric's name.
 //!
 //! The way of a connection: `accept` → `connection` (which protocol, deadlines, drain) → `guard`
-//! (lets only whole, legal heads through: `head`, `body`) → hyper → `service` → the router.
-//! `activity` is what they know in common about what the connection is doing.
+//! (lets only whole, legal heads through: `head`, `body`; counts `frames`) → hyper → `service` → the router.
+//! `activity` is what they know in common about what the connection is doing; by it `crowd` chooses who makes way when
+//! the connection cap is near.
 
 mod accept;
 mod activity;
 mod body;
 mod connection;
+mod crowd;
+mod frames;
 mod guard;
 mod head;
 mod options;
@@ -42,9 +45,11 @@ pub use threads::Threads;
 /// Connections that the kernel keeps for us while we do not accept.
 const BACKLOG: u32 = 1024;
 
-/// Descriptors that are left to everything but this listener's connections: model files, the
-/// other listeners, logs.
+/// Descriptors that are left to everything but connections: model files, the listeners themselves, logs.
 const SPARE_DESCRIPTORS: usize = 128;
+
+/// The least part of all connections that is kept for the management listener.
+const MANAGEMENT_PART: usize = 16;
 
 /// A bound port. Connections queue in the kernel until it is served.
 #[derive(Debug)]
@@ -74,12 +79,7 @@ impl Listener {
         socket.bind(addr).map_err(named)?;
         let socket = socket.listen(BACKLOG).map_err(named)?;
         let local_addr = socket.local_addr().map_err(named)?;
-        Ok(Self {
-            socket,
-            local_addr,
-            options: within_descriptor_limit(options),
-            stats: Arc::default(),
-        })
+        Ok(Self { socket, local_addr, options, stats: Arc::default() })
     }
 
     /// The address as bound: with the real port where 0 was asked for.
@@ -108,21 +108,29 @@ impl Listener {
     }
 }
 
-/// Running out of descriptors hurts the whole program, the cap only new connections.
-fn within_descriptor_limit(mut options: Options) -> Options {
+/// Lowers the caps of both listeners to what the descriptor limit allows together: running out of descriptors hurts the
+/// whole program, a cap only new connections.
+pub fn within_descriptor_limit(public: &mut Options, management: &mut Options) {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else {
-        return options;
-    };
-    let allowed = limit.saturating_sub(SPARE_DESCRIPTORS).max(1);
-    if options.max_connections > allowed {
+    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
+    let wanted = (public.max_connections, management.max_connections);
+    let (allowed, of_management) = shares(wanted, limit.saturating_sub(SPARE_DESCRIPTORS));
+    if allowed < public.max_connections {
         warn!(
-            wanted = options.max_connections,
+            wanted = public.max_connections,
             allowed,
             descriptor_limit = limit,
             "the descriptor limit allows fewer connections than configured"
         );
-        options.max_connections = allowed;
     }
-    options
+    public.max_connections = allowed;
+    management.max_connections = of_management;
+}
+
+/// What the public and the management listener get of so many connections: the public one what it wants, less a part
+/// that is kept for probes and operators.
+fn shares((public, management): (usize, usize), n_allowed: usize) -> (usize, usize) {
+    let reserved = (n_allowed / MANAGEMENT_PART).clamp(1, management.max(1));
+    let public = public.min(n_allowed.saturating_sub(reserved)).max(1);
+    (public, management.min(n_allowed.saturating_sub(public)).max(1))
 }

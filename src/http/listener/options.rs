@@ -12,7 +12,7 @@ use crate::inference::ByteBudget;
 /// The limits of one listener. `Default` is what the configuration documents.
 #[derive(Clone)]
 pub struct Options {
-    /// Connections open at once (4,096). Lowered at bind time to what the descriptor limit allows.
+    /// Connections open at once (4,096). Has to stay below the descriptor limit.
     pub max_connections: usize,
     /// From the first byte of a request head to its last, and from the accept of a connection to
     /// the end of its first head, so that a silent connection is closed too (10 s).

@@ -21,6 +21,10 @@ pub struct ConnectionStats {
     pub closed_write_timeout: AtomicU64,
     /// HTTP/2 streams reset for the same reason, while their connection went on.
     pub reset_streams: AtomicU64,
+    /// Connections that made way for others at the connection cap: idle ones, and those whose last answer said so.
+    pub closed_capacity: AtomicU64,
+    /// Connections whose client sent HTTP/2 frames in great numbers that asked for nothing.
+    pub closed_flood: AtomicU64,
     /// Connections dropped at the drain deadline.
     pub closed_drain_deadline: AtomicU64,
     /// Connections whose task panicked: a fault of ours.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{Id, JoinHandle, JoinSet};
 use tracing::warn;
 
 /// Threads of each reactor for large bodies, which would hold up its other connections. There are as many reactors as cores:
@@ -105,16 +105,17 @@ impl Threads {
     }
 
     /// Serves a connection on the thread that has the fewest, as a task of the set. Must be called on a runtime, which
-    /// sees to it that it begins.
-    pub(super) fn serve<F>(&self, connection: F, tasks: &mut JoinSet<()>)
+    /// sees to it that it begins. Returns which task it is.
+    pub(super) fn serve<F>(&self, connection: F, tasks: &mut JoinSet<()>) -> Id
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let slot = Slot(Arc::new(Mutex::new(Arrival::Waiting(Box::pin(connection)))));
         let place = self.place();
         let (runtime, load) = (place.runtime.clone(), Arc::clone(&place.load));
-        tasks.spawn_on(place.begin(slot.clone()), &runtime);
+        let task = tasks.spawn_on(place.begin(slot.clone()), &runtime);
         tokio::spawn(self.clone().see_to(slot, load));
+        task.id()
     }
 
     /// Gives the connection to another thread as long as the one that it was given to does not begin with it.

@@ -95,6 +95,20 @@ async fn a_request_that_meets_the_close_on_an_idle_connection_is_answered() {
     assert!(text.ends_with("hello") && says_close(&text), "{text}");
 }
 
+/// The client connected before the listener closed; its first byte comes after that.
+#[tokio::test]
+async fn a_first_request_in_the_drain_is_answered() {
+    let rig = Rig::start(Options::default());
+    let mut client = rig.connect().await;
+    rig.until(|stats| &stats.accepted, 1).await;
+    rig.enter(Phase::Closing);
+    rig.until_closed().await;
+    let answer = client.get("/").await;
+    assert!(answer.ends_with("hello") && says_close(&answer), "{answer}");
+    client.closes().await;
+    assert_eq!(rig.report().await, DrainReport { aborted: 0 });
+}
+
 #[tokio::test]
 async fn stalled_clients_are_dropped_at_the_deadline() {
     let mut rig = Rig::start(Options::default());

@@ -112,6 +112,89 @@ async fn an_idle_connection_is_closed() {
     assert_eq!(rig.stats.closed_keep_alive_timeout.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test]
+async fn an_idle_connection_makes_way_at_the_cap() {
+    let rig = Rig::start(Options { max_connections: 1, ..Options::default() });
+    let (mut sender, driver) = connect(&rig, &client::Builder::new()).await;
+    get(&mut sender, "/").await.expect("an answer");
+    assert!(rig.connect().await.get("/").await.ends_with("hello"), "must be served");
+    timeout(PATIENCE, driver).await.expect("must be sent away").expect("no panic");
+    assert_eq!(rig.stats.closed_capacity.load(Ordering::Relaxed), 1);
+}
+
+/// The client connected before the listener closed and sends its first request after that.
+#[tokio::test]
+async fn a_first_request_in_the_drain_is_answered() {
+    let rig = Rig::start(Options::default());
+    let socket = rig.connect().await.0;
+    rig.until(|stats| &stats.accepted, 1).await;
+    rig.enter(Phase::Closing);
+    rig.until_closed().await;
+    let (mut sender, connection) = client::handshake(socket).await.expect("HTTP/2 is spoken");
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
+    timeout(PATIENCE, driver).await.expect("must be sent away").expect("no panic");
+    assert_eq!(rig.report().await, DrainReport { aborted: 0 });
+}
+
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// The quiet client's deadline would be the keep-alive time, which is long here.
+#[tokio::test]
+async fn half_a_head_or_frame_is_closed() {
+    let rig = Rig::start(Options { keep_alive_timeout: PATIENCE, ..short() });
+    let halves: [(usize, &[u8]); 5] = [
+        // HEADERS without their end, half of them, half a PING, half a frame's header.
+        (HELLO.len(), b"\0\0\x06\x01\x01\0\0\0\x01\x82\x86\x84\x41\x01a"),
+        (HELLO.len(), b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86"),
+        (HELLO.len(), b"\0\0\x08\x06\0\0\0\0\0abc"),
+        (HELLO.len(), b"\0\0\x08"),
+        // The preface without the settings that belong to it.
+        (24, b""),
+    ];
+    for (n_hello, half) in halves {
+        let mut client = rig.connect().await;
+        client.send([&HELLO[..n_hello], half].concat()).await;
+        // The server's settings, and the end.
+        client.rest().await.expect("a close");
+    }
+    assert_eq!(rig.stats.closed_header_timeout.load(Ordering::Relaxed), 5);
+}
+
+/// The client's frames, until the server has had enough.
+async fn flood(rig: &Rig, frame: &[u8]) {
+    let mut client = rig.connect().await;
+    client.send(HELLO).await;
+    let (mut answers, mut frames) = client.0.split();
+    let bytes = frame.repeat(100);
+    // What is answered is read, so that the server never waits for the client.
+    let flooded = async { while frames.write_all(&bytes).await.is_ok() {} };
+    let read = async {
+        let mut space = [0; 8192];
+        while answers.read(&mut space).await.is_ok_and(|n_bytes| n_bytes > 0) {}
+    };
+    let both = async { tokio::join!(flooded, read) };
+    timeout(PATIENCE, both).await.expect("the server must close the connection");
+}
+
+#[tokio::test]
+async fn floods_end_the_connection() {
+    let rig = Rig::start(Options::default());
+    let frames: [&[u8]; 5] = [
+        // PING, SETTINGS, WINDOW_UPDATE by one, PRIORITY, a frame that nobody knows.
+        b"\0\0\x08\x06\0\0\0\0\0abcdefgh",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",
+        b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10",
+        b"\0\0\x01\x77\0\0\0\0\0x",
+    ];
+    for (n_closed, frame) in (1..).zip(frames) {
+        flood(&rig, frame).await;
+        rig.until(|stats| &stats.open, 0).await;
+        assert_eq!(rig.stats.closed_flood.load(Ordering::Relaxed), n_closed, "{frame:?}");
+    }
+}
+
 /// The socket takes bytes and pings are answered: only the stream's window stays shut.
 #[tokio::test]
 async fn a_stream_that_is_never_read_is_reset_and_the_others_go_on() {

@@ -134,14 +134,110 @@ async fn at_the_cap_connections_wait() {
     assert_eq!(rig.stats.accepted.load(Ordering::Relaxed), 3);
 }
 
+/// Fills the cap of two, then somebody else comes.
+async fn another_is_served(rig: &Rig) {
+    let mut another = rig.connect().await;
+    assert!(another.get("/").await.ends_with("hello"), "must be served");
+    assert!(rig.stats.closed_capacity.load(Ordering::Relaxed) > 0, "one makes way");
+}
+
 #[tokio::test]
-async fn the_cap_stays_below_the_descriptor_limit() {
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let options = Options { max_connections: usize::MAX, ..Options::default() };
-    let listener = Listener::bind(any, options).expect("port 0 is always free");
+async fn kept_connections_make_way_at_the_cap() {
+    let rig = Rig::start(Options { max_connections: 2, ..Options::default() });
+    let (mut first, mut second) = (rig.connect().await, rig.connect().await);
+    first.get("/").await;
+    second.get("/").await;
+    another_is_served(&rig).await;
+    first.closes().await;
+}
+
+#[tokio::test]
+async fn silent_connections_make_way_at_the_cap() {
+    let rig = Rig::start(Options { max_connections: 2, ..Options::default() });
+    let (mut first, _second) = (rig.connect().await, rig.connect().await);
+    rig.until(|stats| &stats.accepted, 2).await;
+    another_is_served(&rig).await;
+    first.closes().await;
+}
+
+#[tokio::test]
+async fn half_heads_make_way_at_the_cap() {
+    let rig = Rig::start(Options { max_connections: 2, ..Options::default() });
+    let (mut first, mut second) = (rig.connect().await, rig.connect().await);
+    first.send("GET / HT").await;
+    second.send("PRI * HT").await;
+    rig.until(|stats| &stats.accepted, 2).await;
+    another_is_served(&rig).await;
+    first.closes().await;
+}
+
+/// A client that has its answer and sends on what nobody wants is being closed, and holds no place for it.
+#[tokio::test]
+async fn lingering_connections_make_way_at_the_cap() {
+    let options = Options { linger_timeout: PATIENCE, ..Options::default() };
+    let rig = Rig::start(Options { max_connections: 1, ..options });
+    let mut first = rig.connect().await;
+    first.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nab").await;
+    assert!(first.answer().await.ends_with("too large"));
+    let mut another = rig.connect().await;
+    assert!(another.get("/").await.ends_with("hello"), "must be served");
+}
+
+#[tokio::test]
+async fn busy_connections_do_not_make_way_but_say_close() {
+    let mut rig = Rig::start(Options { max_connections: 1, ..Options::default() });
+    let mut first = rig.connect().await;
+    first.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rig.until_held(1).await;
+    let mut second = rig.connect().await;
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rig.until(|stats| &stats.capacity_waits, 1).await;
+    rig.gate.add_permits(1);
+    let answer = first.rest().await.expect("a clean close");
+    assert!(answer.ends_with("held") && says_close(&answer), "{answer}");
+    assert!(second.answer().await.ends_with("hello"));
+    assert_eq!(rig.stats.closed_capacity.load(Ordering::Relaxed), 1);
+}
+
+/// Connected and accepted, without a place when the listener closes.
+#[tokio::test]
+async fn who_waits_for_a_place_is_answered_in_the_drain() {
+    let mut rig = Rig::start(Options { max_connections: 1, ..Options::default() });
+    let mut first = rig.connect().await;
+    first.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rig.until_held(1).await;
+    let mut second = rig.connect().await;
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rig.until(|stats| &stats.capacity_waits, 1).await;
+    rig.enter(Phase::Closing);
+    let answer = second.rest().await.expect("a clean close");
+    assert!(answer.ends_with("hello") && says_close(&answer), "{answer}");
+    rig.gate.add_permits(1);
+    assert!(first.rest().await.expect("a clean close").ends_with("held"));
+    assert_eq!(rig.report().await, DrainReport { aborted: 0 });
+}
+
+#[test]
+fn both_caps_stay_below_the_descriptor_limit() {
+    #[track_caller]
+    fn check(wanted: (usize, usize), n_allowed: usize, expected: (usize, usize)) {
+        assert_eq!(shares(wanted, n_allowed), expected);
+    }
+    check((4096, 4096), 10_000, (4096, 4096));
+    check((4096, 4096), 8000, (4096, 3904));
+    check((4096, 4096), 4096, (3840, 256));
+    check((4096, 4096), 896, (840, 56));
+    check((100, 100), 150, (100, 50));
+    check((100, 5), 100, (95, 5));
+    check((usize::MAX, usize::MAX), 1000, (938, 62));
+    check((4096, 4096), 0, (1, 1));
+    let mut options =
+        [(); 2].map(|()| Options { max_connections: usize::MAX, ..Options::default() });
+    let [public, management] = &mut options;
+    within_descriptor_limit(public, management);
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if let Some(limit) = limit {
-        assert!((listener.options.max_connections as u64) < limit);
+        assert!(((public.max_connections + management.max_connections) as u64) < limit);
     }
 }
 
