@@ -17,6 +17,7 @@ use crate::shutdown::{self, Outcome, Shutdown};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildFacts, Metrics, MetricsOptions, Reading};
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,6 +84,18 @@ fn bound_memory(config: &Config) {
     });
     #[cfg(not(feature = "torch"))]
     let _ = config;
+}
+
+/// Ends the process, whose threads may be running models: nothing is waited for any more.
+#[cfg(feature = "torch")]
+fn end_process() -> ! {
+    crate::engine::torch::end_process(0)
+}
+
+/// Ends the process.
+#[cfg(not(feature = "torch"))]
+fn end_process() -> ! {
+    std::process::exit(0)
 }
 
 /// The loader of this build, with these libraries loaded for its models.
@@ -209,12 +222,13 @@ pub fn metrics(libtorch: &str) -> Metrics {
     })
 }
 
-/// Serves until told to stop.
+/// Serves until told to stop, and ends the process then: a run that hangs would hold up what libraries do when `main`
+/// returns.
 ///
 /// # Errors
 ///
 /// The server could not start. Once it serves, its end is no error.
-pub fn serve(config: &Config) -> Result<(), AppError> {
+pub fn serve(config: &Config) -> Result<Infallible, AppError> {
     let log = crate::telemetry::logging::install(&config.log_options())?;
     // This thread accepts and watches; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -224,7 +238,10 @@ pub fn serve(config: &Config) -> Result<(), AppError> {
     let outcome = runtime.block_on(run(config, &log));
     // Tasks that are still there belong to connections that were given up.
     runtime.shutdown_background();
-    outcome
+    outcome?;
+    // Waits for the last lines.
+    drop(log);
+    end_process()
 }
 
 async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
@@ -279,7 +296,9 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let ending = shutdown.run(&mut signals, config.shutdown_options(), drained).await;
     let reports = ending.drained.into_iter().flatten().flatten();
     let aborted: u64 = reports.map(|report: DrainReport| report.aborted).sum();
-    unload(repository).await;
+    if ending.outcome != Outcome::Forced {
+        unload(repository).await;
+    }
     match ending.outcome {
         Outcome::Drained => tracing::info!("every request was answered, goodbye"),
         outcome => tracing::warn!(?outcome, aborted, "connections were given up, goodbye"),

@@ -14,8 +14,8 @@ use tracing::info;
 use crate::http::listener::{DrainSignal, Phase};
 
 /// What a listener needs to end once it was told to abort. It drops its connections at once, so
-/// this is only a net.
-const ABORT_GRACE: Duration = Duration::from_secs(1);
+/// this is only a net: under a thread that is busy with something else.
+const ABORT_GRACE: Duration = Duration::from_millis(300);
 
 /// A request to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,9 @@ impl Serve {
             return print(&loaded.to_toml());
         }
         loaded.check_folders()?;
-        app::serve(&loaded.config).map_err(|error| Failure::Runtime(error.to_string()))
+        match app::serve(&loaded.config) {
+            Ok(never) => match never {},
+            Err(error) => Err(Failure::Runtime(error.to_string())),
+        }
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod ffi;
 mod memory;
 mod module;
+mod process;
 mod said;
 mod schema;
 mod tensor;
@@ -29,6 +30,7 @@ pub use device::{
 pub use error::{Error, ErrorClass};
 pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
+pub use process::end_process;
 pub use said::{Listener, Listening, Said, listen};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{

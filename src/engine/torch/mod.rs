@@ -43,6 +43,11 @@ pub fn prepare_process() {
     torch_shim::fork_in_place();
 }
 
+/// Ends the process at once, whatever runs in it.
+pub fn end_process(status: u8) -> ! {
+    torch_shim::end_process(status)
+}
+
 /// Loads TorchScript files.
 #[derive(Debug)]
 pub struct TorchLoader {
