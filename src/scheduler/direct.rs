@@ -9,7 +9,9 @@ use super::instance::Shared;
 use super::run::{Health, run_batch};
 use super::{Permit, PermitSource};
 use crate::engine::{Engine, EngineError};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 /// A run that takes a hundred times what such runs were promised to take at most.
@@ -17,22 +19,22 @@ const LONG: Duration = Duration::from_millis(50);
 /// Of that, the part that must have been spent computing: what is kept from the processor is not slow.
 const COMPUTED: Duration = Duration::from_millis(30);
 
-thread_local! {
-    /// Asked once: it is a call of the system.
-    static THREAD: i32 = rustix::thread::gettid().as_raw_nonzero().get();
-}
-
 /// Engines that no thread owns.
+#[derive(Default)]
 pub(super) struct Direct {
+    /// Whether threads that ask may run batches.
+    is_on: AtomicBool,
     idle: Mutex<Vec<Runner>>,
-    slots: Vec<Arc<Slot>>,
+    slots: Mutex<Vec<Arc<Slot>>>,
     /// Why no thread that asks runs anything any more.
-    ended: OnceLock<String>,
+    ended: Mutex<Option<String>>,
 }
 
 struct Runner {
     engine: Box<dyn Engine>,
     slot: Arc<Slot>,
+    /// The thread that used it last, and what the system calls it: asking that is a call of the system.
+    last_thread: Option<(ThreadId, i32)>,
 }
 
 /// Through which the watchdog sees a run. Nobody waits for its lock but for a look that finds a long one.
@@ -66,17 +68,25 @@ pub(super) struct Look {
 }
 
 impl Direct {
-    /// With as many engines as there are instances.
-    pub(super) fn new(shared: &Shared, engines: usize) -> Result<Self, EngineError> {
-        let runner = |_| Ok(Runner { engine: shared.engine()?, slot: Arc::default() });
-        let idle: Vec<Runner> = (0..engines).map(runner).collect::<Result<_, EngineError>>()?;
-        let slots = idle.iter().map(|runner| Arc::clone(&runner.slot)).collect();
-        Ok(Self { idle: Mutex::new(idle), slots, ended: OnceLock::new() })
+    /// Lets threads that ask run batches, with as many engines as there are instances.
+    pub(super) fn begin(&self, shared: &Shared, engines: usize) -> Result<(), EngineError> {
+        let runner =
+            |_| Ok(Runner { engine: shared.engine()?, slot: Arc::default(), last_thread: None });
+        let runners: Vec<Runner> = (0..engines).map(runner).collect::<Result<_, EngineError>>()?;
+        self.slots().extend(runners.iter().map(|runner| Arc::clone(&runner.slot)));
+        self.idle().extend(runners);
+        self.is_on.store(true, Ordering::Release);
+        Ok(())
     }
 
-    /// Why nothing is run here any more, if so.
-    pub(super) fn ended(&self) -> Option<&str> {
-        self.ended.get().map(String::as_str)
+    /// Whether threads that ask may run batches.
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on.load(Ordering::Acquire)
+    }
+
+    /// Why they may not any more, if so.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs one batch of what is queued, if an engine and a permit are free; waits for neither.
@@ -90,7 +100,7 @@ impl Direct {
         let batch = shared.queue.take_batch(since);
         let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
         let Some(last_deadline) = deadlines.max() else { return self.idle().push(runner) };
-        let thread = THREAD.with(|thread| *thread);
+        let thread = runner.thread();
         let _permit = permit.flatten();
         *runner.slot.running() =
             Some(Running { since, last_deadline, thread, _permit, found: None });
@@ -119,7 +129,7 @@ impl Direct {
         account: impl Fn(i32) -> Option<Account>,
     ) -> Look {
         let mut look = Look::default();
-        for slot in &self.slots {
+        for slot in &*self.slots() {
             let mut running = slot.running();
             let Some(run) = running.as_mut() else { continue };
             let took = now.saturating_duration_since(run.since);
@@ -127,7 +137,7 @@ impl Direct {
                 *running = None;
                 look.stuck += 1;
                 self.end(took);
-            } else if took >= LONG && self.ended().is_none() {
+            } else if took >= LONG && self.is_on() {
                 let account = account(run.thread);
                 match (run.found, account) {
                     (Some(before), Some(now)) if is_slow(before, now) => self.end(took),
@@ -149,12 +159,31 @@ impl Direct {
         let text = format!(
             "a run had taken {took:.1?} and went on, at most half a millisecond was expected"
         );
-        // Only the first says why.
-        let _ = self.ended.set(text);
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(text);
+        self.is_on.store(false, Ordering::Release);
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Runner>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Runner {
+    /// What the system calls this thread.
+    fn thread(&mut self) -> i32 {
+        let own = std::thread::current().id();
+        match self.last_thread {
+            Some((thread, name)) if thread == own => name,
+            _ => {
+                let name = rustix::thread::gettid().as_raw_nonzero().get();
+                self.last_thread = Some((own, name));
+                name
+            }
+        }
     }
 }
 
@@ -198,7 +227,8 @@ mod tests {
         let last_deadline = since + Duration::from_secs(30);
         *slot.running() =
             Some(Running { since, last_deadline, thread: 7, _permit: None, found: None });
-        Direct { idle: Mutex::default(), slots: vec![slot], ended: OnceLock::new() }
+        let (slots, is_on) = (Mutex::new(vec![slot]), AtomicBool::new(true));
+        Direct { slots, is_on, ..Direct::default() }
     }
 
     /// Looks at a run after so many milliseconds each, with what its thread has computed by then and whether it is
@@ -245,7 +275,10 @@ mod tests {
         let told = Account { computed: 3000 * MS, is_blocked: true };
         assert_eq!(parse(text, 100), Some(told));
         assert_eq!(parse("12 (x) R 1", 100), None);
-        assert!(!account(THREAD.with(|it| *it)).unwrap().is_blocked, "this thread computes");
+        assert!(
+            !account(rustix::thread::gettid().as_raw_nonzero().get()).unwrap().is_blocked,
+            "this thread computes"
+        );
         assert_eq!(account(0), None);
     }
 }

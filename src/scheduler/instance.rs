@@ -11,7 +11,7 @@ use crate::inference::{ErrorCode, InferError, Padding, Stretch, ValidRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) struct Shared {
     pub(super) job: Job,
     pub(super) watched: Watched,
     instances: Mutex<Vec<Instance>>,
-    direct: OnceLock<Direct>,
+    pub(super) direct: Direct,
     stuck: AtomicUsize,
     failed: Mutex<Option<String>>,
 }
@@ -86,7 +86,7 @@ impl Shared {
             job,
             watched: Watched::default(),
             instances: Mutex::default(),
-            direct: OnceLock::new(),
+            direct: Direct::default(),
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
         }
@@ -97,17 +97,6 @@ impl Shared {
         // Where rows answer otherwise in a batch, what they are filled up with may be the cause.
         let padding = self.padding().filter(|_| !self.watched.is_refuted())?;
         padding.stretch(request.inputs())
-    }
-
-    /// From here on threads that ask may run batches themselves.
-    pub(super) fn run_directly(&self, direct: Direct) {
-        // There is one start.
-        let _ = self.direct.set(direct);
-    }
-
-    /// What threads that ask run batches with, as long as they may.
-    pub(super) fn direct(&self) -> Option<&Direct> {
-        self.direct.get().filter(|direct| direct.ended().is_none())
     }
 
     pub(super) fn warmup(&self) -> &Warmup {
@@ -135,8 +124,8 @@ impl Shared {
             running,
             instances: instances.len(),
             failed: self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            direct: self.direct().is_some(),
-            direct_ended: self.direct.get().and_then(|it| it.ended().map(str::to_owned)),
+            direct: self.direct.is_on(),
+            direct_ended: self.direct.ended(),
             refuted: self.watched.reason(),
         }
     }
@@ -181,10 +170,9 @@ impl Shared {
 
     /// Looks at the runs on threads that asked; says whether to look again soon.
     pub(super) fn look_at_direct_runs(&self, now: Instant) -> bool {
-        let Some(direct) = self.direct.get() else { return false };
-        let had_ended = direct.ended().is_some();
-        let look = direct.look((now, self.options.stuck_grace), direct::account);
-        if let Some(reason) = direct.ended().filter(|_| !had_ended) {
+        let was_on = self.direct.is_on();
+        let look = self.direct.look((now, self.options.stuck_grace), direct::account);
+        if was_on && let Some(reason) = self.direct.ended() {
             tracing::warn!(
                 model = %self.options.label,
                 reason,

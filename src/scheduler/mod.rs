@@ -35,7 +35,6 @@ use crate::inference::{
     ErrorCode, InferError, ModelSpec, NamedTensor, Padding, Timings, ValidRequest, reply,
 };
 use crate::telemetry::ModelMetrics;
-use direct::Direct;
 use instance::{Instance, Shared};
 use queue::{Bounds, Queue, Queued};
 use std::sync::Arc;
@@ -151,8 +150,7 @@ impl Scheduler {
             started.iter().map(|ready| ready.recv().unwrap_or_else(|_| Err(ended()))).collect();
         outcomes.into_iter().collect::<Result<(), _>>()?;
         if scheduler.shared.options.direct {
-            let direct = Direct::new(&scheduler.shared, instances)?;
-            scheduler.shared.run_directly(direct);
+            scheduler.shared.direct.begin(&scheduler.shared, instances)?;
         }
         Ok(scheduler)
     }
@@ -176,11 +174,11 @@ impl Scheduler {
             // server they share the run, and one wake-up serves them all. On an idle one this is
             // a glance at the sockets.
             tokio::task::yield_now().await;
-            match self.shared.direct() {
-                None => drop(alarm),
-                Some(direct) => {
+            match self.shared.direct.is_on() {
+                false => drop(alarm),
+                true => {
                     alarm.put_off();
-                    direct.run(&self.shared);
+                    self.shared.direct.run(&self.shared);
                     // What is left, because it was too much or because no engine was free, is for
                     // the threads.
                     self.shared.queue.wake_one();
