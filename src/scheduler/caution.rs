@@ -14,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Requests that are answered until one that failed is forgotten.
 const MEMORY: usize = 1000;
-/// How much one request counts in a share.
-const WEIGHT: f64 = 1.0 / 32.0;
+/// How much one request counts in the share of those that are known, and in that of strangers, who are few and may all be
+/// to blame.
+const WEIGHTS: [f64; 2] = [1.0 / 32.0, 1.0 / 8.0];
 /// The share of strangers that is taken to fail before it is known.
 const FIRST_SHARE: f64 = 1.0 / 16.0;
 
@@ -59,7 +60,7 @@ impl Caution {
     pub(super) fn most_requests(&self, are_strangers: bool) -> usize {
         let share = self.known().shares[usize::from(are_strangers)];
         // A share of nothing gives infinity, and that the largest number.
-        (std::f64::consts::LN_2 / share).ceil() as usize
+        ((std::f64::consts::LN_2 / share) as usize).max(1)
     }
 
     /// A request was answered.
@@ -72,8 +73,8 @@ impl Caution {
             let Some((least, most)) = own else { continue };
             *known = (known.0.min(least), known.1.max(most));
         }
-        let share = &mut known.shares[usize::from(is_stranger)];
-        *share -= *share * WEIGHT;
+        let kind = usize::from(is_stranger);
+        known.shares[kind] *= 1.0 - WEIGHTS[kind];
         let left = self.left.load(Ordering::Relaxed).saturating_sub(1);
         self.left.store(left, Ordering::Relaxed);
         if left == 0 {
@@ -87,8 +88,8 @@ impl Caution {
         if self.left.swap(MEMORY, Ordering::Relaxed) == 0 {
             known.shares[1] = FIRST_SHARE;
         }
-        let share = &mut known.shares[usize::from(is_stranger)];
-        *share += (1.0 - *share) * WEIGHT;
+        let kind = usize::from(is_stranger);
+        known.shares[kind] += (1.0 - known.shares[kind]) * WEIGHTS[kind];
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -124,19 +125,20 @@ mod tests {
         let caution = Caution::default();
         assert_eq!(caution.most_requests(false), usize::MAX);
         caution.failed(false);
-        assert_eq!(caution.most_requests(true), 12, "of strangers one of 16 is taken to fail");
-        assert_eq!(caution.most_requests(false), 23, "one of 32 failed");
-        for _ in 0..200 {
+        assert_eq!(caution.most_requests(true), 11, "of strangers one of 16 is taken to fail");
+        assert_eq!(caution.most_requests(false), 22, "one of 32 failed");
+        for _ in 0..4 {
             caution.failed(true);
         }
-        assert_eq!(caution.most_requests(true), 1);
+        assert_eq!(caution.most_requests(true), 1, "from a third on each by itself");
+        assert_eq!(caution.most_requests(false), 22);
         for turn in 0..800 {
             match turn % 8 {
-                0 => caution.failed(true),
-                _ => caution.answered(&request(&[1.0], None), true),
+                0 => caution.failed(false),
+                _ => caution.answered(&request(&[1.0], None), false),
             }
         }
-        let most = caution.most_requests(true);
+        let most = caution.most_requests(false);
         assert!((5..=7).contains(&most), "one of eight fails: {most}");
     }
 }

@@ -107,6 +107,14 @@ impl Load {
     }
 }
 
+impl Load {
+    /// With another one, so many times.
+    pub(super) fn plus(&self, other: &Self, times: usize) -> Self {
+        let alone = std::array::from_fn(|size| self.alone[size] + other.alone[size] * times);
+        Self { shared_rows: self.shared_rows + other.shared_rows * times, alone }
+    }
+}
+
 /// A request that comes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {

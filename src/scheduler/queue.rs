@@ -55,8 +55,10 @@ pub(super) struct Bounds {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Queued>,
-    /// What `waiting` comes to.
+    /// What `waiting` comes to, without the strangers.
     load: Load,
+    /// What the strangers in it come to.
+    strangers: Load,
     /// Set once: why nothing is taken in any more.
     closed: Option<InferError>,
     /// How many batches of others come before the next one of strangers.
@@ -65,6 +67,12 @@ struct State {
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
     is_alarm_set: bool,
+}
+
+impl State {
+    fn load_of(&mut self, strangers: bool) -> &mut Load {
+        if strangers { &mut self.strangers } else { &mut self.load }
+    }
 }
 
 /// Wakes a sleeping thread when it is dropped.
@@ -196,7 +204,8 @@ impl Queue {
     }
 
     fn take_in(&self, mut state: MutexGuard<'_, State>, queued: Queued) -> Option<Alarm<'_>> {
-        state.load.add(queued.request.n_rows(), self.limits.max_batch_size);
+        let load = state.load_of(queued.is_stranger);
+        load.add(queued.request.n_rows(), self.limits.max_batch_size);
         state.waiting.push_back(queued);
         self.metrics.queue_changed(1);
         let is_first = state.sleepers > 0 && !state.is_alarm_set;
@@ -233,7 +242,17 @@ impl Queue {
             instances: self.bounds.instances,
             asleep: state.sleepers,
         };
-        self.pace.forecast(&state.load, arrival)
+        match queued.is_stranger {
+            // Others do not wait for strangers but for a turn in a few: whoever sends what fails must not fill the queue.
+            false => self.pace.forecast(&state.load, arrival),
+            true => {
+                let has_others = state.load != Load::default();
+                let turns = if has_others { OTHERS_FIRST + 1 } else { 1 };
+                let most_requests = self.caution.most_requests(true);
+                let longer = turns * self.limits.max_batch_size.div_ceil(most_requests);
+                self.pace.forecast(&state.load.plus(&state.strangers, longer), arrival)
+            }
+        }
     }
 
     /// Answers those whose time is over and lets those go that nobody waits for.
@@ -243,7 +262,8 @@ impl Queue {
             all.into_iter().partition::<VecDeque<_>, _>(|queued| is_unwanted(queued, now));
         state.waiting = wanted;
         for queued in &late {
-            state.load.remove(queued.request.n_rows(), self.limits.max_batch_size);
+            let load = state.load_of(queued.is_stranger);
+            load.remove(queued.request.n_rows(), self.limits.max_batch_size);
         }
         self.refuse_late(late);
     }
@@ -251,7 +271,8 @@ impl Queue {
     /// Takes away what stands at this place.
     fn remove(&self, state: &mut State, position: usize) -> Option<Queued> {
         let queued = state.waiting.remove(position)?;
-        state.load.remove(queued.request.n_rows(), self.limits.max_batch_size);
+        let load = state.load_of(queued.is_stranger);
+        load.remove(queued.request.n_rows(), self.limits.max_batch_size);
         Some(queued)
     }
 
@@ -379,7 +400,7 @@ impl Queue {
         let waiting = {
             let mut state = self.lock();
             state.closed = Some(reason.clone());
-            state.load = Load::default();
+            (state.load, state.strangers) = Default::default();
             std::mem::take(&mut state.waiting)
         };
         self.changed.notify_all();
@@ -473,164 +494,4 @@ fn is_unwanted(queued: &Queued, now: Instant) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inference::{Pending, reply};
-    use crate::scheduler::testing::{metrics, request, request_until};
-
-    const LIMITS: BatchLimits = BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO };
-
-    fn bounds(capacity: usize) -> Bounds {
-        Bounds { capacity, max_wait: None, instances: 1 }
-    }
-
-    fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
-        let (reply, pending) = reply();
-        let (enqueued_at, span) = (Instant::now(), Span::none());
-        (Queued { request, reply, enqueued_at, span, stretch: None, is_stranger: false }, pending)
-    }
-
-    fn rows(batch: &[Queued]) -> Vec<usize> {
-        batch.iter().map(|queued| queued.request.n_rows()).collect()
-    }
-
-    #[test]
-    fn a_batch_is_what_fits_and_the_rest_keeps_its_place() {
-        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
-        let mut pending = Vec::new();
-        for (rows, k) in [(2, None), (1, Some(7)), (1, None), (2, None), (1, None)] {
-            let (queued, wait) = queued(request(&vec![0.0; rows], k));
-            pending.push(wait);
-            drop(queue.push(queued).unwrap());
-        }
-        let now = Instant::now();
-        assert_eq!(
-            rows(&queue.take(now)),
-            [2, 1],
-            "one of another kind is passed over, one too large ends it"
-        );
-        assert_eq!(rows(&queue.take(now)), [1], "the one of another kind is now the oldest");
-        assert_eq!(rows(&queue.take(now)), [2, 1]);
-        assert!(queue.take(now).is_empty());
-    }
-
-    #[test]
-    fn late_and_unwanted_requests_make_room() {
-        let queue = Queue::new(bounds(2), LIMITS, None, metrics());
-        let (late, late_pending) = queued(request_until(&[1.0], Instant::now()));
-        let (unwanted, gone) = queued(request(&[2.0], None));
-        drop(gone);
-        drop(queue.push(late).unwrap());
-        drop(queue.push(unwanted).unwrap());
-        let (wanted, _pending) = queued(request(&[3.0], None));
-        let pushed = queue.push(wanted);
-        drop(pushed.expect("a queue of requests that nobody wants must not be full"));
-        assert_eq!(queue.len(), 1);
-        let answer = futures_now(late_pending);
-        assert_eq!(answer.unwrap_err().code, ErrorCode::DeadlineExceeded);
-    }
-
-    #[test]
-    fn a_full_queue_says_so() {
-        let queue = Queue::new(bounds(1), LIMITS, None, metrics());
-        let (first, _first) = queued(request(&[1.0], None));
-        let (second, _second) = queued(request(&[1.0], None));
-        drop(queue.push(first).unwrap());
-        let error = queue.push(second).unwrap_err();
-        assert_eq!(
-            (error.code, error.retry_after),
-            (ErrorCode::QueueFull, Some(Duration::from_secs(1)))
-        );
-    }
-
-    #[test]
-    fn a_closed_queue_is_emptied_before_its_threads_leave() {
-        let queue = Queue::new(bounds(4), LIMITS, None, metrics());
-        let (first, _pending) = queued(request(&[1.0], None));
-        drop(queue.push(first).unwrap());
-        queue.close(InferError::new(ErrorCode::Draining, "draining"));
-        let wait = || queue.wait(|| false, || true);
-        assert!(matches!(wait(), Work::Run(_)), "what waits must still be run");
-        assert_eq!(queue.take(Instant::now()).len(), 1);
-        assert_eq!(wait(), Work::Leave);
-        let (second, _pending) = queued(request(&[1.0], None));
-        assert_eq!(queue.push(second).unwrap_err().code, ErrorCode::Draining);
-    }
-
-    /// Puts requests of one row into a queue whose only instance takes 10 s for four rows and is busy; says how many it
-    /// takes in, and why no more.
-    #[track_caller]
-    fn fill(max_wait: Option<Duration>, deadline: Duration) -> (usize, InferError) {
-        let bounds = Bounds { max_wait, ..bounds(100) };
-        let queue = Queue::new(bounds, LIMITS, None, metrics());
-        queue.pace().warmed_up(4, Duration::from_secs(10));
-        let _turn = queue.pace().begin(4, Instant::now());
-        let mut pending = Vec::new();
-        loop {
-            let until = Instant::now() + deadline;
-            let (queued, wait) = queued(request_until(&[1.0], until));
-            match queue.push(queued) {
-                Ok(alarm) => drop(alarm),
-                Err(error) => return (pending.len(), error),
-            }
-            pending.push(wait);
-        }
-    }
-
-    #[test]
-    fn what_would_wait_too_long_or_be_late_is_refused_at_once() {
-        const DAY: Duration = Duration::from_secs(86400);
-        let check = |max_wait: Option<u64>, deadline: Duration, expected: (usize, u64)| {
-            let (taken_in, error) = fill(max_wait.map(Duration::from_secs), deadline);
-            assert_eq!(error.code, ErrorCode::QueueFull);
-            let seconds = error.retry_after.map(|it| it.as_secs());
-            assert_eq!((taken_in, seconds), (expected.0, Some(expected.1)), "{error}");
-        };
-        check(Some(20), DAY, (7, 10));
-        check(Some(0), DAY, (0, 10));
-        check(None, DAY, (19, 10));
-        // 5 s for what runs, 10 s for the run of its own.
-        check(None, Duration::from_secs(21), (3, 10));
-        check(None, Duration::from_millis(2500), (0, 13));
-    }
-
-    #[test]
-    fn strangers_run_with_strangers_after_others() {
-        let queue = Queue::new(bounds(64), LIMITS, None, metrics());
-        let mut pending = Vec::new();
-        // Those that are strangers have two rows, the others one.
-        let mut push = |is_stranger: bool| {
-            let rows = if is_stranger { 2 } else { 1 };
-            let (queued, wait) = queued(request(&vec![0.0; rows], None));
-            drop(queue.push(Queued { is_stranger, ..queued }).unwrap());
-            pending.push(wait);
-        };
-        let now = Instant::now();
-        [true, false].into_iter().for_each(&mut push);
-        assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is a stranger");
-        queue.caution.failed(false);
-        [true; 3].into_iter().chain([false; 20]).for_each(&mut push);
-        let taken = std::iter::repeat_with(|| rows(&queue.take(now)));
-        let taken: Vec<_> = taken.take_while(|rows| !rows.is_empty()).collect();
-        let four = || vec![1; 4];
-        assert_eq!(taken, [vec![2, 2], four(), four(), four(), four(), vec![2], four()]);
-    }
-
-    #[test]
-    fn the_load_is_what_waits() {
-        let queue = Queue::new(bounds(16), LIMITS, None, metrics());
-        let mut pending = Vec::new();
-        for rows in [1, 3, 4, 9, 2] {
-            let (queued, wait) = queued(request(&vec![0.0; rows], None));
-            pending.push(wait);
-            drop(queue.push(queued).unwrap());
-        }
-        pending.remove(2);
-        while !queue.take(Instant::now()).is_empty() {}
-        assert_eq!(queue.lock().load, Load::default());
-    }
-
-    fn futures_now<T>(pending: Pending<T>) -> Result<T, InferError> {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(pending)
-    }
-}
+mod tests;
