@@ -219,13 +219,16 @@ async fn encode<W: Wire>(
 ) -> Result<Response, InferError> {
     let outputs: usize = response.outputs.iter().map(|output| output.tensor.buffer().len()).sum();
     // The answer's tensors, and their text at some three characters a byte.
-    lease.grow(outputs.saturating_mul(4))?;
+    let text = outputs.saturating_mul(3);
+    lease.grow(outputs.saturating_add(text))?;
+    // Packing takes some four times as long as writing what is packed.
+    let effort = if packing.is_some() { text.saturating_mul(4) } else { text };
     let encode = move || {
         let encoded = W::encode(plan, &response, &model.facts().labels)?;
         let packed = packing.and_then(|packing| Some((packing, packing.pack(&encoded.bytes)?)));
         Ok::<_, InferError>((encoded, packed, lease))
     };
-    let encoded = off_runtime(outputs, deadline, encode).await??;
+    let encoded = off_runtime(effort, deadline, encode).await??;
     let (Encoded { bytes, content_type, header }, packed, lease) = encoded;
     let (bytes, encoding) = match packed {
         Some((packing, packed)) => (packed, Some((CONTENT_ENCODING, packing.name()))),

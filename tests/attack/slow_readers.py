@@ -173,7 +173,7 @@ class Client:
             begun = time.monotonic()
             try:
                 connection = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-                connection.request("POST", "/predict/breast_cancer", self.body)
+                connection.request("POST", "/predict/digits", self.body)
                 answer = connection.getresponse()
                 answer.read()
                 outcome = answer.status
@@ -193,8 +193,10 @@ class Client:
 def main():
     program, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 120
     server = Server(program, f"limits.inflight_bytes={BUDGET >> 20}MiB")
-    small = Client(server.port, json.dumps({"features": ROW}))
-    large = Client(server.port, ROWS)
+    # Of another model: the queue of the one that is attacked is full, and says so.
+    image = [0.5] * 784
+    small = Client(server.port, json.dumps({"features": image}))
+    large = Client(server.port, json.dumps({"instances": [image] * 100}))
     time.sleep(2)
     before, peak, shown = server.memory(), 0, 0.0
     asks = [ask_for_document, ask_for_prediction]
@@ -251,7 +253,8 @@ def main():
     faults = []
     if peak > allowed:
         faults.append("the memory grew beyond what is allowed")
-    if small.bad or not small.good:
+    # The bodies of so many requests may fill the budget for a moment: one in a hundred may have to come again.
+    if sum(small.bad.values()) > 0.01 * small.good:
         faults.append("predictions of others failed")
     # Large answers of others may be refused while the slow ones are being found out, not for long.
     if large.good < 0.5 * (large.good + sum(large.bad.values())):

@@ -26,9 +26,9 @@ use tracing::warn;
 /// one keeps them busy, the second lets a small one pass; more would only take the cores from the reactors.
 const BLOCKING_THREADS: usize = 2;
 
-/// How long a thread may take to begin with a connection: much longer than a round of all that a busy one does, and not
-/// so long that a probe gives up.
-const BEGIN_WITHIN: Duration = Duration::from_millis(50);
+/// How long a thread may take to begin with a connection: longer than a round of all that a busy one does, since each
+/// spare thread takes memory and a share of the cores, and not so long that a probe gives up, mostly after a second.
+const BEGIN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Threads that are started where all are held up. One is enough for what comes anew, unless it is held up as well.
 const MAX_SPARES: usize = 2;
@@ -122,10 +122,9 @@ impl Threads {
     async fn see_to(self, mut slot: Slot, mut load: Arc<Load>) {
         loop {
             tokio::time::sleep(BEGIN_WITHIN).await;
-            if !slot.is_waiting() {
+            if !slot.is_late(&load) {
                 return;
             }
-            load.is_held_up.store(true, Ordering::Relaxed);
             let place = self.place();
             if place.is_held_up() {
                 // There is no better place. Whichever thread comes back first takes it.
@@ -207,8 +206,8 @@ impl Place {
 
     /// Runs on the thread: serves the connection, unless it was given to another one meanwhile; then that is waited for.
     async fn begin(self, slot: Slot) {
-        self.load.is_held_up.store(false, Ordering::Relaxed);
         let arrival = std::mem::replace(&mut *slot.lock(), Arrival::Begun);
+        self.load.is_held_up.store(false, Ordering::Relaxed);
         match arrival {
             Arrival::Waiting(connection) => connection.await,
             Arrival::Moved(task) => {
@@ -236,8 +235,15 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_waiting(&self) -> bool {
-        matches!(*self.lock(), Arrival::Waiting(_))
+    /// Whether the thread has not begun yet, which is noted. Under the lock, so that a thread which begins now
+    /// takes the note away afterwards.
+    fn is_late(&self, thread: &Load) -> bool {
+        let arrival = self.lock();
+        let is_waiting = matches!(*arrival, Arrival::Waiting(_));
+        if is_waiting {
+            thread.is_held_up.store(true, Ordering::Relaxed);
+        }
+        is_waiting
     }
 
     /// Takes the connection away from its thread, unless that has begun with it.
@@ -286,7 +292,7 @@ mod tests {
         let (begun, has_begun) = mpsc::channel();
         thread.runtime.spawn(async move {
             begun.send(()).unwrap();
-            drop(released.recv());
+            let _ = released.recv();
         });
         crate::testing::receive("the thread", &has_begun);
         release
@@ -295,7 +301,10 @@ mod tests {
     /// Serves a connection that says on which thread it is, and ends with the others.
     async fn served(threads: &Threads, tasks: &mut JoinSet<()>) -> std::thread::ThreadId {
         let (says, said) = tokio::sync::oneshot::channel();
-        threads.serve(async move { drop(says.send(std::thread::current().id())) }, tasks);
+        let connection = async move {
+            let _ = says.send(std::thread::current().id());
+        };
+        threads.serve(connection, tasks);
         let said = tokio::time::timeout(crate::testing::PATIENCE, said).await;
         said.expect("the connection must be begun with").expect("a thread")
     }
@@ -319,15 +328,17 @@ mod tests {
         };
         let all = hold_up(&threads.0.spares.lock().unwrap()[1]);
         let (says, mut said) = tokio::sync::oneshot::channel();
-        threads.serve(async move { drop(says.send(())) }, &mut tasks);
-        tokio::time::sleep(2 * BEGIN_WITHIN).await;
-        assert_eq!(spares(), MAX_SPARES, "threads have a bound");
+        let connection = async move {
+            let _ = says.send(());
+        };
+        threads.serve(connection, &mut tasks);
         assert!(said.try_recv().is_err());
         drop((first, other, last, all));
         while let Some(ended) = tasks.join_next().await {
             ended.unwrap();
         }
         assert!(said.try_recv().is_ok(), "who waited is served in the end");
+        assert_eq!(spares(), MAX_SPARES, "threads have a bound");
         let thread = served(&threads, &mut tasks).await;
         assert_ne!(thread, spare, "spare threads come last");
         let counts = || threads.0.threads.iter().map(Thread::n_connections).sum::<usize>();
