@@ -42,13 +42,13 @@ impl Process {
     /// The child that tries models.
     fn child(&self) -> Self {
         let parent = self.0.file_name().unwrap().to_str().unwrap().to_owned();
-        let processes = fs::read_dir("/proc").unwrap().flatten().map(|it| Self(it.path()));
+        let mut processes = fs::read_dir("/proc").unwrap().flatten().map(|it| Self(it.path()));
         let is_child = |it: &Self| {
             let stat = fs::read_to_string(it.0.join("stat")).unwrap_or_default();
             let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
             fields.split_whitespace().nth(1) == Some(&*parent)
         };
-        processes.into_iter().find(is_child).expect("the child stays for the next model")
+        processes.find(is_child).expect("the child stays for the next model")
     }
 
     fn limits(&self) -> BTreeMap<String, String> {
@@ -103,7 +103,8 @@ fn the_trial_finds_what_the_server_has() {
         }
     }
     // Less than the server's threads have: what fits there, fits here.
-    if let (Some(ours), Some(theirs)) = (here.stack_bytes("tabular/1"), there.stack_bytes("trial")) {
+    if let (Some(ours), Some(theirs)) = (here.stack_bytes("tabular/1"), there.stack_bytes("trial"))
+    {
         assert_eq!((ours >> 20, theirs >> 20), (16, 14), "MiB of stack");
     }
 }
