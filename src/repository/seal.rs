@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 const FILE: &str = "key";
 const KEY_BYTES: usize = 32;
@@ -23,7 +23,7 @@ type Key = [u8; KEY_BYTES];
 #[derive(Debug)]
 pub(super) struct Seal {
     folder: Option<PathBuf>,
-    key: OnceLock<Result<Secret, String>>,
+    key: Mutex<Option<Result<Secret, String>>>,
 }
 
 /// A key that no log shows.
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Secret {
 impl Seal {
     /// A seal whose key lies in this folder.
     pub(super) fn new(folder: Option<&Path>) -> Self {
-        Self { folder: folder.map(Path::to_owned), key: OnceLock::new() }
+        Self { folder: folder.map(Path::to_owned), key: Mutex::default() }
     }
 
     /// A text with its code behind it.
@@ -56,7 +56,9 @@ impl Seal {
     }
 
     fn code(&self, name: &str, text: &str) -> Result<Hmac<Sha256>, String> {
-        let found = self.key.get_or_init(|| self.find().map(Secret));
+        // What a panic may have left is a key or none.
+        let mut found = self.key.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = found.get_or_insert_with(|| self.find().map(Secret));
         let key = found.as_ref().map_err(Clone::clone)?;
         let mut code = Hmac::<Sha256>::new_from_slice(&key.0).map_err(|it| it.to_string())?;
         // A name has no line break.

@@ -4,12 +4,14 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/core/enum_type.h>
+#include <ATen/ops/_pad_packed_sequence_native.h>
 #include <ATen/ops/repeat_interleave_native.h>
 #include <c10/util/Exception.h>
 #include <torch/library.h>
@@ -32,6 +34,28 @@ at::Tensor repeat_interleave(const at::Tensor& repeats, std::optional<int64_t> o
         most <= std::numeric_limits<int64_t>::max() / repeats.numel(), "repeats add up to more than can be counted");
   }
   return at::native::repeat_interleave_cpu(repeats, output_size);
+}
+
+// libtorch reads as many rows as the batch sizes say, wherever that is. Those of `_pack_padded_sequence` are right; others can
+// come from a file or a client.
+std::tuple<at::Tensor, at::Tensor> pad_packed_sequence(
+    const at::Tensor& data, const at::Tensor& batch_sizes, bool batch_first, const at::Scalar& padding,
+    int64_t total_length) {
+  TORCH_CHECK(
+      batch_sizes.dim() == 1 && batch_sizes.scalar_type() == at::kLong && batch_sizes.numel() > 0 && data.dim() > 0,
+      "batch sizes are a list of integers for rows of data");
+  const auto sizes = batch_sizes.contiguous();
+  const auto* size = sizes.const_data_ptr<int64_t>();
+  int64_t left = data.size(0);
+  int64_t last = left;
+  for (int64_t at = 0; at < sizes.numel(); ++at) {
+    TORCH_CHECK(size[at] > 0 && size[at] <= last, "batch sizes are positive and never rise");
+    last = size[at];
+    left -= last;
+    TORCH_CHECK(left >= 0, "batch sizes add up to more rows than there are");
+  }
+  TORCH_CHECK(left == 0, "batch sizes add up to fewer rows than there are");
+  return at::native::_pad_packed_sequence(data, sizes, batch_first, padding, total_length);
 }
 
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.
@@ -157,6 +181,7 @@ void guard_operators() {
     // Lives as long as the process, as every other kernel does.
     static torch::Library library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
     library.impl("repeat_interleave.Tensor", TORCH_FN(repeat_interleave));
+    library.impl("_pad_packed_sequence", TORCH_FN(pad_packed_sequence));
     return true;
   }();
   (void)once;

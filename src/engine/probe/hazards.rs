@@ -4,7 +4,7 @@
 //! Found by trying every operator of the library with odd arguments: sizes, indices and divisors out of range, empty tensors,
 //! other datatypes, each in a process of its own with a page that cannot be touched behind every tensor. What real
 //! networks use is not here: gather, index, embedding, as_strided, quantize_per_tensor and their like look at what they are
-//! given. Makers of sparse tensors and repeat_interleave do not; the shim makes them look (`guards.cpp`).
+//! given. Makers of sparse tensors, repeat_interleave and packed sequences do not; the shim makes them look (`guards.cpp`).
 
 /// Some operators of a namespace, sorted, and what they do.
 struct Class {
@@ -67,7 +67,6 @@ const CLASSES: &[Class] = &[
         operators: &[
             "_convert_indices_from_coo_to_csr",
             "_convert_indices_from_csr_to_coo",
-            "_pad_packed_sequence",
             "segment_reduce",
             "_sparse_bsc_tensor_unsafe",
             "_sparse_bsr_tensor_unsafe",
@@ -90,6 +89,8 @@ const CLASSES: &[Class] = &[
             "_transform_bias_rescale_qkv",
             "_weight_norm_interface",
             "linalg_eigvals",
+            "linalg_matrix_power",
+            "matrix_power",
             "mkldnn_rnn_layer",
             "native_group_norm",
             "promote_types",

@@ -244,7 +244,7 @@ impl Activity {
         state.look_at = now + LOOK_EVERY;
     }
 
-    pub(super) fn chunk_queued(&self, request: u64, task: Option<&AbortHandle>) {
+    pub(super) fn chunk_queued(&self, request: u64, task: Option<AbortHandle>) {
         let mut state = self.lock();
         let now = Instant::now();
         if state.unsent.is_empty() {
@@ -253,7 +253,7 @@ impl Activity {
         let fresh = || Unsent {
             n_chunks: 0,
             taking: Taking::new(now),
-            task: task.cloned(),
+            task,
             is_given_up: false,
             waiting: None,
         };
@@ -365,7 +365,7 @@ impl Activity {
 
     pub(super) fn standing(&self) -> Standing {
         let state = self.lock();
-        let is_taken = !state.unsent.is_empty() || state.blocked_since.is_some();
+        let is_taken = !state.unsent.is_empty() || state.is_blocked();
         if state.is_busy() || is_taken {
             Standing::Busy
         } else if state.begun == 0 {

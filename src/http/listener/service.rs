@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -91,7 +91,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (number, refusal) = self.activity.called();
         let activity = Arc::clone(&self.activity);
-        let exchange = Arc::new(Exchange { activity, number, task: OnceLock::new() });
+        let exchange = Arc::new(Exchange { activity, number, task: Mutex::default() });
         if let Some(streams) = &self.streams {
             streams.called(&exchange);
         }
@@ -132,13 +132,12 @@ pub(super) struct Exchange {
     activity: Arc<Activity>,
     number: u64,
     /// On HTTP/2, the task that sends the answer.
-    task: OnceLock<AbortHandle>,
+    task: Mutex<Option<AbortHandle>>,
 }
 
 impl Exchange {
     pub(super) fn runs_in(&self, task: AbortHandle) {
-        // It is started once.
-        drop(self.task.set(task));
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 }
 
@@ -224,7 +223,8 @@ impl Chunk {
     fn new(bytes: Bytes, exchange: &Arc<Exchange>) -> Self {
         let is_watched = exchange.activity.is_http2();
         if is_watched {
-            exchange.activity.chunk_queued(exchange.number, exchange.task.get());
+            let task = exchange.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            exchange.activity.chunk_queued(exchange.number, task);
         }
         Self { bytes, exchange: Arc::clone(exchange), is_watched }
     }

@@ -5,6 +5,7 @@
 mod environment;
 mod files;
 mod forms;
+mod guards;
 mod inspect;
 mod run;
 mod tensors;

@@ -1,0 +1,36 @@
+//! Operators that libtorch has trust their arguments look at them once a model has been loaded.
+
+use tch::Kind;
+use torch_shim::{Device, Module, Value, tensor_from_owner};
+
+use crate::{Aligned, ScratchFile, floats, floats_of};
+
+const SOURCE: &str = "def repeat(self, n):\n    return torch.repeat_interleave(n)\n\
+    def padded(self, x, sizes):\n    y, n = torch._pad_packed_sequence(x, sizes, True, 0.0, -1)\n    return y\n";
+
+fn integers(values: &[i64]) -> Value {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    let shape = [i64::try_from(values.len()).unwrap()];
+    tensor_from_owner(Aligned::new(&bytes), &shape, Kind::Int64).unwrap().into()
+}
+
+#[test]
+fn numbers_that_lead_out_of_a_tensor_are_refused() {
+    let file = ScratchFile::new("guards.pt");
+    Module::define(SOURCE).unwrap().save(&file.0).unwrap();
+    let module = Module::load_path(&file.0, Device::Cpu).unwrap();
+
+    let many = [i64::MAX, i64::MAX, 2];
+    let error = module.run("repeat", &[integers(&many)]).unwrap_err();
+    assert!(error.message.contains("more than can be counted"), "{error}");
+    module.run("repeat", &[integers(&[1, 0, 2])]).unwrap();
+
+    let padded = |sizes: &[i64]| {
+        let rows = floats(&[1., 2., 3., 4.], &[4, 1]).into();
+        module.run("padded", &[rows, integers(sizes)])
+    };
+    assert_eq!(floats_of(padded(&[2, 1, 1]).unwrap()), [1., 3., 4., 2., 0., 0.]);
+    for sizes in [&[2, 1][..], &[3, 2], &[2, 1, 1, 1], &[-1, 5], &[1, 3], &[i64::MAX, 1], &[]] {
+        assert!(padded(sizes).is_err(), "{sizes:?}");
+    }
+}
