@@ -3,9 +3,13 @@
 Nothing but the standard library. Every wait has an end.
 """
 
+import collections
 import contextlib
 import json
 import os
+import pathlib
+import re
+import shutil
 import signal
 import socket
 import struct
@@ -14,6 +18,11 @@ import sys
 import tempfile
 import threading
 import time
+from http.client import HTTPConnection
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "models"
+FIXTURES = ROOT / "tests/fixtures/models"
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 4, 6, 7, 8, 9
@@ -35,20 +44,26 @@ HELLO = PREFACE + frame(SETTINGS)
 
 
 class Server:
-    """The program, on ports of its own."""
+    """The program, on ports of its own, with a state folder of its own.
 
-    def __init__(self, program, *settings, models=None, stderr=None, wait=True):
-        self.folder = tempfile.TemporaryDirectory()
-        state = os.path.join(self.folder.name, "state")
-        if models is None:
-            models = os.path.join(self.folder.name, "models")
-            os.mkdir(models)
-        command = [program, "serve", "--models", models, "--listen", "127.0.0.1:0"]
+    `models` is a folder of models, or a list of folders of one model each, which are copied. With `wait`: until it listens.
+    """
+
+    def __init__(self, program, *settings, models=(), stderr=None, wait=True):
+        self.folder = tempfile.TemporaryDirectory(prefix="sconce-attack-")
+        root = pathlib.Path(self.folder.name)
+        self.models = pathlib.Path(models) if isinstance(models, (str, os.PathLike)) else root / "models"
+        if self.models == root / "models":
+            self.models.mkdir()
+            for model in models:
+                shutil.copytree(model, self.models / pathlib.Path(model).name)
+        command = [program, "serve", "--models", str(self.models), "--listen", "127.0.0.1:0"]
         command += ["--manage-listen", "127.0.0.1:0", "--log-format", "json"]
-        for setting in (f"state_dir={state}", *settings):
+        for setting in (f"state_dir={root / 'state'}", *settings):
             command += ["--set", setting]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SCONCE_")}
-        self.log = []
+        # The last lines of its log.
+        self.log = collections.deque(maxlen=1000)
         self.addresses = {}
         self.is_listening = threading.Event()
         self.process = subprocess.Popen(
@@ -57,7 +72,8 @@ class Server:
         if stderr is None:
             threading.Thread(target=self._read, daemon=True).start()
             if wait and not self.is_listening.wait(PATIENCE):
-                raise SystemExit("the server does not listen")
+                self.process.kill()
+                raise SystemExit(f"the server does not listen:\n{self.last_words()}")
 
     def _read(self):
         for line in self.process.stderr:
@@ -67,6 +83,18 @@ class Server:
                 if line.get("message") == "sconce is listening":
                     self.addresses = {name: address(line[name]) for name in ("http", "management")}
                     self.is_listening.set()
+
+    def last_words(self):
+        return "\n".join(json.dumps(line) for line in list(self.log)[-20:])
+
+    def ready(self, seconds=120):
+        """The server itself, as soon as it is ready."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.is_alive():
+            if self.ask("GET", "/readyz")[0] == 200:
+                return self
+            time.sleep(0.05)
+        raise SystemExit(f"the server is not ready:\n{self.last_words()}")
 
     def find(self):
         """The addresses of a server whose log nobody reads, from the sockets that it listens on."""
@@ -87,6 +115,32 @@ class Server:
     def management(self):
         return self.addresses["management"]
 
+    @property
+    def port(self):
+        return self.http[1]
+
+    def ask(self, method, path, body=None, on=None, patience=PATIENCE):
+        """Status and body of an answer; status 0 where there is none. A body that is no bytes is made JSON."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        connection = HTTPConnection(*(on or self.http), timeout=patience)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except OSError as error:
+            return 0, repr(error).encode()
+        finally:
+            connection.close()
+
+    def is_alive(self):
+        return self.process.poll() is None
+
+    def memory(self):
+        """Bytes that are its own and resident."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) << 10
+
     def metric(self, series):
         return metric(self.management, series)
 
@@ -104,14 +158,60 @@ class Server:
         except subprocess.TimeoutExpired:
             return None
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def stop(self):
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
         self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Probe:
+    """Asks for a path on new connections all the time, and remembers how long each answer took."""
+
+    def __init__(self, server, path="/livez", on=None, every=0.01):
+        self.server, self.path, self.on, self.every = server, path, on, every
+        self.seconds, self.failed = [], 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while not self._stop.wait(self.every):
+            begun = time.monotonic()
+            status, _ = self.server.ask("GET", self.path, on=self.on, patience=30)
+            self.seconds.append(time.monotonic() - begun)
+            self.failed += status != 200
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(40)
+
+    def __str__(self):
+        return f"{self.path}: {len(self.seconds)} asked, {self.failed} failed, {milliseconds(self.seconds)}"
+
+
+class Check:
+    """Collects what was to hold."""
+
+    def __init__(self):
+        self.failures = []
+
+    def that(self, holds, rule):
+        print(("holds: " if holds else "FAILS: ") + rule, flush=True)
+        if not holds:
+            self.failures.append(rule)
+
+    def end(self):
+        end(self.failures)
 
 
 def listening_ports(pid):

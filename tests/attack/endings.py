@@ -1,9 +1,8 @@
 """How the program ends: in time, with status 0, whatever hangs, and whoever does not read its log.
 
-    python3 endings.py PROGRAM [--stuck MODELS]
+    python3 endings.py PROGRAM
 
-MODELS is a folder with a model `stuck` whose run never ends for {"features": [2000, 0, 0, 0]}; without it the endings
-under such a run are left out. The rest needs no model. At most a minute.
+Also under a run that never ends, and while a model loads. At most a minute.
 """
 
 import argparse
@@ -94,7 +93,6 @@ def unread(program, what, stderr, requests=3000):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program")
-    parser.add_argument("--stuck", help="a folder of models with `stuck`")
     arguments = parser.parse_args()
     failures = []
     # A pipe that nobody reads: one that is full from the start, so that the first line blocks.
@@ -124,8 +122,7 @@ def main():
             failures += unread(wrapper, "a closed descriptor", nothing)
     finally:
         os.unlink(wrapper)
-    if arguments.stuck:
-        failures += hung(arguments.program, arguments.stuck)
+    failures += hung(arguments.program, [common.FIXTURES / "stuck"])
     common.end(failures)
 
 

@@ -11,80 +11,24 @@ Nothing but the standard library.
 """
 
 import collections
-import http.client
 import io
 import json
-import os
 import pathlib
 import random
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 import zlib
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODELS = [ROOT / "models/digits", ROOT / "models/breast_cancer", ROOT / "tests/fixtures/models/attention"]
-PATIENCE = 120
+import common
+
+MODELS = [common.EXAMPLES / "digits", common.EXAMPLES / "breast_cancer", common.FIXTURES / "attention"]
 # Records that are neither weights nor pickles are few; most changes go where they matter.
 ODD_BYTES = [0, 1, 0x7F, 0x80, 0xFF]
 ODD_NUMBERS = [0, 1, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]
-
-
-class Server:
-    def __init__(self, program, folder):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SCONCE_")}
-        command = [program, "serve", "--models", str(folder / "models"), "--log-format", "json"]
-        command += ["--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0"]
-        for setting in (f"state_dir={folder / 'state'}", "optimize=off", "trial.timeout=20s"):
-            command += ["--set", setting]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
-        )
-        self.last = collections.deque(maxlen=40)
-        self.addresses = {}
-        self.is_listening = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        if not self.is_listening.wait(PATIENCE):
-            raise SystemExit("the server does not listen:\n" + "".join(self.last))
-
-    def _read(self):
-        for line in self.process.stderr:
-            line = line.decode(errors="replace")
-            self.last.append(line)
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if entry.get("message") == "sconce is listening":
-                self.addresses = {side: entry[side] for side in ("http", "management")}
-                self.is_listening.set()
-
-    def ask(self, side, method, path, body=None):
-        """Status and body; None when the server did not answer."""
-        try:
-            connection = http.client.HTTPConnection(self.addresses[side], timeout=PATIENCE)
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except OSError:
-            return None
-        finally:
-            connection.close()
-
-    def is_alive(self):
-        return self.process.poll() is None and self.ask("http", "GET", "/livez") is not None
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
 
 # Changes of the whole file. No checksum covers them up.
@@ -211,8 +155,8 @@ def written(records):
 
 def prediction(server, name, sample):
     """What a model answers, without what differs from request to request; None when it does not serve."""
-    answer = server.ask("http", "POST", f"/predict/{name}", sample)
-    if answer is None or answer[0] != 200:
+    answer = server.ask("POST", f"/predict/{name}", sample)
+    if answer[0] != 200:
         return None
     body = json.loads(answer[1])
     return json.dumps({key: body[key] for key in body if key not in ("request_id", "version")}, sort_keys=True)
@@ -237,10 +181,10 @@ def attack(server, folder, model, count, chance, ends_at):
         draft = place.with_suffix(".draft")
         draft.write_bytes(changed)
         # The version is let go first, or the original would go on answering in its place.
-        server.ask("management", "POST", f"/manage/models/{name}/unload")
+        server.ask("POST", f"/manage/models/{name}/unload", on=server.management)
         draft.rename(place)
-        loaded = server.ask("management", "POST", f"/manage/models/{name}/reload")
-        if loaded is None or not server.is_alive():
+        loaded = server.ask("POST", f"/manage/models/{name}/reload", on=server.management)
+        if loaded[0] == 0 or not server.is_alive():
             wrong.append((f"{name}: the server died of change {number} ({change.__name__})", changed))
             break
         found = prediction(server, name, sample) if loaded[0] == 200 else None
@@ -268,13 +212,9 @@ def main():
         folder = pathlib.Path(scratch)
         for model in MODELS:
             shutil.copytree(model, folder / "models" / model.name)
-        server = Server(program, folder)
+        server = common.Server(program, "optimize=off", "trial.timeout=20s", models=folder / "models")
         try:
-            waits_until = time.monotonic() + PATIENCE
-            while (server.ask("http", "GET", "/health/ready") or (0,))[0] != 200:
-                if time.monotonic() > waits_until:
-                    raise SystemExit("the server does not become ready:\n" + "".join(server.last))
-                time.sleep(0.1)
+            server.ready()
             for left, model in zip(range(len(MODELS), 0, -1), MODELS):
                 now = time.monotonic()
                 # Each model gets its part of the time.
@@ -284,7 +224,7 @@ def main():
                 print(f"{model.name}: {sum(outcomes.values())} of {count} changes: {figures}", flush=True)
                 failures += wrong
                 if server.process.poll() is not None:
-                    print("its last words:\n" + "".join(server.last))
+                    print("its last words:\n" + server.last_words())
                     break
         finally:
             server.stop()

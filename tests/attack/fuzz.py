@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 
-import harness
+import common
 
 PROCESSES = 2
 # Requests of one connection, so that most of the time goes into requests and not into connecting.
@@ -113,23 +113,19 @@ def literal(name, value):
     return b"\x00" + bytes([len(name)]) + name + bytes([len(value)]) + value
 
 
-def frame(kind, flags, stream, payload):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
-
-
 def http2(chance, requests):
     """A connection's bytes in two parts: the preface and requests, then more of them among frames of all kinds, some changed."""
-    parts, stream = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(4, 0, 0, b"")], 1
+    parts, stream = [common.HELLO], 1
     for number, (method, path, headers, body) in enumerate(requests):
         is_late = number * 3 > len(requests) * 2
         block = b"".join([literal(b":method", method.encode()), literal(b":scheme", b"http"), literal(b":authority", b"a"),
                           literal(b":path", path.encode())] +
                          [literal(name.lower().encode(), value.encode()) for name, value in headers])
-        pieces = [frame(1, 0x4 | (0 if body else 1), stream, block)]
+        pieces = [common.frame(1, 0x4 | (0 if body else 1), stream, block)]
         if body:
-            pieces.append(frame(0, 1, stream, mutated(chance, body) if chance.randrange(2) else body))
+            pieces.append(common.frame(0, 1, stream, mutated(chance, body) if chance.randrange(2) else body))
         if is_late and chance.randrange(3) == 0:
-            pieces.append(frame(chance.choice([2, 3, 4, 5, 6, 7, 8, 9, 10, 99]), chance.choice([0, 1, 4, 8, 255]),
+            pieces.append(common.frame(chance.choice([2, 3, 4, 5, 6, 7, 8, 9, 10, 99]), chance.choice([0, 1, 4, 8, 255]),
                                 chance.choice([0, stream, stream + 2, 1, 2**31 - 1]),
                                 chance.randbytes(chance.choice([0, 4, 5, 8, 8, 20]))))
         parts += [mutated(chance, it) if is_late and chance.randrange(6) == 0 else it for it in pieces]
@@ -202,17 +198,17 @@ def work(address, count, seed, results):
 
 
 def main(program, count=1_000_000, seed=1):
-    check = harness.Check()
+    check = common.Check()
     names = ["tabular", "texts", "integers", "raises", "divides"]
     settings = ["default_model=tabular", "log.requests=errors", "log.level=error,sconce::app=info"]
-    with harness.Server(program, [harness.FIXTURES / it for it in names], settings) as server:
-        server.wait_ready()
-        harness.post(server.http, "/predict/tabular", TABULAR)
-        before, begun = server.resident(), time.monotonic()
+    with common.Server(program, *settings, models=[common.FIXTURES / it for it in names]) as server:
+        server.ready()
+        server.ask("POST", "/predict/tabular", TABULAR)
+        before, begun = server.memory() >> 20, time.monotonic()
         results = multiprocessing.Queue()
         workers = [multiprocessing.Process(target=work, args=(server.http, count // PROCESSES, seed * 1000 + it, results))
                    for it in range(PROCESSES)]
-        with harness.Probe(server.http, every=0.1) as probe:
+        with common.Probe(server, every=0.1) as probe:
             [it.start() for it in workers]
             outcomes = [results.get(timeout=3600) for _ in workers]
             [it.join() for it in workers]
@@ -224,16 +220,16 @@ def main(program, count=1_000_000, seed=1):
         faults = [it for outcome in outcomes for it in outcome[2]]
         print(f"  {sent} requests in {time.monotonic() - begun:.0f} s; answers: {dict(sorted(counts.items(), key=str))}")
         time.sleep(6)
-        after = server.resident()
-        print(f"  resident {before:.0f} MiB before, {after:.0f} after; {probe.text()}")
+        after = server.memory() >> 20
+        print(f"  resident {before} MiB before, {after} after; {probe}")
         for example in faults + [it for outcome in outcomes for it in outcome[3]]:
             print("  example:", example)
-        check.that(server.alive(), "the server lives")
+        check.that(server.is_alive(), "the server lives")
         check.that(not faults, "no answer is a fault of the server's own")
         check.that(hung == 0, f"every connection is answered or closed within {PATIENCE} s: {hung} are not")
         check.that(probe.failed == 0, "liveness is answered")
         check.that(after < before * 1.2 + 32, "memory comes down")
-        status, answer = harness.post(server.http, "/predict/tabular", TABULAR)
+        status, answer = server.ask("POST", "/predict/tabular", TABULAR)
         check.that(status == 200, "it still predicts")
     check.end()
 

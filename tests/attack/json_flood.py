@@ -5,54 +5,24 @@
 Most of them have to be refused. The memory must stay within bounds and come down afterwards, and the liveness probe must
 be answered all the time, each time on a connection of its own."""
 
-import json
 import multiprocessing
-import os
-import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
-MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models")
+import common
+
 CLIENTS, ROWS, COLUMNS = 100, 1000, 784
 BUDGET = 128 << 20
 # Beside the budget: what runs hold, what the allocator keeps, what sockets have read.
 BESIDE = 512 << 20
 # The machine's cores are shared with a hundred clients.
-SLOWEST_PROBE = 2.0
+SLOWEST_PROBE = 5.0
 
 ROW = "[" + ",".join(["0.12345"] * COLUMNS) + "]"
 BODY = ('{"instances":[' + ",".join([ROW] * ROWS) + "]}").encode()
 HEAD = f"POST /predict/digits HTTP/1.1\r\nHost: a\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
-
-
-class Server:
-    def __init__(self, program, *settings):
-        state = tempfile.mkdtemp(prefix="sconce-attack-")
-        command = [program, "serve", "--models", MODELS, "--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0"]
-        for setting in (f"state_dir={state}", "log.format=json", *settings):
-            command += ["--set", setting]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        self.port = None
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            line = json.loads(self.process.stderr.readline())
-            if "http" in line:
-                self.port = int(line["http"].rsplit(":", 1)[1])
-            if line["message"] == "every required model is ready":
-                break
-        threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
-
-    def memory(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 def answer(connection):
@@ -135,7 +105,7 @@ def quantile(times, share):
 
 def main():
     program, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 60
-    server = Server(program, f"limits.inflight_bytes={BUDGET >> 20}MiB")
+    server = common.Server(program, f"limits.inflight_bytes={BUDGET >> 20}MiB", models=common.EXAMPLES).ready()
     time.sleep(1)
     before, peak, shown = server.memory(), 0, 0.0
     prober = Prober(server.port)

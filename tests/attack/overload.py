@@ -14,12 +14,12 @@ import pathlib
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
-FIXTURES = pathlib.Path(__file__).resolve().parents[1] / "fixtures" / "models"
+import common
+
 LOADS = (2, 5, 10)
 SECONDS = 6
 # What is wanted, and how far off a machine that does something else beside may be.
@@ -29,55 +29,16 @@ MAX_CONNECTIONS = 900
 OVERTIME = 299
 
 
-class Server:
-    """The program with one fixture as its only model, on ports of its own, ready."""
-
-    def __init__(self, program: str, fixture: str, head: str = "", tail: str = "", settings: tuple = ()):
-        self.folder = tempfile.TemporaryDirectory(prefix="sconce-attack-")
-        root = pathlib.Path(self.folder.name)
-        shutil.copytree(FIXTURES / fixture, root / "models" / fixture)
-        manifest = root / "models" / fixture / "model.toml"
+@contextlib.contextmanager
+def serving(program, fixture, head, tail):
+    """A server that is ready and has one fixture as its only model, with these lines in its model.toml."""
+    with tempfile.TemporaryDirectory(prefix="sconce-attack-") as folder:
+        model = pathlib.Path(folder) / fixture
+        shutil.copytree(common.FIXTURES / fixture, model)
+        manifest = model / "model.toml"
         manifest.write_text(f"{head}\n{manifest.read_text()}\n{tail}\n")
-        settings = ("--set", f"state_dir={root / 'state'}", "--set", "shutdown.lame_duck=0s", *settings)
-        addresses = ("--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0", "--log-format", "json")
-        command = (program, "serve", "--models", root / "models", *addresses, *settings)
-        self.log = open(root / "log", "w+")
-        self.process = subprocess.Popen(command, stderr=self.log, cwd=root)
-        self.path = root / "log"
-        self.port = self.wait_for(r'"listener":"http"[^\n]*?127\.0\.0\.1:(\d+)|127\.0\.0\.1:(\d+)')
-        asyncio.run(self.ready())
-
-    def wait_for(self, pattern: str, seconds: float = 60) -> int:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.process.poll() is None:
-            if found := re.search(pattern, self.path.read_text()):
-                return int(next(group for group in found.groups() if group))
-            time.sleep(0.02)
-        raise SystemExit(f"the server does not come up: {self.path.read_text()}")
-
-    async def ready(self, seconds: float = 120) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            if (await self.get("/readyz"))[0] == 200:
-                return
-            await asyncio.sleep(0.05)
-        raise SystemExit(f"the server is not ready: {self.path.read_text()}")
-
-    async def get(self, path: str) -> tuple[int, bytes]:
-        client = Client(self.port)
-        status, _, body = await client.ask(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        client.close()
-        return status, body
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise SystemExit("the server does not end")
-        self.log.close()
-        self.folder.cleanup()
+        with common.Server(program, models=folder) as server:
+            yield server.ready()
 
 
 class Client(asyncio.Protocol):
@@ -187,7 +148,6 @@ def percentile(values: list[float], share: float) -> float:
 def main() -> int:
     random.seed(7)
     batching = "[batching]\nmax_batch_size = 8"
-    server = Server(sys.argv[1], "heavy", "instances = 1", batching)
     problems = []
 
     def want(holds: bool, text: str) -> None:
@@ -197,8 +157,7 @@ def main() -> int:
     def request() -> bytes:
         return predict("heavy", {"features": row()})
 
-    with contextlib.ExitStack() as stack:
-        stack.callback(server.stop)
+    with serving(sys.argv[1], "heavy", "instances = 1", batching) as server:
 
         def capacity() -> float:
             answers = sum(asyncio.run(closed_loop(server.port, [request] * 20, 3)), [])

@@ -9,11 +9,10 @@ wrong status. Takes about a minute.
 """
 
 import asyncio
-import contextlib
 import random
 import sys
 
-from overload import Server, closed_loop, open_loop, predict, row
+from overload import closed_loop, open_loop, predict, row, serving
 
 GOOD, BAD, SECONDS, FLOOD = 64, 4, 4, 100
 # What is wanted, and how far off a machine that does something else beside may be.
@@ -25,8 +24,6 @@ def main() -> int:
     problems = []
     for model in ("heavy", "heavy_late"):
         batching = '[batching]\nmax_batch_size = 16\nmax_queue_wait = "30s"'
-        server = Server(sys.argv[1], model, "instances = 1", batching)
-
         def good() -> bytes:
             return predict(model, {"features": row()})
 
@@ -47,8 +44,7 @@ def main() -> int:
             bads = open_loop(server.port, bad, FLOOD, SECONDS)
             return await asyncio.gather(closed_loop(server.port, [good] * GOOD, SECONDS), bads)
 
-        with contextlib.ExitStack() as stack:
-            stack.callback(server.stop)
+        with serving(sys.argv[1], model, "instances = 1", batching) as server:
             measure(0)
             # In turns, since other programs do not leave the same to each.
             figures = [(measure(0)[0], *measure(BAD)) for _ in range(3)]

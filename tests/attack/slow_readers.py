@@ -10,18 +10,14 @@ import gzip
 import http.client
 import json
 import multiprocessing
-import os
 import selectors
-import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "models")
+import common
+
 CONNECTIONS, STREAMS, DRIP_SECONDS = 60, 256, 20
 BUDGET = 128 << 20
 # What a stream takes beside its answer: its state, its task, its heads.
@@ -39,32 +35,6 @@ def frame(kind, flags, stream, payload):
 
 def text(value):
     return bytes([len(value)]) + value.encode()
-
-
-class Server:
-    def __init__(self, program, *settings):
-        state = tempfile.mkdtemp(prefix="sconce-attack-")
-        command = [program, "serve", "--models", MODELS, "--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0"]
-        for setting in (f"state_dir={state}", "log.format=json", *settings):
-            command += ["--set", setting]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
-        self.port = None
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            line = json.loads(self.process.stderr.readline())
-            if "http" in line:
-                self.port = int(line["http"].rsplit(":", 1)[1])
-            if line["message"] == "every required model is ready":
-                break
-        threading.Thread(target=lambda: [None for _ in self.process.stderr], daemon=True).start()
-
-    def memory(self):
-        with open(f"/proc/{self.process.pid}/status") as status:
-            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS"))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
 
 
 class Reader:
@@ -192,7 +162,7 @@ class Client:
 
 def main():
     program, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 120
-    server = Server(program, f"limits.inflight_bytes={BUDGET >> 20}MiB")
+    server = common.Server(program, f"limits.inflight_bytes={BUDGET >> 20}MiB", models=common.EXAMPLES).ready()
     # Of another model: the queue of the one that is attacked is full, and says so.
     image = [0.5] * 784
     small = Client(server.port, json.dumps({"features": image}))
