@@ -151,6 +151,7 @@ fn a_body_that_does_not_come_is_504_at_the_deadline() {
 fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
     let models = Models::new().fixture("stuck").head("stuck", "instances = 1").fixture("raises");
     let server: Server = Settings::new(models)
+        .set("requests.timeout=2s")
         .set("limits.stuck_grace=300ms")
         .set("limits.max_stuck_runs=1")
         .set("shutdown.lame_duck=0ms")
@@ -250,4 +251,24 @@ fn what_a_model_forks_runs_with_it() {
     let server = Settings::new(Models::new().fixture("forks")).ready();
     let answer = post(server.http, "/predict/forks", r#"{"features": [1, 2, 3, 4]}"#);
     assert_eq!(answer.good()["prediction"], json!([10.0, 20.0, 30.0, 40.0]));
+}
+
+#[test]
+fn callers_with_little_time_do_not_make_a_slow_model_fail() {
+    let models = Models::new().fixture("slow").head("slow", "instances = 1");
+    let server = Settings::new(models)
+        .set("limits.stuck_grace=0ms")
+        .set("limits.max_stuck_runs=1")
+        .set("requests.timeout=60s")
+        .ready();
+    for _ in 0..3 {
+        let headers = [("x-request-timeout-ms", "50")];
+        let body = r#"{"features": [300, 0, 0, 0]}"#;
+        let answer = post_with(server.http, "/predict/slow", &headers, body);
+        // A machine that is busy may refuse what it knows to be late.
+        assert!(matches!(answer.status, 429 | 504), "{}", answer.status);
+    }
+    post(server.http, "/predict/slow", r#"{"features": [1, 0, 0, 0]}"#).good();
+    assert_eq!(server.metric("sconce_stuck_runs_total{model=\"slow\",version=\"1\"}"), 0.0);
+    assert!(server.is_ready());
 }

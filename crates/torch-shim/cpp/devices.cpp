@@ -42,7 +42,20 @@ class ListeningHandler final : public c10::WarningHandler {
 // threads that one task without an end keeps for ever, and what they take is on nobody's account.
 class InPlace final : public c10::TaskThreadPoolBase {
  public:
-  void run(std::function<void()> task) override { task(); }
+  void run(std::function<void()> task) override {
+    // Each one stands on the stack of the one that forked it.
+    constexpr int kDeepest = 200;
+    thread_local int depth = 0;
+    if (depth >= kDeepest) {
+      throw ShimError(SCONCE_ERROR_RAISED, "forks are nested more than " + std::to_string(kDeepest) + " deep");
+    }
+    ++depth;
+    struct Leave {
+      ~Leave() { --depth_; }
+      int& depth_;
+    } leave{depth};
+    task();
+  }
   size_t size() const override { return 1; }
   size_t numAvailable() const override { return 1; }
   bool inThreadPool() const override { return false; }

@@ -1,6 +1,7 @@
 // How much memory models may take.
 //
-// A run takes what the code and the numbers of its request ask for. So large allocations ask first: libtorch's tensors
+// A run takes what the code and the numbers of its request ask for. So allocations ask first, large ones each and small ones
+// whenever a thread has made another MiB of them: libtorch's tensors
 // through its own allocator, its lists and texts through `operator new`, which the program brings along and libtorch's
 // libraries then use. What does not fit is an exception, in the thread that asked; the process goes on.
 //
@@ -29,7 +30,7 @@ extern "C" int mallctl(const char* name, void* old, size_t* old_length, void* fr
 namespace sconce {
 namespace {
 
-// Smaller allocations do not ask. What is made of many of them lies in a list or a table, which asks when it grows.
+// From this size on each allocation asks, and smaller ones when they have come to as much.
 constexpr size_t kLarge = size_t{1} << 20;
 
 // What the process may take; 0: whatever there is.
@@ -43,6 +44,9 @@ std::atomic<uint64_t (*)()> buffered{nullptr};
 std::mutex turn;
 
 thread_local Account* current = nullptr;
+// How many bytes this thread has allocated since it started, and at how many it asks again.
+thread_local const uint64_t* allocated_here = nullptr;
+thread_local uint64_t ask_at = 0;
 
 template <typename T>
 T told(const char* name) {
@@ -54,9 +58,11 @@ T told(const char* name) {
 
 // Bytes that this thread has allocated and not freed, as a difference that may wrap: what it frees, others may have allocated.
 uint64_t balance() {
-  thread_local const uint64_t* allocated = told<uint64_t*>("thread.allocatedp");
   thread_local const uint64_t* freed = told<uint64_t*>("thread.deallocatedp");
-  return allocated != nullptr && freed != nullptr ? *allocated - *freed : 0;
+  if (allocated_here == nullptr) {
+    allocated_here = told<uint64_t*>("thread.allocatedp");
+  }
+  return allocated_here != nullptr && freed != nullptr ? *allocated_here - *freed : 0;
 }
 
 // Memory of the process that is its own and resident, in bytes. Nothing here may allocate.
@@ -73,32 +79,57 @@ uint64_t resident() {
   return line == nullptr ? 0 : std::strtoull(line + std::strlen("RssAnon:"), nullptr, 10) << 10;
 }
 
-// What the process has taken, or will when all that is allocated is touched: less the buffers, which are set aside.
-uint64_t taken() {
+// What the process has taken, in two ways, less the buffers, which are set aside.
+struct Taken {
+  // With what lies freed in the allocator, and without what was not touched yet.
+  uint64_t resident;
+  // When all that is allocated is touched.
+  uint64_t allocated;
+};
+
+Taken taken() {
   uint64_t epoch = 1;
   size_t length = sizeof(epoch);
   mallctl("epoch", &epoch, &length, &epoch, length);
-  const uint64_t outside = resident();
+  const uint64_t all = resident();
   const uint64_t mapped = told<size_t>("stats.resident");
+  const uint64_t outside = all > mapped ? all - mapped : 0;
   const auto ask = buffered.load(std::memory_order_relaxed);
   const uint64_t in_buffers = ask == nullptr ? 0 : ask();
-  const uint64_t all = told<size_t>("stats.allocated") + (outside > mapped ? outside - mapped : 0);
-  return all > in_buffers ? all - in_buffers : 0;
+  const auto without_buffers = [in_buffers](uint64_t bytes) { return bytes > in_buffers ? bytes - in_buffers : 0; };
+  return {without_buffers(all), without_buffers(told<size_t>("stats.allocated") + outside)};
 }
 
+// Gives back to the system what lies freed in all arenas (4096 stands for all, jemalloc(3)).
+void give_back() { mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0); }
 
 // Lets an allocation happen, under the lock that comes back if it needs one, or notes that it may not.
-bool is_admitted(size_t bytes, std::unique_lock<std::mutex>& lock) {
+bool is_admitted_when_asked(size_t bytes, std::unique_lock<std::mutex>& lock) {
   const uint64_t most = limit.load(std::memory_order_relaxed);
-  if (bytes < kLarge || current == nullptr || most == 0 || current->held() + bytes <= current->assured()) {
+  ask_at = *allocated_here + kLarge;
+  // Whoever has been refused is on the way out, and needs memory for that.
+  if (most == 0 || current->is_refused() || current->held() + bytes <= current->assured()) {
     return true;
   }
   lock = std::unique_lock<std::mutex>(turn);
-  if (taken() + set_aside.load(std::memory_order_relaxed) + bytes <= most) {
+  const Taken now = taken();
+  const uint64_t wanted = set_aside.load(std::memory_order_relaxed) + bytes;
+  if (now.allocated + wanted > most) {
+    current->refuse(bytes, most);
+    return false;
+  }
+  if (now.resident + wanted > most) {
+    // What the last runs freed lies in pieces that this one may not fit into.
+    give_back();
+  }
+  return true;
+}
+
+inline bool is_admitted(size_t bytes, std::unique_lock<std::mutex>& lock) {
+  if (current == nullptr || (bytes < kLarge && *allocated_here < ask_at)) {
     return true;
   }
-  current->refuse(bytes);
-  return false;
+  return is_admitted_when_asked(bytes, lock);
 }
 
 class BoundedAllocator final : public c10::Allocator {
@@ -124,7 +155,10 @@ class BoundedAllocator final : public c10::Allocator {
 
 }  // namespace
 
-Account::Account(Of what) : what_(what), before_(balance()), outer_(current) { current = this; }
+Account::Account(Of what) : what_(what), before_(balance()), outer_(current) {
+  // Without the allocator that counts, nobody asks.
+  current = allocated_here == nullptr ? nullptr : this;
+}
 
 Account::~Account() { current = outer_; }
 
@@ -133,18 +167,20 @@ uint64_t Account::held() const {
   return held > 0 ? static_cast<uint64_t>(held) : 0;
 }
 
-void Account::refuse(uint64_t bytes) {
-  refused_ = bytes;
+void Account::refuse(uint64_t bytes, uint64_t most) {
+  refused_ = bytes > 0 ? bytes : 1;
+  most_ = most;
   held_then_ = held();
 }
 
 void Account::check() const {
   if (refused_ != 0) {
-    const std::string asked = std::to_string(refused_ >> 20) + " MiB";
+    const std::string asked = refused_ < kLarge ? "little" : std::to_string(refused_ >> 20) + " MiB";
     const std::string held = std::to_string(held_then_ >> 20) + " MiB";
     throw ShimError(
         SCONCE_ERROR_OUT_OF_MEMORY, "there is no room for the " + asked + " that the model asks for, beside the " + held +
-                                        " that it has taken for this");
+                                        " that it has taken for this: the process may take " +
+                                        std::to_string(most_ >> 20) + " MiB (limits.memory_bytes) with models and requests");
   }
 }
 
@@ -161,10 +197,10 @@ void sconce_bound_memory(uint64_t most, uint64_t aside, uint64_t each, uint64_t 
   sconce::limit.store(most, std::memory_order_relaxed);
 }
 
-// The one that all of C++ in the process uses. As the standard library's, but that a large allocation may be refused.
+// The one that all of C++ in the process uses. As the standard library's, but that an allocation may be refused.
 __attribute__((visibility("default"))) void* operator new(size_t bytes) {
   std::unique_lock<std::mutex> lock;
-  if (bytes >= sconce::kLarge && !sconce::is_admitted(bytes, lock)) {
+  if (!sconce::is_admitted(bytes, lock)) {
     throw std::bad_alloc();
   }
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);

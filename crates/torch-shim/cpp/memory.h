@@ -18,16 +18,20 @@ class Account {
   uint64_t held() const;
   // What it may hold whatever else is held.
   uint64_t assured() const;
-  // Notes that it asked for so much in vain.
-  void refuse(uint64_t bytes);
+  // Notes that it asked for so much in vain, where the process may take so much.
+  void refuse(uint64_t bytes, uint64_t most);
+  // Whether it did.
+  bool is_refused() const { return refused_ != 0; }
   // Throws if it was refused something.
   void check() const;
 
  private:
   Of what_;
   uint64_t before_;
+  // Bytes of what was refused, or 0.
   uint64_t refused_ = 0;
   uint64_t held_then_ = 0;
+  uint64_t most_ = 0;
   Account* outer_;
 };
 

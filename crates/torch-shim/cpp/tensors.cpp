@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "errors.h"
+#include "memory.h"
 #include "values.h"
 
 namespace sconce {
@@ -80,6 +81,8 @@ int sconce_tensor_to_cpu_bytes(
     const void* tensor, void** result, const uint8_t** data, uint64_t* length, SconceError* error) {
   return guarded(error, [&] {
     c10::InferenceMode inference_mode;
+    // A tensor may stand for far more elements than it has.
+    const Account account(Account::Of::kRun);
     const at::Tensor& source = tensor_of(tensor);
     auto bytes = std::make_unique<at::Tensor>(plain(source));
     // Where nothing had to be copied, the caller's own reference counts beside `bytes`.
@@ -96,6 +99,7 @@ int sconce_tensor_to_device(
     const void* tensor, SconceDevice device, int32_t non_blocking, void** result, SconceError* error) {
   return guarded(error, [&] {
     c10::InferenceMode inference_mode;
+    const Account account(Account::Of::kRun);
     *result = new at::Tensor(tensor_of(tensor).to(device_of(device), non_blocking != 0));
   });
 }
@@ -103,6 +107,7 @@ int sconce_tensor_to_device(
 int sconce_tensor_cast(const void* tensor, int32_t kind, void** result, SconceError* error) {
   return guarded(error, [&] {
     c10::InferenceMode inference_mode;
+    const Account account(Account::Of::kRun);
     *result = new at::Tensor(tensor_of(tensor).to(static_cast<at::ScalarType>(kind)));
   });
 }

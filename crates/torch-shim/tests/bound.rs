@@ -4,7 +4,9 @@
 
 use std::thread;
 
-use torch_shim::{Allocator, ErrorClass, MemoryBounds, Module, Value, bound_memory, fork_in_place};
+use torch_shim::{
+    Allocator, ErrorClass, MemoryBounds, Module, TensorBytes, Value, bound_memory, fork_in_place,
+};
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -15,6 +17,8 @@ const MIB: u64 = 1 << 20;
 const FUNCTIONS: &str = "def ones(n: int):\n    return torch.ones([n, 262144]).sum()\n";
 const METHODS: &str = "def tensor(self, n: int):\n    return ones(n)\n\
     def numbers(self, n: int):\n    x = [0]\n    for i in range(n * 65536):\n        x.append(i)\n    return len(x)\n\
+    def pieces(self, n: int):\n    x = [[0]]\n    for i in range(n * 8000):\n        x.append([i])\n    return len(x)\n\
+    def expanded(self, n: int):\n    return torch.ones([1, 1]).expand([n, 262144])\n\
     def forked(self, n: int):\n    return torch.wait(fork(ones, n))\n";
 
 fn resident() -> u64 {
@@ -33,13 +37,16 @@ fn a_run_takes_no_more_than_there_is_room_for() {
     let process = before + 512 * MIB;
     bound_memory(MemoryBounds { process, buffers: 128 * MIB, runs: 2 });
 
-    for method in ["tensor", "numbers", "forked"] {
+    for method in ["tensor", "numbers", "pieces", "forked"] {
         run(method, 60).unwrap();
         let error = run(method, 100_000).unwrap_err();
         assert_eq!(error.class, ErrorClass::OutOfMemory, "{method}: {error}");
         assert!(error.message.contains("no room for"), "{method}: {error}");
         run(method, 60).unwrap();
     }
+    let Value::Tensor(tensor) = run("expanded", 100_000).unwrap() else { panic!("a tensor") };
+    let error = TensorBytes::new(tensor).unwrap_err();
+    assert_eq!(error.class, ErrorClass::OutOfMemory, "{error}");
     assert!(resident() < process, "what was refused must not have been taken");
 
     // Together they would not fit: one of them or both are refused, nobody dies.
@@ -56,6 +63,12 @@ fn a_run_takes_no_more_than_there_is_room_for() {
         }
     });
     assert!(resident() < process, "two must not take the same room");
+
+    // What was freed in other pieces than the next run needs must not stay beside it.
+    for mib in [60, 100, 150, 200, 230] {
+        run("tensor", mib).unwrap();
+        assert!(resident() < process, "{} MiB of {} after {mib}", resident() >> 20, process >> 20);
+    }
 
     // What a run is sure of, it gets whatever others hold.
     let held = vec![0_u8; 100 << 20];

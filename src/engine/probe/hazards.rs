@@ -49,6 +49,7 @@ const CLASSES: &[Class] = &[
             "_remove_batch_dim",
             "_reshape_alias",
             "_reshape_alias_copy",
+            "_sobol_engine_draw",
             "_sobol_engine_ff_",
             "_sobol_engine_initialize_state_",
             "_sobol_engine_scramble_",
