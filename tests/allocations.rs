@@ -161,6 +161,7 @@ fn served() -> Served {
             trusted: Vec::new(),
             libtorch: "none".to_owned(),
             libraries: String::new(),
+            max_file_bytes: u64::MAX,
             trial_timeout: Duration::from_secs(10),
             defaults: repository::Defaults::default(),
             overrides: repository::Overrides::default(),

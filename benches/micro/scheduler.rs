@@ -65,6 +65,7 @@ pub(crate) fn hop(criterion: &mut Criterion) {
         batch: BatchLimits { max_batch_size: 32, max_queue_delay: Duration::ZERO },
         instances: 1,
         direct: false,
+        run_timeout: Duration::ZERO,
         stuck_grace: Duration::from_secs(60),
         max_stuck: 1,
     };

@@ -116,6 +116,7 @@ impl Config {
             libtorch,
             libraries,
             trial_timeout: self.trial.timeout,
+            max_file_bytes: self.limits.memory_bytes.0,
             defaults: self.defaults(),
             overrides: repository::Overrides::default(),
         }

@@ -89,7 +89,8 @@ impl Workshop {
         let settings = Settings::resolve(defaults, &source.manifest, &self.loader.devices())
             .map_err(|reason| Failure::new(FailureCode::Settings, reason))?;
         let unreadable = |error| format!("the model file cannot be read: {error}");
-        let fingerprint = Fingerprint::take(&file.file).map_err(unreadable)?;
+        let fingerprint = Fingerprint::take_up_to(&file.file, self.options.max_file_bytes);
+        let fingerprint = fingerprint.map_err(unreadable)?;
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
         if let Some(kind) = self.loader.other_kind(&file.file).map_err(unreadable)? {
             return Err(Failure::new(FailureCode::NotAModel, kind));
@@ -369,6 +370,7 @@ impl Workshop {
             instances: settings.instances.unwrap_or(by_default),
             direct: false,
             watch: Watch::default(),
+            run_timeout: settings.timeout,
             stuck_grace: defaults.stuck_grace,
             max_stuck: defaults.max_stuck,
         }

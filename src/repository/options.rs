@@ -31,6 +31,8 @@ pub struct Options {
     pub libraries: String,
     /// How long the trial of one model may take.
     pub trial_timeout: Duration,
+    /// Size of a model file: a larger one is not read.
+    pub max_file_bytes: u64,
     /// What holds for models whose model.toml says nothing.
     pub defaults: Defaults,
     /// What holds whatever model.toml says.

@@ -150,8 +150,20 @@ type Stamp = (u64, Option<std::time::SystemTime>, u64);
 impl Fingerprint {
     /// Reads a model file.
     pub(super) fn take(path: &Path) -> io::Result<Self> {
+        Self::take_up_to(path, u64::MAX)
+    }
+
+    /// Reads a model file that has at most so many bytes: one that fits nowhere would be read for hours.
+    pub(super) fn take_up_to(path: &Path, most: u64) -> io::Result<Self> {
         let mut file = open_file(path)?;
         let metadata = file.metadata()?;
+        if metadata.len() > most {
+            let text = format!(
+                "it has {} bytes, at most {most} are read (limits.memory_bytes)",
+                metadata.len()
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
         let mut hash = Sha256::new();
         let mut chunk = vec![0; CHUNK];
         loop {

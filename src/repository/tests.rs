@@ -126,6 +126,7 @@ impl House {
     fn parts(&self) -> Parts {
         Parts {
             options: Options {
+                max_file_bytes: u64::MAX,
                 overrides: Overrides::default(),
                 models: self.models(),
                 named: vec![],

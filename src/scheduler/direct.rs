@@ -100,6 +100,7 @@ impl Direct {
         let batch = shared.queue.take_batch(since);
         let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
         let Some(last_deadline) = deadlines.max() else { return self.idle().push(runner) };
+        let last_deadline = shared.stuck_after(last_deadline, since);
         let thread = runner.thread();
         let _permit = permit.flatten();
         *runner.slot.running() =
@@ -109,7 +110,7 @@ impl Direct {
         turn.end();
         if runner.slot.running().take().is_none() {
             // Given up: it has been counted as stuck, and its engine is not to be trusted.
-            return;
+            return shared.stuck_run_ended();
         }
         match health {
             Health::Good => self.idle().push(runner),

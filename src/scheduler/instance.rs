@@ -168,6 +168,18 @@ impl Shared {
         is_too_many
     }
 
+    /// When a run that begins now has had its time: its callers' deadlines alone would let those who give a slow model little
+    /// time make it fail.
+    pub(super) fn stuck_after(&self, last_deadline: Instant, now: Instant) -> Instant {
+        last_deadline.max(now + self.options.run_timeout)
+    }
+
+    /// A run that was given up has come to its end all the same.
+    pub(super) fn stuck_run_ended(&self) {
+        let left = self.stuck.fetch_sub(1, Ordering::SeqCst) - 1;
+        tracing::warn!(model = %self.options.label, stuck_runs = left, "A run that was given up has ended");
+    }
+
     /// Looks at the runs on threads that asked; says whether to look again soon.
     pub(super) fn look_at_direct_runs(&self, now: Instant) -> bool {
         let was_on = self.direct.is_on();
@@ -283,11 +295,14 @@ fn run_next(shared: &Shared, slot: &Slot, engine: &mut dyn Engine, since: Instan
     let batch = shared.queue.take(Instant::now());
     let last_deadline = batch.iter().map(|queued| queued.request.context().deadline).max();
     let Some(last_deadline) = last_deadline else { return Health::Good };
-    slot.begin(last_deadline, permit);
+    slot.begin(shared.stuck_after(last_deadline, Instant::now()), permit);
     let turn = shared.queue.begin(&batch, since);
     let health = run_batch(shared, engine, batch);
     turn.end();
     slot.end();
+    if slot.is_retired() {
+        shared.stuck_run_ended();
+    }
     health
 }
 

@@ -58,7 +58,9 @@ pub struct SchedulerOptions {
     /// Whether the thread that submits may run a batch itself when it finds an engine idle: for
     /// models whose runs end within a fraction of a millisecond, whatever they are given.
     pub direct: bool,
-    /// How long past its last deadline a run may go on before it counts as stuck.
+    /// How long a run may take before it can count as stuck, however soon its callers have gone.
+    pub run_timeout: Duration,
+    /// How long past that, and past its last deadline, a run may go on before it does.
     pub stuck_grace: Duration,
     /// How shared runs are watched.
     pub watch: Watch,

@@ -18,6 +18,13 @@ const SHORT: Duration = Duration::from_millis(100);
 /// How many turns a request may wait for by itself. With fewer, an instance finds less than a full batch now and then;
 /// each one more adds its whole length to every answer under overload.
 const TURNS: u64 = 2;
+/// What is borne by a queue that has not been found overloaded lately: this long, or so many turns. Callers that each wait for
+/// their answer make a queue of their number and no longer one; only more than can be served make it as long as this.
+const PATIENCE: (Duration, u64) = (Duration::from_secs(1), 5);
+/// How long a queue counts as overloaded since it was found so. Each time that it is found out costs those a long wait who
+/// come meanwhile: they are to stay below one in a hundred.
+pub(super) const OVERLOADED_FOR: Duration = Duration::from_secs(300);
+
 /// How many requests like it may always be ahead of one: arrivals cluster, and where runs take one or a few requests two
 /// turns would refuse at loads that are borne well.
 const COMPANY: u64 = 20;
@@ -134,8 +141,10 @@ pub(super) struct Forecast {
     pub(super) wait: Duration,
     /// Its own turn.
     pub(super) turn: Duration,
-    /// The longest wait that is borne where nobody set another.
+    /// The longest wait that is borne where nobody set another, while more comes than can be served.
     pub(super) bearable: Duration,
+    /// The same while it does not.
+    pub(super) patient: Duration,
     /// When the next instance has ended its turn.
     pub(super) next: Duration,
 }
@@ -200,10 +209,13 @@ impl Pace {
         let own_share = if is_alone { own_turn } else { of_rows(n_rows) };
         let bearable = longest.saturating_mul(TURNS);
         let bearable = bearable.max(own_share.saturating_mul(COMPANY) / instances);
+        let bearable = SHORT.max(Duration::from_nanos(bearable));
+        let turns = Duration::from_nanos(longest.saturating_mul(PATIENCE.1));
         Some(Forecast {
             wait: Duration::from_nanos(wait),
             turn: Duration::from_nanos(own_turn),
-            bearable: SHORT.max(Duration::from_nanos(bearable)),
+            bearable,
+            patient: bearable.max(PATIENCE.0).max(turns),
             next: Duration::from_nanos(longest / instances),
         })
     }
@@ -222,18 +234,12 @@ fn size(n_rows: usize) -> usize {
 }
 
 impl Forecast {
-    /// Why a request is refused that may wait for `bound`, or for what is bearable, and has so much time left; with when
-    /// to come again.
-    pub(super) fn refusal(
-        &self,
-        bound: Option<Duration>,
-        left: Duration,
-    ) -> Option<(String, Duration)> {
-        let bound = bound.unwrap_or(self.bearable);
+    /// Why a request is refused that may wait for `bound` and has so much time left; with when to come again.
+    pub(super) fn refusal(&self, bound: Duration, left: Duration) -> Option<(String, Duration)> {
         let answered = self.wait + self.turn;
         let (text, too_long) = if self.wait > bound {
             let text = format!(
-                "a request would wait for {:.1?}, at most {bound:.1?} is allowed",
+                "a request would wait for {:.1?}, at most {bound:.1?} is allowed (batching.max_queue_wait)",
                 self.wait
             );
             (text, self.wait - bound)
@@ -351,18 +357,18 @@ mod tests {
     #[test]
     fn who_waits_too_long_or_would_be_late_is_told_when_to_come_again() {
         let forecast =
-            Forecast { wait: 2500 * MS, turn: 700 * MS, bearable: 2400 * MS, next: 300 * MS };
-        let check = |bound: Option<u64>, left: u64, expected: Option<u64>| {
-            let bound = bound.map(Duration::from_millis);
+            Forecast { wait: 2500 * MS, turn: 700 * MS, next: 300 * MS, ..Forecast::default() };
+        let check = |bound: u64, left: u64, expected: Option<u64>| {
+            let bound = Duration::from_millis(bound);
             let told = forecast.refusal(bound, Duration::from_millis(left));
             assert_eq!(told.map(|(_, after)| after.as_secs()), expected, "{bound:?}, {left}");
         };
-        check(None, 30_000, Some(1));
-        check(Some(1000), 30_000, Some(2));
-        check(Some(0), 30_000, Some(3));
-        check(Some(3000), 30_000, None);
-        check(Some(3000), 3100, Some(1));
-        check(Some(3000), 1000, Some(3));
+        check(2400, 30_000, Some(1));
+        check(1000, 30_000, Some(2));
+        check(0, 30_000, Some(3));
+        check(3000, 30_000, None);
+        check(3000, 3100, Some(1));
+        check(3000, 1000, Some(3));
         assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
         assert_eq!(whole_seconds(Duration::from_secs(2)), Duration::from_secs(2));
     }

@@ -7,7 +7,7 @@
 use super::Answer;
 use super::batch::{self, Part};
 use super::caution::Caution;
-use super::pace::{Arrival, Forecast, Load, Pace, Turn, whole_seconds};
+use super::pace::{Arrival, Forecast, Load, OVERLOADED_FOR, Pace, Turn, whole_seconds};
 use super::policy::{self, BatchLimits, Decision, Waiting};
 use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
 use crate::telemetry::ModelMetrics;
@@ -63,6 +63,8 @@ struct State {
     closed: Option<InferError>,
     /// How many batches of others come before the next one of strangers.
     others_first: usize,
+    /// Until when more counts as coming than can be served.
+    overloaded_until: Option<Instant>,
     /// Threads that sleep on `changed`.
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
@@ -188,12 +190,12 @@ impl Queue {
         if let Some(reason) = &state.closed {
             return Err(reason.clone());
         }
-        if let Some(mut refusal) = self.refusal(&state, &queued) {
+        if let Some(mut refusal) = self.refusal(&mut state, &queued) {
             let now = queued.enqueued_at;
             // Only now, since it looks at all that waits: those whom nobody waits for make room.
             if state.waiting.iter().any(|it| is_unwanted(it, now)) {
                 self.drop_unwanted(&mut state, now);
-                match self.refusal(&state, &queued) {
+                match self.refusal(&mut state, &queued) {
                     Some(still) => refusal = still,
                     None => return Ok(self.take_in(state, queued)),
                 }
@@ -215,20 +217,28 @@ impl Queue {
     }
 
     /// Why a request cannot be taken in, if so: there are too many, or it would have to wait for too long.
-    fn refusal(&self, state: &State, queued: &Queued) -> Option<InferError> {
+    fn refusal(&self, state: &mut State, queued: &Queued) -> Option<InferError> {
         let is_full = state.waiting.len() >= self.bounds.capacity;
         // Idle instances take a first request at once.
         if state.waiting.is_empty() && state.sleepers > 0 && !is_full {
             return None;
         }
         let forecast = self.forecast(state, queued);
+        let now = queued.enqueued_at;
+        let is_too_much = is_full || forecast.is_some_and(|it| it.wait > it.patient);
+        if is_too_much {
+            state.overloaded_until = Some(now + OVERLOADED_FOR);
+        }
         let (text, retry_after) = if is_full {
             let text = format!("the model's queue is full ({} requests)", self.bounds.capacity);
             (text, forecast.unwrap_or_default().next)
         } else {
-            let left =
-                queued.request.context().deadline.saturating_duration_since(queued.enqueued_at);
-            let (why, retry_after) = forecast?.refusal(self.bounds.max_wait, left)?;
+            let forecast = forecast?;
+            let is_overloaded = state.overloaded_until.is_some_and(|until| now < until);
+            let borne = if is_overloaded { forecast.bearable } else { forecast.patient };
+            let left = queued.request.context().deadline.saturating_duration_since(now);
+            let (why, retry_after) =
+                forecast.refusal(self.bounds.max_wait.unwrap_or(borne), left)?;
             (format!("the model's queue is full: {why}"), retry_after)
         };
         let error = InferError::new(ErrorCode::QueueFull, text);

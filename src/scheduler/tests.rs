@@ -23,6 +23,7 @@ fn options() -> SchedulerOptions {
         instances: 1,
         direct: false,
         watch: Watch::default(),
+        run_timeout: Duration::ZERO,
         stuck_grace: Duration::from_millis(20),
         max_stuck: 1,
     }
@@ -264,6 +265,8 @@ async fn a_stuck_run_is_replaced_and_one_too_many_fails_the_version() {
     open.send(()).unwrap();
     open.send(()).unwrap();
     assert_eq!(values(next.remove(0).await), [4.0]);
+    stick(&scheduler, &seen).await;
+    assert_eq!(scheduler.status().failed, None, "the first one has come back");
     stick(&scheduler, &seen).await;
     assert!(scheduler.status().failed.is_some(), "one run too many is stuck");
     let refused = scheduler.submit(request(&[4.0], None)).await;
