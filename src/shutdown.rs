@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::http::listener::{DrainSignal, Phase};
 
@@ -147,15 +147,24 @@ async fn next_signal(signals: &mut mpsc::Receiver<Signal>) -> Signal {
     }
 }
 
-/// The process's SIGTERM and SIGINT. More than two unread ones are dropped: two already mean now.
+/// The process's signals: SIGTERM, and SIGHUP and SIGQUIT, which mean no less, and SIGINT. SIGUSR1 and SIGUSR2 mean nothing here,
+/// and those who are used to send them are told. More than two unread ones are dropped: two already mean now.
 pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut first = signal(SignalKind::user_defined1())?;
+    let mut second = signal(SignalKind::user_defined2())?;
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         loop {
             let signal = tokio::select! {
                 Some(()) = terminate.recv() => Signal::Terminate,
+                Some(()) = hang_up.recv() => Signal::Terminate,
+                Some(()) = quit.recv() => Signal::Terminate,
+                Some(()) = first.recv() => { ignored("SIGUSR1"); continue }
+                Some(()) = second.recv() => { ignored("SIGUSR2"); continue }
                 Some(()) = interrupt.recv() => Signal::Interrupt,
                 else => return,
             };
@@ -165,6 +174,13 @@ pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
         }
     });
     Ok(receiver)
+}
+
+fn ignored(signal: &str) {
+    warn!(
+        signal,
+        "this signal means nothing here; models are reloaded through the management listener"
+    );
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ section! {
         max_queue_delay: Duration = "0ms", range ANY_TIME;
         /// Requests that wait for one model; more are refused with 429.
         queue_capacity: usize = 512, range 1..=1_000_000;
-        /// Time that a request may have to wait for its run, by the runs before; longer is 429. auto: 100 ms, two runs or 20 requests.
+        /// Time that a request may have to wait for its run, by the runs before; longer is 429. auto: a second or five runs; under overload 100 ms, two runs or 20 requests.
         max_queue_wait: QueueWait = "auto";
         /// Of so many shared runs one is checked when an instance is idle, by running rows of it again alone; 0 checks none.
         verify_every: usize = 1000, range 0..=1_000_000_000;
@@ -125,10 +125,10 @@ section! {
 section! {
     /// What all requests together may take.
     pub struct LimitsConfig("limits.", host) {
-        /// Bytes of all bodies, tensors and answers at once; auto: a quarter of the memory limit.
-        inflight_bytes: ByteSize = "auto" => ByteSize(host.memory / 4), range MIB..=TIB;
         /// Bytes that the whole process may take; auto: 95 % of the memory limit. A run that would take more fails alone.
         memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 20 * 19), range MIB..=PIB;
+        /// Bytes of all bodies, tensors and answers at once; auto: a quarter of `limits.memory_bytes`.
+        inflight_bytes: ByteSize = "auto" => ByteSize(memory_bytes.0 / 4), range MIB..=TIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
         stuck_grace: Duration = "5s", range ANY_TIME;
         /// Stuck runs of one model before it counts as failed.

@@ -38,7 +38,7 @@ fn defaults_are_complete_and_valid() {
     assert_eq!(config.http.listen, SocketAddr::from(([127, 0, 0, 1], 8080)));
     assert_eq!(config.http.max_body_bytes, ByteSize(16 << 20));
     assert_eq!(config.requests.timeout, Duration::from_secs(30));
-    assert_eq!(config.limits.inflight_bytes, ByteSize(2 << 30));
+    assert_eq!(config.limits.inflight_bytes, ByteSize((8 << 30) / 20 * 19 / 4));
     assert_eq!(config.limits.memory_bytes, ByteSize((8 << 30) / 20 * 19));
     assert_eq!(config.threads.instances, 2);
     assert_eq!(config.general.default_model, None);
@@ -176,7 +176,7 @@ fn contradictions_are_found() {
             "config/sconce.toml:2: http.body_idle_timeout: expected at most http.body_timeout \
              (60s), got 61s",
             "config/sconce.toml:3: http.max_body_bytes: a body of http.max_body_bytes (4GiB) \
-             would never fit into limits.inflight_bytes (2GiB)",
+             would never fit into limits.inflight_bytes (2040109462B)",
         ],
     );
     check_errors(

@@ -77,9 +77,16 @@ impl ByteLease {
         let before = account.used.fetch_add(bytes, Ordering::Relaxed);
         if before.checked_add(bytes).is_none_or(|sum| sum > account.limit) {
             account.used.fetch_sub(bytes, Ordering::Relaxed);
+            let limit = account.limit;
+            let alone = self.held.saturating_add(bytes);
+            if alone > limit {
+                let message = format!(
+                    "this request and its answer alone would hold {alone} bytes, the server at most {limit} (limits.inflight_bytes)"
+                );
+                return Err(InferError::new(ErrorCode::Overloaded, message));
+            }
             let message = format!(
-                "the server holds {before} bytes of requests, {bytes} more are over its limit of {}",
-                account.limit
+                "the server holds {before} bytes of requests and answers, {bytes} more are over its limit of {limit}"
             );
             return Err(overloaded(message));
         }

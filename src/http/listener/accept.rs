@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -31,6 +33,10 @@ const LAST_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// How often the kernel's queue is emptied at most before the listening socket closes.
 const LAST_TRIES: usize = 100;
+
+/// Bytes of an answer that the kernel holds and has not sent yet, before it takes more.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// How the drain ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,6 +182,12 @@ impl<S: HttpService> Connections<S> {
         // Without it a small answer can wait for the acknowledgement of the one before.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "cannot set TCP_NODELAY, the connection is probably gone");
+        }
+        // The kernel would take megabytes of an answer at once, and then nothing for as long as a slow client needs for a good
+        // part of them: nobody could tell it from one that takes nothing.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+            debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
         }
         let service = self.service.clone();
         let (shared, phases) = (Arc::clone(&self.shared), self.phases.clone());
