@@ -4,6 +4,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -208,9 +209,13 @@ int sconce_set_intra_op_threads(int32_t count, SconceError* error) {
 }
 
 void sconce_fork_in_place(void) {
-  c10::ThreadPoolRegistry()->Register(
-      "C10", [](int, int, bool) -> std::shared_ptr<c10::TaskThreadPoolBase> { return std::make_shared<InPlace>(); },
-      c10::REGISTRY_PREFERRED);
+  // The registry ends the process when it is told the same twice.
+  static std::once_flag once;
+  std::call_once(once, [] {
+    c10::ThreadPoolRegistry()->Register(
+        "C10", [](int, int, bool) -> std::shared_ptr<c10::TaskThreadPoolBase> { return std::make_shared<InPlace>(); },
+        c10::REGISTRY_PREFERRED);
+  });
 }
 
 int sconce_set_fusion_strategy(uint64_t fixed, uint64_t dynamic, SconceError* error) {

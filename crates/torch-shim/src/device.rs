@@ -129,7 +129,7 @@ pub fn set_intra_op_threads(count: usize) -> Result<(), Error> {
 }
 
 /// From now on what a model forks (`torch.jit.fork`) runs at once, on the thread that forks. For the whole process, before
-/// the first fork.
+/// the first fork; a second call changes nothing.
 pub fn fork_in_place() {
     // SAFETY: it takes nothing, and registers what lives for ever.
     unsafe { ffi::sconce_fork_in_place() };

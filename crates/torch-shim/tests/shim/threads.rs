@@ -40,6 +40,7 @@ fn thread_counts_are_checked() {
 #[test]
 fn what_a_model_forks_runs_where_it_forks() {
     torch_shim::fork_in_place();
+    torch_shim::fork_in_place();
     let functions = "def twice(x):\n    print(\"twice\")\n    return x * 2\n\
                      def bad(x):\n    return torch.mm(x, x)\n\
                      def four(x):\n    return torch.wait(fork(twice, torch.wait(fork(twice, x))))\n";
