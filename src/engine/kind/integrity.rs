@@ -158,6 +158,10 @@ fn find_bytes(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<bool
 }
 
 fn check_entry(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<Option<String>> {
+    // libtorch reads nothing of a folder, and takes the memory that it has ready for the bytes.
+    if entry.is_folder && entry.size > 0 {
+        return Ok(Some("is marked as a folder and has bytes".to_owned()));
+    }
     if !find_bytes(source, entry)? {
         return Ok(Some("does not begin where the directory says".to_owned()));
     }
@@ -319,6 +323,11 @@ mod tests {
         elsewhere[0] = b'X';
         assert!(fault(&elsewhere).unwrap().contains("does not begin where"));
         assert!(fault(b"no archive").unwrap().contains("no directory"));
+        let mut folder = archive(&[("m/a", b"1", false)]);
+        let directory = folder.windows(4).position(|it| it == b"PK\x01\x02").unwrap();
+        folder[directory + 38] = 0x10;
+        let expected = "its record \"m/a\" is marked as a folder and has bytes";
+        assert_eq!(fault(&folder).as_deref(), Some(expected));
         let twice = archive(&[("m/data.pkl", b"1", false), ("m/DATA.pkl", b"2", false)]);
         assert_eq!(fault(&twice).as_deref(), Some("it has two records \"m/DATA.pkl\""));
     }

@@ -44,6 +44,8 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// Where its own header begins.
     pub(super) header_at: u64,
+    /// Whether it is marked as a folder (bit 4 of the external attributes, as MS-DOS has them).
+    pub(super) is_folder: bool,
 }
 
 /// Tells the records of an archive, one after the other.
@@ -154,6 +156,7 @@ fn record(entry: &[u8], name: &[u8], extra: &[u8]) -> Option<Entry> {
         size: figure(24)?,
         packed: figure(20)?,
         header_at: figure(42)?,
+        is_folder: u32_at(entry, 38)? & 0x10 != 0 || name.ends_with(b"/"),
     })
 }
 
