@@ -183,8 +183,8 @@ async fn lingering_connections_make_way_at_the_cap() {
     assert!(another.get("/").await.ends_with("hello"), "must be served");
 }
 
-#[tokio::test]
-async fn busy_connections_do_not_make_way_but_say_close() {
+/// A listener with one place, whose client's request is held, and another client that has sent one and waits for a place.
+async fn one_busy_and_one_waiting() -> (Rig, Client, Client) {
     let mut rig = Rig::start(Options { max_connections: 1, ..Options::default() });
     let mut first = rig.connect().await;
     first.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -192,6 +192,12 @@ async fn busy_connections_do_not_make_way_but_say_close() {
     let mut second = rig.connect().await;
     second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until(|stats| &stats.capacity_waits, 1).await;
+    (rig, first, second)
+}
+
+#[tokio::test]
+async fn busy_connections_do_not_make_way_but_say_close() {
+    let (rig, mut first, mut second) = one_busy_and_one_waiting().await;
     rig.gate.add_permits(1);
     let answer = first.rest().await.expect("a clean close");
     assert!(answer.ends_with("held") && says_close(&answer), "{answer}");
@@ -202,13 +208,7 @@ async fn busy_connections_do_not_make_way_but_say_close() {
 /// Connected and accepted, without a place when the listener closes.
 #[tokio::test]
 async fn who_waits_for_a_place_is_answered_in_the_drain() {
-    let mut rig = Rig::start(Options { max_connections: 1, ..Options::default() });
-    let mut first = rig.connect().await;
-    first.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    rig.until_held(1).await;
-    let mut second = rig.connect().await;
-    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    rig.until(|stats| &stats.capacity_waits, 1).await;
+    let (rig, mut first, mut second) = one_busy_and_one_waiting().await;
     rig.enter(Phase::Closing);
     let answer = second.rest().await.expect("a clean close");
     assert!(answer.ends_with("hello") && says_close(&answer), "{answer}");
