@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) watched: Watched,
     instances: Mutex<Vec<Instance>>,
     pub(super) direct: Direct,
-    stuck: AtomicUsize,
+    pub(super) stuck: AtomicUsize,
     failed: Mutex<Option<String>>,
 }
 

@@ -265,8 +265,10 @@ async fn a_stuck_run_is_replaced_and_one_too_many_fails_the_version() {
     open.send(()).unwrap();
     open.send(()).unwrap();
     assert_eq!(values(next.remove(0).await), [4.0]);
+    let stuck = &scheduler.shared.stuck;
+    until("the first one has come back", || stuck.load(Ordering::SeqCst) == 0).await;
     stick(&scheduler, &seen).await;
-    assert_eq!(scheduler.status().failed, None, "the first one has come back");
+    assert_eq!(scheduler.status().failed, None, "one stuck run is replaced");
     stick(&scheduler, &seen).await;
     assert!(scheduler.status().failed.is_some(), "one run too many is stuck");
     let refused = scheduler.submit(request(&[4.0], None)).await;
