@@ -19,7 +19,7 @@ use tracing::Span;
 
 /// Batches between two of strangers, as long as others wait: a run that fails at its end takes as long as one that does
 /// not, and those who send such requests send the next ones at once.
-const OTHERS_FIRST: usize = 4;
+const OTHERS_FIRST: usize = 8;
 
 /// A request that waits for an instance.
 #[derive(Debug)]

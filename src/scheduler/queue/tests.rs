@@ -135,11 +135,13 @@ fn strangers_run_with_strangers_after_others() {
     [true, false].into_iter().for_each(&mut push);
     assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is a stranger");
     queue.caution.failed(false);
-    [true; 3].into_iter().chain([false; 20]).for_each(&mut push);
+    let others = std::iter::repeat_n(false, 4 * (OTHERS_FIRST + 1));
+    std::iter::repeat_n(true, 3).chain(others).for_each(&mut push);
     let taken = std::iter::repeat_with(|| rows(&queue.take(now)));
     let taken: Vec<_> = taken.take_while(|rows| !rows.is_empty()).collect();
-    let four = || vec![1; 4];
-    assert_eq!(taken, [vec![2, 2], four(), four(), four(), four(), vec![2], four()]);
+    let others = vec![vec![1; 4]; OTHERS_FIRST];
+    let expected = [vec![vec![2, 2]], others, vec![vec![2], vec![1; 4]]].concat();
+    assert_eq!(taken, expected, "strangers have one turn in a few");
 }
 
 #[test]
