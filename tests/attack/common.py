@@ -6,6 +6,7 @@ Nothing but the standard library. Every wait has an end.
 import collections
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import re
@@ -172,28 +173,38 @@ class Server:
 
 
 class Probe:
-    """Asks for a path on new connections all the time, and remembers how long each answer took."""
+    """Asks for a path on new connections all the time, and remembers how long each answer took.
+
+    In a process of its own: the threads of one Python process wait for each other, which is not the server's doing.
+    """
 
     def __init__(self, server, path="/livez", on=None, every=0.01):
         self.server, self.path, self.on, self.every = server, path, on, every
         self.seconds, self.failed = [], 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._ending = multiprocessing.Event()
+        self._receiver, self._sender = multiprocessing.Pipe(duplex=False)
+        self._process = multiprocessing.Process(target=self._run, daemon=True)
 
     def _run(self):
-        while not self._stop.wait(self.every):
+        seconds, failed = [], 0
+        while not self._ending.wait(self.every):
             begun = time.monotonic()
             status, _ = self.server.ask("GET", self.path, on=self.on, patience=30)
-            self.seconds.append(time.monotonic() - begun)
-            self.failed += status != 200
+            seconds.append(time.monotonic() - begun)
+            failed += status != 200
+        self._sender.send((seconds, failed))
 
     def __enter__(self):
-        self._thread.start()
+        self._process.start()
         return self
 
     def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(40)
+        self._ending.set()
+        if self._receiver.poll(40):
+            self.seconds, self.failed = self._receiver.recv()
+        else:
+            self.failed += 1
+        self._process.kill()
 
     def __str__(self):
         return f"{self.path}: {len(self.seconds)} asked, {self.failed} failed, {milliseconds(self.seconds)}"

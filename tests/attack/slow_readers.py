@@ -25,12 +25,7 @@ STREAM_BYTES = 16 << 10
 # No answer after this long is a failure.
 PATIENCE = 10
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-
-
-def frame(kind, flags, stream, payload):
-    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+RST_STREAM = 3
 
 
 def text(value):
@@ -49,8 +44,8 @@ class Reader:
     def connect(self):
         self.socket = socket.create_connection(("127.0.0.1", self.port))
         # A window of one byte for each stream.
-        settings = frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1))
-        self.out = bytearray(PREFACE + settings)
+        settings = common.frame(common.SETTINGS, 0, 0, struct.pack(">HI", 4, 1))
+        self.out = bytearray(common.PREFACE + settings)
         self.received = bytearray()
         self.next_stream, self.open = 1, set()
         for _ in range(STREAMS):
@@ -64,7 +59,7 @@ class Reader:
 
     def drip(self):
         for stream in self.open:
-            self.out += frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1))
+            self.out += common.frame(common.WINDOW_UPDATE, 0, stream, struct.pack(">I", 1))
 
     def lost(self):
         self.closed += 1
@@ -90,13 +85,13 @@ class Reader:
             self.take(kind, flags, stream, payload)
 
     def take(self, kind, flags, stream, payload):
-        if kind == SETTINGS and not flags & 1:
-            self.out += frame(SETTINGS, 1, 0, b"")
-        elif kind == PING and not flags & 1:
-            self.out += frame(PING, 1, 0, payload)
-        elif kind == GOAWAY:
+        if kind == common.SETTINGS and not flags & 1:
+            self.out += common.frame(common.SETTINGS, 1, 0, b"")
+        elif kind == common.PING and not flags & 1:
+            self.out += common.frame(common.PING, 1, 0, payload)
+        elif kind == common.GOAWAY:
             raise ConnectionError
-        ended = kind in (DATA, HEADERS) and flags & 1
+        ended = kind in (common.DATA, common.HEADERS) and flags & 1
         if kind == RST_STREAM or ended:
             self.resets += kind == RST_STREAM
             self.answers += bool(ended)
@@ -107,13 +102,13 @@ class Reader:
 
 def ask_for_document(stream):
     block = b"\x82\x86\x04" + text("/openapi.json") + b"\x01" + text("a")
-    return frame(HEADERS, 5, stream, block)
+    return common.frame(common.HEADERS, 5, stream, block)
 
 
 def ask_for_prediction(stream):
     block = b"\x83\x86\x04" + text("/predict/breast_cancer") + b"\x01" + text("a")
     block += b"\x00" + text("content-encoding") + text("gzip, gzip")
-    return frame(HEADERS, 4, stream, block) + frame(DATA, 1, stream, LARGE)
+    return common.frame(common.HEADERS, 4, stream, block) + common.frame(common.DATA, 1, stream, LARGE)
 
 
 ROW = [0.5] * 30
