@@ -7,6 +7,7 @@ use crate::engine::fake::{FakeModel, Seen};
 use crate::telemetry::{Metrics, MetricsOptions};
 use crate::tensor::{Shape, Tensor};
 use crate::testing::{PATIENCE, until_in_task};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, mpsc};
 
 mod start;
