@@ -7,9 +7,9 @@
 use crate::config::Config;
 use crate::engine::remote::RemoteLoader;
 use crate::engine::{Loader, STACK_BYTES};
-use crate::http::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Threads};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
+use crate::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Phase, Threads};
 use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::scheduler::Permits;
@@ -319,13 +319,11 @@ async fn unload(repository: Repository) {
 fn export(app: &App, shutdown: &Shutdown, log: &LogGuard) {
     let metrics = &app.metrics;
     let phases = shutdown.phases();
-    metrics.read_at_scrape(Reading::Draining, move || {
-        u64::from(*phases.borrow() > http::Phase::Serving)
-    });
+    metrics.read_at_scrape(Reading::Draining, move || u64::from(*phases.borrow() > Phase::Serving));
     let repository = app.repository.clone();
     let phases = shutdown.phases();
     metrics.read_at_scrape(Reading::Ready, move || {
-        let serving = *phases.borrow() == http::Phase::Serving;
+        let serving = *phases.borrow() == Phase::Serving;
         u64::from(serving && repository.readiness().ready)
     });
     let budget = app.budget.clone();

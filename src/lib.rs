@@ -7,11 +7,11 @@
 //! words that all others speak; [`telemetry`] is told by all and knows none of them. Then the work
 //! itself, from the inside out: [`engine`] runs models, [`scheduler`] decides when, [`transform`] adds
 //! labels, [`repository`] knows which models there are, [`pipeline`] tells the story of a request,
-//! [`protocol`] reads and writes bodies, [`http`] is the edge.
+//! [`protocol`] reads and writes bodies, [`listener`] keeps the connections, [`http`] is the edge.
 //!
 //! # The flow
 //!
-//! A request comes through [`http::listener`], is resolved to a version by [`repository`] (the handle
+//! A request comes through [`listener`], is resolved to a version by [`repository`] (the handle
 //! holds it loaded), read within its limits, and decoded by [`protocol::predict`] straight into typed
 //! buffers. [`pipeline::infer`] checks it ([`inference::ValidRequest`] has one constructor), hands it to
 //! the version's [`scheduler::Scheduler`], where an instance's thread runs it with others, adds labels,
@@ -45,6 +45,7 @@ pub mod transform;
 pub mod repository;
 pub mod pipeline;
 pub mod protocol;
+pub mod listener;
 pub mod http;
 
 #[cfg(test)]

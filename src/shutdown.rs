@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::http::listener::{DrainSignal, Phase};
+use crate::listener::{DrainSignal, Phase};
 
 /// What a listener needs to end once it was told to abort. It drops its connections at once, so
 /// this is only a net: under a thread that is busy with something else.

@@ -1,8 +1,8 @@
 //! The one table of status codes, and errors as responses.
 
-use super::listener::Refusal;
 use super::shape::Shape;
 use crate::inference::{ErrorCode, InferError};
+use crate::listener::Refusal;
 use crate::protocol::{predict, torchserve};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};

@@ -1,4 +1,4 @@
-//! HTTP: routers, handlers, the layers around them, and in `listener` the connections below.
+//! HTTP: routers, handlers and the layers around them. The connections below are `listener`'s.
 //!
 //! Handlers are decode, call, encode; what they call lies in other rooms. With `grpc` this is the
 //! only room that knows status codes: `error` has the one table.
@@ -15,7 +15,6 @@ mod exchange;
 mod health;
 mod index;
 mod instances;
-pub mod listener;
 mod manage;
 mod models;
 mod observe;
@@ -34,20 +33,19 @@ mod visitors;
 pub use body::BodyTimeouts;
 pub use cors::CorsOrigins;
 pub use error::status;
-pub use listener::{Listener, Phase};
 pub use observe::Observed;
 pub use routes::{ROUTES, management_service, public_service};
 pub use visitors::HostNames;
 
 use crate::inference::ByteBudget;
 use crate::inference::InferError;
+use crate::listener::{DrainSignal, Phase, Refusal};
 use crate::protocol;
 use crate::repository::Repository;
 use crate::telemetry::Metrics;
 use crate::telemetry::logging::RequestLog;
 use crate::telemetry::request_id::RequestIds;
 use axum::body::Bytes;
-use listener::{DrainSignal, Refusal};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;

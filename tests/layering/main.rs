@@ -238,7 +238,8 @@ fn a_planted_upward_import_is_found() {
         &["app", "http"],
     );
     check("engine/remote/mod.rs", "use super::super::scheduler::Job;", &["scheduler"]);
-    check("shutdown.rs", "use crate::http::Phase;", &[]);
+    check("app.rs", "use crate::http::App;", &[]);
+    check("shutdown.rs", "use crate::http::App;", &["http"]);
     check("transform/mod.rs", "pub use super::config;", &["config"]);
     check("transform/mod.rs", "mod inner { use super::config; }\nuse super::http;", &["http"]);
     check("tensor/mod.rs", "macro_rules! m { () => { $crate::app::serve() } }", &["app"]);

@@ -10,9 +10,18 @@ pub(crate) const ROOMS: &[Room] = &[
     // The options of every room are built here, so every room that has some may be named.
     (
         "config",
-        Some(&["shutdown", "telemetry", "engine", "inference", "scheduler", "repository", "http"]),
+        Some(&[
+            "shutdown",
+            "telemetry",
+            "engine",
+            "inference",
+            "scheduler",
+            "repository",
+            "listener",
+            "http",
+        ]),
     ),
-    ("shutdown", None),
+    ("shutdown", Some(&["listener"])),
     ("tensor", Some(&[])),
     ("inference", Some(&["tensor"])),
     ("telemetry", Some(&[])),
@@ -25,7 +34,20 @@ pub(crate) const ROOMS: &[Room] = &[
         Some(&["tensor", "inference", "transform", "repository", "scheduler", "telemetry"]),
     ),
     ("protocol", Some(&["tensor", "inference"])),
-    ("http", Some(&["tensor", "inference", "protocol", "pipeline", "repository", "telemetry"])),
+    // What answers take of the budget says how long they may wait for their clients.
+    ("listener", Some(&["inference"])),
+    (
+        "http",
+        Some(&[
+            "tensor",
+            "inference",
+            "protocol",
+            "pipeline",
+            "repository",
+            "telemetry",
+            "listener",
+        ]),
+    ),
 ];
 
 /// Words that some files must not have.
@@ -55,8 +77,14 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         holds: &[""],
         except: &["http/"],
-        words: &["axum", "hyper", "hyper_util", "tower", "tower_http", "StatusCode"],
-        says: "only http knows its framework and status codes",
+        words: &["axum", "tower_http"],
+        says: "only http knows its framework",
+    },
+    Rule {
+        holds: &[""],
+        except: &["listener/", "http/"],
+        words: &["hyper", "hyper_util", "tower", "StatusCode"],
+        says: "only the edge knows connections and status codes",
     },
     Rule {
         holds: &["tensor/", "inference/", "engine/", "scheduler/", "transform/", "pipeline/"],

@@ -199,7 +199,7 @@ fn choose<I: Copy + Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::listener::options::Options;
+    use crate::listener::options::Options;
 
     fn at(seconds: u64) -> Instant {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
