@@ -175,8 +175,8 @@ impl Engines {
         metrics: Metrics,
         overrides: Overrides,
     ) -> Result<Repository, AppError> {
-        let parts = repository::Parts {
-            options: repository::Options {
+        let parts = repository::RepositoryParts {
+            options: repository::RepositoryOptions {
                 overrides,
                 ..config.repository_options(self.libtorch, self.libraries)
             },

@@ -152,8 +152,8 @@ fn served() -> Served {
     let signature = Signature { operators, ..model.signature().clone() };
     let loader = Arc::new(FakeLoader(model.with_signature(signature)));
     let metrics = app::metrics("none");
-    let repository = Repository::open(repository::Parts {
-        options: repository::Options {
+    let repository = Repository::open(repository::RepositoryParts {
+        options: repository::RepositoryOptions {
             models: models.path().to_owned(),
             named: vec![],
             state_dir: None,

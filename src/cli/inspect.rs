@@ -2,10 +2,10 @@
 
 use super::{Failure, print};
 use crate::app;
-use crate::engine::probe::{Findings, Tried, concern, concerns};
+use crate::engine::probe::{Tried, concern, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
-use crate::repository::{self, BatchSize};
+use crate::repository::{self, FileTrial};
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -64,9 +64,8 @@ impl Inspect {
         }
         drop(model);
         let found = repository::try_file(&loader, &app::sample_decoder(), &self.file, TIMEOUT);
-        let (findings, batch_size) =
-            found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
-        print(&trial(&findings, &batch_size))
+        let found = found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
+        print(&trial(&found))
     }
 }
 
@@ -105,7 +104,7 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
 }
 
 /// What a trial finds out: whether requests share runs, and the form that would serve.
-fn trial(findings: &Findings, batch_size: &BatchSize) -> String {
+fn trial(FileTrial { findings, batch_size }: &FileTrial) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");

@@ -1,188 +1,19 @@
 //! Whole stories: folders on disk, scripted engines, no libtorch.
 
 use super::*;
-use crate::engine::fake::{FakeModel, Seen};
-use crate::engine::{
-    Artifact, Device, EngineError, Fault, Form, LoadOptions, Model, Precision, Rewrite, Signature,
-};
+use crate::engine::Precision;
 use crate::inference::{ErrorCode, Version};
-use crate::telemetry::MetricsOptions;
-use crate::tensor::{DataType, Shape, Tensor};
+use crate::tensor::DataType;
 use crate::testing::receive;
+use house::{House, MANIFEST, latest, name, reason, resolve};
 use std::fs;
 use std::path::Path;
-use std::sync::PoisonError;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc;
 
 mod folders;
+mod house;
 mod orders;
-
-/// What a model file says is what loading it does.
-#[derive(Default)]
-struct Scripted {
-    loads: Mutex<Vec<String>>,
-    forms: Mutex<Vec<LoadOptions>>,
-    seen: Mutex<Vec<Arc<Seen>>>,
-    /// Met by every load of a file that says `wait`.
-    gate: Mutex<Option<(Sender<()>, Receiver<()>)>>,
-}
-
-impl Scripted {
-    fn loads(&self) -> usize {
-        self.loads.lock().unwrap().len()
-    }
-
-    /// Engines over all models that it has loaded.
-    fn live(&self) -> usize {
-        self.seen.lock().unwrap().iter().map(|seen| seen.live()).sum()
-    }
-}
-
-impl Loader for Scripted {
-    fn load(
-        &self,
-        artifact: &Artifact,
-        options: &LoadOptions,
-    ) -> Result<Box<dyn Model>, EngineError> {
-        let script = fs::read_to_string(&artifact.path).unwrap();
-        if options.form == Form::PLAIN {
-            self.loads.lock().unwrap().push(script.clone());
-        } else {
-            self.forms.lock().unwrap().push(options.clone());
-        }
-        let fault = match &*script {
-            "invalid" => Fault::InvalidFile,
-            "crash" => Fault::Died,
-            "hang" => Fault::TimedOut,
-            "panic" => panic!("asked to"),
-            _ => {
-                let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
-                if let Some((reached, proceed)) = gate.filter(|_| script == "wait") {
-                    reached.send(()).unwrap();
-                    receive("the word to go on", &proceed);
-                }
-                let model = match &*script {
-                    "saves" => with_signature(|it| it.operators = vec!["aten::save".into()]),
-                    "stateful" => with_signature(|it| it.mutates_state = true),
-                    _ => FakeModel::echo(),
-                };
-                let is_fast = script == "fast" && options.form.rewrite == Rewrite::Frozen;
-                let model = model.with_cost(Duration::from_micros(if is_fast { 5 } else { 10 }));
-                self.seen.lock().unwrap().push(model.seen());
-                return Ok(Box::new(model));
-            }
-        };
-        let message = format!("{}: {script}", artifact.path.display());
-        Err(EngineError::new(fault, message))
-    }
-
-    fn devices(&self) -> Vec<Device> {
-        vec![Device::Cpu]
-    }
-}
-
-fn with_signature(change: impl FnOnce(&mut Signature)) -> FakeModel {
-    let model = FakeModel::echo();
-    let mut signature = model.signature().clone();
-    change(&mut signature);
-    model.with_signature(signature)
-}
-
-const MANIFEST: &str = "[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n\
-    [[outputs]]\nname = \"y\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n";
-
-struct House {
-    root: tempfile::TempDir,
-    trial: Arc<Scripted>,
-    serving: Arc<Scripted>,
-}
-
-impl House {
-    /// Models by the text of their first version.
-    fn new(models: &[(&str, &str)]) -> Self {
-        let house = Self {
-            root: tempfile::tempdir().unwrap(),
-            trial: Arc::default(),
-            serving: Arc::default(),
-        };
-        fs::create_dir(house.root.path().join("models")).unwrap();
-        for (name, script) in models {
-            house.write(&format!("{name}/1/model.pt"), script);
-            house.write(&format!("{name}/model.toml"), MANIFEST);
-        }
-        house
-    }
-
-    fn write(&self, file: &str, text: &str) {
-        let path = self.models().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn models(&self) -> std::path::PathBuf {
-        self.root.path().join("models")
-    }
-
-    fn parts(&self) -> Parts {
-        Parts {
-            options: Options {
-                max_file_bytes: u64::MAX,
-                overrides: Overrides::default(),
-                models: self.models(),
-                named: vec![],
-                state_dir: Some(self.root.path().join("state")),
-                default_model: None,
-                trusted: vec![],
-                trial_timeout: Duration::from_secs(60),
-                libtorch: "none".into(),
-                libraries: String::new(),
-                defaults: Defaults::default(),
-            },
-            trial_loader: self.trial.clone(),
-            loader: self.serving.clone(),
-            decode_sample: Arc::new(decode),
-            permits: Permits::new(1),
-            metrics: Metrics::new(MetricsOptions::default()),
-        }
-    }
-
-    fn open(&self) -> Repository {
-        Repository::open(self.parts()).unwrap()
-    }
-
-    fn loaded(&self) -> Repository {
-        let repository = self.open();
-        let _ = repository.check();
-        repository
-    }
-}
-
-/// A sample is one number.
-fn decode(
-    text: &[u8],
-    _: &crate::inference::ModelSpec,
-) -> Result<Vec<crate::inference::NamedTensor>, InferError> {
-    let number = std::str::from_utf8(text).unwrap().trim().parse::<f32>();
-    let number = number.map_err(|_| InferError::new(ErrorCode::InvalidJson, "no number"))?;
-    let tensor = Tensor::from_vec(Shape::from([1, 1]), vec![number]).unwrap();
-    Ok(vec![crate::inference::NamedTensor { name: "x".into(), tensor }])
-}
-
-fn name(text: &str) -> ModelName {
-    text.parse().unwrap()
-}
-
-fn latest(text: &str) -> ModelRef {
-    ModelRef { name: name(text), version: VersionSelector::Default }
-}
-
-fn resolve(repository: &Repository, text: &str) -> Result<u64, ErrorCode> {
-    repository.resolve(&latest(text)).map(|handle| handle.version().0).map_err(|error| error.code)
-}
-
-fn reason(repository: &Repository, text: &str) -> String {
-    repository.describe(&name(text)).unwrap().problem.unwrap_or_default()
-}
+mod reload;
 
 #[test]
 fn failing_models_leave_the_others_alone() {
@@ -263,74 +94,6 @@ fn readiness_waits_for_required_models_of_the_start_alone() {
     house.write("late/1/model.pt", "invalid");
     assert!(repository.reload(&name("late")).is_err());
     assert!(repository.readiness().ready, "a later arrival must not hold readiness");
-}
-
-#[test]
-fn a_reload_swaps_under_handles_and_the_last_one_unloads() {
-    let house = House::new(&[("m", "ok")]);
-    let repository = house.loaded();
-    let old = repository.resolve(&latest("m")).unwrap();
-    house.write("m/2/model.pt", "ok, too");
-    let status = repository.reload(&name("m")).unwrap();
-    let states: Vec<_> = status.versions.iter().map(|it| (it.version.0, it.state)).collect();
-    assert_eq!(states, [(1, VersionState::Draining), (2, VersionState::Ready)]);
-    assert_eq!(resolve(&repository, "m"), Ok(2));
-    assert_eq!(house.serving.live(), 2, "a held version must stay loaded");
-    let gone = ModelRef { version: VersionSelector::Specific(Version(1)), ..latest("m") };
-    assert_eq!(repository.resolve(&gone).unwrap_err().code, ErrorCode::VersionNotFound);
-    drop(old);
-    assert_eq!(repository.shutdown(Duration::from_secs(60)), 0);
-    assert_eq!(house.serving.live(), 0);
-    assert_eq!(repository.reload(&name("m")).unwrap_err().code(), ErrorCode::Draining);
-}
-
-#[test]
-fn a_reload_that_fails_leaves_what_serves() {
-    let house = House::new(&[("m", "ok")]);
-    let repository = house.loaded();
-    house.write("m/2/model.pt", "invalid");
-    let error = repository.reload(&name("m")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "model \"m\" could not be loaded: version 2: m/2/model.pt: invalid"
-    );
-    assert_eq!(resolve(&repository, "m"), Ok(1));
-    assert!(repository.readiness().ready, "an earlier good version keeps the model ready");
-    let status = repository.describe(&name("m")).unwrap();
-    assert_eq!(status.versions[1].state, VersionState::Failed);
-    // The same version, spoiled in place: it goes on as it was loaded.
-    fs::remove_dir_all(house.models().join("m/2")).unwrap();
-    house.write("m/1/model.pt", "invalid");
-    assert!(repository.reload(&name("m")).is_err());
-    assert_eq!(resolve(&repository, "m"), Ok(1));
-    let status = repository.describe(&name("m")).unwrap();
-    assert_eq!(status.versions[0].state, VersionState::Ready);
-    assert!(status.versions[0].reason.is_some(), "the failed attempt must be told");
-    assert_eq!(status.versions.len(), 1, "a failure that is over must not be told for ever");
-    fs::remove_dir_all(house.models().join("m")).unwrap();
-    assert!(repository.reload(&name("m")).is_err());
-    assert_eq!(resolve(&repository, "m"), Ok(1));
-}
-
-#[test]
-fn one_transition_of_a_model_at_a_time() {
-    let house = House::new(&[("m", "ok")]);
-    let repository = house.loaded();
-    house.write("m/2/model.pt", "wait");
-    let (reached, at_gate) = mpsc::channel();
-    let (open, gate) = mpsc::channel();
-    *house.serving.gate.lock().unwrap() = Some((reached, gate));
-    let other = repository.clone();
-    let reload = std::thread::spawn(move || other.reload(&name("m")).map(drop));
-    receive("the load of version 2", &at_gate);
-    let status = repository.describe(&name("m")).unwrap();
-    assert_eq!(status.versions[1].state, VersionState::Loading);
-    assert_eq!(resolve(&repository, "m"), Ok(1), "the old version serves while the new one loads");
-    assert!(repository.readiness().ready, "a reload must not touch readiness");
-    assert_eq!(repository.reload(&name("m")).unwrap_err().code(), ErrorCode::Conflict);
-    open.send(()).unwrap();
-    reload.join().unwrap().unwrap();
-    assert_eq!(resolve(&repository, "m"), Ok(2));
 }
 
 #[test]
