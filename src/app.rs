@@ -10,6 +10,7 @@ use crate::engine::{Loader, STACK_BYTES};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Phase, Threads};
+use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::scheduler::Permits;
@@ -265,6 +266,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let mut signals = shutdown::os_signals()?;
     let app = App::new(http::Parts {
         options: config.http_options(),
+        door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository: repository.clone(),
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),

@@ -29,11 +29,19 @@ pub(crate) const ROOMS: &[Room] = &[
     ("scheduler", Some(&["tensor", "inference", "engine", "telemetry"])),
     ("transform", Some(&["tensor", "inference"])),
     ("repository", Some(&["tensor", "inference", "engine", "scheduler", "transform", "telemetry"])),
+    ("protocol", Some(&["tensor", "inference"])),
     (
         "pipeline",
-        Some(&["tensor", "inference", "transform", "repository", "scheduler", "telemetry"]),
+        Some(&[
+            "tensor",
+            "inference",
+            "transform",
+            "repository",
+            "scheduler",
+            "protocol",
+            "telemetry",
+        ]),
     ),
-    ("protocol", Some(&["tensor", "inference"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
     (
@@ -120,8 +128,16 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         holds: &[""],
         except: &["listener/", "http/"],
-        words: &["hyper", "hyper_util", "tower", "StatusCode"],
-        says: "only the edge knows connections and status codes",
+        words: &[
+            "hyper",
+            "hyper_util",
+            "tower",
+            "StatusCode",
+            "HeaderMap",
+            "HeaderName",
+            "HeaderValue",
+        ],
+        says: "only the edge knows connections, status codes and headers",
     },
     Rule {
         holds: &["tensor/", "inference/", "engine/", "scheduler/", "transform/", "pipeline/"],
