@@ -36,7 +36,7 @@ impl Room {
     /// The module in which something is defined that another one names; `None` for what is of no module of this
     /// room.
     fn home(&self, module: &Module, path: &Named) -> Option<&Module> {
-        let mut path = path.from_root(module);
+        let mut path = path.absolute(module);
         for _ in 0..MAX_STEPS {
             let mut depths = (1..=path.len()).rev();
             let (home, named) = depths.find_map(|depth| self.0.get_key_value(&path[..depth]))?;
@@ -45,7 +45,7 @@ impl Room {
                 return (!module.starts_with(home)).then_some(home);
             };
             let handed_on = named.iter().find(|it| it.alias.as_ref() == Some(item));
-            let Some(origin) = handed_on.map(|it| it.from_root(home)) else { return Some(home) };
+            let Some(origin) = handed_on.map(|it| it.absolute(home)) else { return Some(home) };
             let next = [&origin, &path[home.len() + 1..]].concat();
             if next == path {
                 return None;

@@ -15,7 +15,7 @@ pub(crate) struct Named {
 
 impl Named {
     /// From the crate's root, when a module names it so.
-    pub(crate) fn from_root(&self, module: &[String]) -> Vec<String> {
+    pub(crate) fn absolute(&self, module: &[String]) -> Vec<String> {
         let module = if self.is_absolute { &[] } else { module };
         [module, &self.segments].concat()
     }

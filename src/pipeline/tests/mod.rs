@@ -6,7 +6,7 @@ mod unary;
 use super::Door;
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::ByteBudget;
-use crate::repository::{Defaults, Options, Overrides, Parts, Repository};
+use crate::repository::{Defaults, Overrides, Repository, RepositoryOptions, RepositoryParts};
 use crate::scheduler::Permits;
 use crate::telemetry::{Metrics, MetricsOptions};
 use std::fs;
@@ -35,8 +35,8 @@ fn served(model: FakeModel) -> Served {
     let loader = Arc::new(FakeLoader(model));
     let codes = crate::inference::ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let metrics = Metrics::new(MetricsOptions { codes, ..MetricsOptions::default() });
-    let repository = Repository::open(Parts {
-        options: Options {
+    let repository = Repository::open(RepositoryParts {
+        options: RepositoryOptions {
             models: models.path().to_owned(),
             named: vec![],
             state_dir: None,
