@@ -77,7 +77,6 @@ pub(crate) const KNOWN_CIRCLES: &[(&str, &str)] = &[
     ("http/predict", "http"),
     ("http/routes", "http"),
     ("http/torchserve", "http"),
-    ("http/body", "http/exchange"),
     ("http/observe", "http/routes"),
     ("listener/streams", "listener/service"),
     ("http/open_inference/metadata", "http/open_inference"),
