@@ -3,12 +3,12 @@
 //! # The map
 //!
 //! The modules below are rooms, in reading order. [`cli`] is asked, [`app`] puts everything together,
-//! [`config`] and [`shutdown`] are the way up and the way down. [`tensor`] and [`inference`] are the
-//! words that all others speak; [`telemetry`] is told by all and knows none of them. Then the work
-//! itself, from the inside out: [`engine`] runs models, [`scheduler`] decides when, [`transform`] adds
-//! labels, [`repository`] knows which models there are, [`protocol`] reads and writes bodies, [`pipeline`]
-//! is the one door that every request goes through, [`listener`] keeps the connections, [`http`] is the
-//! edge.
+//! [`config`] and [`shutdown`] are the way up and the way down, [`settings`] reads what people write.
+//! [`tensor`] and [`inference`] are the words that all others speak; all report to [`telemetry`], which
+//! knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
+//! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`protocol`]
+//! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`listener`]
+//! keeps the connections, [`http`] is the edge.
 //!
 //! # The flow
 //!
@@ -37,6 +37,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod shutdown;
+pub mod settings;
 pub mod tensor;
 pub mod inference;
 pub mod telemetry;

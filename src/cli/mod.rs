@@ -18,7 +18,7 @@ pub use settings::Settings;
 pub use tune::Tune;
 
 use crate::app;
-use crate::config::ConfigErrors;
+use crate::settings::SettingErrors;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -87,7 +87,7 @@ pub enum Command {
 pub enum Failure {
     /// The configuration is faulty.
     #[error(transparent)]
-    Config(#[from] ConfigErrors),
+    Config(#[from] SettingErrors),
     /// Something failed at run time: one line.
     #[error("{0}")]
     Runtime(String),

@@ -1,7 +1,8 @@
 //! The flags that set keys of the configuration, the same for every subcommand that reads it.
 
 use super::Failure;
-use crate::config::{FlagValue, Host, Inputs, Loaded};
+use crate::config::{ConfigSources, Host, Loaded};
+use crate::settings::FlagValue;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -29,7 +30,7 @@ pub struct Settings {
     /// Log for people or for collectors: human, json [default: human on a terminal]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// Least level logged: error, warn, info, debug, trace [default: info]
+    /// Minimum level logged: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
     /// Sets any key, as in -s batching.max_batch_size=32; may be repeated
@@ -74,7 +75,8 @@ impl Settings {
     pub fn load(&self) -> Result<Loaded, Failure> {
         let variables: Vec<_> = std::env::vars_os().collect();
         let host = Host::discover(&variables);
-        let inputs = Inputs { file: self.config.clone(), variables, flags: self.flags(), host };
+        let inputs =
+            ConfigSources { file: self.config.clone(), variables, flags: self.flags(), host };
         Ok(Loaded::load(&inputs)?)
     }
 }

@@ -1,46 +1,33 @@
 //! What no key can check alone: settings that contradict each other, and folders that must exist.
 
-use super::error::{ConfigError, ConfigErrors};
-use super::raw::Origin;
-use super::section::Sources;
 use super::{Config, Loaded};
+use crate::settings::{Origin, Reader, SettingError, SettingErrors};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
 /// Adds every contradiction to the faults found so far.
-pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigError>) {
+pub(super) fn check(config: &Config, reader: &mut Reader) {
     let (http, management) = (&config.http, &config.management);
-    let mut conflict = |keys: &[&'static str], message: String| {
-        // Blamed is the first of the two that somebody wrote. Where nobody wrote either, the
-        // defaults meet a very small machine: it runs, with less than usual.
-        let blamed = keys.iter().find_map(|key| {
-            let source = sources.get(key).filter(|source| source.origin != Origin::Default)?;
-            Some((key, source.origin.clone()))
-        });
-        if let Some((key, origin)) = blamed {
-            errors.push(ConfigError { origin, key: (*key).into(), message });
-        }
-    };
     if overlap(http.listen, management.listen) {
         let message = format!(
             "both listeners would take {}, expected http.listen and management.listen to differ",
             management.listen
         );
-        conflict(&["management.listen", "http.listen"], message);
+        reader.conflict(&["management.listen", "http.listen"], message);
     }
     if !management.listen.ip().is_loopback() && !management.insecure {
         let message = format!(
             "{} is no address of this machine alone, and whoever reaches it can change state: expected a loopback address, or management.insecure = true",
             management.listen
         );
-        conflict(&["management.listen"], message);
+        reader.conflict(&["management.listen"], message);
     }
     let mut names = BTreeSet::new();
     for named in &config.general.model_folders {
         if !names.insert(&named.name) {
             let message = format!("model {:?} has two folders, expected one", named.name);
-            conflict(&["model_folders"], message);
+            reader.conflict(&["model_folders"], message);
         }
     }
     if http.body_idle_timeout > http.body_timeout {
@@ -49,7 +36,7 @@ pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigE
             http.body_timeout, http.body_idle_timeout
         );
         // Harmless where only the other one was shortened: then that one is the stricter.
-        conflict(&["http.body_idle_timeout"], message);
+        reader.conflict(&["http.body_idle_timeout"], message);
     }
     if config.batching.max_queue_delay >= config.requests.timeout {
         let message = format!(
@@ -57,21 +44,21 @@ pub(super) fn check(config: &Config, sources: &Sources, errors: &mut Vec<ConfigE
              requests.timeout {:?}",
             config.batching.max_queue_delay, config.requests.timeout
         );
-        conflict(&["batching.max_queue_delay", "requests.timeout"], message);
+        reader.conflict(&["batching.max_queue_delay", "requests.timeout"], message);
     }
     if http.max_body_bytes > config.limits.inflight_bytes {
         let message = format!(
             "a body of http.max_body_bytes ({}) would never fit into limits.inflight_bytes ({})",
             http.max_body_bytes, config.limits.inflight_bytes
         );
-        conflict(&["http.max_body_bytes", "limits.inflight_bytes"], message);
+        reader.conflict(&["http.max_body_bytes", "limits.inflight_bytes"], message);
     }
     if config.limits.inflight_bytes >= config.limits.memory_bytes {
         let message = format!(
             "requests could take all that the process may: limits.inflight_bytes is {}, limits.memory_bytes {}",
             config.limits.inflight_bytes, config.limits.memory_bytes
         );
-        conflict(&["limits.inflight_bytes", "limits.memory_bytes"], message);
+        reader.conflict(&["limits.inflight_bytes", "limits.memory_bytes"], message);
     }
 }
 
@@ -93,7 +80,7 @@ impl Loaded {
     /// # Errors
     ///
     /// The folder is missing or something else stands in its place.
-    pub fn check_folders(&self) -> Result<(), ConfigErrors> {
+    pub fn check_folders(&self) -> Result<(), SettingErrors> {
         let path = &self.config.general.models;
         let source = self.sources.get("models");
         let origin = source.map_or(Origin::Default, |source| source.origin.clone());
@@ -104,6 +91,6 @@ impl Loaded {
             Ok(_) => format!("expected a folder of models, {path:?} is a file"),
             Err(error) => format!("expected a folder of models, {path:?} cannot be read: {error}"),
         };
-        Err(ConfigError { origin, key: "models".into(), message }.into())
+        Err(SettingError { origin, key: "models".into(), message }.into())
     }
 }

@@ -1,7 +1,8 @@
 //! The documents tell the truth: the example file and the page have every key as it is.
 
 use super::tests::inputs;
-use super::{Config, Key, Loaded};
+use super::{Config, Key, Loaded, Origin};
+use crate::settings::page;
 use std::path::Path;
 
 const EXAMPLE: &str = include_str!("../../config/sconce.toml");
@@ -21,7 +22,8 @@ fn example_lines(key: &Key) -> String {
 fn page_row(key: &Key) -> String {
     let flag = key.flag.map_or_else(String::new, |flag| format!("`{flag}`"));
     let (path, variable, default) = (key.path, key.variable(), key.default);
-    format!("| `{path}` | `{variable}` | {flag} | `{default}` | {} |", key.meaning())
+    let (takes, meaning) = (page::takes(key), key.meaning());
+    format!("| `{path}` | `{variable}` | {flag} | `{default}` | {takes} | {meaning} |")
 }
 
 #[test]
@@ -49,13 +51,13 @@ fn the_example_with_every_key_is_the_default_configuration() {
     defaults.general.default_model = Some("breast_cancer".parse().unwrap());
     assert_eq!(all.config, defaults);
     assert_eq!(as_it_is.config, defaults);
-    let written = all.sources.values().filter(|source| source.origin != super::Origin::Default);
+    let written = all.sources.values().filter(|source| source.origin != Origin::Default);
     assert_eq!(written.count(), Config::keys().count(), "every key must stand in the example");
 }
 
 #[test]
 fn the_page_has_every_key_and_no_other() {
-    let rows: Vec<_> = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
+    let rows = page::rows(PAGE);
     let expected: Vec<_> = Config::keys().map(page_row).collect();
     assert_eq!(
         rows,

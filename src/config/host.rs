@@ -2,7 +2,7 @@
 //! nothing of the machine.
 
 use super::resources;
-use super::types::LogFormat;
+use crate::telemetry::logging::LogFormat;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};

@@ -1,30 +1,28 @@
 //! Every key there is, section by section, with its type, default, range and meaning.
 
-use super::section::{Key, Reader, section};
-use super::types::{LogFormat, LogLevel, LogRequests};
-use super::value::{ByteSize, Setting};
+use super::host::Host;
+use super::types::LogLevel;
 use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
-use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait};
+use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait, ranges};
 use crate::repository::{NamedFolder, TrustedModel};
+use crate::settings::unit::DAY;
+use crate::settings::{ByteSize, section};
+use crate::telemetry::logging::{LogFormat, RequestLogMode};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Nothing waits longer than a day, so that clock arithmetic cannot overflow.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const MS: Duration = Duration::from_millis(1);
-const SOME_TIME: RangeInclusive<Duration> = MS..=DAY;
+const SOME_TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const ANY_TIME: RangeInclusive<Duration> = Duration::ZERO..=DAY;
-const KIB: ByteSize = ByteSize(1 << 10);
 const MIB: ByteSize = ByteSize(1 << 20);
 const TIB: ByteSize = ByteSize(1 << 40);
 const PIB: ByteSize = ByteSize(1 << 50);
 
 section! {
     /// The keys outside any section.
-    pub struct GeneralConfig("", host) {
+    pub struct GeneralConfig("", host: Host) {
         /// Folder of the models, one folder each; relative to the working folder.
         models: PathBuf = "models", flag "--models";
         /// Folders of single models, as `name=folder` (`model.pt`, `1/model.pt` or one `*.pt` in each); `models` may then be absent.
@@ -46,7 +44,7 @@ section! {
 
 section! {
     /// The listener for predictions. Its limits hold for the management listener too.
-    pub struct HttpConfig("http.", host) {
+    pub struct HttpConfig("http.", host: Host) {
         /// IP address and port; port 0 takes a free one and logs it.
         listen: SocketAddr = "127.0.0.1:8080", flag "--listen";
         /// Connections that are open at once; more of them wait to be accepted.
@@ -62,7 +60,7 @@ section! {
         /// Time without a single byte of an answer taken after which its connection is closed.
         write_timeout: Duration = "30s", range SOME_TIME;
         /// Largest body, as it comes and unpacked.
-        max_body_bytes: ByteSize = "16MiB", range KIB..=TIB;
+        max_body_bytes: ByteSize = "16MiB", range ranges::BODY_BYTES;
         /// Whether `/metrics` answers here too and not on the management listener only.
         metrics: bool = true;
         /// Origins whose pages may read answers, like `https://app.example.com`; `["*"]`: all. Not on the management listener.
@@ -72,7 +70,7 @@ section! {
 
 section! {
     /// The listener that changes state.
-    pub struct ManagementConfig("management.", host) {
+    pub struct ManagementConfig("management.", host: Host) {
         /// IP address and port of the listener that can change state; keep it off public networks.
         listen: SocketAddr = "127.0.0.1:8081", flag "--manage-listen";
         /// Host names that it answers to, beside addresses and `localhost`: others may be those of a web page's attacker.
@@ -84,23 +82,23 @@ section! {
 
 section! {
     /// What a single request may ask for.
-    pub struct RequestsConfig("requests.", host) {
+    pub struct RequestsConfig("requests.", host: Host) {
         /// Time for an answer; `X-Request-Timeout-Ms` can shorten it and not lengthen it.
-        timeout: Duration = "30s", range SOME_TIME;
-        /// Most rows in one request.
-        max_rows: usize = 1024, range 1..=1_000_000;
+        timeout: Duration = "30s", range ranges::TIMEOUT;
+        /// Maximum number of rows in one request.
+        max_rows: usize = 1024, range ranges::ROWS;
     }
 }
 
 section! {
     /// How requests are put together, for models that do not say it in their model.toml.
-    pub struct BatchingConfig("batching.", host) {
-        /// Most rows that run together.
-        max_batch_size: usize = 64, range 1..=65_536;
+    pub struct BatchingConfig("batching.", host: Host) {
+        /// Maximum number of rows that run together.
+        max_batch_size: usize = 64, range ranges::BATCH_SIZE;
         /// Time that an idle instance waits for more rows; 0 takes at once what is there.
-        max_queue_delay: Duration = "0ms", range ANY_TIME;
+        max_queue_delay: Duration = "0ms", range ranges::QUEUE_DELAY;
         /// Requests that wait for one model; more are refused with 429.
-        queue_capacity: usize = 512, range 1..=1_000_000;
+        queue_capacity: usize = 512, range ranges::QUEUE_CAPACITY;
         /// Time that a request may have to wait for its run, by the runs before; longer is 429. auto: a second or five runs; under overload 100 ms, two runs or 20 requests.
         max_queue_wait: QueueWait = "auto";
         /// Of so many shared runs one is checked when an instance is idle, by running rows of it again alone; 0 checks none.
@@ -110,13 +108,13 @@ section! {
 
 section! {
     /// Who computes where.
-    pub struct ThreadsConfig("threads.", host) {
+    pub struct ThreadsConfig("threads.", host: Host) {
         /// Cores to use; auto: the container's quota, at most the cores that the process may run on.
         cpu_quota: usize = "auto" => host.cpus, range 1..=1024;
         /// Instances of each model, a thread each; auto: as many as `threads.cpu_quota`.
-        instances: usize = "auto" => cpu_quota, range 1..=1024;
+        instances: usize = "auto" => cpu_quota, range ranges::INSTANCES;
         /// Threads that one operator of one instance may use.
-        intra_op_threads: usize = 1, range 1..=1024;
+        intra_op_threads: usize = 1, range ranges::INTRA_OP_THREADS;
         /// Threads that serve connections; auto: as many as `threads.cpu_quota`.
         http_threads: usize = "auto" => cpu_quota, range 1..=1024;
     }
@@ -124,7 +122,7 @@ section! {
 
 section! {
     /// What all requests together may take.
-    pub struct LimitsConfig("limits.", host) {
+    pub struct LimitsConfig("limits.", host: Host) {
         /// Bytes that the whole process may take; auto: 95 % of the memory limit. A run that would take more fails alone.
         memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 20 * 19), range MIB..=PIB;
         /// Bytes of all bodies, tensors and answers at once; auto: a quarter of `limits.memory_bytes`.
@@ -138,7 +136,7 @@ section! {
 
 section! {
     /// The child process that tries a model before it is served.
-    pub struct TrialConfig("trial.", host) {
+    pub struct TrialConfig("trial.", host: Host) {
         /// Time for the trial of one model.
         timeout: Duration = "60s", range SOME_TIME;
         /// Memory of the trial; auto: half of the memory limit.
@@ -148,7 +146,7 @@ section! {
 
 section! {
     /// What happens after SIGTERM.
-    pub struct ShutdownConfig("shutdown.", host) {
+    pub struct ShutdownConfig("shutdown.", host: Host) {
         /// Time of serving on while readiness says no, for load balancers to notice.
         lame_duck: Duration = "5s", range ANY_TIME;
         /// Time for the requests that are under way once the listener is closed.
@@ -158,13 +156,13 @@ section! {
 
 section! {
     /// What is logged, and how.
-    pub struct LogConfig("log.", host) {
+    pub struct LogConfig("log.", host: Host) {
         /// `human` or `json`; auto: `human` on a terminal, otherwise `json`.
         format: LogFormat = "auto" => host.log_format(), flag "--log-format";
-        /// Least level: `error`, `warn`, `info`, `debug`, `trace` or `off`; by target: `info,hyper=warn`.
+        /// Minimum level: `error`, `warn`, `info`, `debug`, `trace` or `off`; by target: `info,hyper=warn`.
         level: LogLevel = "info", flag "--log-level";
         /// Requests that leave a line: `errors` (and slow ones), `sampled` (at most 100 others a second too) or `all`.
-        requests: LogRequests = "sampled";
+        requests: RequestLogMode = "sampled";
         /// Time from which on an answered request counts as slow.
         slow: Duration = "1s", range ANY_TIME;
     }

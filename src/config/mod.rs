@@ -1,40 +1,30 @@
 //! From what was written to settings that are checked and complete.
 //!
-//! `raw` gathers what the file, the environment and the command line say; the tables in `keys`
-//! turn it into a [`Config`], and every fault is reported at once, with its place. Rooms do not know
-//! this one: the composition root hands each of them its own options.
+//! The tables in `keys` turn what `settings` reads into a [`Config`]; `check` finds what contradicts
+//! itself, `rooms` makes each room's own options of it. Rooms do not know this one: the composition
+//! root hands them their options.
 
 mod check;
-mod closest;
-mod environment;
-mod error;
 mod host;
 mod keys;
 mod print;
-mod raw;
 mod rooms;
-mod section;
 mod types;
-mod value;
 
 pub mod resources;
 
 #[cfg(test)]
 mod documents;
 
-pub use error::{ConfigError, ConfigErrors};
 pub use host::Host;
 pub use keys::{
     BatchingConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig, ManagementConfig,
     RequestsConfig, ShutdownConfig, ThreadsConfig, TrialConfig,
 };
-pub use raw::{FlagValue, Origin};
-pub use section::{Key, Source, Sources};
-pub use types::{LogFormat, LogLevel, LogRequests};
-pub use value::ByteSize;
+pub use types::LogLevel;
 
-use raw::Raw;
-use section::Reader;
+use crate::settings::{CONFIG_FILE, FlagValue, Key, Origin, SettingError, SettingErrors};
+use crate::settings::{Reader, Schema, Sources, Table};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -56,13 +46,8 @@ macro_rules! config {
                 [$($Section::KEYS),+].into_iter().flatten()
             }
 
-            /// Every value as TOML, in the order of the keys.
-            fn values(&self) -> impl Iterator<Item = String> {
-                [$(self.$field.values()),+].into_iter().flatten()
-            }
-
-            fn read(reader: &mut Reader<'_>) -> Self {
-                Self { $($field: $Section::read(reader)),+ }
+            fn read(reader: &mut Reader, host: &Host) -> Self {
+                Self { $($field: $Section::read(reader, &Table::of($Section::KEYS), host)),+ }
             }
         }
     };
@@ -93,7 +78,7 @@ config! {
 
 /// Where settings come from, the file apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inputs {
+pub struct ConfigSources {
     /// The file named on the command line.
     pub file: Option<PathBuf>,
     /// The environment.
@@ -120,32 +105,35 @@ impl Loaded {
     /// # Errors
     ///
     /// Every fault of every source.
-    pub fn load(inputs: &Inputs) -> Result<Self, ConfigErrors> {
-        let variable = inputs.variables.iter().find(|(name, _)| name == environment::CONFIG_FILE);
+    pub fn load(inputs: &ConfigSources) -> Result<Self, SettingErrors> {
+        let variable = inputs.variables.iter().find(|(name, _)| name == CONFIG_FILE);
         let from_variable = variable.map(|(_, path)| Path::new(path));
         let Some(path) = inputs.file.as_deref().or(from_variable) else {
             return Self::resolve(None, inputs);
         };
         let text = read_file(path).map_err(|message| {
             let origin = Origin::File { path: path.display().to_string().into(), line: 0 };
-            ConfigError { origin, key: String::new(), message }
+            SettingError { origin, key: String::new(), message }
         })?;
         Self::resolve(Some((path, &text)), inputs)
     }
 
     /// Resolves all sources, the file given as text.
-    fn resolve(file: Option<(&Path, &str)>, inputs: &Inputs) -> Result<Self, ConfigErrors> {
-        let mut raw = Raw::new(Config::keys().collect());
+    fn resolve(file: Option<(&Path, &str)>, inputs: &ConfigSources) -> Result<Self, SettingErrors> {
+        let mut reader = Reader::new(Schema {
+            keys: Config::keys().collect(),
+            misplaced: &[],
+            misplaced_reason: "",
+            page: "docs/configuration.md",
+        });
         if let Some((path, text)) = file {
-            raw.add_file(path, text);
+            reader.add_file(&path.display().to_string(), text);
         }
-        raw.add_environment(&inputs.variables);
-        raw.add_flags(&inputs.flags);
-        let mut reader = Reader { raw, host: &inputs.host, sources: Sources::new() };
-        let config = Config::read(&mut reader);
-        let (sources, mut errors) = (reader.sources, reader.raw.errors);
-        check::check(&config, &sources, &mut errors);
-        ConfigErrors::check(errors)?;
+        reader.add_environment(&inputs.variables);
+        reader.add_flags(&inputs.flags);
+        let config = Config::read(&mut reader, &inputs.host);
+        check::check(&config, &mut reader);
+        let sources = reader.finish()?;
         Ok(Self { config, sources })
     }
 }

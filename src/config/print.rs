@@ -1,6 +1,7 @@
 //! A configuration as a file: every key with its value, and where the value came from.
 
-use super::{Config, Loaded, Source};
+use super::{Config, Loaded};
+use crate::settings::Source;
 
 impl Loaded {
     /// The whole configuration as TOML. Read as a file it gives the same settings again.
@@ -8,14 +9,14 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        for (key, value) in Config::keys().zip(self.config.values()) {
+        for key in Config::keys() {
+            let Some(source) = self.sources.get(key.path) else { continue };
             let (prefix, name) = key.path.split_once('.').unwrap_or(("", key.path));
             if prefix != section {
                 text += &format!("\n[{prefix}]\n");
                 section = prefix;
             }
-            let source = self.sources.get(key.path).map(describe).unwrap_or_default();
-            text += &format!("{name} = {value}  # {source}\n");
+            text += &format!("{name} = {}  # {}\n", source.value, describe(source));
         }
         text
     }

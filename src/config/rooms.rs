@@ -1,7 +1,6 @@
 //! The options of each room, from the settings.
 
-use super::types::{LogFormat, LogRequests};
-use super::{ByteSize, Config};
+use super::Config;
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
 use crate::http;
@@ -10,30 +9,23 @@ use crate::listener;
 use crate::repository;
 use crate::repository::Defaults;
 use crate::repository::manifest::DeviceChoice;
+use crate::settings::ByteSize;
 use crate::shutdown;
-use crate::telemetry::logging::{self, LogOptions, RequestLogMode, RequestLogOptions};
+use crate::telemetry::logging::{LogOptions, RequestLogOptions};
 use std::io;
 
 impl Config {
     /// For the log.
     #[must_use]
     pub fn log_options(&self) -> LogOptions {
-        let format = match self.log.format {
-            LogFormat::Human => logging::LogFormat::Human,
-            LogFormat::Json => logging::LogFormat::Json,
-        };
-        LogOptions { format, filter: self.log.level.as_str().to_owned() }
+        LogOptions { format: self.log.format, filter: self.log.level.as_str().to_owned() }
     }
 
     /// For the lines of requests.
     #[must_use]
     pub fn request_log_options(&self) -> RequestLogOptions {
-        let mode = match self.log.requests {
-            LogRequests::Errors => RequestLogMode::Errors,
-            LogRequests::All => RequestLogMode::All,
-            LogRequests::Sampled => RequestLogMode::Sampled,
-        };
-        RequestLogOptions { mode, slow: self.log.slow, ..RequestLogOptions::default() }
+        let (mode, slow) = (self.log.requests, self.log.slow);
+        RequestLogOptions { mode, slow, ..RequestLogOptions::default() }
     }
 
     /// For handlers.
@@ -77,7 +69,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The path of the running program cannot be told.
+    /// The path of the running program cannot be found.
     pub fn remote_options(&self, devices: Vec<Device>) -> io::Result<RemoteOptions> {
         let ByteSize(memory) = self.trial.memory_bytes;
         let on_cpu = devices == [Device::Cpu];

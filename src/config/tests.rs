@@ -1,6 +1,8 @@
 //! The sources together: precedence, faults with their places, and printing.
 
 use super::*;
+use crate::settings::ByteSize;
+use crate::telemetry::logging::LogFormat;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,26 +10,26 @@ pub(super) fn host() -> Host {
     Host { cpus: 2, memory: 8 << 30, state_dir: "/var/state".into(), is_terminal: false }
 }
 
-pub(super) fn inputs() -> Inputs {
-    Inputs { file: None, variables: Vec::new(), flags: Vec::new(), host: host() }
+pub(super) fn inputs() -> ConfigSources {
+    ConfigSources { file: None, variables: Vec::new(), flags: Vec::new(), host: host() }
 }
 
-fn with(variables: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> Inputs {
+fn with(variables: &[(&str, &str)], flags: &[(&str, &str, &str)]) -> ConfigSources {
     let variables = variables.iter().map(|(name, value)| (name.into(), value.into())).collect();
     let flag = |(flag, key, value): &(&str, &str, &str)| FlagValue {
         flag: (*flag).into(),
         key: (*key).into(),
         value: (*value).into(),
     };
-    Inputs { variables, flags: flags.iter().map(flag).collect(), ..inputs() }
+    ConfigSources { variables, flags: flags.iter().map(flag).collect(), ..inputs() }
 }
 
-fn resolve(text: &str, inputs: &Inputs) -> Result<Loaded, ConfigErrors> {
+fn resolve(text: &str, inputs: &ConfigSources) -> Result<Loaded, SettingErrors> {
     Loaded::resolve(Some((Path::new("config/sconce.toml"), text)), inputs)
 }
 
 #[track_caller]
-fn check_errors(text: &str, inputs: &Inputs, expected: &[&str]) {
+fn check_errors(text: &str, inputs: &ConfigSources, expected: &[&str]) {
     let errors = resolve(text, inputs).unwrap_err().to_string();
     assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
 }
@@ -99,20 +101,20 @@ metrics = 1
         &with(&variables, &flags),
         &[
             "config/sconce.toml:1: modles: unknown key, did you mean models?",
+            "config/sconce.toml:2: http.listen: expected an IP address and port like \
+             \"127.0.0.1:8080\" or \"[::]:8080\", got \"localhost\"",
+            "config/sconce.toml:5: requests.max_rows: expected a whole number from 1 to 1000000, \
+             got 0",
+            "config/sconce.toml:6: requests.timeout: expected a duration with its unit, like \
+             \"30s\" or \"250ms\", from \"1ms\" to \"24h\", got 30",
             "config/sconce.toml:8: htpp: unknown key, did you mean http?",
             "SCONCE_HTTP_LISTEN: unknown variable, did you mean SCONCE_HTTP__LISTEN?",
             "SCONCE_WORKERS: unknown variable, docs/configuration.md lists every one",
-            "--set a.b: unknown key, docs/configuration.md lists every one",
-            "config/sconce.toml:2: http.listen: expected an IP address and port like \
-             \"127.0.0.1:8080\" or \"[::]:8080\", got \"localhost\"",
-            "--listen: http.listen: expected an IP address and port like \
-             \"127.0.0.1:8080\" or \"[::]:8080\", got \":80\"",
-            "config/sconce.toml:6: requests.timeout: expected a duration with its unit, like \
-             \"30s\" or \"250ms\", from \"1ms\" to \"24h\", got 30",
-            "config/sconce.toml:5: requests.max_rows: expected a whole number from 1 to 1000000, \
-             got 0",
             "SCONCE_LOG__FORMAT: log.format: expected \"human\" or \"json\" or \"auto\", got \
              \"xml\"",
+            "--set a.b: unknown key, docs/configuration.md lists every one",
+            "--listen: http.listen: expected an IP address and port like \
+             \"127.0.0.1:8080\" or \"[::]:8080\", got \":80\"",
         ],
     );
 }
@@ -146,9 +148,9 @@ fn a_section_is_no_value_and_a_value_no_section() {
         "http = 3\nmodels = { a = 1 }\n[[log]]\n",
         &inputs(),
         &[
-            "config/sconce.toml:1: http: expected a section, got 3",
-            "config/sconce.toml:3: log: expected a section, got a list of 1",
+            "config/sconce.toml:1: http: expected a [http] table, got 3",
             "config/sconce.toml:2: models: expected a path, got a table",
+            "config/sconce.toml:3: log: expected a [log] table, got a list of 1",
         ],
     );
 }
@@ -194,14 +196,14 @@ fn contradictions_are_found() {
 #[test]
 fn what_a_huge_machine_gives_can_be_written() {
     let huge = Host { cpus: 4096, memory: 1 << 50, ..host() };
-    let loaded = Loaded::resolve(None, &Inputs { host: huge, ..inputs() }).unwrap();
+    let loaded = Loaded::resolve(None, &ConfigSources { host: huge, ..inputs() }).unwrap();
     assert_eq!(loaded.config.threads.instances, 1024);
     assert_eq!(resolve(&loaded.to_toml(), &inputs()).unwrap().config, loaded.config);
 }
 
 #[test]
 fn a_small_machine_runs_with_the_defaults() {
-    let small = Inputs { host: Host { memory: 32 << 20, ..host() }, ..inputs() };
+    let small = ConfigSources { host: Host { memory: 32 << 20, ..host() }, ..inputs() };
     assert!(Loaded::resolve(None, &small).is_ok());
 }
 
@@ -230,15 +232,15 @@ fn a_file_is_read_only_when_it_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sconce.toml");
     std::fs::write(&path, "models = \"elsewhere\"").unwrap();
-    let named = Inputs { file: Some(path.clone()), ..inputs() };
+    let named = ConfigSources { file: Some(path.clone()), ..inputs() };
     assert_eq!(Loaded::load(&named).unwrap().config.general.models, Path::new("elsewhere"));
     let variables = vec![("SCONCE_CONFIG".into(), path.clone().into())];
-    let by_variable = Inputs { variables, ..inputs() };
+    let by_variable = ConfigSources { variables, ..inputs() };
     assert_eq!(Loaded::load(&by_variable).unwrap().config.general.models, Path::new("elsewhere"));
     std::fs::write(&path, "\u{feff}models = \"marked\"").unwrap();
     let marked = Loaded::load(&named).unwrap().config;
     assert_eq!(marked.general.models, Path::new("marked"), "a byte-order mark must be skipped");
-    let missing = Inputs { file: Some(folder.path().join("none.toml")), ..inputs() };
+    let missing = ConfigSources { file: Some(folder.path().join("none.toml")), ..inputs() };
     let error = Loaded::load(&missing).unwrap_err().to_string();
     assert!(error.contains("none.toml: the configuration file cannot be read"), "{error}");
     assert_eq!(error.lines().count(), 1);

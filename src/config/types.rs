@@ -1,92 +1,18 @@
 //! The types of keys that are words, names or lists of them.
 
-use super::value::{Setting, Value, quote};
 use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
-use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait};
 use crate::repository::{NamedFolder, TrustedModel};
+use crate::settings::{Setting, ToToml, Value, quote, words};
+use crate::telemetry::logging::{LogFormat, RequestLogMode};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-macro_rules! words {
-    ($(#[doc = $about:literal])+ pub enum $Name:ident ($expected:literal) {
-        $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
-    }) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-        pub enum $Name { $($(#[doc = $doc])+ $variant,)+ }
-
-        impl Setting for $Name {
-            const EXPECTED: &'static str = $expected;
-
-            fn read(value: &Value) -> Option<Self> {
-                match value.text()? { $($word => Some(Self::$variant),)+ _ => None }
-            }
-
-            fn to_toml(&self) -> String {
-                quote(match self { $(Self::$variant => $word,)+ })
-            }
-        }
-    };
-}
-
 words! {
-    /// How a line of the log is written.
-    pub enum LogFormat ("\"human\" or \"json\"") {
-        /// For people at a terminal.
-        Human = "human",
-        /// One JSON object a line, for collectors.
-        Json = "json",
-    }
-}
-
-words! {
-    /// Which requests leave a line in the log.
-    pub enum LogRequests ("\"errors\", \"all\" or \"sampled\"") {
-        /// Failed and slow ones.
-        Errors = "errors",
-        /// Every one.
-        All = "all",
-        /// Failed and slow ones, and a bounded number of the rest.
-        Sampled = "sampled",
-    }
-}
-
-impl Setting for DeviceChoice {
-    const EXPECTED: &'static str = "\"auto\", \"cpu\" or \"cuda:N\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        value.text()?.parse().ok()
-    }
-
-    fn to_toml(&self) -> String {
-        quote(&self.to_string())
-    }
-}
-
-impl Setting for QueueWait {
-    const EXPECTED: &'static str = "\"auto\" or a duration of at most 24 h like \"500ms\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        value.text()?.parse().ok()
-    }
-
-    fn to_toml(&self) -> String {
-        quote(&self.to_string())
-    }
-}
-
-impl Setting for Optimize {
-    const EXPECTED: &'static str = "\"auto\" or \"off\"";
-
-    fn read(value: &Value) -> Option<Self> {
-        value.text()?.parse().ok()
-    }
-
-    fn to_toml(&self) -> String {
-        quote(&self.to_string())
-    }
+    LogFormat, "\"human\" or \"json\"", Human = "human", Json = "json";
+    RequestLogMode, "\"errors\", \"all\" or \"sampled\"",
+        Errors = "errors", All = "all", Sampled = "sampled";
 }
 
 impl Setting for Option<ModelName> {
@@ -99,7 +25,9 @@ impl Setting for Option<ModelName> {
             text => text.parse().ok().map(Some),
         }
     }
+}
 
+impl ToToml for Option<ModelName> {
     fn to_toml(&self) -> String {
         quote(self.as_ref().map_or("", ModelName::as_str))
     }
@@ -111,7 +39,9 @@ impl Setting for Vec<TrustedModel> {
     fn read(value: &Value) -> Option<Self> {
         read_list(value)
     }
+}
 
+impl ToToml for Vec<TrustedModel> {
     fn to_toml(&self) -> String {
         print_list(self)
     }
@@ -123,9 +53,11 @@ impl Setting for Vec<PathBuf> {
     fn read(value: &Value) -> Option<Self> {
         value.items()?.iter().map(|item| PathBuf::read(item)).collect()
     }
+}
 
+impl ToToml for Vec<PathBuf> {
     fn to_toml(&self) -> String {
-        let items: Vec<_> = self.iter().map(Setting::to_toml).collect();
+        let items: Vec<_> = self.iter().map(ToToml::to_toml).collect();
         format!("[{}]", items.join(", "))
     }
 }
@@ -136,7 +68,9 @@ impl Setting for Vec<NamedFolder> {
     fn read(value: &Value) -> Option<Self> {
         read_list(value)
     }
+}
 
+impl ToToml for Vec<NamedFolder> {
     fn to_toml(&self) -> String {
         print_list(self)
     }
@@ -159,7 +93,9 @@ impl Setting for HostNames {
         let items: Vec<&str> = items.iter().map(|item| item.text()).collect::<Option<_>>()?;
         Self::parse(&items)
     }
+}
 
+impl ToToml for HostNames {
     fn to_toml(&self) -> String {
         print_list(self.names())
     }
@@ -174,7 +110,9 @@ impl Setting for CorsOrigins {
         let items: Vec<&str> = items.iter().map(|item| item.text()).collect::<Option<_>>()?;
         Self::parse(&items)
     }
+}
 
+impl ToToml for CorsOrigins {
     fn to_toml(&self) -> String {
         let items: Vec<_> = match self {
             Self::Any => vec![quote("*")],
@@ -188,7 +126,7 @@ impl Setting for CorsOrigins {
 ///
 /// Checked here because the library that reads it takes a misspelled level for the name of a
 /// target and then logs nothing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(String);
 
 impl LogLevel {
@@ -216,7 +154,9 @@ impl Setting for LogLevel {
         let text = value.text()?;
         text.split(',').all(is_directive).then(|| Self(text.into()))
     }
+}
 
+impl ToToml for LogLevel {
     fn to_toml(&self) -> String {
         quote(&self.0)
     }
@@ -225,6 +165,7 @@ impl Setting for LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::manifest::DeviceChoice;
     use std::path::Path;
 
     fn read<T: Setting>(text: &str) -> Option<T> {

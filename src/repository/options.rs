@@ -207,7 +207,9 @@ impl Settings {
                 .max_queue_wait
                 .map_or(defaults.max_queue_wait, QueueWait::bound),
             max_rows: lower(limits.max_rows, defaults.max_rows),
-            max_body_bytes: defaults.max_body_bytes.min(limits.max_body_bytes.unwrap_or(u64::MAX)),
+            max_body_bytes: limits
+                .max_body_bytes
+                .map_or(defaults.max_body_bytes, |it| it.0.min(defaults.max_body_bytes)),
             timeout: defaults.timeout.min(limits.timeout.unwrap_or(Duration::MAX)),
             top: manifest.top.unwrap_or(defaults.top),
         })

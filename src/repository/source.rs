@@ -43,7 +43,7 @@ impl Source {
                 let text = read_labels(&folder.path, path)
                     .map_err(|error| format!("{name}/{path}: {error}"))?;
                 let labels: Vec<Arc<str>> = text.lines().map(Arc::from).collect();
-                if !are_labels(&labels, usize::MAX) {
+                if !are_labels(&labels) {
                     return Err(format!(
                         "{name}/{path}: expected two or more different labels, one a line"
                     ));

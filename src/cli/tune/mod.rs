@@ -45,7 +45,7 @@ pub struct Tune {
 
 fn latency(text: &str) -> Result<Duration, String> {
     let expected = || format!("expected a duration such as \"20ms\", got {text:?}");
-    crate::repository::manifest::unit::duration(text).ok_or_else(expected)
+    crate::settings::unit::duration(text).ok_or_else(expected)
 }
 
 impl Tune {

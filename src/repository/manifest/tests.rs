@@ -1,6 +1,11 @@
 use super::*;
-use crate::inference::{Fill, Version};
+use crate::engine::{Device, Precision};
+use crate::inference::Version;
+use crate::repository::policy::VersionPolicy;
+use crate::settings::{ByteSize, page};
 use crate::tensor::{DataType, ShapePattern};
+use crate::transform::Activation;
+use std::time::Duration;
 
 #[track_caller]
 fn refused(text: &str, expected: &[&str]) {
@@ -74,6 +79,7 @@ fn every_key_is_read() {
         instances: Some(2),
         intra_op_threads: Some(4),
         labels: Some(Labels::Listed(vec!["a".into(), "b".into()])),
+        labels_file: None,
         activation: Activation::Softmax,
         top: Some(3),
         inputs: vec![
@@ -96,7 +102,7 @@ fn every_key_is_read() {
         },
         limits: LimitKeys {
             max_rows: Some(128),
-            max_body_bytes: Some(1 << 20),
+            max_body_bytes: Some(ByteSize(1 << 20)),
             timeout: Some(Duration::from_secs(5)),
         },
     };
@@ -104,14 +110,14 @@ fn every_key_is_read() {
 }
 
 #[test]
-fn everything_wrong_is_told_at_once_with_line_and_key() {
+fn everything_wrong_is_reported_at_once_with_line_and_key() {
     refused(
         "instances = 0\ndevice = \"gpu\"\n\n[batching]\nmax_queue_delay = 5\nsize = 1\n[[inputs]]\nname = \"x y\"\nshape = [0]\n",
         &[
-            "m/model.toml:1: instances: expected 1 to 1024, got 0",
+            "m/model.toml:1: instances: expected a whole number from 1 to 1024, got 0",
             "m/model.toml:2: device: expected \"auto\", \"cpu\" or \"cuda:N\", got \"gpu\"",
-            "m/model.toml:5: batching.max_queue_delay: expected a duration with its unit, like \"5ms\" or \"30s\", got 5",
-            "m/model.toml:6: batching.size: unknown key, expected one of enabled, max_difference, max_batch_size, max_queue_delay, queue_capacity, max_queue_wait, pad_buckets",
+            "m/model.toml:5: batching.max_queue_delay: expected a duration with its unit, like \"30s\" or \"250ms\", from \"0s\" to \"10s\", got 5",
+            "m/model.toml:6: batching.size: unknown key, docs/models.md lists every one",
             "m/model.toml:7: inputs[0].datatype: missing, expected a datatype like \"FP32\" or \"INT64\"",
             "m/model.toml:8: inputs[0].name: expected 1 to 128 visible ASCII characters, got \"x y\"",
             "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, got a list of 1",
@@ -201,9 +207,9 @@ fn labels_stay_in_the_folder_and_come_from_one_place() {
 }
 
 #[test]
-fn broken_toml_is_told_with_its_line() {
-    let error = Manifest::parse("m/model.toml", "top = 1\ntop = = 2\n").unwrap_err();
-    assert_eq!(error.problems[0].line, 2);
+fn broken_toml_is_reported_with_its_line() {
+    let error = Manifest::parse("m/model.toml", "top = 1\ntop = = 2\n").unwrap_err().to_string();
+    assert!(error.starts_with("m/model.toml:2: not valid TOML: "), "{error}");
     let twice = "[[inputs]]\nname=\"x\"\ndatatype=\"FP32\"\nshape=[-1]\n".repeat(2);
     refused(&twice, &["m/model.toml:6: inputs[1].name: \"x\" is there already"]);
     refused("inputs = 3", &["m/model.toml:1: inputs: expected [[inputs]] tables, got 3"]);
@@ -214,10 +220,27 @@ fn broken_toml_is_told_with_its_line() {
 }
 
 #[test]
+fn a_misspelled_key_is_known_by_the_one_that_it_is_near_to() {
+    refused(
+        "instnaces = 2\n[batching]\nmax_batch = 4\n[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1]\npads = 0\n[limit]\n",
+        &[
+            "m/model.toml:1: instnaces: unknown key, did you mean instances?",
+            "m/model.toml:3: batching.max_batch: unknown key, docs/models.md lists every one",
+            "m/model.toml:8: inputs[0].pads: unknown key, did you mean inputs.pad?",
+            "m/model.toml:9: limit: unknown key, did you mean limits?",
+        ],
+    );
+}
+
+#[test]
 fn the_page_has_every_key_and_no_other() {
-    let page = include_str!("../../../docs/models.md");
-    let table = page.split("| key | default | meaning |").nth(1).unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let keys: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
-    assert_eq!(keys, KEYS);
+    let row = |key: &Key| {
+        let (name, takes) = (key.name(), page::takes(key));
+        let is_toml = key.default.starts_with('"');
+        let default = if is_toml { format!("`{}`", key.default) } else { key.default.into() };
+        format!("| `{name}` | {default} | {takes} | {} |", key.meaning())
+    };
+    let expected: Vec<_> = Manifest::keys().map(row).collect();
+    let rows = page::rows(include_str!("../../../docs/models.md"));
+    assert_eq!(rows, expected, "docs/models.md must list the keys:\n{}", expected.join("\n"));
 }

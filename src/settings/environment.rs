@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 pub(super) const PREFIX: &str = "SCONCE_";
 
 /// Names the configuration file.
-pub(super) const CONFIG_FILE: &str = "SCONCE_CONFIG";
+pub const CONFIG_FILE: &str = "SCONCE_CONFIG";
 
 /// Variables of the project's scripts, of no meaning to the program.
 const OF_SCRIPTS: [&str; 1] = ["SCONCE_CACHE"];

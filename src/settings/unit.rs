@@ -1,7 +1,9 @@
-//! Durations and sizes as people write them: a whole number and a unit. The server's settings read
-//! them the same way.
+//! Durations and sizes as people write them: a whole number and a unit.
 
 use std::time::Duration;
+
+/// The longest duration of any key, so that clock arithmetic cannot overflow.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Units of time, the largest first, in nanoseconds.
 pub const TIME: [(&str, u64); 5] = [
