@@ -2,7 +2,7 @@
 
 use super::{Failure, print};
 use crate::app;
-use crate::engine::probe::{Findings, Tried, concern, concerns};
+use crate::engine::probe::{Findings, TriedForm, concern, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
 use crate::repository::{self, BatchSize};
@@ -117,7 +117,7 @@ fn trial(findings: &Findings, batch_size: &BatchSize) -> String {
     line("answers", findings.contract.form.as_str().to_owned());
     let form = &findings.form;
     line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));
-    for Tried { form, outcome } in &form.tried {
+    for TriedForm { form, outcome } in &form.tried {
         let told = match outcome {
             Ok(facts) => format!(
                 "{:.2} times as fast, answers differ by {:.1e} of the largest",

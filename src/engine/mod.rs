@@ -14,7 +14,7 @@ mod error;
 mod form;
 
 pub use error::{EngineError, Fault};
-pub use form::{Form, Precision, Rewrite};
+pub use form::{ModelForm, Precision, Rewrite};
 
 use crate::tensor::{BufferMut, DataType, Tensor};
 use std::fmt;
@@ -114,7 +114,7 @@ pub struct LoadOptions {
     /// Threads that one operator may use, for each instance.
     pub intra_op_threads: usize,
     /// In which form.
-    pub form: Form,
+    pub form: ModelForm,
     /// The datatypes of its outputs in the plain form, to which floating-point outputs are brought back; those that
     /// are not told and come in a reduced precision become FP32.
     pub outputs: Vec<DataType>,
@@ -128,7 +128,7 @@ impl LoadOptions {
     #[must_use]
     pub const fn plain(device: Device, intra_op_threads: usize) -> Self {
         let outputs = Vec::new();
-        Self { device, intra_op_threads, form: Form::PLAIN, outputs, within: None }
+        Self { device, intra_op_threads, form: ModelForm::PLAIN, outputs, within: None }
     }
 }
 
@@ -241,7 +241,7 @@ pub struct Output {
 
 /// What a run gave.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// The outputs in the order in which the model returns them.
     pub outputs: Vec<Output>,
     /// Where the time went.
@@ -311,7 +311,7 @@ pub trait Engine: Send {
     /// # Errors
     ///
     /// The model raised, or the device failed.
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError>;
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError>;
 
     /// Memory to put a batch together in, of a kind that the device reads fast.
     fn buffer(&mut self, bytes: usize) -> BufferMut {

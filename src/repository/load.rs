@@ -13,11 +13,11 @@ use super::source::{Fingerprint, Source};
 use super::store::{Key, Slot, Store, Verdict};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
-use crate::engine::probe::{Findings, RunTimes, arguments, concerns, is_straight_line};
+use crate::engine::probe::{Findings, RunTimes, TimedRun, arguments, concerns, is_straight_line};
 use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
 use crate::inference::{
-    AnswerForm, Batching, Context, Contract, Fill, InferError, InferRequest, ModelName, ModelSpec,
-    NamedTensor, TensorSpec, ValidRequest,
+    AnswerForm, Batching, Context, Contract, InferError, InferRequest, InputPadding, ModelName,
+    ModelSpec, NamedTensor, TensorSpec, ValidRequest,
 };
 use crate::scheduler::{
     BatchLimits, Inputs, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch,
@@ -159,7 +159,7 @@ impl Workshop {
             sample: candidate.source.sample.as_deref(),
             max_batch_size: candidate.settings.max_batch_size,
             batch_size_is_chosen: candidate.settings.batch_size_is_chosen,
-            wish: candidate.settings.wish(candidate.source, self.options.trial_timeout),
+            form: candidate.settings.form_options(candidate.source, self.options.trial_timeout),
             timeout: self.options.trial_timeout,
         };
         let trial = Trial::run(&*self.trial_loader, &self.decode_sample, &subject);
@@ -213,7 +213,7 @@ impl Workshop {
         let Candidate { name, file, source, settings, fingerprint } = candidate;
         let places = source.manifest.pads.iter().filter_map(|pad| {
             let place = findings.inputs.iter().position(|input| input.name == pad.input)?;
-            Some((place, pad.fill.axis))
+            Some((place, pad.padding.axis))
         });
         let batch_size = BatchSize::of(&findings, settings);
         let contract = Contract { one_size: places.collect(), ..findings.contract };
@@ -406,17 +406,17 @@ fn agrees(findings: &Findings, model: &dyn Model) -> Result<(), String> {
     arguments(model.signature(), Some(inputs)).map_err(|error| error.to_string())?;
     let fits = |n: usize, of: usize| n == 0 || n == of;
     let padded = padding.iter().all(|it| {
-        let axes = it.fills.iter().zip(inputs);
-        let has_axis = |(fill, input): (&Option<Fill>, &TensorSpec)| {
+        let axes = it.pads.iter().zip(inputs);
+        let has_axis = |(pad, input): (&Option<InputPadding>, &TensorSpec)| {
             let rank = input.shape.dims().map_or(usize::MAX, <[Dim]>::len);
-            fill.as_ref().is_none_or(|fill| fill.axis < rank)
+            pad.as_ref().is_none_or(|pad| pad.axis < rank)
         };
-        it.fills.len() == n_arguments
+        it.pads.len() == n_arguments
             && fits(it.given.len(), n_arguments)
             && axes.into_iter().all(has_axis)
     });
     let is_whole = padded
-        && fits(contract.shares.given.len(), n_arguments)
+        && fits(contract.batching_scope.given.len(), n_arguments)
         && (outputs.is_empty() || fits(contract.squeezed.len(), outputs.len()));
     if is_whole {
         Ok(())
@@ -436,7 +436,9 @@ fn without_path(reason: &str, folder: &ModelFolder) -> String {
 /// Whether the thread that asks may run the model itself: batches of it end soon, whatever is in
 /// them.
 fn may_run_directly(job: &Job, plan: &Plan, settings: &Settings) -> bool {
-    let Some(RunTimes { most: (n_rows, time), .. }) = plan.times else { return false };
+    let Some(RunTimes { max_rows: TimedRun { n_rows, duration: time }, .. }) = plan.times else {
+        return false;
+    };
     let whole_batch = time.as_secs_f64() / n_rows.max(1) as f64 * plan.max_batch_size as f64;
     let mut shapes = job.spec.inputs.iter().map(|input| input.shape.dims());
     let is_variable = |dims: &[Dim]| dims.iter().skip(1).any(|dim| *dim == Dim::Variable);

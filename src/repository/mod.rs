@@ -34,7 +34,7 @@ mod warmup;
 #[cfg(test)]
 mod tests;
 
-pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, Tried};
+pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, TimedRun, TriedForm};
 pub use batch_size::BatchSize;
 pub use catalog::{Pin, VersionState};
 pub use error::RepositoryError;

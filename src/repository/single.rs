@@ -46,7 +46,7 @@ pub fn try_file(
         sample: source.sample.as_deref(),
         max_batch_size: settings.max_batch_size,
         batch_size_is_chosen: settings.batch_size_is_chosen,
-        wish: settings.wish(&source, timeout),
+        form: settings.form_options(&source, timeout),
         timeout,
     };
     let trial = Trial::run(loader, decode_sample, &subject);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::engine::{
-    Artifact, Device, EngineError, Fault, Form, LoadOptions, Model, Precision, Rewrite, Signature,
+    Artifact, Device, EngineError, Fault, LoadOptions, Model, ModelForm, Precision, Rewrite,
+    Signature,
 };
 use crate::inference::{ErrorCode, Version};
 use crate::telemetry::MetricsOptions;
@@ -45,7 +46,7 @@ impl Loader for Scripted {
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
         let script = fs::read_to_string(&artifact.path).unwrap();
-        if options.form == Form::PLAIN {
+        if options.form == ModelForm::PLAIN {
             self.loads.lock().unwrap().push(script.clone());
         } else {
             self.forms.lock().unwrap().push(options.clone());

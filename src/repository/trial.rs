@@ -8,7 +8,7 @@ use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
 use super::manifest::{Manifest, Sharing};
 use super::store::Verdict;
-use crate::engine::probe::{self, Hints, PaddingWish, Wish};
+use crate::engine::probe::{self, FormOptions, Hints, PaddingOptions};
 use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{
     Batching, Contract, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
@@ -33,7 +33,7 @@ pub(super) struct Subject<'a> {
     /// Whether model.toml says that.
     pub(super) batch_size_is_chosen: bool,
     /// What is wanted of the model's form.
-    pub(super) wish: Wish,
+    pub(super) form: FormOptions,
     /// How long everything may take.
     pub(super) timeout: Duration,
 }
@@ -134,12 +134,12 @@ fn attempt(
         sample,
         max_batch_size: subject.max_batch_size,
         batch_size_is_chosen: subject.batch_size_is_chosen,
-        padding: padding_wish(manifest),
+        padding: padding_options(manifest),
         batching_wanted: manifest.batching.enabled != Some(Sharing::Off),
         is_vouched_for: manifest.batching.enabled == Some(Sharing::Trust),
         max_difference: manifest.batching.max_difference,
         tolerance: manifest.batching.max_difference.unwrap_or(0.0).max(Hints::default().tolerance),
-        wish: subject.wish,
+        form: subject.form,
         ..Hints::default()
     };
     let mut load = |form, outputs: &[DataType], within: Duration| {
@@ -158,13 +158,13 @@ fn attempt(
     probe::probe_forms(model, &hints, &mut load).map(|it| Verdict::Passed(Box::new(it)))
 }
 
-/// What model.toml wants to have filled up, if anything.
-fn padding_wish(manifest: &Manifest) -> Option<PaddingWish> {
-    let fills: Vec<_> =
-        manifest.pads.iter().map(|it| (it.input.clone(), it.fill.clone())).collect();
+/// What model.toml wants to have padded, if anything.
+fn padding_options(manifest: &Manifest) -> Option<PaddingOptions> {
+    let pads: Vec<_> =
+        manifest.pads.iter().map(|it| (it.input.clone(), it.padding.clone())).collect();
     let buckets = manifest.batching.pad_buckets.clone();
     let buckets = buckets.unwrap_or_else(Padding::default_buckets);
-    (!fills.is_empty()).then_some(PaddingWish { fills, buckets })
+    (!pads.is_empty()).then_some(PaddingOptions { pads, buckets })
 }
 
 fn refusal(subject: &Subject<'_>, concerns: &[&str]) -> String {

@@ -100,7 +100,7 @@ impl Watched {
         let ran = self.ran.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
         let is_shared = parts.len() > 1
             || parts.iter().any(|part| part.request.n_rows() > 1)
-            || parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
+            || parts.iter().filter_map(|part| part.padded_size).any(|it| !it.is_exact());
         if watch.every == 0 || !is_shared || self.is_refuted() {
             return false;
         }
@@ -204,7 +204,7 @@ fn row(
     None
 }
 
-/// One row of each input, as it came and without what it was filled up with.
+/// One row of each input, as it came and without what it was padded with.
 fn inputs(request: &ValidRequest, place: usize) -> Option<Vec<Option<Tensor>>> {
     let one = |input: &Option<Tensor>| match input {
         None => Some(None),

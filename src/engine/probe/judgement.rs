@@ -4,7 +4,7 @@ use super::Hints;
 use super::proof::{self, Doubt, Given, Proof, Reason, prove};
 use super::recipe::Recipe;
 use crate::engine::{Signature, without_overload};
-use crate::inference::{Batching, Shares, TensorSpec};
+use crate::inference::{Batching, BatchingScope, TensorSpec};
 use crate::tensor::{Dim, ShapePattern};
 
 /// What the code says.
@@ -13,7 +13,7 @@ pub(super) struct Judgement {
     /// Whether a scale over all rows had to be accepted for the proof.
     is_accepted: bool,
     /// For which requests it holds.
-    shares: Shares,
+    scope: BatchingScope,
     /// Whether the model writes to what it holds.
     has_state: bool,
 }
@@ -31,8 +31,8 @@ impl Judgement {
                 false => Doubt::Unknown,
             };
             let proof = Err(Reason { doubt, text: text.into() });
-            let shares = Shares { given, any_sizes: false };
-            return Self { proof, is_accepted: false, shares, has_state };
+            let scope = BatchingScope { given, any_sizes: false };
+            return Self { proof, is_accepted: false, scope, has_state };
         };
         let prove = |specs: &[TensorSpec], accepts_scales| {
             let arguments = signature.arguments.iter().zip(specs).zip(&given);
@@ -46,9 +46,9 @@ impl Judgement {
         };
         // What nobody declared may come in other sizes: best, it holds for all of them.
         let open: Vec<_> = recipe.specs.iter().map(opened).collect();
-        let shares = |any_sizes| Shares { given: given.clone(), any_sizes };
+        let scope = |any_sizes| BatchingScope { given: given.clone(), any_sizes };
         if let Ok(proof) = prove(&open, false) {
-            return Self { proof: Ok(proof), is_accepted: false, shares: shares(true), has_state };
+            return Self { proof: Ok(proof), is_accepted: false, scope: scope(true), has_state };
         }
         let proof = prove(&recipe.specs, false);
         let is_scaled = |reason: &Reason| reason.doubt == Doubt::Scaled;
@@ -58,12 +58,12 @@ impl Judgement {
             }
             proof => (proof, false),
         };
-        Self { proof, is_accepted, shares: shares(false), has_state }
+        Self { proof, is_accepted, scope: scope(false), has_state }
     }
 
     /// For which requests it was found that they may share runs, where any may.
-    pub(super) fn shares(&self) -> Shares {
-        self.shares.clone()
+    pub(super) fn scope(&self) -> BatchingScope {
+        self.scope.clone()
     }
 
     pub(super) fn is_proof(&self) -> bool {
@@ -164,8 +164,12 @@ mod tests {
             None => Ok(Proof { outputs: vec![super::super::proof::OutputRows::Axis(0)] }),
             Some(doubt) => Err(Reason { doubt, text: "why".into() }),
         };
-        let judgement =
-            Judgement { proof, is_accepted: false, shares: Shares::default(), has_state: false };
+        let judgement = Judgement {
+            proof,
+            is_accepted: false,
+            scope: BatchingScope::default(),
+            has_state: false,
+        };
         assert_eq!(judgement.conclude(probed, &Hints::default()), expected);
     }
 
@@ -184,7 +188,7 @@ mod tests {
         let judgement = Judgement {
             proof: Err(reason),
             is_accepted: false,
-            shares: Shares::default(),
+            scope: BatchingScope::default(),
             has_state: false,
         };
         assert_eq!(judgement.conclude(Batching::Probed, &hints), Batching::Trusted);

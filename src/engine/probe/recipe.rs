@@ -208,18 +208,18 @@ fn rows(datatype: DataType, row: &[usize], values: &Values, numbers: Numbers) ->
     let elements: usize = row.iter().product();
     let buffer = match datatype {
         DataType::Bool => flags(elements, values, numbers),
-        DataType::UInt8 => fill::<u8>(elements, values, numbers),
-        DataType::UInt16 => fill::<u16>(elements, values, numbers),
-        DataType::UInt32 => fill::<u32>(elements, values, numbers),
-        DataType::UInt64 => fill::<u64>(elements, values, numbers),
-        DataType::Int8 => fill::<i8>(elements, values, numbers),
-        DataType::Int16 => fill::<i16>(elements, values, numbers),
-        DataType::Int32 => fill::<i32>(elements, values, numbers),
-        DataType::Int64 => fill::<i64>(elements, values, numbers),
-        DataType::Fp16 => fill::<f16>(elements, values, numbers),
-        DataType::Bf16 => fill::<bf16>(elements, values, numbers),
-        DataType::Fp32 => fill::<f32>(elements, values, numbers),
-        DataType::Fp64 => fill::<f64>(elements, values, numbers),
+        DataType::UInt8 => generate::<u8>(elements, values, numbers),
+        DataType::UInt16 => generate::<u16>(elements, values, numbers),
+        DataType::UInt32 => generate::<u32>(elements, values, numbers),
+        DataType::UInt64 => generate::<u64>(elements, values, numbers),
+        DataType::Int8 => generate::<i8>(elements, values, numbers),
+        DataType::Int16 => generate::<i16>(elements, values, numbers),
+        DataType::Int32 => generate::<i32>(elements, values, numbers),
+        DataType::Int64 => generate::<i64>(elements, values, numbers),
+        DataType::Fp16 => generate::<f16>(elements, values, numbers),
+        DataType::Bf16 => generate::<bf16>(elements, values, numbers),
+        DataType::Fp32 => generate::<f32>(elements, values, numbers),
+        DataType::Fp64 => generate::<f64>(elements, values, numbers),
         DataType::Bytes => texts(elements, values, numbers),
     };
     Tensor::new(datatype, shape, buffer).ok()
@@ -316,8 +316,8 @@ fn hash(seed: u64, number: u64, element: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-fn fill<T: Value>(elements: usize, values: &Values, numbers: Numbers) -> Buffer {
-    let mut filled = Vec::with_capacity(elements * numbers.numbers.len());
+fn generate<T: Value>(elements: usize, values: &Values, numbers: Numbers) -> Buffer {
+    let mut generated = Vec::with_capacity(elements * numbers.numbers.len());
     let (pool, n_rows, vary) = match values {
         Values::Random => (&[][..], 0, true),
         Values::Sample { tensor, vary } => {
@@ -333,7 +333,7 @@ fn fill<T: Value>(elements: usize, values: &Values, numbers: Numbers) -> Buffer 
         for element in 0..elements {
             let hash = hash(numbers.seed, number, element as u64);
             let known = element.checked_rem(per_row).map(|offset| pool[start + offset]);
-            filled.push(match known {
+            generated.push(match known {
                 _ if way > 0 => known.unwrap_or_else(|| T::random(hash)).unlike(way, hash, pool),
                 None => T::random(hash),
                 Some(value) if vary && number >= n_rows as u64 => value.like(hash, pool),
@@ -341,7 +341,7 @@ fn fill<T: Value>(elements: usize, values: &Values, numbers: Numbers) -> Buffer 
             });
         }
     }
-    Buffer::from_vec(filled)
+    Buffer::from_vec(generated)
 }
 
 /// `BOOL`: bytes of 0 and 1, made like whole numbers.
@@ -354,8 +354,8 @@ fn flags(elements: usize, values: &Values, numbers: Numbers) -> Buffer {
                 .map_or(Values::Random, |tensor| Values::Sample { tensor, vary: *vary })
         }
     };
-    let filled = fill::<u8>(elements, &bytes, numbers);
-    Buffer::from_vec(filled.as_bytes().iter().map(|byte| byte & 1).collect())
+    let generated = generate::<u8>(elements, &bytes, numbers);
+    Buffer::from_vec(generated.as_bytes().iter().map(|byte| byte & 1).collect())
 }
 
 /// `BYTES`: a sample's rows in turn, or short words.

@@ -3,7 +3,7 @@ mod padding;
 use super::*;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Argument, ArgumentKind, Batch, Fault, Parameter, Signature};
-use crate::inference::Shares;
+use crate::inference::BatchingScope;
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -60,11 +60,11 @@ fn independent_rows_are_safe_and_the_largest_batch_is_tried() {
     let findings = judged(&model, &declared(&[-1, 3]), Batching::Probed);
     let output = TensorSpec { declared: false, ..spec("output", DataType::Fp32, &[-1, 1]) };
     assert_eq!(findings.outputs, [output]);
-    let shares = Shares { given: vec![true], any_sizes: false };
-    assert_eq!(findings.contract, Contract { shares, ..Contract::default() });
+    let batching_scope = BatchingScope { given: vec![true], any_sizes: false };
+    assert_eq!(findings.contract, Contract { batching_scope, ..Contract::default() });
     assert_eq!((findings.shape_source, findings.notes.len()), (ShapeSource::Declared, 0));
     let times = findings.times.unwrap();
-    assert_eq!((times.least.0, times.most.0), (1, 32));
+    assert_eq!((times.min_rows.n_rows, times.max_rows.n_rows), (1, 32));
     assert!(model.seen().rows().contains(&2));
 
     let off = Hints { batching_wanted: false, ..declared(&[-1, 3]) };
@@ -192,9 +192,9 @@ fn an_axis_of_rows_that_is_dropped_for_one_row_is_put_back() {
     let findings = judged(&squeezing(), &declared(&[-1, 3]), Batching::Probed);
     let shapes: Vec<_> = findings.outputs.iter().map(|it| it.shape.to_string()).collect();
     assert_eq!(shapes, ["[-1]", "[-1, 2]", "[-1, 1]"]);
-    let shares = Shares { given: vec![true], any_sizes: false };
+    let batching_scope = BatchingScope { given: vec![true], any_sizes: false };
     let squeezed = vec![true, true, false];
-    let contract = Contract { squeezed, shares, ..Contract::default() };
+    let contract = Contract { squeezed, batching_scope, ..Contract::default() };
     assert_eq!((findings.contract, findings.notes.len()), (contract, 1));
 
     // One row in the sample: what comes first is the run of one row.

@@ -1,15 +1,15 @@
 //! The runs of a trial, and what each says about the model.
 
 use super::candidates::Candidate;
-use super::forms::Exercise;
+use super::forms::Workload;
 use super::independence::FILLERS;
 use super::judgement::Judgement;
 use super::outputs::{Known, Seen, describe, describe_whole};
 use super::recipe::Recipe;
 use super::squeezed::Squeezed;
-use super::{Findings, FormFindings, Hints, RunTimes, ShapeSource};
+use super::{Examined, Findings, FormFindings, Hints, RunTimes, ShapeSource, TimedRun};
 use crate::engine::compare::{agree, has_nan, scales};
-use crate::engine::{Engine, EngineError, Fault, Model, Outcome, Output};
+use crate::engine::{Engine, EngineError, Fault, Model, Output, RunOutcome};
 use crate::inference::{AnswerForm, Batching, Contract};
 use std::time::{Duration, Instant};
 
@@ -109,10 +109,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Everything about a model that runs.
-    pub(super) fn examine(
-        mut self,
-        accepted: Accepted,
-    ) -> Result<(Findings, Exercise), EngineError> {
+    pub(super) fn examine(mut self, accepted: Accepted) -> Result<Examined, EngineError> {
         let Accepted { candidate: Candidate { mut recipe, source, is_sample, .. }, run } = accepted;
         if recipe.is_whole() {
             return self.examine_whole(recipe, source);
@@ -149,7 +146,7 @@ impl<'a> Trial<'a> {
         if judgement.has_shapes_by_values() && contract.form == AnswerForm::Rows {
             contract = Contract::of_form(AnswerForm::Whole);
         }
-        contract.shares = judgement.shares();
+        contract.batching_scope = judgement.scope();
         // Only where they share runs it was found that the model takes them together.
         let unlike = if batching.is_allowed() { self.unlike } else { Vec::new() };
         let findings = Findings {
@@ -165,7 +162,7 @@ impl<'a> Trial<'a> {
             curve: Vec::new(),
             form: FormFindings::default(),
         };
-        Ok((findings, Exercise { recipe, fixed, unlike }))
+        Ok(Examined { findings, workload: Some(Workload { recipe, fixed, unlike }) })
     }
 
     /// A model whose inputs share no number of rows: there is one input to try, and it is tried twice.
@@ -173,7 +170,7 @@ impl<'a> Trial<'a> {
         mut self,
         recipe: Recipe,
         source: ShapeSource,
-    ) -> Result<(Findings, Exercise), EngineError> {
+    ) -> Result<Examined, EngineError> {
         let text = "the inputs share no number of rows: a request is one whole and runs alone";
         self.notes.push(text.to_owned());
         let first = self.run(&recipe, &[0])?.unwrap_or_default();
@@ -200,7 +197,8 @@ impl<'a> Trial<'a> {
             curve: Vec::new(),
             form: FormFindings::default(),
         };
-        Ok((findings, Exercise { recipe, fixed: Some(1), unlike: Vec::new() }))
+        let workload = Workload { recipe, fixed: Some(1), unlike: Vec::new() };
+        Ok(Examined { findings, workload: Some(workload) })
     }
 
     /// From here on, runs of one row have the dimension of the rows that the model may have dropped.
@@ -304,7 +302,7 @@ impl<'a> Trial<'a> {
         other.is_some_and(|other| agree(first, other, &scales([first]), self.hints.tolerance))
     }
 
-    /// How long the fewest and the most rows take.
+    /// How long the minimum and the maximum of rows take.
     fn times(
         &mut self,
         recipe: &Recipe,
@@ -313,22 +311,22 @@ impl<'a> Trial<'a> {
     ) -> Result<RunTimes, EngineError> {
         // What takes no batches is timed with the number of rows that it takes, or with one.
         let tried = self.seen.iter().map(|run| run.n_rows);
-        let most = match (fixed, batching) {
+        let max_rows = match (fixed, batching) {
             (Some(n_rows), _) => n_rows,
             (None, batching) if batching.is_allowed() || batching == Batching::Off => {
                 tried.max().unwrap_or(1)
             }
             (None, _) => tried.min().unwrap_or(1),
         };
-        let least =
+        let min_rows =
             fixed.unwrap_or_else(|| self.seen.iter().map(|run| run.n_rows).min().unwrap_or(1));
         Ok(RunTimes {
-            least: (least, self.median(recipe, least)?),
-            most: (most, self.median(recipe, most)?),
+            min_rows: self.median(recipe, min_rows)?,
+            max_rows: self.median(recipe, max_rows)?,
         })
     }
 
-    fn median(&mut self, recipe: &Recipe, n_rows: usize) -> Result<Duration, EngineError> {
+    fn median(&mut self, recipe: &Recipe, n_rows: usize) -> Result<TimedRun, EngineError> {
         let numbers: Vec<u64> = (0..n_rows as u64).collect();
         let inputs = recipe.batch(&numbers, None).inputs;
         let mut times = Vec::with_capacity(TIMED_RUNS);
@@ -341,7 +339,8 @@ impl<'a> Trial<'a> {
             }
         }
         times.sort_unstable();
-        Ok(times.get(times.len() / 2).copied().unwrap_or_default())
+        let duration = times.get(times.len() / 2).copied().unwrap_or_default();
+        Ok(TimedRun { n_rows, duration })
     }
 
     /// Whether the model runs with that many rows; the inner error is its own refusal.
@@ -409,7 +408,7 @@ fn weight(error: &EngineError) -> u8 {
 }
 
 /// What a run took by the engine's own account, or since it was started if it keeps none.
-pub(super) fn run_time(outcome: &Outcome, started_at: Instant) -> Duration {
+pub(super) fn run_time(outcome: &RunOutcome, started_at: Instant) -> Duration {
     let measured = outcome.phases.total();
     if measured.is_zero() { started_at.elapsed() } else { measured }
 }

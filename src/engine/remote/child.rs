@@ -7,7 +7,7 @@ use super::inbox::{Came, Inbox};
 use super::protocol::{self, Answer, Request, WireSignature};
 use super::sandbox;
 use crate::engine::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, RunOutcome,
     STACK_BYTES,
 };
 use crate::tensor::Buffer;
@@ -209,7 +209,7 @@ impl Held {
         let before = processor_time();
         let outcome = instance.engine.run(Batch { inputs })?;
         let processor_time = instance.single.then(|| processor_time().saturating_sub(before));
-        Ok(protocol::ran(Outcome { processor_time, ..outcome }))
+        Ok(protocol::ran(RunOutcome { processor_time, ..outcome }))
     }
 }
 

@@ -13,8 +13,8 @@ mod sandbox;
 pub use child::{Confinement, run_child};
 
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Output, Phases, Signature, kind,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Output,
+    Phases, RunOutcome, Signature, kind,
 };
 use crate::tensor::Buffer;
 use process::{Message, Process};
@@ -355,13 +355,13 @@ struct RemoteEngine {
 }
 
 impl Engine for RemoteEngine {
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
         let (answer, outputs) = self.link.call(&request, &buffers)?;
         let Answer::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
-        Ok(Outcome { outputs, phases: Phases { input, compute, output }, processor_time })
+        Ok(RunOutcome { outputs, phases: Phases { input, compute, output }, processor_time })
     }
 }
 

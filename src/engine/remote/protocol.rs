@@ -6,7 +6,7 @@
 //! arrived, never with what was announced.
 
 use crate::engine::{
-    Argument, ArgumentKind, EngineError, Fault, Outcome, Output, Parameter, Phases, Signature,
+    Argument, ArgumentKind, EngineError, Fault, Output, Parameter, Phases, RunOutcome, Signature,
 };
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use serde::de::DeserializeOwned;
@@ -228,7 +228,7 @@ pub(super) fn run_request(instance: u64, inputs: &[Option<Tensor>]) -> (Request,
 }
 
 /// The answer for a run, and the buffers that follow its header.
-pub(super) fn ran(outcome: Outcome) -> (Answer, Vec<Buffer>) {
+pub(super) fn ran(outcome: RunOutcome) -> (Answer, Vec<Buffer>) {
     let output = |output: &Output| OutputHeader {
         name: output.name.as_deref().map(str::to_owned),
         tensor: header(&output.tensor),
@@ -401,7 +401,7 @@ mod tests {
         let tensor = Tensor::from_vec(Shape::from([2, 1]), vec![f32::NAN, -0.0]).unwrap();
         let output = Output { name: Some("y".into()), tensor: tensor.clone() };
         let phases = Phases::default();
-        let outcome = Outcome { outputs: vec![output], phases, processor_time: None };
+        let outcome = RunOutcome { outputs: vec![output], phases, processor_time: None };
         let (answer, buffers) = ran(outcome);
         let mut frame = Vec::new();
         write(&mut frame, &answer, &buffers).unwrap();

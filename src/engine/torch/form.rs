@@ -1,7 +1,7 @@
 //! A loaded module in another form, and the casts around its runs, so that nobody above notices.
 
 use super::{FORWARD, convert, fault};
-use crate::engine::{EngineError, Fault, Form, LoadOptions, Precision, Rewrite, Signature};
+use crate::engine::{EngineError, Fault, LoadOptions, ModelForm, Precision, Rewrite, Signature};
 use tch::Kind;
 use torch_shim::{Device, Module, Value};
 
@@ -9,10 +9,10 @@ use torch_shim::{Device, Module, Value};
 /// share its code, which is then freed with the last of them.
 pub(super) fn apply(
     module: Module,
-    form: Form,
+    form: ModelForm,
     signature: &Signature,
 ) -> Result<Module, EngineError> {
-    if form == Form::PLAIN {
+    if form == ModelForm::PLAIN {
         return Ok(module);
     }
     if signature.takes_gradients() {

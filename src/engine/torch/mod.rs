@@ -11,8 +11,8 @@ mod signature;
 
 use super::probe::draws;
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Phases, Signature, kind,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Phases,
+    RunOutcome, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use said::Speaker;
@@ -259,7 +259,7 @@ impl TorchEngine {
 }
 
 impl Engine for TorchEngine {
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let device = self.shared.options.device;
         let thread = std::thread::current().id();
         if self.prepared_on != Some(thread) {
@@ -290,7 +290,7 @@ impl Engine for TorchEngine {
             compute: computed - handed_over,
             output: computed.elapsed(),
         };
-        Ok(Outcome { outputs, phases, processor_time: None })
+        Ok(RunOutcome { outputs, phases, processor_time: None })
     }
 
     fn buffer(&mut self, bytes: usize) -> BufferMut {

@@ -12,7 +12,7 @@ pub(super) use value::are_labels;
 
 use super::policy::VersionPolicy;
 use crate::engine::{Device, Precision};
-use crate::inference::{Fill, TensorSpec};
+use crate::inference::{InputPadding, TensorSpec};
 use crate::tensor::{DataType, Dim};
 use crate::transform::Activation;
 use reader::{Reader, Section};
@@ -201,17 +201,17 @@ pub struct BatchingKeys {
     pub queue_capacity: Option<usize>,
     /// How long a request may have to wait for its run.
     pub max_queue_wait: Option<QueueWait>,
-    /// Sizes that padded dimensions are filled up to, rising.
+    /// Sizes that padded dimensions are padded to, rising.
     pub pad_buckets: Option<Vec<usize>>,
 }
 
-/// An input whose variable dimension may be filled up.
+/// An input whose variable dimension may be padded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pad {
     /// The input's name.
     pub input: Arc<str>,
     /// Where and with what.
-    pub fill: Fill,
+    pub padding: InputPadding,
 }
 
 /// What `[limits]` says. A folder may tighten the server's limits, never widen them.
@@ -254,7 +254,7 @@ pub struct Manifest {
     pub top: Option<usize>,
     /// Declared inputs; empty leaves them to the probe.
     pub inputs: Vec<TensorSpec>,
-    /// Inputs that may be filled up.
+    /// Inputs that may be padded.
     pub pads: Vec<Pad>,
     /// Declared outputs; empty leaves them to the probe.
     pub outputs: Vec<TensorSpec>,
@@ -373,7 +373,7 @@ fn stays_inside(path: &str) -> bool {
         && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// What an input is filled up with, if it says so.
+/// What an input is padded with, if it says so.
 fn read_pad<'s>(
     reader: &mut Reader<'s>,
     section: &Section<'_, 's>,
@@ -395,7 +395,10 @@ fn read_pad<'s>(
         reader.report(section, "pad", &message);
         return None;
     };
-    Some(Pad { input: Arc::clone(&spec.name), fill: Fill { axis, element: element.into() } })
+    Some(Pad {
+        input: Arc::clone(&spec.name),
+        padding: InputPadding { axis, element: element.into() },
+    })
 }
 
 fn read_tensors<'s>(
