@@ -8,8 +8,8 @@
 use half::{bf16, f16};
 use sconce::engine::torch::TorchLoader;
 use sconce::engine::{
-    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model,
-    ModelForm, Precision, Rewrite, RunOutcome,
+    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, Format, LoadOptions, Loader,
+    Model, ModelForm, Precision, Rewrite, RunOutcome,
 };
 use sconce::tensor::{DataType, Element, Shape, Tensor};
 use std::path::Path;
@@ -26,7 +26,7 @@ fn load_form(
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
     let options =
         LoadOptions { form, outputs: outputs.to_vec(), ..LoadOptions::plain(Device::Cpu, 1) };
-    TorchLoader::new().load(&Artifact::new(path, file.to_owned()), &options)
+    TorchLoader::new().load(&Artifact::new(Format::TorchScript, path, file.to_owned()), &options)
 }
 
 #[track_caller]
@@ -44,7 +44,7 @@ fn row(values: [f32; 4]) -> Tensor {
 }
 
 fn run(engine: &mut dyn Engine, inputs: Vec<Tensor>) -> Result<RunOutcome, EngineError> {
-    engine.run(Batch { inputs: inputs.into_iter().map(Some).collect() })
+    engine.run(Batch::without_deadline(inputs.into_iter().map(Some).collect()))
 }
 
 /// Runs a fixture once.
@@ -138,7 +138,7 @@ fn arguments_that_are_no_tensors_have_defaults() {
     assert!(arguments[1].optional && !arguments[0].optional);
     let mut engine = model.instance().unwrap();
     let mut answer = |second: Option<Tensor>| {
-        let batch = Batch { inputs: vec![Some(row([1., 2., 3., 4.])), second] };
+        let batch = Batch::without_deadline(vec![Some(row([1., 2., 3., 4.])), second]);
         engine.run(batch).unwrap().outputs[0].tensor.as_slice::<f32>().unwrap().to_vec()
     };
     assert_eq!(answer(None), [3., 6., 9., 12.]);
@@ -151,11 +151,11 @@ fn signatures_tell_what_is_in_the_file() {
     let model = load("methods");
     let signature = model.signature();
     assert!(signature.methods.iter().any(|method| method == "triple"), "{:?}", signature.methods);
-    assert!(signature.operators.iter().any(|operator| operator.starts_with("aten::mul")));
+    assert!(signature.reach.operators().iter().any(|operator| operator.starts_with("aten::mul")));
     assert!(load("stateful").signature().mutates_state);
     assert!(!load("tabular").signature().mutates_state);
     let touches = |name: &str, operator: &str| {
-        load(name).signature().operators.iter().any(|known| known.starts_with(operator))
+        load(name).signature().reach.operators().iter().any(|known| known.starts_with(operator))
     };
     assert!(touches("file_reader", "aten::from_file"));
     assert!(touches("file_writer", "aten::save"));

@@ -14,7 +14,9 @@ use super::store::{Key, Slot, Store, Verdict};
 use super::trial::{Subject, Trial};
 use super::warmup::{self, Plan};
 use crate::engine::probe::{Findings, RunTimes, TimedRun, arguments, concerns, is_straight_line};
-use crate::engine::{Artifact, Device, Fault, LoadOptions, Loader, Model, Precision, Rewrite};
+use crate::engine::{
+    Artifact, Device, Fault, Format, LoadOptions, Loader, Model, Precision, Rewrite,
+};
 use crate::inference::{
     AnswerForm, Batching, Context, Contract, InferError, InferRequest, InputPadding, ModelName,
     ModelSpec, NamedTensor, TensorSpec, ValidRequest,
@@ -91,11 +93,11 @@ impl Workshop {
         let unreadable = |error| format!("the model file cannot be read: {error}");
         let fingerprint = Fingerprint::take_up_to(&file.file, self.options.max_file_bytes);
         let fingerprint = fingerprint.map_err(unreadable)?;
+        let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
-        if let Some(kind) = self.loader.other_kind(&file.file).map_err(unreadable)? {
+        if let Some(kind) = self.loader.other_kind(&candidate.artifact()).map_err(unreadable)? {
             return Err(Failure::new(FailureCode::NotAModel, kind));
         }
-        let mut candidate = Candidate { name: &folder.name, file, source, settings, fingerprint };
         let (mut findings, slot) = self.findings(&candidate)?;
         let mut model = self.load_here(&candidate, &findings)?;
         // A verdict is a file: what it says of the model is held against the model.
@@ -140,10 +142,10 @@ impl Workshop {
     fn try_out(&self, candidate: &Candidate<'_>, slot: &Slot) -> Result<Findings, Failure> {
         let digest = &candidate.fingerprint.digest;
         let trusted = self.trusts(candidate);
-        match self.trial_loader.fault(&candidate.file.file) {
+        match self.trial_loader.damage(&candidate.artifact()) {
             Ok(None) => {}
-            Ok(Some(fault)) => {
-                let reason = format!("the model file is no whole archive: {fault}");
+            Ok(Some(damage)) => {
+                let reason = format!("the model file is no whole archive: {damage}");
                 return Err(Failure::new(FailureCode::Damaged, reason));
             }
             Err(error) => return Err(format!("the model file cannot be read: {error}").into()),
@@ -193,7 +195,8 @@ impl Workshop {
         if let [concern, ..] = concerns(model.signature())[..]
             && !self.trusts(candidate)
         {
-            let reason = format!("the file uses {concern}, and the verdict on it did not say so");
+            let name = concern.name;
+            let reason = format!("the file uses {name}, and the verdict on it did not say so");
             return Err(Failure::new(FailureCode::Refused, reason));
         }
         if candidate.fingerprint.still_holds(&candidate.file.file) {
@@ -480,7 +483,7 @@ impl std::fmt::Debug for Workshop {
 
 impl Candidate<'_> {
     fn artifact(&self) -> Artifact {
-        Artifact::new(self.file.file.clone(), self.label())
+        Artifact::new(Format::TorchScript, self.file.file.clone(), self.label())
     }
 
     /// What the log calls it.

@@ -7,7 +7,7 @@ use super::options::{Defaults, Settings};
 use super::source::{Fingerprint, Source};
 use super::trial::{Subject, Trial};
 use crate::engine::probe::Findings;
-use crate::engine::{Artifact, Device, LoadOptions, Loader};
+use crate::engine::{Artifact, Device, Format, LoadOptions, Loader};
 use crate::inference::{ModelName, Version};
 use std::path::Path;
 use std::time::Duration;
@@ -32,13 +32,14 @@ pub fn try_file(
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
     let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
-    let fault = loader.fault(file).map_err(|error| error.to_string())?;
-    if let Some(fault) = fault {
-        return Err(format!("the model file is no whole archive: {fault}"));
+    let artifact = Artifact::new(Format::TorchScript, file.to_owned(), name.to_string());
+    let damage = loader.damage(&artifact).map_err(|error| error.to_string())?;
+    if let Some(damage) = damage {
+        return Err(format!("the model file is no whole archive: {damage}"));
     }
     let subject = Subject {
         name: &name,
-        artifact: Artifact::new(file.to_owned(), name.to_string()),
+        artifact,
         options: LoadOptions::plain(settings.device, settings.intra_op_threads),
         digest: &fingerprint.digest,
         trusted: false,

@@ -3,8 +3,8 @@
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::engine::{
-    Artifact, Device, EngineError, Fault, LoadOptions, Model, ModelForm, Precision, Rewrite,
-    Signature,
+    Artifact, Death, Device, EngineError, Fault, LoadOptions, Model, ModelForm, Precision, Reach,
+    Rewrite, Signature,
 };
 use crate::inference::{ErrorCode, Version};
 use crate::telemetry::MetricsOptions;
@@ -53,7 +53,7 @@ impl Loader for Scripted {
         }
         let fault = match &*script {
             "invalid" => Fault::InvalidFile,
-            "crash" => Fault::Died,
+            "crash" => Fault::Died(Death::Crashed),
             "hang" => Fault::TimedOut,
             "panic" => panic!("asked to"),
             _ => {
@@ -63,7 +63,9 @@ impl Loader for Scripted {
                     receive("the word to go on", &proceed);
                 }
                 let model = match &*script {
-                    "saves" => with_signature(|it| it.operators = vec!["aten::save".into()]),
+                    "saves" => {
+                        with_signature(|it| it.reach = Reach::Operators(vec!["aten::save".into()]))
+                    }
                     "stateful" => with_signature(|it| it.mutates_state = true),
                     _ => FakeModel::echo(),
                 };

@@ -8,8 +8,8 @@ use super::layout::SAMPLE_FILE;
 use super::load::SampleDecoder;
 use super::manifest::{Manifest, Sharing};
 use super::store::Verdict;
-use crate::engine::probe::{self, FormOptions, Hints, PaddingOptions};
-use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
+use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions};
+use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{
     Batching, Contract, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
 };
@@ -74,20 +74,22 @@ impl Trial {
 /// machine; a model that hangs therefore costs the time of a trial at each start.
 const fn is_fact(fault: Fault) -> bool {
     match fault {
-        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died => true,
+        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died(Death::Crashed) => {
+            true
+        }
         // A driver or a library may be there at the next start.
         Fault::Environment
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::TimedOut
-        | Fault::Killed
+        | Fault::Died(Death::Terminated | Death::OutOfMemory)
         | Fault::Internal => false,
     }
 }
 
 fn outcome(fault: Fault) -> TrialOutcome {
     match fault {
-        Fault::Died | Fault::Killed => TrialOutcome::Crashed,
+        Fault::Died(_) => TrialOutcome::Crashed,
         Fault::TimedOut => TrialOutcome::TimedOut,
         Fault::InvalidFile
         | Fault::Raised
@@ -167,10 +169,11 @@ fn padding_options(manifest: &Manifest) -> Option<PaddingOptions> {
     (!pads.is_empty()).then_some(PaddingOptions { pads, buckets })
 }
 
-fn refusal(subject: &Subject<'_>, concerns: &[&str]) -> String {
+fn refusal(subject: &Subject<'_>, concerns: &[Concern<'_>]) -> String {
+    let names: Vec<_> = concerns.iter().map(|concern| concern.name).collect();
     format!(
         "the file uses {}, which can reach beyond the model's tensors; to serve it anyway, add \"{}@sha256:{}\" to trusted_models",
-        concerns.join(", "),
+        names.join(", "),
         subject.name,
         subject.digest
     )
@@ -206,8 +209,10 @@ mod tests {
 
     #[test]
     fn only_what_the_file_itself_did_is_a_fact() {
-        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died));
-        for fault in [Fault::Killed, Fault::TimedOut, Fault::OutOfMemory, Fault::Environment] {
+        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died(Death::Crashed)));
+        let killed = [Death::Terminated, Death::OutOfMemory].map(Fault::Died);
+        let killed = killed.into_iter();
+        for fault in killed.chain([Fault::TimedOut, Fault::OutOfMemory, Fault::Environment]) {
             assert!(!is_fact(fault), "{fault:?}");
         }
     }

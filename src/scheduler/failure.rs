@@ -54,7 +54,7 @@ impl Failure {
                 Health::Lost(message)
             }
             Self::Engine(EngineError {
-                fault: Fault::Internal | Fault::Died | Fault::TimedOut,
+                fault: Fault::Internal | Fault::Died(_) | Fault::TimedOut,
                 ..
             }) => Health::Rebuild,
             _ => Health::Good,

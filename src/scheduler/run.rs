@@ -117,7 +117,7 @@ fn attempt(
     let input = taken_at.elapsed();
     observe(shared, &parts, n_rows);
     let outcome = outcome
-        .and_then(|inputs| run(engine, inputs))
+        .and_then(|inputs| run(engine, Batch { inputs, deadline: latest_deadline(&batch) }))
         .map_err(Failure::Engine)
         .and_then(|outcome| check(shared, outcome, &parts));
     match outcome {
@@ -145,12 +145,14 @@ fn observe(shared: &Shared, parts: &[Part<'_>], n_rows: usize) {
     }
 }
 
+/// When the last of them stops waiting.
+fn latest_deadline(batch: &[Queued]) -> Option<Instant> {
+    batch.iter().map(|queued| queued.request.context().deadline).max()
+}
+
 /// Runs the engine; a panic in it becomes an error.
-pub(super) fn run(
-    engine: &mut dyn Engine,
-    inputs: Vec<Option<Tensor>>,
-) -> Result<RunOutcome, EngineError> {
-    catch_unwind(AssertUnwindSafe(|| engine.run(Batch { inputs })))
+pub(super) fn run(engine: &mut dyn Engine, batch: Batch) -> Result<RunOutcome, EngineError> {
+    catch_unwind(AssertUnwindSafe(|| engine.run(batch)))
         .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
 }
 

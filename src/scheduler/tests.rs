@@ -10,6 +10,7 @@ use crate::testing::{PATIENCE, until_in_task};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, mpsc};
 
+mod deadline;
 mod start;
 mod watch;
 

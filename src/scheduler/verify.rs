@@ -9,7 +9,7 @@ use super::instance::Shared;
 use super::outputs::settle;
 use super::run::{Health, run};
 use crate::engine::compare::{agree, rounding, row_scales};
-use crate::engine::{Engine, Fault, Output};
+use crate::engine::{Batch, Engine, Fault, Output};
 use crate::inference::{Batching, ValidRequest};
 use crate::telemetry::Verification;
 use crate::tensor::{BufferMut, DataType, Element, Tensor};
@@ -222,7 +222,7 @@ pub(super) fn verify(shared: &Shared, engine: &mut dyn Engine) -> Health {
     let started_at = Instant::now();
     let answers: Vec<_> = rows.iter().map(|(_, answer)| answer.clone()).collect();
     for (inputs, answer) in rows {
-        let alone = match run(engine, inputs.clone()) {
+        let alone = match run(engine, Batch::without_deadline(inputs.clone())) {
             Ok(outcome) => settle(&shared.job.spec, outcome.outputs, 1),
             Err(error) if matches!(error.fault, Fault::Internal | Fault::Device) => {
                 return Health::Rebuild;
@@ -272,7 +272,12 @@ fn among_itself(
         other => Some(other.clone()),
     };
     let inputs = inputs.iter().map(repeated).collect::<Option<_>>()?;
-    let outputs = settle(&shared.job.spec, run(engine, inputs).ok()?.outputs, n_rows).ok()?;
+    let outputs = settle(
+        &shared.job.spec,
+        run(engine, Batch::without_deadline(inputs)).ok()?.outputs,
+        n_rows,
+    )
+    .ok()?;
     let first = |it: Output| Some(Output { tensor: it.tensor.rows(0, 1)?, name: None });
     outputs.into_iter().map(first).collect()
 }

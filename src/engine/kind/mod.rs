@@ -123,14 +123,14 @@ pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
     Ok(kind.map(|kind| kind.to_string()))
 }
 
-/// What is wrong with an archive, if anything: a record whose checksum is another, more than `most` bytes when it is unpacked,
+/// What is wrong with an archive, if anything: a record whose checksum is another, more than `max_bytes` when it is unpacked,
 /// or a tensor that reaches beyond the record that it is of.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn fault(file: &mut File, most: u64) -> io::Result<Option<String>> {
-    integrity::check(file, most)
+pub fn damage(file: &mut File, max_bytes: u64) -> io::Result<Option<String>> {
+    integrity::check(file, max_bytes)
 }
 
 fn recognize(source: &mut (impl Read + Seek)) -> io::Result<Option<Kind>> {

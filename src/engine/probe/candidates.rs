@@ -149,7 +149,7 @@ fn guesses(signature: &Signature, specs: &[TensorSpec]) -> Vec<Candidate> {
     if specs.iter().filter(is_tensor).count() != 1 {
         return Vec::new();
     }
-    let looks_up = signature.operators.iter().any(|it| it.starts_with("aten::embedding"));
+    let looks_up = signature.reach.operators().iter().any(|it| it.starts_with("aten::embedding"));
     let shapes = signature.parameters.iter().flat_map(|parameter| suggested(parameter, looks_up));
     let mut seen = Vec::new();
     let mut candidates = Vec::new();

@@ -78,7 +78,7 @@ pub(super) struct Contest<'a, 'l> {
 fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, EngineError> {
     let mut answers = Vec::new();
     for inputs in batches {
-        match plain.run(Batch { inputs: inputs.clone() }) {
+        match plain.run(Batch::without_deadline(inputs.clone())) {
             Ok(outcome) => answers.push((inputs, outcome.outputs)),
             Err(error) if is_refusal(&error) => {}
             Err(error) => return Err(error),
@@ -187,7 +187,7 @@ impl<'a, 'l> Contest<'a, 'l> {
         // saw first must bear others.
         let passes = self.checks.iter().chain(self.checks.iter().rev());
         for check in passes {
-            let outputs = engine.run(Batch { inputs: check.inputs.clone() })?.outputs;
+            let outputs = engine.run(Batch::without_deadline(check.inputs.clone()))?.outputs;
             match difference(&check.expected, &outputs, &check.scales) {
                 Ok(found) => worst = worst.max(found),
                 Err(reason) => {
@@ -276,7 +276,7 @@ pub(super) fn warm_up(
 /// programs delay one form as they like and the other not.
 pub(super) fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
     let started_at = Instant::now();
-    let outcome = engine.run(Batch { inputs: inputs.clone() })?;
+    let outcome = engine.run(Batch::without_deadline(inputs.clone()))?;
     Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
 }
 
@@ -344,7 +344,7 @@ pub(super) fn is_refusal(error: &EngineError) -> bool {
 
 /// Whether the process that ran the form, and with it the plain one, is gone.
 fn is_end(error: &EngineError) -> bool {
-    matches!(error.fault, Fault::Died | Fault::Killed | Fault::TimedOut | Fault::Device)
+    matches!(error.fault, Fault::Died(_) | Fault::TimedOut | Fault::Device)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::fake::FakeModel;
-use crate::engine::{Fault, ModelForm, Parameter, Precision, Signature};
+use crate::engine::{Death, Fault, ModelForm, Parameter, Precision, Signature};
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ fn a_form_that_fails_is_out_and_the_model_none_the_worse() {
     assert_eq!(reason(&findings, "optimized"), "unsupported layout");
     assert!(findings.notes.is_empty());
 
-    let dead = failing(Fault::Died, "ended by SIGSEGV");
+    let dead = failing(Fault::Died(Death::Crashed), "ended by SIGSEGV");
     let cast = [("frozen", dead), ("optimized", times(|_| 1.0, 50))];
     let (findings, loaded) = trial(&times(|_| 1.0, 100), &hints(FormOptions::default()), &cast);
     let findings = findings.unwrap();
@@ -266,9 +266,8 @@ fn costs_are_measured_in_the_chosen_form_where_nobody_chose_a_batch_size() {
     let asked = Hints { batch_size_is_chosen: false, ..hints(FormOptions::default()) };
     let cast = [("optimized", fast)];
     let (findings, loaded) = trial(&times(|_| 1.0, 100), &asked, &cast);
-    let expected = [1, 2, 4, 8, 16, 32].map(|n_rows| {
-        TimedRun { n_rows, duration: Duration::from_micros(50 * n_rows as u64) }
-    });
+    let expected = [1, 2, 4, 8, 16, 32]
+        .map(|n_rows| TimedRun { n_rows, duration: Duration::from_micros(50 * n_rows as u64) });
     assert_eq!(findings.unwrap().curve, expected);
     assert_eq!(loaded.last().map(ModelForm::to_string).as_deref(), Some("optimized"));
     let (findings, _) = trial(&times(|_| 1.0, 100), &hints(FormOptions::default()), &cast);

@@ -3,7 +3,7 @@
 use super::Hints;
 use super::proof::{self, Doubt, Given, Proof, Reason, prove};
 use super::recipe::Recipe;
-use crate::engine::{Signature, without_overload};
+use crate::engine::{Reach, Signature, without_overload};
 use crate::inference::{Batching, BatchingScope, TensorSpec};
 use crate::tensor::{Dim, ShapePattern};
 
@@ -136,12 +136,14 @@ fn followed(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Pro
     })
 }
 
-/// Whether any operator of the file may let values decide a branch or a shape.
+/// Whether anything that the code can do may let values decide a branch or a shape.
 fn may_hang_on_values(signature: &Signature) -> bool {
-    let operators = signature.operators.iter();
-    operators
-        .map(String::as_str)
-        .any(|operator| proof::BY_VALUES.contains(&without_overload(operator)))
+    match &signature.reach {
+        Reach::Operators(operators) => {
+            operators.iter().any(|it| proof::BY_VALUES.contains(&without_overload(it)))
+        }
+        Reach::Native => true,
+    }
 }
 
 /// The same input with every size but the rows open that nobody declared.

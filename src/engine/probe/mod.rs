@@ -22,7 +22,7 @@ mod squeezed;
 mod trial;
 
 pub use arguments::arguments;
-pub use concerns::{concern, concerns, draws, is_straight_line};
+pub use concerns::{Concern, concern, concerns, draws, is_straight_line};
 pub use curve::{Curve, knee};
 pub use forms::{FormFacts, FormFindings, FormOptions, LoadForm, TriedForm};
 

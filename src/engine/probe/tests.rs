@@ -2,7 +2,7 @@ mod padding;
 
 use super::*;
 use crate::engine::fake::FakeModel;
-use crate::engine::{Argument, ArgumentKind, Batch, Fault, Parameter, Signature};
+use crate::engine::{Argument, ArgumentKind, Batch, Death, Fault, Parameter, Reach, Signature};
 use crate::inference::BatchingScope;
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -311,9 +311,9 @@ fn weights(parameters: &[(&[usize], DataType)]) -> Signature {
         shape: shape.to_vec(),
         datatype: Some(*datatype),
     };
-    let operators = vec!["aten::embedding".to_owned()];
+    let reach = Reach::Operators(vec!["aten::embedding".to_owned()]);
     let parameters = parameters.iter().map(parameter).collect();
-    Signature { parameters, operators, ..silent_signature() }
+    Signature { parameters, reach, ..silent_signature() }
 }
 
 /// A model that takes only what `accepts` says and gives the first number of each row.
@@ -371,8 +371,9 @@ fn what_cannot_be_run_is_unprobed_but_a_refused_sample_is_an_error() {
     let sample = Some(vec![Some(tensor(&[1, 4], vec![0.5; 4]))]);
     let error = probe(&refusing(), &Hints { sample, ..declared(&[-1, 3]) }).unwrap_err();
     assert!(error.message.contains("gives input \"x\" as FP32 [1, 4], expected FP32 [-1, 3]"));
-    let dead = FakeModel::new(|_| Err(EngineError::new(Fault::Died, "gone")));
-    assert_eq!(probe(&dead, &declared(&[-1, 3])).unwrap_err().fault, Fault::Died);
+    const DIED: Fault = Fault::Died(Death::Crashed);
+    let dead = FakeModel::new(|_| Err(EngineError::new(DIED, "gone")));
+    assert_eq!(probe(&dead, &declared(&[-1, 3])).unwrap_err().fault, DIED);
 }
 
 #[test]

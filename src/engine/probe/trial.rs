@@ -9,7 +9,7 @@ use super::recipe::Recipe;
 use super::squeezed::Squeezed;
 use super::{Examined, Findings, FormFindings, Hints, RunTimes, ShapeSource, TimedRun};
 use crate::engine::compare::{agree, has_nan, scales};
-use crate::engine::{Engine, EngineError, Fault, Model, Output, RunOutcome};
+use crate::engine::{Batch, Engine, EngineError, Fault, Model, Output, RunOutcome};
 use crate::inference::{AnswerForm, Batching, Contract};
 use std::time::{Duration, Instant};
 
@@ -376,7 +376,7 @@ impl<'a> Trial<'a> {
         inputs: &[Option<crate::tensor::Tensor>],
     ) -> Result<Result<(Vec<Output>, Duration), EngineError>, EngineError> {
         let started_at = Instant::now();
-        match self.engine.run(crate::engine::Batch { inputs: inputs.to_vec() }) {
+        match self.engine.run(Batch::without_deadline(inputs.to_vec())) {
             Ok(outcome) => {
                 let time = run_time(&outcome, started_at);
                 let mut tensors = inputs.iter().flatten().filter(|it| it.shape().rank() > 0);
@@ -388,8 +388,7 @@ impl<'a> Trial<'a> {
                 Fault::InvalidFile
                 | Fault::Device
                 | Fault::Unsupported
-                | Fault::Died
-                | Fault::Killed
+                | Fault::Died(_)
                 | Fault::TimedOut
                 | Fault::Internal => Err(error),
             },

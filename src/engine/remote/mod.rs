@@ -5,6 +5,7 @@
 //! models of a loader and is started anew after a death. Calls block; one is under way at a time.
 
 mod child;
+mod death;
 mod inbox;
 mod process;
 mod protocol;
@@ -13,20 +14,23 @@ mod sandbox;
 pub use child::{Confinement, run_child};
 
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Output,
-    Phases, RunOutcome, Signature, kind,
+    Artifact, Batch, Death, Device, Engine, EngineError, Fault, Format, LoadOptions, Loader, Model,
+    Output, Phases, RunOutcome, Signature, kind,
 };
 use crate::tensor::Buffer;
 use process::{Message, Process};
-use protocol::{Answer, Request, WireDataType};
+use protocol::{Request, Response, WireDataType, WireFormat};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long a run may go on when its batch's deadline has passed: nobody waits for it any more, but ending it ends the child,
+/// with all models in it.
+const RUN_GRACE: Duration = Duration::from_secs(1);
 /// How long giving back a model or an instance may take when its deadline has passed already.
 const UNLOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,7 +62,7 @@ impl RemoteOptions {
     ///
     /// # Errors
     ///
-    /// The path of the running program cannot be told.
+    /// The path of the running program is not known.
     pub fn of_this_program(timeout: Duration) -> io::Result<Self> {
         Ok(Self {
             program: std::env::current_exe()?,
@@ -116,13 +120,14 @@ impl Loader for RemoteLoader {
         // The child may open no files: it gets this one as a descriptor.
         let file = artifact.open()?;
         let request = Request::Load {
+            format: WireFormat(artifact.format),
             device: options.device.to_string(),
             intra_op_threads: options.intra_op_threads,
             form: options.form.to_string(),
             outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
         };
         let (generation, answer) = shared.load(&request, &file, deadline)?;
-        let Answer::Loaded { model, signature, memory, unconfined } = answer else {
+        let Response::Loaded { model, signature, memory, unconfined } = answer else {
             return Err(shared.wrong_answer(generation));
         };
         if !unconfined.is_empty() && !shared.has_warned.swap(true, Ordering::Relaxed) {
@@ -135,9 +140,11 @@ impl Loader for RemoteLoader {
         Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
     }
 
-    fn fault(&self, file: &Path) -> io::Result<Option<String>> {
-        let most = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
-        kind::fault(&mut File::open(file)?, most)
+    fn damage(&self, artifact: &Artifact) -> io::Result<Option<String>> {
+        let max_bytes = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
+        match artifact.format {
+            Format::TorchScript => kind::damage(&mut File::open(&artifact.path)?, max_bytes),
+        }
     }
 
     fn devices(&self) -> Vec<Device> {
@@ -145,16 +152,25 @@ impl Loader for RemoteLoader {
     }
 }
 
-/// When a model's time is up, and how long that was at first.
+/// When the time for something is up.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
     at: Instant,
-    limit: Duration,
+    /// How long that was at first; `None` where it is that of the requests of a batch.
+    limit: Option<Duration>,
 }
 
 impl Deadline {
     fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+        Self { at: Instant::now() + limit, limit: Some(limit) }
+    }
+
+    /// The earlier of this one and that of a run whose batch has such a deadline.
+    fn of_run(self, batch: Option<Instant>) -> Self {
+        match batch.map(|deadline| deadline + RUN_GRACE) {
+            Some(at) if at < self.at => Self { at, limit: None },
+            _ => self,
+        }
     }
 
     /// The later of this one and `limit` from now.
@@ -168,7 +184,7 @@ impl Deadline {
 #[derive(Debug)]
 struct Shared {
     options: RemoteOptions,
-    /// Whether it was told that the sandbox is not whole.
+    /// Whether the log says that the sandbox is not whole.
     has_warned: AtomicBool,
     state: Mutex<State>,
 }
@@ -187,7 +203,7 @@ impl Shared {
         request: &Request,
         file: &File,
         deadline: Deadline,
-    ) -> Result<(u64, Answer), EngineError> {
+    ) -> Result<(u64, Response), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.process.as_mut().is_none_or(Process::has_ended) {
             let process = Process::spawn(&self.options).map_err(|error| {
@@ -217,10 +233,10 @@ impl Shared {
         request: &Request,
         buffers: &[Buffer],
         deadline: Deadline,
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
+    ) -> Result<(Response, Vec<Output>), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.generation != generation {
-            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
+            return Err(gone());
         }
         self.exchange(&mut state, Message { request, buffers, file: None }, deadline)
     }
@@ -230,12 +246,12 @@ impl Shared {
         state: &mut State,
         message: Message<'_>,
         deadline: Deadline,
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
+    ) -> Result<(Response, Vec<Output>), EngineError> {
         let Some(process) = &mut state.process else {
-            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
+            return Err(gone());
         };
         let error = match process.call(message, deadline.at) {
-            Ok((Answer::Failed { fault, message }, _)) => {
+            Ok((Response::Failed { fault, message }, _)) => {
                 let error = protocol::failure(fault, &message);
                 if error.fault != Fault::Device {
                     return Err(error);
@@ -261,31 +277,38 @@ impl Shared {
         if state.generation == generation {
             state.process = None;
         }
-        EngineError::new(Fault::Died, "the process that ran the model gave another call's answer")
+        EngineError::new(
+            Fault::Died(Death::Crashed),
+            "the process that ran the model gave another call's answer",
+        )
     }
+}
+
+/// A model whose child has died before.
+fn gone() -> EngineError {
+    EngineError::new(Fault::Died(Death::Crashed), "the process that held the model is gone")
 }
 
 /// What a broken exchange says about the child, which is about to be dropped.
 fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> EngineError {
     match error.kind() {
         io::ErrorKind::TimedOut => {
-            let limit = deadline.limit.as_secs_f64();
-            let message = format!("did not answer within {limit} s");
+            let message = match deadline.limit {
+                Some(limit) => format!("did not answer within {} s", limit.as_secs_f64()),
+                None => "did not answer before the deadline of its requests".to_owned(),
+            };
             EngineError::new(Fault::TimedOut, message)
         }
         io::ErrorKind::InvalidData => EngineError::new(
-            Fault::Died,
+            Fault::Died(Death::Crashed),
             format!("the process that ran the model sent no answer but {error}"),
         ),
         _ => {
             let status = process.ended_by_itself();
-            let how = status.map_or_else(
-                || "closed its connection and was ended".to_owned(),
-                process::describe,
-            );
-            let is_foreign = status.is_some_and(process::was_ended_from_outside);
-            let fault = if is_foreign { Fault::Killed } else { Fault::Died };
-            EngineError::new(fault, format!("the process that ran the model {how}"))
+            let how = status
+                .map_or_else(|| "closed its connection and was ended".to_owned(), death::describe);
+            let death = status.map_or(Death::Crashed, death::death);
+            EngineError::new(Fault::Died(death), format!("the process that ran the model {how}"))
         }
     }
 }
@@ -304,8 +327,9 @@ impl Link {
         &self,
         request: &Request,
         buffers: &[Buffer],
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
-        self.shared.call(self.generation, request, buffers, self.deadline)
+        deadline: Deadline,
+    ) -> Result<(Response, Vec<Output>), EngineError> {
+        self.shared.call(self.generation, request, buffers, deadline)
     }
 
     fn give_back(&self, request: &Request) {
@@ -340,7 +364,9 @@ impl Model for RemoteModel {
 
     fn instance(&self) -> Result<Box<dyn Engine>, EngineError> {
         let request = Request::Instance { model: self.link.model };
-        let (Answer::Instance { instance }, _) = self.link.call(&request, &[])? else {
+        let (Response::Instance { instance }, _) =
+            self.link.call(&request, &[], self.link.deadline)?
+        else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
         Ok(Box::new(RemoteEngine { link: Arc::clone(&self.link), instance }))
@@ -357,8 +383,9 @@ struct RemoteEngine {
 impl Engine for RemoteEngine {
     fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
-        let (answer, outputs) = self.link.call(&request, &buffers)?;
-        let Answer::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
+        let (answer, outputs) =
+            self.link.call(&request, &buffers, self.link.deadline.of_run(batch.deadline))?;
+        let Response::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
         Ok(RunOutcome { outputs, phases: Phases { input, compute, output }, processor_time })

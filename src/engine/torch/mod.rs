@@ -136,8 +136,8 @@ impl Loader for TorchLoader {
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
-    fn other_kind(&self, file: &Path) -> io::Result<Option<String>> {
-        kind::other_kind(file)
+    fn other_kind(&self, artifact: &Artifact) -> io::Result<Option<String>> {
+        kind::other_kind(&artifact.path)
     }
 
     fn devices(&self) -> Vec<Device> {
@@ -174,7 +174,7 @@ impl Draws {
     fn of(signature: &Signature, generator: &Arc<RwLock<()>>) -> Self {
         if signature.uses("aten::manual_seed") {
             Self::Alone(Arc::clone(generator))
-        } else if signature.operators.iter().any(|it| draws(it)) {
+        } else if signature.reach.operators().iter().any(|it| draws(it)) {
             Self::Beside(Arc::clone(generator))
         } else {
             Self::No

@@ -105,7 +105,7 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
         arguments: listed,
         returns: forward.returns.iter().map(type_name).collect::<Vec<_>>().join(", "),
         methods: methods.iter().map(|method| method.name.clone()).collect(),
-        operators,
+        reach: Reach::Operators(operators),
         mutates_state: adds_gradients || module.mutates_state().map_err(fault)?,
         // Too long or nested too deep: such code is not analyzed.
         code: module.graph(FORWARD).ok().map(Arc::from),

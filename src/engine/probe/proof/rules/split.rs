@@ -142,7 +142,7 @@ fn select(call: &Call<'_, '_>) -> Outcome {
     one(tensor.moved(dims, if rows > at { rows - 1 } else { rows }))
 }
 
-/// A padded_size of a dimension; all of it, where that holds the rows.
+/// A range of a dimension; all of it, where that holds the rows.
 fn slice(call: &mut Call<'_, '_>) -> Outcome {
     let tensor = call.first()?;
     let at = tensor.dim(call.int("dim")?)?;
