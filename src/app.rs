@@ -108,7 +108,7 @@ pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppErr
     use crate::engine::torch::TorchLoader;
     use crate::engine::{Format, Loaders};
     let loader = TorchLoader::new();
-    loader.log_what_is_said();
+    loader.log_messages();
     if let Some(reason) = loader.no_cuda() {
         tracing::debug!(reason, "CUDA is not available");
     }

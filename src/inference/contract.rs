@@ -48,7 +48,7 @@ pub struct Contract {
     /// and the others must be known without counting. Empty when all are always there.
     pub own_names: Vec<Arc<str>>,
     /// Whether a run may give outputs that the specification does not have, because no run at load did:
-    /// then also a lone output is told by name.
+    /// then also a lone output is written by name.
     pub may_have_more: bool,
     /// Which requests may share runs, where any may.
     pub batching_scope: BatchingScope,

@@ -53,7 +53,7 @@ enum Fit {
     /// Nothing like it was seen to work.
     Beyond,
     /// Only sizes differ from what was seen to work.
-    Akin,
+    Similar,
     /// It is as declared, or as what was seen to work.
     Known,
 }
@@ -89,7 +89,7 @@ impl ValidRequest {
         spec.check_rows(n_rows)?;
         let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
         let scope = &spec.contract.batching_scope;
-        let is_tried = fit == Fit::Known || (fit == Fit::Akin && scope.any_sizes);
+        let is_tried = fit == Fit::Known || (fit == Fit::Similar && scope.any_sizes);
         let may_share = is_tried && gives_the_same(spec, &inputs);
         Ok(Self { context: request.context, inputs, n_rows, fit, may_share })
     }
@@ -168,8 +168,8 @@ fn check_texts(name: &str, tensor: &Tensor) -> Result<(), InferError> {
 
 fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
     let one = |(spec, tensor): (&TensorSpec, &Option<Tensor>)| match tensor {
-        Some(tensor) if !spec.is_akin(tensor) => Fit::Beyond,
-        Some(tensor) if !spec.is_known(tensor) => Fit::Akin,
+        Some(tensor) if !spec.is_similar(tensor) => Fit::Beyond,
+        Some(tensor) if !spec.is_known(tensor) => Fit::Similar,
         Some(_) | None => Fit::Known,
     };
     spec.inputs.iter().zip(inputs).map(one).min().unwrap_or(Fit::Known)

@@ -57,13 +57,13 @@ impl TensorSpec {
     /// Whether a tensor is one of those that are declared, or that the model was seen to work with.
     #[must_use]
     pub fn is_known(&self, tensor: &Tensor) -> bool {
-        self.declared || (self.is_akin(tensor) && self.shape.accepts(tensor.shape()))
+        self.declared || (self.is_similar(tensor) && self.shape.accepts(tensor.shape()))
     }
 
     /// Whether a tensor is declared, or differs from those that the model was seen to work with in
     /// nothing but sizes.
     #[must_use]
-    pub fn is_akin(&self, tensor: &Tensor) -> bool {
+    pub fn is_similar(&self, tensor: &Tensor) -> bool {
         let rank = self.shape.dims().map(<[_]>::len);
         let same_rank = rank == Some(tensor.shape().rank());
         self.declared || (self.datatype == tensor.datatype() && same_rank)

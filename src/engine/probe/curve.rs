@@ -1,8 +1,8 @@
 //! What runs cost by their rows, and from how many rows on more gain nothing.
 
 use super::TimedRun;
-use super::contest::{is_refusal, timed, warm_up};
-use super::recipe::Recipe;
+use super::comparison::{is_refusal, timed, warm_up};
+use super::generator::InputGenerator;
 use crate::engine::{Engine, EngineError};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub(super) struct Sizes {
 /// the minimum of several, since whatever else a machine does only adds to that.
 pub(super) fn measure(
     engine: &mut dyn Engine,
-    recipe: &Recipe,
+    generator: &InputGenerator,
     Sizes { max_rows, per_row, within }: Sizes,
 ) -> Result<Curve, EngineError> {
     let mut left = within;
@@ -51,7 +51,7 @@ pub(super) fn measure(
             None => break,
         }
         let numbers: Vec<u64> = (0..n_rows as u64).collect();
-        sizes.push((n_rows, recipe.batch(&numbers, None).inputs));
+        sizes.push((n_rows, generator.batch(&numbers, None).inputs));
     }
     let mut n_taken = sizes.len();
     for (place, (_, inputs)) in sizes.iter().enumerate() {

@@ -5,9 +5,9 @@
 //! worse: whatever happens here, the plain form has passed already. Only a reduced precision that was
 //! asked for and cannot be had is a failure.
 
-use super::contest::{Contest, Measured, Subject};
+use super::comparison::{FormComparison, Measured, Subject};
 use super::curve;
-use super::recipe::Recipe;
+use super::generator::InputGenerator;
 use super::{Examined, Findings, Hints, RunTimes};
 use crate::engine::{EngineError, Fault, Model, ModelForm, Precision, Rewrite, Signature};
 use crate::inference::Batching;
@@ -104,7 +104,7 @@ impl FormFindings {
 
 /// What the forms of a model are run with: inputs that it takes in its plain form.
 pub(super) struct Workload {
-    pub(super) recipe: Recipe,
+    pub(super) generator: InputGenerator,
     pub(super) fixed: Option<usize>,
     /// Rows that are unlike the given ones, which the model took alone.
     pub(super) unlike: Vec<u64>,
@@ -118,9 +118,9 @@ pub(super) fn choose(
     load: &mut LoadForm<'_>,
 ) -> Result<Findings, EngineError> {
     let Examined { findings, workload } = examined;
-    let mut findings = contest(&*plain, findings, workload.as_ref(), hints, load)?;
+    let mut findings = compare(&*plain, findings, workload.as_ref(), hints, load)?;
     let is_asked = findings.batching.is_allowed() && !hints.batch_size_is_chosen;
-    if let (true, Some(Workload { recipe, fixed: None, .. }), Some(times)) =
+    if let (true, Some(Workload { generator, fixed: None, .. }), Some(times)) =
         (is_asked, &workload, findings.times)
     {
         let within = hints.form.budget.min(CURVE_TIME);
@@ -139,7 +139,7 @@ pub(super) fn choose(
         };
         let curve = model
             .and_then(|model| model.instance())
-            .and_then(|mut engine| curve::measure(&mut *engine, recipe, sizes));
+            .and_then(|mut engine| curve::measure(&mut *engine, generator, sizes));
         match curve {
             Ok(curve) => findings.curve = curve,
             // It has passed: what came over it now costs it this finding and nothing else.
@@ -149,7 +149,7 @@ pub(super) fn choose(
     Ok(findings)
 }
 
-fn contest(
+fn compare(
     plain: &dyn Model,
     mut findings: Findings,
     workload: Option<&Workload>,
@@ -167,9 +167,9 @@ fn contest(
     };
     let eager = forms.iter().filter(|form| !is_fallback(**form, options)).count().max(1);
     let subject = Subject { findings: &findings, times, workload };
-    let contest = Contest::new(plain, subject, options, eager, load);
-    let mut contest = match contest {
-        Ok(contest) => contest,
+    let comparison = FormComparison::new(plain, subject, options, eager, load);
+    let mut comparison = match comparison {
+        Ok(comparison) => comparison,
         // It has passed: whatever came over it now costs it the other forms and nothing else.
         Err(error) if options.precision == Precision::Fp32 => {
             findings.notes.push(format!("no other form was tried: {error}"));
@@ -183,7 +183,7 @@ fn contest(
         if is_fallback(form, options) && tried.iter().any(|it: &TriedForm| it.outcome.is_ok()) {
             continue;
         }
-        let outcome = contest.measure(form, forms.len() - place);
+        let outcome = comparison.measure(form, forms.len() - place);
         if let Err(excluded) = &outcome {
             circumstances |= excluded.by_circumstance;
             if excluded.ended {

@@ -4,22 +4,23 @@
 //! `remote`) or here. What it proves holds for the inputs that it tried; it can refute that a model
 //! is safe to batch, and cannot prove it for all inputs.
 
+mod analysis;
 mod arguments;
 mod candidates;
-
+mod comparison;
 mod concerns;
-mod contest;
 mod curve;
+mod examine;
 mod forms;
+mod generator;
 mod hazards;
 mod independence;
-mod judgement;
 mod outputs;
 mod padding;
 pub mod proof;
-mod recipe;
+mod run;
 mod squeezed;
-mod trial;
+mod values;
 
 pub use arguments::arguments;
 pub use concerns::{Concern, concern, concerns, draws, is_straight_line};
@@ -204,13 +205,13 @@ fn examine(model: &dyn Model, hints: &Hints) -> Result<Examined, EngineError> {
     let signature = model.signature();
     let specs = arguments(signature, hints.inputs.as_deref())?;
     let candidates = candidates::candidates(signature, specs.clone(), hints)?;
-    let mut trial = trial::Trial::new(model, hints)?;
-    if let Some(accepted) = trial.first_accepted(&candidates)? {
-        return trial.examine(accepted);
+    let mut probe = run::Probe::new(model, hints)?;
+    if let Some(accepted) = probe.first_accepted(&candidates)? {
+        return probe.examine(accepted);
     }
     // Random numbers were refused or there were none to try: that is no fault of the model.
     let batching = if signature.mutates_state { Batching::Stateful } else { Batching::Unprobed };
-    let mut notes = trial.into_notes();
+    let mut notes = probe.into_notes();
     let refusal = notes.last().cloned().filter(|_| batching == Batching::Unprobed);
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();

@@ -93,9 +93,9 @@ impl Numbers {
     pub(super) fn cast_output(&self, place: usize, value: Value) -> Result<Value, EngineError> {
         let Value::Tensor(tensor) = value else { return Ok(value) };
         let Some(reduced) = self.reduced else { return Ok(Value::Tensor(tensor)) };
-        let told = self.outputs.get(place).copied().flatten();
-        let wanted = |kind| match told {
-            Some(told) => (is_floating(kind) && is_floating(told)).then_some(told),
+        let plain = self.outputs.get(place).copied().flatten();
+        let wanted = |kind| match plain {
+            Some(plain) => (is_floating(kind) && is_floating(plain)).then_some(plain),
             None => (kind == reduced).then_some(Kind::Float),
         };
         cast(tensor, wanted).map(Value::Tensor)

@@ -2,7 +2,7 @@
 //! in turn.
 
 use super::forms::{FormOptions, LoadForm, Workload};
-use super::trial::run_time;
+use super::run::run_time;
 use super::{Findings, RunTimes, TimedRun};
 use crate::engine::compare::{changed_classes, difference, scales};
 use crate::engine::{Batch, Engine, EngineError, Fault, Model, ModelForm, Output, Precision};
@@ -58,7 +58,7 @@ struct Check {
 }
 
 /// The plain form, and what it answered.
-pub(super) struct Contest<'a, 'l> {
+pub(super) struct FormComparison<'a, 'l> {
     options: &'a FormOptions,
     load: &'a mut LoadForm<'l>,
     /// Absent for as long as its process is gone.
@@ -89,7 +89,7 @@ fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, Eng
     Ok(answers.into_iter().map(check).collect())
 }
 
-impl<'a, 'l> Contest<'a, 'l> {
+impl<'a, 'l> FormComparison<'a, 'l> {
     /// Asks the plain form for the answers that the `n_forms` others have to give.
     pub(super) fn new(
         model: &dyn Model,
@@ -100,7 +100,7 @@ impl<'a, 'l> Contest<'a, 'l> {
     ) -> Result<Self, EngineError> {
         let Subject { findings, times, workload } = subject;
         let mut plain = model.instance()?;
-        let recipe = &workload.recipe;
+        let generator = &workload.generator;
         let in_batches = findings.batching.is_allowed();
         let sizes = Sizes::of(times, in_batches, workload.fixed, options.budget, n_forms);
         let rows = sizes.compared;
@@ -110,11 +110,11 @@ impl<'a, 'l> Contest<'a, 'l> {
             // Other rows in each: first those that a sample has, then variations of them.
             let numbers: Vec<u64> = (next..).take(n_rows).collect();
             next = if next == 0 { 1 } else { FRESH + next + n_rows as u64 };
-            batches.push(recipe.batch(&numbers, None).inputs);
+            batches.push(generator.batch(&numbers, None).inputs);
         }
-        if let Some(size) = recipe.variable_size() {
+        if let Some(size) = generator.variable_size() {
             let numbers: Vec<u64> = (0..workload.fixed.unwrap_or(2) as u64).collect();
-            batches.push(recipe.batch(&numbers, Some(super::trial::other_size(size))).inputs);
+            batches.push(generator.batch(&numbers, Some(super::run::other_size(size))).inputs);
         }
         let mut checks = asked(&mut *plain, batches)?;
         if checks.is_empty() {
@@ -123,11 +123,12 @@ impl<'a, 'l> Contest<'a, 'l> {
         // Rows that are unlike the given ones: by a scale of their own, which must not hide what happens to the others. Not
         // for reduced precision, whose limit is about what usually comes.
         if options.precision == Precision::Fp32 && !workload.unlike.is_empty() {
-            checks.extend(asked(&mut *plain, vec![recipe.batch(&workload.unlike, None).inputs])?);
+            checks
+                .extend(asked(&mut *plain, vec![generator.batch(&workload.unlike, None).inputs])?);
         }
         let numbers = |n_rows: usize| (0..n_rows as u64).collect::<Vec<_>>();
         let timed = sizes.timed.into_iter();
-        let timed = timed.map(|it| (it, recipe.batch(&numbers(it), None).inputs));
+        let timed = timed.map(|it| (it, generator.batch(&numbers(it), None).inputs));
         Ok(Self {
             options,
             load,
@@ -211,7 +212,7 @@ impl<'a, 'l> Contest<'a, 'l> {
                 warm_up(&mut **plain, inputs, share / 16)?;
                 warm_up(&mut *engine, inputs, share / 16)?;
             }
-            let (ratio, time) = duel(&mut **plain, &mut *engine, inputs, share / 4)?;
+            let (ratio, time) = compare_times(&mut **plain, &mut *engine, inputs, share / 4)?;
             ratios.push(ratio);
             times.push(TimedRun { n_rows: *n_rows, duration: time });
         }
@@ -225,7 +226,7 @@ impl<'a, 'l> Contest<'a, 'l> {
 }
 
 /// Both forms in turn on one input: the median of the plain one's time over the other's, and the other's median time.
-fn duel(
+fn compare_times(
     plain: &mut dyn Engine,
     form: &mut dyn Engine,
     inputs: &Inputs,
