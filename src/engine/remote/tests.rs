@@ -1,11 +1,14 @@
 use super::inbox::ReceivedFile;
+use super::process::{Message, Process};
 use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
+use crate::engine::{Death, Fault};
 use crate::tensor::{Shape, Tensor};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 /// Time for a child on a machine that is busy with other things.
 const AMPLE: Duration = Duration::from_secs(300);
