@@ -10,6 +10,7 @@ use crate::engine::{Loader, STACK_BYTES};
 use crate::http::{self, App, ROUTES};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Phase, Threads};
+use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::scheduler::Permits;
@@ -177,8 +178,8 @@ impl Engines {
         metrics: Metrics,
         overrides: Overrides,
     ) -> Result<Repository, AppError> {
-        let parts = repository::Parts {
-            options: repository::Options {
+        let parts = repository::RepositoryParts {
+            options: repository::RepositoryOptions {
                 overrides,
                 ..config.repository_options(self.libtorch, self.libraries)
             },
@@ -267,6 +268,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let mut signals = shutdown::os_signals()?;
     let app = App::new(http::Parts {
         options: config.http_options(),
+        door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository: repository.clone(),
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),

@@ -6,16 +6,17 @@
 //! [`config`] and [`shutdown`] are the way up and the way down. [`tensor`] and [`inference`] are the
 //! words that all others speak; [`telemetry`] is told by all and knows none of them. Then the work
 //! itself, from the inside out: [`engine`] runs models, [`scheduler`] decides when, [`transform`] adds
-//! labels, [`repository`] knows which models there are, [`pipeline`] tells the story of a request,
-//! [`protocol`] reads and writes bodies, [`listener`] keeps the connections, [`http`] is the edge.
+//! labels, [`repository`] knows which models there are, [`protocol`] reads and writes bodies, [`pipeline`]
+//! is the one door that every request goes through, [`listener`] keeps the connections, [`http`] is the
+//! edge.
 //!
 //! # The flow
 //!
-//! A request comes through [`listener`], is resolved to a version by [`repository`] (the handle
-//! holds it loaded), read within its limits, and decoded by [`protocol::predict`] straight into typed
-//! buffers. [`pipeline::infer`] checks it ([`inference::ValidRequest`] has one constructor), hands it to
-//! the version's [`scheduler::Scheduler`], where an instance's thread runs it with others, adds labels,
-//! and the answer goes back the same way.
+//! A request comes through [`listener`] to [`pipeline::Door::answer`]: it is resolved to a version by
+//! [`repository`] (the handle holds it loaded), read within its limits, decoded by its
+//! [`protocol::Wire`] straight into typed buffers, checked ([`inference::ValidRequest`] has one
+//! constructor), and handed to the version's [`scheduler::Scheduler`], where an instance's thread runs it
+//! with others. Labels are added, the wire writes the answer, and [`http`] sends it.
 //!
 //! A model file comes through [`repository`], is tried in a child process ([`engine::remote`],
 //! [`engine::probe`]), and only then loaded here.
@@ -43,8 +44,8 @@ pub mod engine;
 pub mod scheduler;
 pub mod transform;
 pub mod repository;
-pub mod pipeline;
 pub mod protocol;
+pub mod pipeline;
 pub mod listener;
 pub mod http;
 

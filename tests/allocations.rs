@@ -17,6 +17,7 @@ use sconce::inference::{
     Batching, ByteBudget, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec,
     Timings, Version,
 };
+use sconce::pipeline::Door;
 use sconce::protocol::predict::{Form, decode, encode};
 use sconce::repository::{self, Repository};
 use sconce::scheduler::Permits;
@@ -152,8 +153,8 @@ fn served() -> Served {
     let signature = Signature { reach, ..model.signature().clone() };
     let loader = Arc::new(FakeLoader(model.with_signature(signature)));
     let metrics = app::metrics("none");
-    let repository = Repository::open(repository::Parts {
-        options: repository::Options {
+    let repository = Repository::open(repository::RepositoryParts {
+        options: repository::RepositoryOptions {
             models: models.path().to_owned(),
             named: vec![],
             state_dir: None,
@@ -177,6 +178,7 @@ fn served() -> Served {
     assert!(loaded[0].serving.is_some(), "{loaded:?}");
     let seconds = Duration::from_secs(10);
     let log = RequestLogOptions { mode: RequestLogMode::Errors, ..RequestLogOptions::default() };
+    let budget = ByteBudget::new(1 << 20);
     let app = App::new(http::Parts {
         options: http::Options {
             body_timeouts: BodyTimeouts { idle: seconds, total: seconds },
@@ -184,11 +186,12 @@ fn served() -> Served {
             cors_origins: http::CorsOrigins::default(),
             management_hosts: http::HostNames::default(),
         },
+        door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository,
         metrics,
         request_log: RequestLog::new(log, Instant::now()),
         request_ids: RequestIds::new(),
-        budget: ByteBudget::new(1 << 20),
+        budget,
         phase: Shutdown::new().phases(),
         started_at: Instant::now(),
     });

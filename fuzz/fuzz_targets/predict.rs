@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((spec, body)) = split(data) else { return };
     let raw = predict::decode_raw(Buffer::copy_aligned(body), &spec);
     for decoded in [predict::decode(body, &spec), raw].into_iter().flatten() {
-        let text = predict::encode(&echo(&decoded.inputs), decoded.form);
+        let text = predict::encode(&echo(&decoded.inputs), decoded.plan);
         assert!(std::str::from_utf8(&text).is_ok(), "JSON is UTF-8");
         check(&spec, decoded.inputs);
     }

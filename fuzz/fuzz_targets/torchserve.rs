@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let form = Media::Form { boundary: "b".to_owned() };
     for media in [Media::Json, Media::Plain, Media::Unstated, form] {
         let Ok(decoded) = decode(Buffer::copy_aligned(body), &media, &spec) else { continue };
-        let text = encode(&echo(&decoded.inputs), decoded.answer);
+        let text = encode(&echo(&decoded.inputs), decoded.plan);
         assert!(std::str::from_utf8(&text).is_ok(), "JSON is UTF-8");
         check(&spec, decoded.inputs);
     }

@@ -65,10 +65,10 @@ fn report(models: &[ModelStatus]) -> String {
     let mut text = String::new();
     for model in models {
         // A version that failed tells it in its own line.
-        let told = model.versions.iter().any(|version| version.reason.is_some());
+        let told = model.versions.iter().any(|version| version.failure.is_some());
         if let Some(problem) = model.problem.as_ref().filter(|_| !told) {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{}: {problem}", model.name);
+            let _ = writeln!(text, "{}: {}", model.name, problem.details());
         }
         for version in &model.versions {
             let _ = writeln!(text, "{}/{}: {}", model.name, version.version, line(version));
@@ -79,8 +79,8 @@ fn report(models: &[ModelStatus]) -> String {
 
 fn line(version: &VersionStatus) -> String {
     let state = version.state.as_str();
-    match (&version.loaded, &version.reason) {
-        (_, Some(reason)) => format!("{state}: {reason}"),
+    match (&version.loaded, &version.failure) {
+        (_, Some(failure)) => format!("{state}: {}", failure.details()),
         (Some(loaded), None) => {
             let batching = loaded.batching();
             format!(

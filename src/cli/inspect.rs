@@ -2,12 +2,12 @@
 
 use super::{Failure, print};
 use crate::app;
-use crate::engine::probe::{Concern, Findings, TriedForm, concerns};
+use crate::engine::probe::{Concern, TriedForm, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{
     ArgumentKind, Artifact, Device, Format, LoadOptions, Loader, Model, Reach, Signature,
 };
-use crate::repository::{self, BatchSize};
+use crate::repository::{self, FileTrial};
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -66,9 +66,8 @@ impl Inspect {
         }
         drop(model);
         let found = repository::try_file(&loader, &app::sample_decoder(), &self.file, TIMEOUT);
-        let (findings, batch_size) =
-            found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
-        print(&trial(&findings, &batch_size))
+        let found = found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
+        print(&trial(&found))
     }
 }
 
@@ -111,7 +110,7 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
 }
 
 /// What a trial finds out: whether requests share runs, and the form that would serve.
-fn trial(findings: &Findings, batch_size: &BatchSize) -> String {
+fn trial(FileTrial { findings, batch_size }: &FileTrial) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<12}{value}");

@@ -106,8 +106,12 @@ impl Config {
 
     /// For the repository.
     #[must_use]
-    pub fn repository_options(&self, libtorch: String, libraries: String) -> repository::Options {
-        repository::Options {
+    pub fn repository_options(
+        &self,
+        libtorch: String,
+        libraries: String,
+    ) -> repository::RepositoryOptions {
+        repository::RepositoryOptions {
             models: self.general.models.clone(),
             named: self.general.model_folders.clone(),
             state_dir: Some(self.general.state_dir.clone()),

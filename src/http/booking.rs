@@ -4,15 +4,12 @@
 //! make as large as they like. Every answer passes, whatever made it: those of predictions bring their bytes booked, the
 //! others are booked on their way out.
 
-use crate::inference::{ByteBudget, ByteLease, ErrorCode, InferError};
+use crate::inference::{ByteBudget, ErrorCode, InferError};
+use crate::pipeline::{Booked, SMALL_BYTES};
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::Response;
 use http_body_util::BodyExt;
-
-/// Answers up to this size are booked nowhere and never refused: with its heads, its task and its state a stream takes
-/// as much without one.
-pub(super) const SMALL_BYTES: usize = 4 * 1024;
 
 /// What an answer says of its bytes, in its extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,29 +20,14 @@ pub(super) enum Booking {
     Dispensable,
 }
 
-/// Bytes and what they hold of the budget.
-struct Booked {
-    bytes: Vec<u8>,
-    _lease: ByteLease,
-}
-
-impl AsRef<[u8]> for Booked {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+/// The answer of a prediction, which is booked.
+pub(super) fn answer(booked: Booked) -> Response {
+    if booked.lease.is_none() {
+        return Response::new(Body::from(booked.bytes));
     }
-}
-
-/// An answer with these bytes, for which the lease holds enough.
-pub(super) fn answer(bytes: Vec<u8>, mut lease: ByteLease) -> Result<Response, InferError> {
-    if bytes.len() <= SMALL_BYTES {
-        return Ok(Response::new(Body::from(bytes)));
-    }
-    lease.shrink_to(bytes.capacity());
-    let lease = lease.into_answer()?;
-    let booked = Bytes::from_owner(Booked { bytes, _lease: lease });
-    let mut response = Response::new(Body::from(booked));
+    let mut response = Response::new(Body::from(Bytes::from_owner(booked)));
     response.extensions_mut().insert(Booking::Settled);
-    Ok(response)
+    response
 }
 
 /// Books what an answer holds, unless it says that this is settled.
@@ -73,7 +55,7 @@ pub(super) async fn book(budget: &ByteBudget, response: Response) -> Result<Resp
         .await
         .map_err(|_| InferError::new(ErrorCode::Internal, "the server failed on this request"))?;
     // Copied, since the room that it was written to may be twice as large.
-    let booked = Booked { bytes: whole.to_bytes().to_vec(), _lease: lease };
+    let booked = Booked { bytes: whole.to_bytes().to_vec(), lease: Some(lease) };
     Ok(Response::from_parts(head, Body::from(Bytes::from_owner(booked))))
 }
 
@@ -109,7 +91,7 @@ mod tests {
         let budget = ByteBudget::new(4 * LEN);
         let mut lease = budget.lease();
         lease.grow(2 * LEN).unwrap();
-        let prediction = answer(vec![b'x'; LEN], lease).unwrap();
+        let prediction = answer(Booked::new(vec![b'x'; LEN], lease).unwrap());
         assert_eq!(budget.used(), LEN, "what is left of the request is given back");
         let prediction = book(&budget, prediction).await.unwrap();
         assert_eq!(budget.used(), LEN);

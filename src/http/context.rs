@@ -79,20 +79,14 @@ fn request_id(app: &App, headers: &HeaderMap) -> Arc<str> {
     given.map_or_else(|| app.request_ids.make(), Arc::from)
 }
 
-/// When this request's caller stops waiting: `X-Request-Timeout-Ms` may only shorten `allowed`.
-pub(super) fn deadline(
-    headers: &HeaderMap,
-    started_at: Instant,
-    allowed: Duration,
-) -> Result<Instant, InferError> {
+/// How long this request's caller waits at most, if it says so.
+pub(super) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, InferError> {
     let Some(value) = headers.get(REQUEST_TIMEOUT) else {
-        return Ok(started_at + allowed);
+        return Ok(None);
     };
     let wanted = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
     match wanted {
-        Some(milliseconds) if milliseconds > 0 => {
-            Ok(started_at + allowed.min(Duration::from_millis(milliseconds)))
-        }
+        Some(milliseconds) if milliseconds > 0 => Ok(Some(Duration::from_millis(milliseconds))),
         _ => {
             let message =
                 "the header X-Request-Timeout-Ms is not a positive number of milliseconds";

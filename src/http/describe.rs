@@ -5,8 +5,8 @@
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
-    FormFacts, FormFindings, LoadedStatus, ModelStatus, RunTimes, TimedRun, TriedForm,
-    VersionState, VersionStatus,
+    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RunTimes, TimedRun,
+    TriedForm, VersionState, VersionStatus,
 };
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
@@ -45,10 +45,12 @@ impl Audience {
             Self::Operators => sentence,
         }
     }
+
+    fn explanation(self, failure: &ModelFailure) -> &str {
+        self.told(failure.details(), failure.public())
+    }
 }
 
-const PROBLEM: &str =
-    "the model could not be loaded as wanted; the log and the management listener say more";
 const FORM_REASON: &str = "this form is not used; the log and the management listener say more";
 
 /// All that is known about a model, for operators.
@@ -63,7 +65,7 @@ pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
         Value::Null,
         |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
     );
-    body["problem"] = json!(model.problem.as_ref().map(|it| audience.told(it, PROBLEM)));
+    body["problem"] = json!(model.problem.as_ref().map(|it| audience.explanation(it)));
     body["versions"] = model.versions.iter().map(|it| version(audience, it)).collect();
     body
 }
@@ -84,10 +86,7 @@ fn state(model: &ModelStatus) -> &'static str {
 
 fn version(audience: Audience, version: &VersionStatus) -> Value {
     let since = version.since.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let reason = match audience {
-        Audience::Everybody => version.public_reason,
-        Audience::Operators => version.reason.as_deref(),
-    };
+    let reason = version.failure.as_ref().map(|it| audience.explanation(it));
     let mut body = json!({
         "version": version.version.to_string(),
         "state": version.state.as_str(),

@@ -40,6 +40,7 @@ pub use visitors::HostNames;
 use crate::inference::ByteBudget;
 use crate::inference::InferError;
 use crate::listener::{DrainSignal, Phase, Refusal};
+use crate::pipeline::Door;
 use crate::protocol;
 use crate::repository::Repository;
 use crate::telemetry::Metrics;
@@ -76,6 +77,8 @@ pub struct App {
 pub struct Parts {
     /// How requests are answered.
     pub options: Options,
+    /// Where requests for predictions go in.
+    pub door: Door,
     /// The models.
     pub repository: Repository,
     /// Where requests are counted.

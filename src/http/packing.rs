@@ -1,5 +1,6 @@
 //! Packing of answers for clients that ask for it.
 
+use crate::pipeline;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
 use flate2::Compression;
@@ -47,9 +48,10 @@ impl Packing {
             Self::Deflate => "deflate",
         })
     }
+}
 
-    /// Packs, if that makes it shorter.
-    pub(super) fn pack(self, bytes: &[u8]) -> Option<Vec<u8>> {
+impl pipeline::Packing for Packing {
+    fn pack(self, bytes: &[u8]) -> Option<Vec<u8>> {
         if bytes.len() < MIN_BYTES {
             return None;
         }
@@ -88,6 +90,7 @@ fn finish<E: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Packing as _;
     use flate2::read::{GzDecoder, ZlibDecoder};
     use std::io::Read;
 

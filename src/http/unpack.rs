@@ -23,7 +23,7 @@ const MAX_MEMBERS: usize = 4096;
 const STEP: usize = 32 * 1024;
 
 /// The most of a client's words that is repeated to it.
-pub(super) const MAX_ECHO: usize = 32;
+const MAX_ECHO: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {

@@ -1,13 +1,14 @@
 //! Between the wire and the service: bodies to tensors, answers and errors to bodies.
 //!
 //! One module a protocol, each with its own `decode`, `encode` and `encode_error`, all given the
-//! model's specification. No HTTP (statuses and headers are the edge's), no queue, no clock. What
-//! the JSON protocols share lies in `json` and `forms`, and tensors that come as plain bytes are read by
-//! `plain`.
+//! model's specification, and each a [`Wire`] by which `pipeline` knows it. No HTTP (statuses and
+//! headers are the edge's), no queue, no clock. What the JSON protocols share lies in `json` and `forms`,
+//! and tensors that come as plain bytes are read by `plain`.
 
 mod forms;
 pub mod instances;
 mod json;
+mod media_type;
 pub mod open_inference;
 mod plain;
 pub mod predict;
@@ -16,3 +17,6 @@ mod bodies;
 #[cfg(test)]
 mod testing;
 pub mod torchserve;
+mod wire;
+
+pub use wire::{Decoded, Encoded, Header, Metadata, Wire};

@@ -1,4 +1,4 @@
-//! Most rows of a run, and why so many. Pure.
+//! The maximum rows of a run, and why so many. Pure.
 
 use super::options::Settings;
 use crate::engine::probe::{Findings, RunTimes, TimedRun, knee};
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// longer.
 const LONG_RUN: Duration = Duration::from_secs(1);
 
-/// Most rows of a run, and how that came to be.
+/// The maximum rows of a run, and how that came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchSize {
     /// The rows.
@@ -25,18 +25,22 @@ impl BatchSize {
         if !findings.batching.is_allowed() {
             return Self { rows: 1, limit: 1, reason: "requests share no runs".into() };
         }
-        let most = settings.max_batch_size;
+        let max_rows = settings.max_batch_size;
         if settings.batch_size_is_chosen {
-            return Self { rows: most, limit: most, reason: "it was chosen for this model".into() };
+            return Self {
+                rows: max_rows,
+                limit: max_rows,
+                reason: "it was chosen for this model".into(),
+            };
         }
         let times = findings.form.facts().map(|facts| facts.times).or(findings.times);
-        let limit = times.map_or(most, |times| most.min(rows_of_a_long_run(times)));
+        let limit = times.map_or(max_rows, |times| max_rows.min(rows_of_a_long_run(times)));
         if let Some(rows) = knee(&findings.curve, limit).filter(|rows| *rows < limit) {
             let reason =
                 format!("more rows do hardly more a second: {}", in_words(&findings.curve, rows));
             return Self { rows, limit, reason };
         }
-        let reason = match limit < most {
+        let reason = match limit < max_rows {
             true => "a run of more rows would take over a second",
             false => "the server allows no more",
         };

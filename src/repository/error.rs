@@ -1,88 +1,9 @@
 //! What the repository reports to operators, and which code a client sees for it.
 
-use crate::engine::{EngineError, Fault};
+use super::failure::ModelFailure;
 use crate::inference::{ErrorCode, ModelName, Version};
 use std::path::PathBuf;
 use thiserror::Error;
-
-/// Why a version is not served. The words may be the file's own, or name files: they are for the log and the management
-/// listener. Everybody else is told the code's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) code: FailureCode,
-    pub(super) reason: String,
-}
-
-impl Failure {
-    pub(super) fn new(code: FailureCode, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-}
-
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Self::new(FailureCode::Other, reason)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(reason: &str) -> Self {
-        Self::new(FailureCode::Other, reason)
-    }
-}
-
-impl From<EngineError> for Failure {
-    fn from(error: EngineError) -> Self {
-        let code = match error.fault {
-            Fault::InvalidFile => FailureCode::NotAModel,
-            Fault::Raised => FailureCode::Raised,
-            Fault::Environment | Fault::Unsupported => FailureCode::Unsupported,
-            Fault::OutOfMemory => FailureCode::OutOfMemory,
-            Fault::Died(_) => FailureCode::Crashed,
-            Fault::TimedOut => FailureCode::TimedOut,
-            Fault::Device | Fault::Internal => FailureCode::Other,
-        };
-        Self::new(code, error.message)
-    }
-}
-
-macro_rules! failure_codes {
-    ($($Code:ident, $name:literal: $text:literal;)+) => {
-        /// What kind of failure it is.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum FailureCode { $($Code,)+ }
-
-        impl FailureCode {
-            pub(super) const ALL: &[Self] = &[$(Self::$Code,)+];
-
-            /// Its name in what is kept.
-            pub(super) const fn as_str(self) -> &'static str {
-                match self { $(Self::$Code => $name,)+ }
-            }
-
-            /// What everybody may know.
-            pub(super) const fn text(self) -> &'static str {
-                match self {
-                    $(Self::$Code => concat!($text, "; the log and the management listener say more"),)+
-                }
-            }
-        }
-    };
-}
-
-failure_codes! {
-    Settings, "settings": "what model.toml or the files beside it say is not right";
-    NotAModel, "not_a_model": "the model file is no model that can be loaded";
-    Damaged, "damaged": "the model file is damaged";
-    Refused, "refused": "the model was refused: its code can reach beyond its tensors, and nobody vouches for it";
-    Raised, "raised": "the trial failed: the model raised an error";
-    Crashed, "crashed": "the trial failed: its process died";
-    TimedOut, "timed_out": "the trial failed: the model did not answer in time";
-    OutOfMemory, "out_of_memory": "the memory did not suffice for the model";
-    Unsupported, "unsupported": "the model needs something that this server does not have";
-    Stuck, "stuck": "the model's runs got stuck, and it was given up";
-    Other, "other": "the model could not be loaded";
-}
 
 /// A failure of the repository. Messages of [`RepositoryError::Failed`] are for operators: they
 /// may name files.
@@ -121,12 +42,12 @@ pub enum RepositoryError {
     #[error("the server is shutting down")]
     Draining,
     /// The model, or a version of it, could not be loaded.
-    #[error("model {model:?} could not be loaded: {reason}")]
+    #[error("model {model:?} could not be loaded: {}", failure.details())]
     Failed {
         /// The model.
         model: ModelName,
         /// One line a cause.
-        reason: String,
+        failure: ModelFailure,
     },
 }
 

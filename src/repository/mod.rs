@@ -1,9 +1,9 @@
 //! The models on disk and the versions of them that serve.
 //!
 //! A folder becomes a model in steps: `layout` finds it, `manifest` reads what it says about
-//! itself, `policy` chooses among its versions; `trial` has each tried in a child process unless
-//! `store` knows the verdict already, `load` brings it up in this process. `catalog` holds the
-//! states, as a snapshot that requests resolve against; `served` is what they get.
+//! itself, `policy` chooses among its versions. `load` brings each up: `verdicts` may know the verdict on
+//! it, otherwise `trial` has it tried in a child process; `plan` decides how it is to be served, `start` starts that, and
+//! `served` is what requests get. `catalog` holds the states, as a snapshot that requests resolve against.
 //!
 //! The one thing to know: a version is let go by taking the catalog's handle away. Whoever resolved
 //! it finishes on it, and the last handle unloads it on a thread of its own.
@@ -11,24 +11,38 @@
 //! Loading blocks, on plain threads. No wire format, no status code, no configuration file here.
 
 mod batch_size;
+mod busy;
+mod candidate;
 mod catalog;
+mod entry;
 mod error;
+mod failure;
+mod fingerprint;
 pub mod layout;
 mod load;
 pub mod manifest;
 mod options;
 mod orders;
 mod pins;
+mod plain_file;
+mod plan;
 pub mod policy;
 mod record;
+mod routing;
+mod sample;
 mod seal;
 mod served;
+mod shared;
 mod single;
 mod source;
+mod start;
+mod state_file;
 mod status;
-mod store;
+mod threads;
 mod transition;
 mod trial;
+mod verdict;
+mod verdicts;
 mod warmup;
 
 #[cfg(test)]
@@ -36,39 +50,41 @@ mod tests;
 
 pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, TimedRun, TriedForm};
 pub use batch_size::BatchSize;
-pub use catalog::{Pin, VersionState};
+pub use entry::VersionState;
 pub use error::RepositoryError;
+pub use failure::ModelFailure;
+pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
-pub use load::SampleDecoder;
-pub use options::{Defaults, Options, Overrides, TrustedModel};
+pub use options::{Defaults, Overrides, RepositoryOptions, TrustedModel};
+pub use routing::Pin;
+pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
-pub use single::try_file;
-pub use source::file_digest;
+pub use single::{FileTrial, try_file};
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 
-use crate::engine::{Loader, STACK_BYTES};
+use crate::engine::Loader;
 use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
 use catalog::Catalog;
-use load::Workshop;
+use entry::{ModelState, Requirement};
+use load::VersionLoader;
 use pins::Pins;
 use served::Loaded;
+use shared::Shared;
 use source::Source;
 use std::future::Future;
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::Store;
+use threads::{DetachedLimit, MAX_DETACHED, loading_thread, on_loading_thread};
 use tokio::sync::oneshot;
+use verdicts::Verdicts;
 
 /// What a repository stands on.
 #[derive(Clone)]
-pub struct Parts {
+pub struct RepositoryParts {
     /// How it is to be run.
-    pub options: Options,
+    pub options: RepositoryOptions,
     /// Loads files that have not been tried: the child process.
     pub trial_loader: Arc<dyn Loader>,
     /// Loads files that have, in this process.
@@ -81,28 +97,15 @@ pub struct Parts {
     pub metrics: Metrics,
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for RepositoryParts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("RepositoryParts").field("options", &self.options).finish_non_exhaustive()
     }
 }
-
-/// Loads and orders that may be under way at once, each with a thread of its own.
-const MAX_DETACHED: usize = 16;
 
 /// All models. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct Repository(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    catalog: Catalog,
-    workshop: Workshop,
-    /// What looked like a model at the start and is none, a sentence each.
-    ignored: Vec<String>,
-    /// Loads and orders under way.
-    n_detached: AtomicUsize,
-}
 
 impl Repository {
     /// Reads the models folder and those that are named: every model is there, none is loaded. The models found now are the
@@ -111,8 +114,9 @@ impl Repository {
     /// # Errors
     ///
     /// The folder cannot be read.
-    pub fn open(parts: Parts) -> Result<Self, RepositoryError> {
-        let Parts { options, trial_loader, loader, decode_sample, permits, metrics } = parts;
+    pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
+        let RepositoryParts { options, trial_loader, loader, decode_sample, permits, metrics } =
+            parts;
         let scan = layout::scan(&options.models, &options.named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
         for sentence in &scan.ignored {
@@ -123,28 +127,27 @@ impl Repository {
             // A model.toml that cannot be read does not say that the model may be missing.
             let required = Source::read(folder).map_or(true, |source| source.is_required());
             catalog.update(&folder.name, |entry| {
-                entry.at_start = true;
-                entry.required = required;
-                entry.busy = true;
+                entry.requirement = Requirement::at_start(required);
+                entry.state = ModelState::FirstLoad;
             });
         }
-        let store = Store::new(options.state_dir.as_deref());
         let pins = Pins::new(options.state_dir.as_deref());
-        let workshop = Workshop {
+        let verdicts = Verdicts::new(options.state_dir.as_deref());
+        let loader = VersionLoader {
             options,
             trial_loader,
             loader,
             decode_sample,
             permits,
             metrics,
-            store,
-            pins,
+            verdicts,
             loaded: Loaded::default(),
             trying: Mutex::new(()),
         };
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);
         let ignored = scan.ignored.into_iter().chain(models).collect();
-        Ok(Self(Arc::new(Shared { catalog, workshop, ignored, n_detached: AtomicUsize::new(0) })))
+        let detached = DetachedLimit::default();
+        Ok(Self(Arc::new(Shared { catalog, loader, pins, ignored, detached })))
     }
 
     /// Loads every model on a thread of its own; returns at once. Named folders that are not there
@@ -172,13 +175,13 @@ impl Repository {
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<impl Future<Output = Result<T, oneshot::error::RecvError>>, RepositoryError> {
-        let place = Place::take(&self.0).ok_or(RepositoryError::Crowded(MAX_DETACHED))?;
+        let permit = self.0.detached.take().ok_or(RepositoryError::Crowded(MAX_DETACHED))?;
         let (answer, outcome) = oneshot::channel();
         let repository = self.clone();
         let spawned = loading_thread().spawn(move || {
             // Whoever asked may be gone.
             drop(answer.send(work(&repository)));
-            drop(place);
+            drop(permit);
         });
         spawned.map(|_| outcome).map_err(RepositoryError::Thread)
     }
@@ -222,7 +225,7 @@ impl Repository {
     ///
     /// `model_required`, and as for [`Repository::resolve`].
     pub fn resolve_default(&self) -> Result<ModelHandle, InferError> {
-        let configured = self.0.workshop.options.default_model.as_ref();
+        let configured = self.0.loader.options.default_model.as_ref();
         let name = self.0.catalog.default_name(configured)?;
         self.resolve(&ModelRef { name, version: VersionSelector::Default })
     }
@@ -257,7 +260,7 @@ impl Repository {
         self.describe(name).ok_or(RepositoryError::Draining)
     }
 
-    /// Lets every version of a model go. They finish what they have; requests that come are told that
+    /// Lets every version of a model go. They finish what they have; later requests are answered that
     /// the model was unloaded, until [`Repository::reload`] brings it back. Waits for nothing.
     ///
     /// # Errors
@@ -304,39 +307,6 @@ impl Repository {
     /// many were not. Nothing is loaded afterwards. Blocks.
     pub fn shutdown(&self, patience: Duration) -> usize {
         self.0.catalog.close();
-        self.0.workshop.loaded.wait(patience)
-    }
-}
-
-/// A thread on which models are loaded.
-fn loading_thread() -> thread::Builder {
-    thread::Builder::new().name("load".into()).stack_size(STACK_BYTES)
-}
-
-/// Does the work on such a thread and waits for it; where there is none, here.
-fn on_loading_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let work = Mutex::new(Some(work));
-    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let done = thread::scope(|scope| {
-        let spawned = loading_thread().spawn_scoped(scope, || take().map(|work| work()));
-        spawned.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    });
-    done.unwrap_or_else(|| take().expect("no thread was started that took it")())
-}
-
-/// One of the loads and orders under way.
-struct Place(Arc<Shared>);
-
-impl Place {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        let more = |n: usize| (n < MAX_DETACHED).then_some(n + 1);
-        let taken = shared.n_detached.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.ok().map(|_| Self(Arc::clone(shared)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.n_detached.fetch_sub(1, Ordering::Relaxed);
+        self.0.loader.loaded.wait(patience)
     }
 }

@@ -1,4 +1,4 @@
-//! What the repository is told, and what a model gets after its model.toml has had its say.
+//! The options of the repository, and the settings of a model: its model.toml over the server's defaults.
 
 use super::layout::NamedFolder;
 use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How a repository is to be run.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct RepositoryOptions {
     /// The folder of all models.
     pub models: PathBuf,
     /// Models whose folders lie elsewhere, or bear other names.
@@ -47,7 +47,7 @@ pub struct Overrides {
     pub instances: Option<usize>,
     /// Threads that one operator may use, in each instance.
     pub intra_op_threads: Option<usize>,
-    /// Most rows of a batch; more than the model's own limit has no effect.
+    /// Maximum rows of a batch; more than the model's own limit has no effect.
     pub max_batch_size: Option<usize>,
     /// How long an idle instance waits for more rows.
     pub max_queue_delay: Option<Duration>,
@@ -66,19 +66,19 @@ pub struct Defaults {
     pub instances: usize,
     /// Threads that one operator may use, in each instance.
     pub intra_op_threads: usize,
-    /// Most rows of a batch.
+    /// Maximum rows of a batch.
     pub max_batch_size: usize,
     /// How long an idle instance waits for more rows.
     pub max_queue_delay: Duration,
-    /// Most requests that wait. A model may lower it.
+    /// Maximum requests that wait. A model may lower it.
     pub queue_capacity: usize,
     /// How long a request may have to wait for its run; `None` for what its model bears.
     pub max_queue_wait: Option<Duration>,
     /// Of so many shared runs one is looked at again, row by row; 0 looks at none.
     pub verify_every: u64,
-    /// Most rows of one request. A model may lower it.
+    /// Maximum rows of one request. A model may lower it.
     pub max_rows: usize,
-    /// Most bytes of one body. A model may lower it.
+    /// Maximum bytes of one body. A model may lower it.
     pub max_body_bytes: u64,
     /// Longest that a request may take. A model may lower it.
     pub timeout: Duration,
@@ -165,15 +165,19 @@ impl Settings {
     /// How far answers in a reduced precision may be from those in FP32, unless model.toml says it.
     const MAX_DIFFERENCE: f64 = 1e-2;
 
-    /// Replaces what is overridden.
-    pub(super) fn apply(&mut self, overrides: &Overrides) {
-        let Overrides { instances, intra_op_threads, max_batch_size, .. } = *overrides;
-        self.instances = instances.or(self.instances);
-        self.intra_op_threads = intra_op_threads.unwrap_or(self.intra_op_threads);
-        self.max_batch_size = max_batch_size.unwrap_or(usize::MAX).min(self.max_batch_size);
-        self.batch_size_is_chosen |= max_batch_size.is_some();
-        self.max_queue_delay = overrides.max_queue_delay.unwrap_or(self.max_queue_delay);
-        self.max_queue_wait = overrides.max_queue_wait.or(self.max_queue_wait);
+    /// The same, less what is overridden.
+    pub(super) fn overridden(&self, overrides: &Overrides) -> Self {
+        Self {
+            instances: overrides.instances.or(self.instances),
+            intra_op_threads: overrides.intra_op_threads.unwrap_or(self.intra_op_threads),
+            max_batch_size: overrides
+                .max_batch_size
+                .map_or(self.max_batch_size, |rows| rows.min(self.max_batch_size)),
+            batch_size_is_chosen: self.batch_size_is_chosen || overrides.max_batch_size.is_some(),
+            max_queue_delay: overrides.max_queue_delay.unwrap_or(self.max_queue_delay),
+            max_queue_wait: overrides.max_queue_wait.or(self.max_queue_wait),
+            ..*self
+        }
     }
 
     /// Applies a model.toml. `devices` are those that there are, the preferred one first.

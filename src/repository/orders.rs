@@ -3,10 +3,10 @@
 //! Nothing is waited for: a version that is let go drains by itself. An order and a load of the same
 //! model exclude each other.
 
-use super::Shared;
-use super::catalog::{Entry, Slot, State};
+use super::busy::Busy;
+use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
-use super::transition::Busy;
+use super::shared::Shared;
 use crate::inference::{ModelName, Version};
 
 /// Lets every version of a model go.
@@ -26,14 +26,14 @@ pub(super) fn unload_version(
     let _busy = Busy::begin(&shared.catalog, name)?;
     shared.catalog.update(name, |entry| {
         let is_default = entry.serving().is_some_and(|handle| handle.version() == version);
-        let is_last = entry.versions.values().filter_map(Slot::handle).count() == 1;
-        let slot = entry.versions.get_mut(&version);
-        match slot.as_ref().map(|slot| &slot.state) {
+        let is_last = entry.versions.values().filter_map(VersionEntry::handle).count() == 1;
+        let found = entry.versions.get_mut(&version);
+        match found.as_ref().map(|found| &found.state) {
             Some(State::Ready(_)) if is_last => let_all_go(entry),
             Some(State::Ready(_)) if is_default => {
                 return Err(RepositoryError::IsDefault(name.clone(), version));
             }
-            Some(State::Ready(_)) => slot.into_iter().for_each(|it| it.let_go(State::Unloaded)),
+            Some(State::Ready(_)) => found.into_iter().for_each(|it| it.let_go(State::Unloaded)),
             Some(State::Unloaded(_)) => {}
             Some(State::Loading | State::Failed(_)) => {
                 return Err(RepositoryError::NotReady(name.clone(), version));
@@ -48,9 +48,9 @@ pub(super) fn unload_version(
     Ok(())
 }
 
-fn let_all_go(entry: &mut Entry) {
-    entry.versions.values_mut().for_each(|slot| slot.let_go(State::Unloaded));
-    entry.unloaded = true;
+fn let_all_go(entry: &mut ModelEntry) {
+    entry.versions.values_mut().for_each(|found| found.let_go(State::Unloaded));
+    entry.state.unload();
     // It was about versions that were to serve.
     entry.problem = None;
 }
@@ -72,8 +72,8 @@ pub(super) fn set_default(
             Some(_) => return Err(RepositoryError::NotReady(name.clone(), version)),
         }
     }
-    let pin = shared.workshop.pins.write(name, version);
-    shared.catalog.update(name, |entry| entry.pin = pin);
+    let pin = shared.pins.write(name, version);
+    shared.catalog.update(name, |entry| entry.routing.default = pin);
     match version {
         Some(version) => {
             tracing::info!(model.name = %name, model.version = version.0, "the default was set");
@@ -84,9 +84,9 @@ pub(super) fn set_default(
 }
 
 /// Says in the log when another version than the one that was set answers by default.
-pub(super) fn report_pin(name: &ModelName, entry: &Entry) {
+pub(super) fn report_pin(name: &ModelName, entry: &ModelEntry) {
     let serving = entry.serving().map(|handle| handle.version());
-    if let (Some(pin), Some(serving)) = (entry.pin, serving)
+    if let (Some(pin), Some(serving)) = (entry.routing.default, serving)
         && pin.version != serving
     {
         tracing::warn!(

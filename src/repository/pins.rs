@@ -4,8 +4,8 @@
 //! What cannot be read counts as not set, with a warning: a model serves its highest version rather
 //! than none.
 
-use super::catalog::Pin;
-use super::store;
+use super::routing::Pin;
+use super::state_file;
 use crate::inference::{ModelName, Version};
 use std::fs;
 use std::io;
@@ -29,7 +29,7 @@ impl Pins {
     /// What was set before this process.
     pub(super) fn read(&self, name: &ModelName) -> Option<Pin> {
         let path = self.folder.as_ref()?.join(name.as_str());
-        let version = match store::read(&path, MAX_BYTES) {
+        let version = match state_file::read(&path, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => Err(error.to_string()),
             Ok(text) => text.trim().parse::<Version>().map_err(|error| error.to_string()),
@@ -50,7 +50,7 @@ impl Pins {
         let kept = self.folder.as_ref().is_some_and(|folder| {
             let written = match version {
                 Some(version) => {
-                    store::write(folder, name.as_str(), format!("{version}\n").as_bytes())
+                    state_file::write(folder, name.as_str(), format!("{version}\n").as_bytes())
                 }
                 None => remove(&folder.join(name.as_str())),
             };

@@ -1,7 +1,7 @@
 //! A verdict as JSON: words and numbers that stay readable when the program's own types change.
 
-use super::error::{Failure, FailureCode};
-use super::store::Verdict;
+use super::failure::{FailureCode, ModelFailure};
+use super::verdict::Verdict;
 use crate::engine::probe::{
     Findings, FormFacts, FormFindings, RunTimes, ShapeSource, TimedRun, TriedForm,
 };
@@ -129,9 +129,10 @@ impl From<&Verdict> for Record {
                 tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
                 padding: findings.padding.as_ref().map(PaddingRecord::from),
             })),
-            Verdict::Failed(Failure { code, reason }) => {
-                Self::Failed { code: code.as_str().into(), reason: reason.clone() }
-            }
+            Verdict::Failed(failure) => Self::Failed {
+                code: failure.code().as_str().into(),
+                reason: failure.details().into(),
+            },
         }
     }
 }
@@ -209,7 +210,7 @@ impl TryFrom<Record> for Verdict {
         match record {
             Record::Failed { code, reason } => {
                 let code = FailureCode::ALL.iter().find(|known| known.as_str() == code);
-                Ok(Self::Failed(Failure::new(*code.ok_or("unknown failure")?, reason)))
+                Ok(Self::Failed(ModelFailure::new(*code.ok_or("unknown failure")?, reason)))
             }
             Record::Passed(passed) => {
                 Findings::try_from(*passed).map(|it| Self::Passed(Box::new(it)))

@@ -3,7 +3,8 @@
 //! It lies in the state folder, made at the first start: 32 random bytes in a plain file that is this user's and nobody else
 //! may read or write. A key that others could know, or could have put there, seals nothing: then nothing is kept.
 
-use super::source::{hex, open_with};
+use super::fingerprint::hex;
+use super::plain_file::open_plain;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fs::{self, File};
@@ -17,7 +18,7 @@ const KEY_BYTES: usize = 32;
 /// What group and others may.
 const OF_OTHERS: u32 = 0o077;
 
-type Key = [u8; KEY_BYTES];
+type SecretBytes = [u8; KEY_BYTES];
 
 /// Seals texts, with a key that is looked for when it is first needed.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Seal {
 }
 
 /// A key that no log shows.
-struct Secret(Key);
+struct Secret(SecretBytes);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,19 +70,21 @@ impl Seal {
     }
 
     /// The key that is there, or a new one.
-    fn find(&self) -> Result<Key, String> {
+    fn find(&self) -> Result<SecretBytes, String> {
         let folder = self.folder.as_ref().ok_or("there is no folder for a key")?;
         let file = folder.join(FILE);
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+        let explain = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
         match read(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Another server with this folder may have been faster: its key is as good.
                 match make(folder, &file) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(told(&error)),
-                    _ => read(&file).map_err(|error| told(&error)),
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        Err(explain(&error))
+                    }
+                    _ => read(&file).map_err(|error| explain(&error)),
                 }
             }
-            read => read.map_err(|error| told(&error)),
+            read => read.map_err(|error| explain(&error)),
         }
     }
 }
@@ -91,8 +94,8 @@ fn bytes(hexadecimal: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-fn read(path: &Path) -> io::Result<Key> {
-    let mut file = open_with(path, libc::O_NOFOLLOW)?;
+fn read(path: &Path) -> io::Result<SecretBytes> {
+    let mut file = open_plain(path, libc::O_NOFOLLOW)?;
     let metadata = file.metadata()?;
     let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
     if !metadata.is_file() || !is_ours || metadata.mode() & OF_OTHERS != 0 {

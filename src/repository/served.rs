@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The limits of one model, inside the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelLimits {
-    /// Most bytes of a body.
+    /// Maximum bytes of a body.
     pub max_body_bytes: u64,
     /// Longest that a request may take.
     pub timeout: Duration,
@@ -38,7 +38,7 @@ pub struct Facts {
     pub file_bytes: u64,
     /// Names of its classes; empty without labels.
     pub labels: Vec<Arc<str>>,
-    /// Most rows of a run; 1 where requests are kept apart.
+    /// Maximum rows of a run; 1 where requests are kept apart.
     pub batch_size: BatchSize,
     /// How long an idle instance waits for more rows.
     pub max_queue_delay: Duration,
@@ -56,7 +56,7 @@ pub struct Facts {
     pub times: Option<RunTimes>,
     /// What its runs cost by their rows; empty where that was not asked.
     pub curve: Curve,
-    /// In which numbers it was told to compute.
+    /// In which precision it was asked to compute.
     pub precision: Precision,
     /// In which form it runs, and what else was tried.
     pub form: FormFindings,

@@ -1,10 +1,11 @@
 //! The trial of a single file, for people who want to know what the server would find out about it.
 
 use super::batch_size::BatchSize;
+use super::fingerprint::Fingerprint;
 use super::layout::{self, MODEL_FILE, ModelFolder};
-use super::load::SampleDecoder;
 use super::options::{Defaults, Settings};
-use super::source::{Fingerprint, Source};
+use super::sample::{Sample, SampleDecoder};
+use super::source::Source;
 use super::trial::{Subject, Trial};
 use crate::engine::probe::Findings;
 use crate::engine::{Artifact, Device, Format, LoadOptions, Loader};
@@ -14,6 +15,15 @@ use std::time::Duration;
 
 /// What messages call a model without a folder.
 const NO_NAME: &str = "model";
+
+/// What the trial of a single file came to.
+#[derive(Debug)]
+pub struct FileTrial {
+    /// What was found.
+    pub findings: Findings,
+    /// How many rows its runs would have.
+    pub batch_size: BatchSize,
+}
 
 /// Tries a file on the CPU, with the texts of its model's folder if it lies in one. Nothing is
 /// remembered.
@@ -26,7 +36,7 @@ pub fn try_file(
     decode_sample: &SampleDecoder,
     file: &Path,
     timeout: Duration,
-) -> Result<(Findings, BatchSize), String> {
+) -> Result<FileTrial, String> {
     let folder = folder_of(file);
     let source = folder.as_ref().map_or_else(|| Ok(Source::default()), Source::read)?;
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
@@ -37,6 +47,7 @@ pub fn try_file(
     if let Some(damage) = damage {
         return Err(format!("the model file is no whole archive: {damage}"));
     }
+    let sample = source.sample.as_deref();
     let subject = Subject {
         name: &name,
         artifact,
@@ -44,16 +55,16 @@ pub fn try_file(
         digest: &fingerprint.digest,
         trusted: false,
         manifest: &source.manifest,
-        sample: source.sample.as_deref(),
+        sample: sample.map(|text| Sample { model: &name, text, decode: decode_sample }),
         max_batch_size: settings.max_batch_size,
         batch_size_is_chosen: settings.batch_size_is_chosen,
         form: settings.form_options(&source, timeout),
         timeout,
     };
-    let trial = Trial::run(loader, decode_sample, &subject);
-    let findings = trial.verdict.into_findings().map_err(|failure| failure.reason)?;
+    let trial = Trial::run(loader, &subject);
+    let findings = trial.verdict.into_findings().map_err(|failure| failure.details().to_owned())?;
     let batch_size = BatchSize::of(&findings, &settings);
-    Ok((findings, batch_size))
+    Ok(FileTrial { findings, batch_size })
 }
 
 /// The model's folder that a file lies in as a version, if it does.

@@ -1,12 +1,12 @@
 //! What lies in a model's folder beside its versions: model.toml, labels and the sample, read and
-//! bounded. And the digests that name what was read.
+//! bounded.
 
+use super::fingerprint::hex;
 use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
 use super::manifest::{Labels, Manifest, are_labels};
+use super::plain_file::open_plain;
 use sha2::{Digest as _, Sha256};
-use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,8 +16,6 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What stands in front of UTF-16, as some shells write it.
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
-/// How much of a file is hashed at a time.
-const CHUNK: usize = 1 << 16;
 
 /// The texts of a model's folder.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +92,7 @@ fn read_labels(folder: &Path, path: &str) -> io::Result<String> {
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
-    let file = open_file(path)?;
+    let file = open_plain(path, 0)?;
     let mut bytes = Vec::new();
     file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
@@ -112,90 +110,6 @@ fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
         return Err("the file is UTF-16, expected UTF-8");
     }
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
-}
-
-/// Opens a plain file. Another kind (a pipe, a device) could block for ever.
-fn open_file(path: &Path) -> io::Result<File> {
-    open_with(path, 0)
-}
-
-/// The same with further flags of open(2).
-pub(super) fn open_with(path: &Path, flags: i32) -> io::Result<File> {
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a plain file")) }
-}
-
-/// SHA-256 of a file that may be large, in lowercase hexadecimal.
-///
-/// # Errors
-///
-/// It cannot be read, or is no plain file.
-pub fn file_digest(path: &Path) -> io::Result<String> {
-    Fingerprint::take(path).map(|print| print.digest)
-}
-
-/// A model file as it was when its digest was taken.
-#[derive(Debug, Clone)]
-pub(super) struct Fingerprint {
-    /// SHA-256 of the bytes.
-    pub(super) digest: String,
-    /// Bytes.
-    pub(super) size: u64,
-    stamp: Stamp,
-}
-
-/// What changes when a file is written or replaced.
-type Stamp = (u64, Option<std::time::SystemTime>, u64);
-
-impl Fingerprint {
-    /// Reads a model file.
-    pub(super) fn take(path: &Path) -> io::Result<Self> {
-        Self::take_up_to(path, u64::MAX)
-    }
-
-    /// Reads a model file that has at most so many bytes: one that fits nowhere would be read for hours.
-    pub(super) fn take_up_to(path: &Path, most: u64) -> io::Result<Self> {
-        let mut file = open_file(path)?;
-        let metadata = file.metadata()?;
-        if metadata.len() > most {
-            let text = format!(
-                "it has {} bytes, at most {most} are read (limits.memory_bytes)",
-                metadata.len()
-            );
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-        }
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let n = file.read(&mut chunk)?;
-            if n == 0 {
-                break;
-            }
-            hash.update(&chunk[..n]);
-        }
-        Ok(Self { digest: hex(&hash.finalize()), size: metadata.len(), stamp: stamp(&metadata) })
-    }
-
-    /// Whether the file is, by its stamp, still the one that was read: a file that is being copied
-    /// into place while it is loaded must not be served under a digest that it does not have.
-    pub(super) fn still_holds(&self, path: &Path) -> bool {
-        std::fs::metadata(path).is_ok_and(|metadata| stamp(&metadata) == self.stamp)
-    }
-}
-
-fn stamp(metadata: &Metadata) -> Stamp {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.len(), metadata.modified().ok(), metadata.ino())
-}
-
-/// Bytes in lowercase hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -271,19 +185,5 @@ mod tests {
         fs::write(wide.path.join("sample.json"), b"\xff\xfe{\0}\0").unwrap();
         let error = Source::read(&wide).unwrap_err();
         assert_eq!(error, "m/sample.json: the file is UTF-16, expected UTF-8");
-    }
-
-    #[test]
-    fn a_fingerprint_notices_a_replaced_file() {
-        let (_root, folder) = folder(&[("1/model.pt", "abc")]);
-        let file = folder.path.join("1/model.pt");
-        let print = Fingerprint::take(&file).unwrap();
-        assert_eq!(
-            print.digest,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-        assert!(print.still_holds(&file));
-        fs::write(&file, "abcd").unwrap();
-        assert!(!print.still_holds(&file), "a file that changed must not pass for the old one");
     }
 }

@@ -1,17 +1,19 @@
-//! What the repository tells about its models: plain structs, which others turn into JSON.
+//! What the repository reports about its models: plain structs, which others turn into JSON.
 
-use super::Shared;
-use super::catalog::{Catalog, Entry, Pin, Slot, State, VersionState};
-use super::error::{Failure, FailureCode};
+use super::catalog::Catalog;
+use super::entry::{ModelEntry, State, VersionEntry, VersionState};
+use super::failure::{FailureCode, ModelFailure};
 use super::layout::MODEL_FILE;
+use super::routing::Pin;
 use super::served::{Facts, ModelHandle, ModelLimits};
+use super::shared::Shared;
 use crate::inference::{Batching, ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Most sentences about what was found in place of models.
+/// Maximum sentences about what was found in place of models.
 const MAX_HINTS: usize = 3;
 
 /// One model.
@@ -29,8 +31,8 @@ pub struct ModelStatus {
     pub serving: Option<Version>,
     /// The version that an operator made the default; another one serves while it is not ready.
     pub pin: Option<Pin>,
-    /// Why there is no version to serve, or not the wanted ones. For operators.
-    pub problem: Option<String>,
+    /// Why there is no version to serve, or not the wanted ones.
+    pub problem: Option<ModelFailure>,
     /// Its versions, lowest first.
     pub versions: Vec<VersionStatus>,
 }
@@ -42,10 +44,8 @@ pub struct VersionStatus {
     pub version: Version,
     /// Where it is in its life.
     pub state: VersionState,
-    /// Why it failed, or why the last attempt to load it anew did. For operators.
-    pub reason: Option<String>,
-    /// The same for everybody: one of few texts, in which nothing of a file stands.
-    pub public_reason: Option<&'static str>,
+    /// Why it failed, or why the last attempt to load it anew did.
+    pub failure: Option<ModelFailure>,
     /// Since when it has been in this state.
     pub since: SystemTime,
     /// What is known once it is loaded.
@@ -114,10 +114,11 @@ pub(super) fn describe(catalog: &Catalog, name: &ModelName) -> Option<ModelStatu
 
 pub(super) fn readiness(shared: &Shared) -> Readiness {
     let models = shared.catalog.snapshot();
-    let missing = models.iter().filter(|(_, entry)| entry.required && !serves(entry));
-    let (unloaded, waiting): (Vec<_>, Vec<_>) = missing.partition(|(_, entry)| entry.unloaded);
+    let missing = models.iter().filter(|(_, entry)| entry.is_required() && !serves(entry));
+    let (unloaded, waiting): (Vec<_>, Vec<_>) =
+        missing.partition(|(_, entry)| entry.state.is_unloaded());
     let names = |of: Vec<(&ModelName, _)>| of.into_iter().map(|(name, _)| name.clone()).collect();
-    let is_there = |entry: &Entry| serves(entry) || entry.unloaded;
+    let is_there = |entry: &ModelEntry| serves(entry) || entry.state.is_unloaded();
     // A server that can answer nothing, and that nobody wanted so, takes no traffic.
     let is_vacuous = waiting.is_empty() && !models.values().any(|entry| is_there(entry));
     Readiness {
@@ -134,7 +135,7 @@ fn explain_nothing(shared: &Shared, n_models: usize) -> String {
         return "none of the models serves, and a server that can answer nothing is not ready"
             .into();
     }
-    let folder = shared.workshop.options.models.display();
+    let folder = shared.loader.options.models.display();
     let expected = format!(
         "no model was found in the models folder {folder}: put NAME/1/{MODEL_FILE} there and restart, or load it with POST /manage/models/NAME/reload"
     );
@@ -144,19 +145,19 @@ fn explain_nothing(shared: &Shared, n_models: usize) -> String {
 
 /// Whether a model answers by default. During its first load it must have come to its end, so that
 /// the default does not change right after the server said that it is ready.
-fn serves(entry: &Entry) -> bool {
-    entry.settled && entry.serving().is_some_and(|handle| handle.failure().is_none())
+fn serves(entry: &ModelEntry) -> bool {
+    entry.state.is_settled() && entry.serving().is_some_and(|handle| handle.failure().is_none())
 }
 
-fn model(name: &ModelName, entry: &Entry) -> ModelStatus {
+fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
     let versions =
-        entry.versions.iter().filter_map(|(version, slot)| self::version(*version, slot));
+        entry.versions.iter().filter_map(|(version, entry)| self::version(*version, entry));
     ModelStatus {
         name: name.clone(),
-        required: entry.required,
-        busy: entry.busy,
-        unloaded: entry.is_unloaded(),
-        pin: entry.pin,
+        required: entry.is_required(),
+        busy: entry.state.is_changing(),
+        unloaded: entry.is_unloaded_on_order(),
+        pin: entry.routing.default,
         serving: entry.serving().map(ModelHandle::version),
         problem: entry.problem.clone(),
         versions: versions.collect(),
@@ -164,8 +165,8 @@ fn model(name: &ModelName, entry: &Entry) -> ModelStatus {
 }
 
 /// `None` for a version that has drained.
-fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
-    let (state, failure, loaded) = match &slot.state {
+fn version(version: Version, entry: &VersionEntry) -> Option<VersionStatus> {
+    let (state, failure, loaded) = match &entry.state {
         State::Loading => (VersionState::Loading, None, None),
         State::Failed(failure) => (VersionState::Failed, Some(failure.clone()), None),
         State::Draining(served) if served.strong_count() == 0 => return None,
@@ -178,17 +179,15 @@ fn version(version: Version, slot: &Slot) -> Option<VersionStatus> {
             // A version that lost too many instances to stuck runs fails while it serves.
             match loaded.scheduler.failed.clone() {
                 Some(reason) => {
-                    let failure = Failure::new(FailureCode::Stuck, reason);
+                    let failure = ModelFailure::new(FailureCode::Stuck, reason);
                     (VersionState::Failed, Some(failure), Some(loaded))
                 }
                 None => (VersionState::Ready, None, Some(loaded)),
             }
         }
     };
-    let failure = failure.or_else(|| slot.last_failure.clone());
-    let public_reason = failure.as_ref().map(|failure| failure.code.text());
-    let reason = failure.map(|failure| failure.reason);
-    Some(VersionStatus { version, state, reason, public_reason, since: slot.since, loaded })
+    let failure = failure.or_else(|| entry.last_failure.clone());
+    Some(VersionStatus { version, state, failure, since: entry.since, loaded })
 }
 
 fn loaded(handle: &ModelHandle) -> LoadedStatus {

@@ -3,14 +3,15 @@
 //! One transition of a model at a time. The new version comes up beside the old one; only when it
 //! is warm does the catalog's handle change, in one step, and what is no longer chosen drains.
 
-use super::Shared;
-use super::catalog::{Catalog, Entry, Slot, State};
-use super::error::Failure;
+use super::busy::Busy;
+use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
+use super::failure::{FailureCode, ModelFailure};
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::orders;
 use super::policy::{self, Choice};
 use super::served::{ModelHandle, Served};
+use super::shared::Shared;
 use super::source::Source;
 use super::status;
 use crate::inference::{ModelName, Version};
@@ -18,45 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Marks a model as being loaded or changed, until dropped.
-pub(super) struct Busy<'a> {
-    catalog: &'a Catalog,
-    name: &'a ModelName,
-}
-
-impl<'a> Busy<'a> {
-    /// Marks a model that the catalog has.
-    pub(super) fn begin(
-        catalog: &'a Catalog,
-        name: &'a ModelName,
-    ) -> Result<Self, RepositoryError> {
-        if catalog.is_closed() {
-            return Err(RepositoryError::Draining);
-        }
-        if !catalog.snapshot().contains_key(name) {
-            return Err(RepositoryError::NotFound(name.clone()));
-        }
-        Self::mark(catalog, name)
-    }
-
-    fn mark(catalog: &'a Catalog, name: &'a ModelName) -> Result<Self, RepositoryError> {
-        if catalog.update(name, |entry| std::mem::replace(&mut entry.busy, true)) {
-            return Err(RepositoryError::Busy(name.clone()));
-        }
-        Ok(Self { catalog, name })
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.catalog.update(self.name, |entry| {
-            entry.busy = false;
-            entry.settled = true;
-        });
-    }
-}
-
-/// What is told of a model whose named folder holds nothing yet.
+/// What is reported of a model whose named folder holds nothing yet.
 const TO_COME: &str = "the model's folder is not there or empty, and is waited for";
 /// How often folders that are to come are looked for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -66,7 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[must_use]
 pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
     let models = shared.catalog.snapshot();
-    let mut names: Vec<_> = models.iter().map(|(name, entry)| (!entry.required, name)).collect();
+    let mut names: Vec<_> =
+        models.iter().map(|(name, entry)| (!entry.is_required(), name)).collect();
     names.sort();
     let mut late = Vec::new();
     for (_, name) in names {
@@ -76,7 +40,9 @@ pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
         match folder_to_come(shared, name) {
             Some(named) => {
                 tracing::warn!(model.name = %name, folder = %named.path.display(), "{TO_COME}");
-                shared.catalog.update(name, |entry| entry.problem = Some(TO_COME.into()));
+                shared.catalog.update(name, |entry| {
+                    entry.problem = Some(ModelFailure::new(FailureCode::Incomplete, TO_COME));
+                });
                 late.push(name.clone());
             }
             None => load_first(shared, name),
@@ -88,7 +54,7 @@ pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
 
 /// The folder of a model, when it was named and is to come.
 fn folder_to_come<'a>(shared: &'a Shared, name: &ModelName) -> Option<&'a NamedFolder> {
-    let mut named = shared.workshop.options.named.iter();
+    let mut named = shared.loader.options.named.iter();
     named.find(|named| named.name == *name && named.is_to_come())
 }
 
@@ -114,14 +80,14 @@ pub(super) fn load_late(shared: &Shared, mut late: Vec<ModelName>) {
 
 /// Loads a model that was marked when the catalog was made.
 fn load_first(shared: &Shared, name: &ModelName) {
-    let busy = Busy { catalog: &shared.catalog, name };
+    let busy = Busy::first_load(&shared.catalog, name);
     // Whoever asks for the outcome reads it from the catalog.
     let _ = load_model(shared, name);
     drop(busy);
 }
 
 fn report_readiness(shared: &Shared) {
-    // On the way down there are no models left to tell of.
+    // On the way down there are no models left to report.
     if shared.catalog.is_closed() {
         return;
     }
@@ -129,7 +95,7 @@ fn report_readiness(shared: &Shared) {
     if readiness.ready {
         tracing::info!("every required model is ready");
     } else if let Some(reason) = readiness.reason {
-        let models = &shared.workshop.options.models;
+        let models = &shared.loader.options.models;
         // A relative path is of no use to whoever does not know where the server was started.
         let folder = std::path::absolute(models).unwrap_or_else(|_| models.clone());
         tracing::error!(folder = %folder.display(), "the server is not ready: {reason}");
@@ -145,10 +111,10 @@ pub(super) fn load_alone(shared: &Shared, name: &ModelName) -> Result<(), Reposi
     if !catalog.snapshot().contains_key(name) {
         return Err(RepositoryError::NotFound(name.clone()));
     }
-    let busy = Busy { catalog, name };
+    let busy = Busy::first_load(catalog, name);
     let outcome = load_model(shared, name);
     drop(busy);
-    outcome.map_err(|reason| RepositoryError::Failed { model: name.clone(), reason })
+    outcome.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
 }
 
 /// Loads one model anew.
@@ -161,32 +127,34 @@ pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), Repository
     if !is_known && find(shared, name).is_none() {
         return Err(RepositoryError::NotFound(name.clone()));
     }
-    let busy = Busy::mark(catalog, name)?;
+    let busy = Busy::begin_or_add(catalog, name)?;
     let outcome = load_model(shared, name);
     drop(busy);
-    outcome.map_err(|reason| RepositoryError::Failed { model: name.clone(), reason })
+    outcome.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
 }
 
-fn load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
+fn load_model(shared: &Shared, name: &ModelName) -> Result<(), ModelFailure> {
     let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name)));
     let loaded = loaded.unwrap_or_else(|_| Err("loading the model panicked".into()));
+    let loaded = loaded.map_err(|problem| ModelFailure::new(FailureCode::Incomplete, problem));
     shared.catalog.update(name, |entry| {
         entry.problem = loaded.as_ref().err().cloned();
         // A panic leaves versions behind that nobody is loading.
-        for slot in entry.versions.values_mut() {
-            if matches!(slot.state, State::Loading) {
-                *slot = Slot::new(State::Failed("loading the model was given up".into()));
+        for found in entry.versions.values_mut() {
+            if matches!(found.state, State::Loading) {
+                *found = VersionEntry::new(State::Failed("loading the model was given up".into()));
             }
         }
     });
-    if let Err(reason) = &loaded {
+    if let Err(failure) = &loaded {
+        let reason = failure.details();
         tracing::error!(model.name = %name, reason, "model could not be loaded");
     }
     loaded
 }
 
 fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
-    let options = &shared.workshop.options;
+    let options = &shared.loader.options;
     layout::find(&options.models, &options.named, name)
 }
 
@@ -207,12 +175,14 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
         .map(|version| format!("version {version} is asked for by model.toml and not there"))
         .collect();
     shared.catalog.update(name, |entry| {
-        entry.required = entry.at_start && source.is_required();
-        if !entry.settled {
-            entry.pin = shared.workshop.pins.read(name);
+        entry.requirement = entry.requirement.read_again(source.is_required());
+        if !entry.state.is_settled() {
+            entry.routing.default = shared.pins.read(name);
         }
         // The default comes first, so that no other answers in its place while the model comes up.
-        choice.load.sort_by_key(|version| entry.pin.is_none_or(|pin| pin.version != *version));
+        choice
+            .load
+            .sort_by_key(|version| entry.routing.default.is_none_or(|pin| pin.version != *version));
         expect(entry, &choice);
     });
     for version in &choice.load {
@@ -228,10 +198,10 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
 }
 
 /// Shows the versions to come as loading; one that serves goes on doing so.
-fn expect(entry: &mut Entry, choice: &Choice) {
+fn expect(entry: &mut ModelEntry, choice: &Choice) {
     for version in &choice.load {
-        if entry.versions.get(version).and_then(Slot::handle).is_none() {
-            entry.versions.insert(*version, Slot::new(State::Loading));
+        if entry.versions.get(version).and_then(VersionEntry::handle).is_none() {
+            entry.versions.insert(*version, VersionEntry::new(State::Loading));
         }
     }
 }
@@ -244,7 +214,7 @@ fn load_version(
 ) -> Result<(), String> {
     let file = folder.versions.iter().find(|folder| folder.version == version);
     let file = file.ok_or("the version's folder is gone")?;
-    let outcome = shared.workshop.load(folder, source, file);
+    let outcome = shared.loader.load(folder, source, file);
     let outcome = outcome.map(|served| {
         report(&served);
         ModelHandle(Arc::new(served))
@@ -253,25 +223,25 @@ fn load_version(
 }
 
 fn settle(
-    entry: &mut Entry,
+    entry: &mut ModelEntry,
     version: Version,
-    outcome: Result<ModelHandle, Failure>,
+    outcome: Result<ModelHandle, ModelFailure>,
 ) -> Result<(), String> {
     match outcome {
         Ok(handle) => {
-            entry.versions.insert(version, Slot::new(State::Ready(handle)));
-            entry.unloaded = false;
+            entry.versions.insert(version, VersionEntry::new(State::Ready(handle)));
+            entry.state.serve();
             Ok(())
         }
         Err(failure) => {
-            let reason = failure.reason.clone();
-            let slot = entry.versions.get_mut(&version);
-            match slot {
-                Some(slot) if matches!(slot.state, State::Ready(_)) => {
-                    slot.last_failure = Some(failure);
+            let reason = failure.details().to_owned();
+            let found = entry.versions.get_mut(&version);
+            match found {
+                Some(found) if matches!(found.state, State::Ready(_)) => {
+                    found.last_failure = Some(failure);
                 }
                 _ => {
-                    entry.versions.insert(version, Slot::new(State::Failed(failure)));
+                    entry.versions.insert(version, VersionEntry::new(State::Failed(failure)));
                 }
             }
             Err(reason)
@@ -281,17 +251,17 @@ fn settle(
 
 /// Lets go what is no longer chosen, unless nothing that is chosen serves: an old version is better
 /// than none.
-fn retire(entry: &mut Entry, choice: &Choice) {
-    let is_ready = |version| entry.versions.get(version).and_then(Slot::handle).is_some();
+fn retire(entry: &mut ModelEntry, choice: &Choice) {
+    let is_ready = |version| entry.versions.get(version).and_then(VersionEntry::handle).is_some();
     let replaced = choice.load.iter().any(is_ready);
-    entry.versions.retain(|version, slot| {
+    entry.versions.retain(|version, found| {
         if choice.load.contains(version) {
             return true;
         }
-        match &slot.state {
+        match &found.state {
             State::Ready(_) => {
                 if replaced {
-                    slot.let_go(State::Draining);
+                    found.let_go(State::Draining);
                 }
                 true
             }

@@ -3,18 +3,15 @@
 //! What comes out is a verdict and whether it is a fact of the file, which may be remembered, or of
 //! the circumstances.
 
-use super::error::{Failure, FailureCode};
-use super::layout::SAMPLE_FILE;
-use super::load::SampleDecoder;
+use super::failure::{FailureCode, ModelFailure};
 use super::manifest::{Manifest, Sharing};
-use super::store::Verdict;
+use super::sample::Sample;
+use super::verdict::Verdict;
 use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions};
 use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader};
-use crate::inference::{
-    Batching, Contract, InferError, ModelName, ModelSpec, NamedTensor, Padding, TensorSpec,
-};
+use crate::inference::{ModelName, Padding, TensorSpec};
 use crate::telemetry::TrialOutcome;
-use crate::tensor::{DataType, Tensor};
+use crate::tensor::DataType;
 use std::time::{Duration, Instant};
 
 /// What is to be tried.
@@ -27,8 +24,7 @@ pub(super) struct Subject<'a> {
     /// Whether the server's configuration vouches for the file.
     pub(super) trusted: bool,
     pub(super) manifest: &'a Manifest,
-    /// The text of sample.json.
-    pub(super) sample: Option<&'a str>,
+    pub(super) sample: Option<Sample<'a>>,
     pub(super) max_batch_size: usize,
     /// Whether model.toml says that.
     pub(super) batch_size_is_chosen: bool,
@@ -48,12 +44,8 @@ pub(super) struct Trial {
 
 impl Trial {
     /// Tries a file. Blocks, at most for as long as the loader's own limits say.
-    pub(super) fn run(
-        loader: &dyn Loader,
-        decode_sample: &SampleDecoder,
-        subject: &Subject<'_>,
-    ) -> Self {
-        match attempt(loader, decode_sample, subject) {
+    pub(super) fn run(loader: &dyn Loader, subject: &Subject<'_>) -> Self {
+        match attempt(loader, subject) {
             Ok(verdict) => {
                 let outcome = match verdict {
                     Verdict::Passed(_) => TrialOutcome::Passed,
@@ -101,31 +93,26 @@ fn outcome(fault: Fault) -> TrialOutcome {
     }
 }
 
-fn attempt(
-    loader: &dyn Loader,
-    decode_sample: &SampleDecoder,
-    subject: &Subject<'_>,
-) -> Result<Verdict, EngineError> {
+fn attempt(loader: &dyn Loader, subject: &Subject<'_>) -> Result<Verdict, EngineError> {
     let started_at = Instant::now();
     let model = loader.load(&subject.artifact, &subject.options)?;
     // Before anything runs: the file alone says what it could do.
     let concerns = probe::concerns(model.signature());
     if !concerns.is_empty() && !subject.trusted {
         let reason = refusal(subject, &concerns);
-        return Ok(Verdict::Failed(Failure::new(FailureCode::Refused, reason)));
+        return Ok(Verdict::Failed(ModelFailure::new(FailureCode::Refused, reason)));
     }
     let manifest = subject.manifest;
     let declared = |specs: &[TensorSpec]| (!specs.is_empty()).then(|| specs.to_vec());
     let inputs = declared(&manifest.inputs);
     let sample = match subject.sample {
         None => None,
-        Some(text) => {
+        Some(sample) => {
             let specs = probe::arguments(model.signature(), inputs.as_deref())?;
-            match sample(text, &specs, decode_sample) {
+            match sample.of_arguments(&specs) {
                 Ok(tensors) => Some(tensors),
-                Err(error) => {
-                    let reason = format!("{}/{SAMPLE_FILE}: {error}", subject.name);
-                    return Ok(Verdict::Failed(Failure::new(FailureCode::Settings, reason)));
+                Err(reason) => {
+                    return Ok(Verdict::Failed(ModelFailure::new(FailureCode::Settings, reason)));
                 }
             }
         }
@@ -177,30 +164,6 @@ fn refusal(subject: &Subject<'_>, concerns: &[Concern<'_>]) -> String {
         subject.name,
         subject.digest
     )
-}
-
-/// The tensors of a sample, one for each argument.
-fn sample(
-    text: &str,
-    specs: &[TensorSpec],
-    decode: &SampleDecoder,
-) -> Result<Vec<Option<Tensor>>, InferError> {
-    let spec = ModelSpec {
-        inputs: specs.to_vec(),
-        outputs: Vec::new(),
-        batching: Batching::Unprobed,
-        max_rows: usize::MAX,
-        contract: Contract::default(),
-    };
-    let mut inputs: Vec<Option<Tensor>> = vec![None; specs.len()];
-    for NamedTensor { name, tensor } in decode(text.as_bytes(), &spec)? {
-        let place = specs.iter().position(|spec| spec.name == name);
-        let Some(place) = place else {
-            return Err(InferError::invalid_input(&*name, format!("there is no input {name:?}")));
-        };
-        inputs[place] = Some(tensor);
-    }
-    Ok(inputs)
 }
 
 #[cfg(test)]

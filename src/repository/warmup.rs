@@ -15,23 +15,23 @@ const MAX_RUN: Duration = Duration::from_millis(500);
 const SHAPES_BUDGET: Duration = Duration::from_millis(500);
 /// Longest that one of them may be expected to take.
 const MAX_SHAPE_RUN: Duration = Duration::from_millis(100);
-/// Most of them.
+/// Maximum number of them.
 const MAX_SHAPES: usize = 4096;
-/// Most bytes of a warm-up tensor.
+/// Maximum bytes of a warm-up tensor.
 const MAX_BYTES: usize = 64 << 20;
 /// What variable dimensions are made up as.
 const VARIABLE: usize = 8;
 
 /// What to warm a version up for.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(super) struct WarmupPlan {
     pub(super) batching: Batching,
     pub(super) padding: Option<Arc<Padding>>,
     pub(super) max_batch_size: usize,
     pub(super) times: Option<RunTimes>,
 }
 
-impl Plan {
+impl WarmupPlan {
     /// Runs of the first row of `sample`: of one row, of two, and of as many as there is time for, until
     /// the library has settled; then every other shape that requests will be run in, once. A model whose
     /// rows must not be put together sees the sample as it is.
@@ -39,8 +39,8 @@ impl Plan {
         if !self.batching.is_allowed() {
             return Warmup { settle: vec![sample.clone()], shapes: None };
         }
-        let most = self.most_rows();
-        let mut counts = vec![1, 2.min(most), most];
+        let max_rows = self.max_settle_rows();
+        let mut counts = vec![1, 2.min(max_rows), max_rows];
         counts.dedup();
         let own = self.padded(sample).unwrap_or_else(|| sample.clone());
         let settle = counts.iter().filter_map(|&n_rows| repeat_first_row(&own, n_rows)).collect();
@@ -69,8 +69,8 @@ impl Plan {
             let time = self.row_time().saturating_mul(rows).as_secs_f64() * padded;
             time <= MAX_SHAPE_RUN.as_secs_f64()
         };
-        let most = self.max_batch_size;
-        let counts = [1, most].into_iter().chain(2..most).take(most);
+        let max_rows = self.max_batch_size;
+        let counts = [1, max_rows].into_iter().chain(2..max_rows).take(max_rows);
         let is_new = |n_rows: usize| padding.is_some() || !settled.contains(&n_rows);
         let shapes: Vec<(usize, Option<usize>)> = counts
             .filter(|&n_rows| is_new(n_rows))
@@ -98,7 +98,7 @@ impl Plan {
     }
 
     /// How many rows a run may have that is repeated until the library has settled.
-    fn most_rows(&self) -> usize {
+    fn max_settle_rows(&self) -> usize {
         let per_row = self.row_time().as_nanos();
         let affordable = MAX_RUN.as_nanos().checked_div(per_row).unwrap_or(u128::MAX);
         self.max_batch_size.min(usize::try_from(affordable).unwrap_or(usize::MAX)).max(1)
@@ -148,8 +148,8 @@ mod tests {
     use crate::inference::InputPadding;
     use crate::tensor::Shape;
 
-    fn plan(batching: Batching, max_batch_size: usize) -> Plan {
-        Plan { batching, padding: None, max_batch_size, times: None }
+    fn plan(batching: Batching, max_batch_size: usize) -> WarmupPlan {
+        WarmupPlan { batching, padding: None, max_batch_size, times: None }
     }
 
     fn rows(batching: Batching, max_batch_size: usize) -> Vec<Vec<f32>> {
@@ -172,14 +172,14 @@ mod tests {
 
     #[test]
     fn slow_models_are_warmed_up_with_fewer_rows() {
-        let most_rows = |times: Option<(usize, u64)>| {
+        let max_rows = |times: Option<(usize, u64)>| {
             let times = times.map(|(n_rows, millis)| times_of(n_rows, millis));
-            Plan { times, ..plan(Batching::Proved, 64) }.most_rows()
+            WarmupPlan { times, ..plan(Batching::Proved, 64) }.max_settle_rows()
         };
-        assert_eq!(most_rows(None), 64);
-        assert_eq!(most_rows(Some((64, 0))), 64);
-        assert_eq!(most_rows(Some((8, 800))), 5);
-        assert_eq!(most_rows(Some((1, 9000))), 1);
+        assert_eq!(max_rows(None), 64);
+        assert_eq!(max_rows(Some((64, 0))), 64);
+        assert_eq!(max_rows(Some((8, 800))), 5);
+        assert_eq!(max_rows(Some((1, 9000))), 1);
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
     }
 
     /// The shapes that are run once, as (rows, size of the second dimension).
-    fn shapes(plan: &Plan) -> Vec<[usize; 2]> {
+    fn shapes(plan: &WarmupPlan) -> Vec<[usize; 2]> {
         let ids = Tensor::from_vec(Shape::from([2, 3]), vec![1i64; 6]).unwrap();
         let sample = vec![Some(ids)];
         let Some(shapes) = plan.warmup(&sample).shapes else { return Vec::new() };
@@ -216,12 +216,12 @@ mod tests {
             follows: vec![],
             buckets: vec![2, 4],
         };
-        let padded = Plan { padding: Some(Arc::new(padding)), ..plan(Batching::Proved, 3) };
+        let padded = WarmupPlan { padding: Some(Arc::new(padding)), ..plan(Batching::Proved, 3) };
         assert_eq!(shapes(&padded), [[1, 2], [1, 4], [3, 2], [3, 4], [2, 2], [2, 4]]);
         let sample = vec![Tensor::from_vec(Shape::from([1, 3]), vec![1i64; 3]).ok()];
         let settle = padded.warmup(&sample).settle;
         assert_eq!(settle[0][0].as_ref().unwrap().shape(), &Shape::from([1, 4]), "the bucket's");
-        let slow = Plan { times: Some(times_of(1, 40)), ..padded };
+        let slow = WarmupPlan { times: Some(times_of(1, 40)), ..padded };
         assert_eq!(shapes(&slow), [[1, 2], [1, 4], [3, 2], [2, 2], [2, 4]], "3 x 4 takes 120 ms");
     }
 }

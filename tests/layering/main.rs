@@ -3,9 +3,12 @@
 //! Reads source files and not the compiled program, so that every feature's code is seen. Test code
 //! is free: it may reach wherever it must.
 
+mod inside;
+mod paths;
 mod rules;
 mod source;
 
+use paths::{modules, paths};
 use rules::{ROOMS, RULES, Rule};
 use source::Source;
 use std::collections::BTreeSet;
@@ -55,68 +58,10 @@ fn test_files(file: &File) -> Vec<String> {
     modules.into_iter().flat_map(|name| [join(name) + ".rs", join(name) + "/"]).collect()
 }
 
-/// The modules around a file's code: `engine/remote/mod.rs` is in `engine` and `remote`.
-fn modules(path: &str) -> Vec<&str> {
-    let mut modules: Vec<_> = path.trim_end_matches(".rs").split('/').collect();
-    if matches!(modules.last(), Some(&("mod" | "lib" | "main"))) {
-        modules.pop();
-    }
-    modules
-}
-
-/// The rooms that a file names from the crate's root, with the line of each.
-fn named_rooms(path: &str, source: &Source<'_>) -> Vec<(String, usize)> {
-    let mut rooms = Vec::new();
-    let mut depth = modules(path).len();
-    // Where inline modules end: `super` climbs out of these first.
-    let mut inline_ends: Vec<usize> = Vec::new();
-    let mut at = 0;
-    while at < source.tokens.len() {
-        if inline_ends.last().is_some_and(|end| at >= *end) {
-            inline_ends.pop();
-            depth -= 1;
-        }
-        match source.text(at) {
-            "mod" if source.text(at + 2) == "{" => {
-                inline_ends.push(source.end_of_group(at + 2));
-                depth += 1;
-                at += 2;
-            }
-            "crate" if source.text(at + 1) == "::" => rooms.extend(heads(source, at + 2)),
-            "super" if source.text(at + 1) == "::" => {
-                let mut climbed = 1;
-                while source.text(at + 2) == "super" {
-                    climbed += 1;
-                    at += 2;
-                }
-                if climbed >= depth {
-                    rooms.extend(heads(source, at + 2));
-                }
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    rooms
-}
-
-/// The first words of a path, or of each path of a group.
-fn heads(source: &Source<'_>, at: usize) -> Vec<(String, usize)> {
-    let head = |at: usize| (source.text(at).to_owned(), source.tokens[at].line);
-    if source.text(at) != "{" {
-        return vec![head(at)];
-    }
-    let mut heads = Vec::new();
-    let mut depth = 0;
-    for at in at..source.end_of_group(at) {
-        match source.text(at) {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            _ if depth == 1 && matches!(source.text(at - 1), "{" | ",") => heads.push(head(at)),
-            _ => {}
-        }
-    }
-    heads
+/// The rooms that a file names, with the line of each.
+fn named_rooms(path: &str, source: &Source<'_>) -> BTreeSet<(usize, String)> {
+    let named = paths(path, source).into_iter().filter(|path| path.is_absolute);
+    named.filter_map(|path| Some((path.line, path.segments.first()?.clone()))).collect()
 }
 
 /// Rooms that a file names and must not.
@@ -127,10 +72,10 @@ fn upward(path: &str, source: &Source<'_>) -> Vec<String> {
     };
     let Some(allowed) = allowed else { return Vec::new() };
     let named = named_rooms(path, source);
-    let wrong = named.into_iter().filter(|(name, _)| name != room && !allowed.contains(&&**name));
+    let wrong = named.into_iter().filter(|(_, name)| name != room && !allowed.contains(&&**name));
     let may_name = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
     let report =
-        |(name, line)| format!("{path}:{line}: {room} names {name}, it may name {may_name}");
+        |(line, name)| format!("{path}:{line}: {room} names {name}, it may name {may_name}");
     wrong.map(report).collect()
 }
 

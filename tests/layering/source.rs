@@ -49,6 +49,15 @@ impl<'s> Source<'s> {
         self.tokens.get(at).map_or("", |token| token.text)
     }
 
+    pub(crate) fn is_word(&self, at: usize) -> bool {
+        self.tokens.get(at).is_some_and(Token::is_word)
+    }
+
+    /// Whether a path of several words begins here.
+    pub(crate) fn starts_path(&self, at: usize) -> bool {
+        self.is_word(at) && self.text(at + 1) == "::" && (at == 0 || self.text(at - 1) != "::")
+    }
+
     /// Just behind the first `;` or `{…}` that belongs to no inner group.
     fn end_of_item(&self, mut at: usize) -> usize {
         while at < self.tokens.len() {

@@ -67,7 +67,8 @@ async fn call(
             deadline: asked + handle.limits().timeout,
             trace: None,
         };
-        pipeline::infer(&handle, InferRequest { context, inputs: inputs.clone() }).await?;
+        let request = InferRequest { context, inputs: inputs.clone() };
+        pipeline::run(&handle, pipeline::check(&handle, request)?).await?;
         if asked >= from {
             latencies.push(asked.elapsed());
         }

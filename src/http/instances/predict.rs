@@ -1,55 +1,20 @@
 //! Predictions.
 
 use crate::http::App;
-use crate::http::body::{MediaType, media_type};
 use crate::http::context::RequestContext;
-use crate::http::exchange::{self, Decoded, Encoded, Wire};
+use crate::http::exchange;
 use crate::http::path::{NamePath, VersionPath, model_ref, segments};
-use crate::inference::{ErrorCode, InferError, InferResponse, ModelRef, ModelSpec};
-use crate::protocol::instances::{self, Form};
-use crate::tensor::Buffer;
+use crate::inference::{ErrorCode, InferError};
+use crate::pipeline::Target;
+use crate::protocol::instances::V1;
 use axum::Extension;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use std::sync::Arc;
 
 /// What the protocol has beside `predict`. Nothing that is served has a signature for it.
 const UNSUPPORTED: &[&str] = &["classify", "explain", "regress"];
-
-struct V1;
-
-impl Wire for V1 {
-    type Plan = Form;
-
-    fn new(headers: &HeaderMap) -> Result<Self, InferError> {
-        match media_type(headers)? {
-            MediaType::Json => Ok(Self),
-            MediaType::Bytes => {
-                let message = "this route takes JSON only; /predict takes plain bytes as well";
-                Err(InferError::new(ErrorCode::UnsupportedMediaType, message))
-            }
-        }
-    }
-
-    fn text_bytes(&self, body_bytes: usize) -> usize {
-        body_bytes
-    }
-
-    fn decode(self, body: Buffer, spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
-        let decoded = instances::decode(body.as_bytes(), spec)?;
-        Ok(Decoded { inputs: decoded.inputs, plan: decoded.form, timeout: None })
-    }
-
-    fn encode(
-        form: Form,
-        response: &InferResponse,
-        _labels: &[Arc<str>],
-    ) -> Result<Encoded, InferError> {
-        Ok(Encoded::json(instances::encode(response, form)))
-    }
-}
 
 pub(super) async fn model(
     State(app): State<App>,
@@ -87,12 +52,11 @@ async fn answer(
     if verb != "predict" {
         return refuse(context, verb);
     }
-    let model: Result<ModelRef, InferError> = match &name {
+    let model = match &name {
         Some(name) => model_ref(name, Some(last)),
         None => model_ref(last, None),
     };
-    let model = model.and_then(|model| app.repository.resolve(&model));
-    exchange::answer::<V1>(app, context, model, request).await
+    exchange::answer::<V1>(app, context, model.map(Target::from), request).await
 }
 
 fn refuse(context: &RequestContext, verb: &str) -> Response {

@@ -4,6 +4,7 @@ use crate::http::context::RequestContext;
 use crate::http::path::{NamePath, named};
 use crate::http::{App, body, manage};
 use crate::inference::{ErrorCode, InferError, ModelName};
+use crate::pipeline::BodyLimits;
 use crate::repository::{Repository, RepositoryError, VersionState, VersionStatus};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -140,9 +141,9 @@ async fn read<T: DeserializeOwned + Default>(app: &App, request: Request) -> Res
     let timeouts = app.options.body_timeouts;
     // Nobody said how long they wait: the body's own time ends first.
     let deadline = Instant::now() + timeouts.total * 2;
-    let limits = body::Limits { max_bytes: MAX_BODY, timeouts, deadline };
-    let (body, _lease) = body::read(&parts.headers, body, limits, lease).await?;
-    let text = body.as_bytes();
+    let limits = BodyLimits { max_bytes: MAX_BODY, deadline };
+    let received = body::read(&parts.headers, body, timeouts, limits, lease).await?;
+    let text = received.body.as_bytes();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     if text.trim_ascii().is_empty() {
         return Ok(T::default());

@@ -19,21 +19,10 @@ mod raw;
 mod read;
 mod write;
 
-use crate::inference::NamedTensor;
-
 pub use raw::decode_raw;
 pub(crate) use raw::{raw_tensor, raw_text};
 pub(crate) use read::{not_an_object, one_row, rows, sole_input, tensors, tensors_by_name};
 pub(crate) use write::{outputs_len, write_named, write_outputs};
-
-/// What a body holds.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The tensors, in the order in which the client wrote them.
-    pub inputs: Vec<NamedTensor>,
-    /// How they came.
-    pub form: Form,
-}
 
 /// In which form a request came, and so its answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 //! little-endian and row-major, with nothing around them. How many rows there are follows from the
 //! length. The answer is that to `instances`.
 
-use super::{Decoded, Form};
+use super::Form;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::json::empty_body;
-use crate::protocol::plain;
+use crate::protocol::{Decoded, plain};
 use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 
 /// Takes a body for the one input of a model of this specification. Nothing is copied, unless the
@@ -15,7 +15,7 @@ use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 ///
 /// `invalid_body` for a model whose input cannot be told from bytes alone, `invalid_input` for a
 /// length that is not a number of rows, or bytes that are not of the type.
-pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError> {
+pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
     if body.is_empty() {
         return Err(empty_body("the elements of the one input"));
     }
@@ -23,7 +23,7 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError>
         return Err(not_raw("the model does not have just one required input"));
     };
     let inputs = vec![raw_tensor(body, input, spec)?];
-    Ok(Decoded { inputs, form: Form::Many })
+    Ok(Decoded::new(inputs, Form::Many))
 }
 
 /// The same for an input that is known by its name.

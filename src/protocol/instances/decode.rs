@@ -2,7 +2,8 @@
 
 use super::SIGNATURE;
 use crate::inference::{ErrorCode, InferError, ModelSpec};
-use crate::protocol::forms::{Decoded, Form, not_an_object, rows, tensors};
+use crate::protocol::Decoded;
+use crate::protocol::forms::{Form, not_an_object, rows, tensors};
 use crate::protocol::json::{Dialect, Reader, excerpt, open};
 
 const EXPECTED: &str = "exactly one of \"instances\", \"inputs\"";
@@ -14,25 +15,25 @@ const EXPECTED: &str = "exactly one of \"instances\", \"inputs\"";
 /// `invalid_json` for text that is not one JSON document, or is nested too deep; `invalid_body` for
 /// a document of another form, or another signature; `invalid_input` for a tensor that the model
 /// does not take.
-pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
+pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
     let mut reader = open(body, Dialect::Extended, EXPECTED)?;
     if !reader.take(b'{') {
         return Err(not_an_object(reader)?);
     }
-    let mut decoded: Option<Decoded> = None;
+    let mut decoded: Option<Decoded<Form>> = None;
     let mut goes_on = !reader.take(b'}');
     while goes_on {
         let key = reader.key()?;
         match [Form::Many, Form::Named].into_iter().find(|form| form.request_key() == key) {
             Some(form) => {
                 if let Some(before) = &decoded {
-                    return Err(second(before.form, form));
+                    return Err(second(before.plan, form));
                 }
                 let inputs = match form {
                     Form::Many => rows(&mut reader, spec)?,
                     Form::One | Form::Named => tensors(&mut reader, spec)?,
                 };
-                decoded = Some(Decoded { inputs, form });
+                decoded = Some(Decoded::new(inputs, form));
             }
             None if key == "signature_name" => signature(&mut reader)?,
             None => reader.skip(1)?,

@@ -21,16 +21,18 @@
 
 mod decode;
 mod encode;
+mod wire;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use super::forms::{Decoded, Form};
+pub use super::forms::Form;
 pub use super::predict::encode_error;
 pub use decode::decode;
 pub use encode::encode;
+pub use wire::V1;
 
 /// The signature that every model has and that requests mean which name none.
 pub const SIGNATURE: &str = "serving_default";

@@ -30,7 +30,7 @@ proptest! {
             for pattern in [open.clone(), ShapePattern::Unknown] {
                 let spec = of_pattern(tensor.datatype(), pattern);
                 let decoded = decode(&body(&tensor, form), &spec).unwrap();
-                prop_assert_eq!(decoded.form, form);
+                prop_assert_eq!(decoded.plan, form);
                 prop_assert_eq!(&decoded.inputs[0].tensor, &tensor);
             }
         }

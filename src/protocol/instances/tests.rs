@@ -8,7 +8,7 @@ use crate::tensor::DataType;
 #[track_caller]
 fn check_good(spec: &ModelSpec, body: &str, form: Form, expected: &[NamedTensor]) {
     let decoded = decode(body.as_bytes(), spec).unwrap();
-    assert_eq!((decoded.form, &decoded.inputs[..]), (form, expected), "{body}");
+    assert_eq!((decoded.plan, &decoded.inputs[..]), (form, expected), "{body}");
 }
 
 #[track_caller]

@@ -5,22 +5,12 @@ use super::parameter;
 use super::plan::{self, MAX_TEXT, Plan, Requested};
 use super::raw;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
+use crate::protocol::Decoded;
 use crate::protocol::json::{Dialect, Reader, empty_body, excerpt, open};
 use crate::tensor::Buffer;
 use std::time::Duration;
 
 const EXPECTED: &str = "an object with \"inputs\"";
-
-/// What one request asks for.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The tensors, in the order in which the client wrote them.
-    pub inputs: Vec<NamedTensor>,
-    /// How the answer is to be written.
-    pub plan: Plan,
-    /// How long the client waits, if it says so: it may only shorten the deadline.
-    pub timeout: Option<Duration>,
-}
 
 /// Reads the value of the header `Inference-Header-Content-Length`, for a body of this length.
 ///
@@ -65,7 +55,7 @@ pub fn decode(
     body: Buffer,
     json_len: Option<usize>,
     spec: &ModelSpec,
-) -> Result<Decoded, InferError> {
+) -> Result<Decoded<Plan>, InferError> {
     if body.is_empty() {
         return Err(empty_body(EXPECTED));
     }

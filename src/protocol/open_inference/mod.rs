@@ -29,6 +29,7 @@ mod input;
 mod parameter;
 mod plan;
 mod raw;
+mod wire;
 
 #[cfg(test)]
 mod properties;
@@ -36,6 +37,7 @@ mod properties;
 mod tests;
 
 pub use crate::protocol::predict::encode_error;
-pub use decode::{Decoded, decode, json_len};
-pub use encode::{Encoded, encode};
+pub use decode::{decode, json_len};
+pub use encode::{AnswerBody, encode};
 pub use plan::Plan;
+pub use wire::V2;

@@ -3,13 +3,12 @@
 //! rows and one other, and then it is one row. Of an input of `BYTES` the whole body is one element. All
 //! outputs come back as plain bytes.
 
-use super::decode::Decoded;
 use super::plan::Plan;
 use crate::inference::{ErrorCode, InferError, ModelSpec, TensorSpec};
-use crate::protocol::plain;
+use crate::protocol::{Decoded, plain};
 use crate::tensor::{Buffer, DataType, Dim, Shape, ShapePattern};
 
-pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferError> {
+pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded<Plan>, InferError> {
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
@@ -24,7 +23,7 @@ pub(super) fn decode(body: Buffer, spec: &ModelSpec) -> Result<Decoded, InferErr
     }
     let inputs = vec![plain::tensor(input, (input.datatype, shape), bytes)?];
     let plan = Plan { binary: true, ..Plan::default() };
-    Ok(Decoded { inputs, plan, timeout: None })
+    Ok(Decoded::new(inputs, plan))
 }
 
 /// The shape that so many bytes have.

@@ -1,7 +1,8 @@
 //! A body to tensors.
 
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
-use crate::protocol::forms::{Decoded, Form, not_an_object, one_row, rows, tensors_by_name};
+use crate::protocol::Decoded;
+use crate::protocol::forms::{Form, not_an_object, one_row, rows, tensors_by_name};
 use crate::protocol::json::{Dialect, Reader, excerpt, open};
 
 const EXPECTED: &str = "exactly one of \"features\", \"instances\", \"inputs\"";
@@ -16,7 +17,7 @@ const EXPECTED: &str = "exactly one of \"features\", \"instances\", \"inputs\"";
 /// `invalid_json` for text that is not one JSON document, or is nested too deep; `invalid_body` for
 /// a document of another form; `invalid_input` for a tensor that the model does not take;
 /// `unsupported` for datatypes that this protocol cannot write.
-pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
+pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
     let mut reader = open(body, Dialect::Strict, EXPECTED)?;
     if !reader.take(b'{') {
         return Err(not_an_object(reader)?);
@@ -24,7 +25,7 @@ pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
     if reader.take(b'}') {
         return Err(invalid_body("the body has no members", "none"));
     }
-    let mut decoded: Option<Decoded> = None;
+    let mut decoded: Option<Decoded<Form>> = None;
     loop {
         let key = reader.key()?;
         let Some(form) = Form::ALL.into_iter().find(|form| form.request_key() == key) else {
@@ -34,14 +35,14 @@ pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
             ));
         };
         match &decoded {
-            Some(before) if before.form == form => {
+            Some(before) if before.plan == form => {
                 return Err(invalid_body(&format!("member {key:?} is given twice"), "it twice"));
             }
             Some(before) => {
-                let got = format!("{:?} and {key:?}", before.form.request_key());
+                let got = format!("{:?} and {key:?}", before.plan.request_key());
                 return Err(invalid_body(&format!("the body has both {got}"), got));
             }
-            None => decoded = Some(Decoded { inputs: read(&mut reader, form, spec)?, form }),
+            None => decoded = Some(Decoded::new(read(&mut reader, form, spec)?, form)),
         }
         if !reader.goes_on(b'}')? {
             break;

@@ -22,12 +22,14 @@
 
 mod decode;
 mod encode;
+mod wire;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use super::forms::{Decoded, Form, decode_raw};
+pub use super::forms::{Form, decode_raw};
 pub use decode::decode;
 pub use encode::{encode, encode_error, example};
+pub use wire::Native;

@@ -39,7 +39,7 @@ proptest! {
         for form in forms(&tensor) {
             for pattern in [exact.clone(), open.clone(), ShapePattern::Unknown] {
                 let decoded = decode(&body(&tensor, form), &of_pattern(tensor.datatype(), pattern)).unwrap();
-                prop_assert_eq!(decoded.form, form);
+                prop_assert_eq!(decoded.plan, form);
                 prop_assert_eq!(&decoded.inputs[0].tensor, &tensor);
             }
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[track_caller]
 fn check_good(spec: &ModelSpec, body: &str, form: Form, expected: &[NamedTensor]) {
     let decoded = decode(body.as_bytes(), spec).unwrap();
-    assert_eq!((decoded.form, &decoded.inputs[..]), (form, expected), "{body}");
+    assert_eq!((decoded.plan, &decoded.inputs[..]), (form, expected), "{body}");
     for NamedTensor { tensor, .. } in &decoded.inputs {
         assert_eq!(
             tensor.buffer().as_bytes().as_ptr().addr() % 64,

@@ -1,7 +1,8 @@
 //! A body to tensors.
 
-use super::{Answer, Decoded, Media, multipart};
+use super::{Envelope, Media, multipart};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::Decoded;
 use crate::protocol::forms::{one_row, raw_tensor, raw_text, rows, sole_input, tensors};
 use crate::protocol::json::{Dialect, Reader, TensorDecoder, empty_body, excerpt, open};
 use crate::tensor::{Buffer, DataType};
@@ -15,7 +16,11 @@ const EXPECTED: &str = "exactly one of \"data\", \"features\", \"instances\", \"
 /// `invalid_json` for text that is not one JSON document, or is nested too deep; `invalid_body` for
 /// a document or a form that is not one of the protocol's, or is cut off; `invalid_input` for a
 /// tensor that the model does not take.
-pub fn decode(body: Buffer, media: &Media, spec: &ModelSpec) -> Result<Decoded, InferError> {
+pub fn decode(
+    body: Buffer,
+    media: &Media,
+    spec: &ModelSpec,
+) -> Result<Decoded<Envelope>, InferError> {
     if body.is_empty() {
         return Err(empty_body("JSON, a form, or the elements of the one input"));
     }
@@ -30,13 +35,13 @@ pub fn decode(body: Buffer, media: &Media, spec: &ModelSpec) -> Result<Decoded, 
         return Err(InferError::new(ErrorCode::InvalidBody, message));
     };
     let tensor = plain(body, input, spec)?;
-    let answer = answer(is_one_row(&tensor));
-    Ok(Decoded { inputs: vec![tensor], answer })
+    let envelope = envelope(is_one_row(&tensor));
+    Ok(Decoded::new(vec![tensor], envelope))
 }
 
 /// How rows are answered.
-pub(super) fn answer(is_one_row: bool) -> Answer {
-    if is_one_row { Answer::Row } else { Answer::Rows }
+pub(super) fn envelope(is_one_row: bool) -> Envelope {
+    if is_one_row { Envelope::Row } else { Envelope::Rows }
 }
 
 /// The bytes of one input.
@@ -74,7 +79,7 @@ pub(super) fn bare(
     Ok((tensor.finish()?, rank == Some(0)))
 }
 
-fn json(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
+fn json(body: &[u8], spec: &ModelSpec) -> Result<Decoded<Envelope>, InferError> {
     let mut reader = open(body, Dialect::Extended, EXPECTED)?;
     let decoded = if reader.peek() == Some(b'{') && !reader.is_at_base64() {
         members(&mut reader, spec)?
@@ -86,9 +91,9 @@ fn json(body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
 }
 
 /// An object; the reader stands at it.
-fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded, InferError> {
+fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded<Envelope>, InferError> {
     reader.take(b'{');
-    let mut decoded: Option<(String, Decoded)> = None;
+    let mut decoded: Option<(String, Decoded<Envelope>)> = None;
     let mut goes_on = !reader.take(b'}');
     while goes_on {
         let key = reader.key()?;
@@ -98,9 +103,9 @@ fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded, InferEr
         }
         let read = match &*key {
             "data" => unnamed(reader, "\"data\"", spec)?,
-            "features" => Decoded { inputs: one_row(reader, spec)?, answer: Answer::Row },
-            "instances" => Decoded { inputs: rows(reader, spec)?, answer: Answer::Predictions },
-            "inputs" => Decoded { inputs: tensors(reader, spec)?, answer: Answer::Whole },
+            "features" => Decoded::new(one_row(reader, spec)?, Envelope::Row),
+            "instances" => Decoded::new(rows(reader, spec)?, Envelope::Predictions),
+            "inputs" => Decoded::new(tensors(reader, spec)?, Envelope::Whole),
             other => {
                 let got = excerpt(other);
                 return Err(invalid_body(&format!("unknown member {got:?}"), got));
@@ -114,10 +119,14 @@ fn members(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Decoded, InferEr
 }
 
 /// One row of the one input or the list of its rows.
-fn unnamed(reader: &mut Reader<'_>, what: &str, spec: &ModelSpec) -> Result<Decoded, InferError> {
+fn unnamed(
+    reader: &mut Reader<'_>,
+    what: &str,
+    spec: &ModelSpec,
+) -> Result<Decoded<Envelope>, InferError> {
     let input = sole_input(spec, what, "use \"inputs\"")?;
     let (tensor, is_one_row) = bare(reader, input, spec)?;
-    Ok(Decoded { inputs: vec![tensor], answer: answer(is_one_row) })
+    Ok(Decoded::new(vec![tensor], envelope(is_one_row)))
 }
 
 fn invalid_body(what: &str, got: String) -> InferError {

@@ -1,6 +1,6 @@
 //! Answers and errors to bodies.
 
-use super::Answer;
+use super::Envelope;
 use crate::inference::{ErrorCode, InferError, InferResponse, RowLabel};
 use crate::protocol::forms::{Form, outputs_len, write_outputs};
 use crate::protocol::json::{Dialect, write_float_in, write_integer, write_key, write_list};
@@ -8,24 +8,24 @@ use crate::protocol::json::{write_object, write_text_member};
 
 /// Writes an answer.
 #[must_use]
-pub fn encode(response: &InferResponse, answer: Answer) -> Vec<u8> {
+pub fn encode(response: &InferResponse, envelope: Envelope) -> Vec<u8> {
     let mut out = Vec::with_capacity(expected_len(response));
-    if answer == Answer::Predictions {
+    if envelope == Envelope::Predictions {
         out.push(b'{');
         write_key(&mut out, Form::Many.response_key());
     }
-    match (&response.labels, answer) {
-        (Some(rows), Answer::Row) => rows.iter().take(1).for_each(|row| label(&mut out, row)),
+    match (&response.labels, envelope) {
+        (Some(rows), Envelope::Row) => rows.iter().take(1).for_each(|row| label(&mut out, row)),
         (Some(rows), _) => write_list(&mut out, rows, label),
-        (None, Answer::Row) => write_outputs(&mut out, response, Form::One, Dialect::Extended),
-        (None, Answer::Rows | Answer::Predictions) => {
+        (None, Envelope::Row) => write_outputs(&mut out, response, Form::One, Dialect::Extended),
+        (None, Envelope::Rows | Envelope::Predictions) => {
             write_outputs(&mut out, response, Form::Many, Dialect::Extended);
         }
-        (None, Answer::Whole) => {
+        (None, Envelope::Whole) => {
             write_outputs(&mut out, response, Form::Named, Dialect::Extended);
         }
     }
-    if answer == Answer::Predictions {
+    if envelope == Envelope::Predictions {
         out.push(b'}');
     }
     out

@@ -26,30 +26,21 @@ mod decode;
 mod encode;
 mod media;
 mod multipart;
+mod wire;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
-use crate::inference::NamedTensor;
-
 pub use decode::decode;
 pub use encode::{encode, encode_error};
 pub use media::Media;
+pub use wire::TorchServe;
 
-/// What a body holds.
-#[derive(Debug)]
-pub struct Decoded {
-    /// The tensors, in the order in which the client wrote them.
-    pub inputs: Vec<NamedTensor>,
-    /// How they are answered.
-    pub answer: Answer,
-}
-
-/// What an answer is made of.
+/// What an answer is made of: what the `json` envelope of the request asks for, or its lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Envelope {
     /// One row, alone.
     Row,
     /// The list of rows.

@@ -1,8 +1,9 @@
 //! Forms: a part for each input.
 
-use super::decode::{answer, bare, is_one_row, plain};
-use super::{Decoded, Media};
+use super::decode::{bare, envelope, is_one_row, plain};
+use super::{Envelope, Media};
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::Decoded;
 use crate::protocol::forms::sole_input;
 use crate::protocol::json::{Reader, excerpt};
 use crate::tensor::{Buffer, DataType};
@@ -24,7 +25,7 @@ pub(super) fn decode(
     body: Buffer,
     boundary: &str,
     spec: &ModelSpec,
-) -> Result<Decoded, InferError> {
+) -> Result<Decoded<Envelope>, InferError> {
     // The body is there as a whole, so nothing is ever waited for.
     let reading = pin!(parts(body, boundary, spec));
     match reading.poll(&mut Context::from_waker(Waker::noop())) {
@@ -34,7 +35,11 @@ pub(super) fn decode(
     }
 }
 
-async fn parts(body: Buffer, boundary: &str, spec: &ModelSpec) -> Result<Decoded, InferError> {
+async fn parts(
+    body: Buffer,
+    boundary: &str,
+    spec: &ModelSpec,
+) -> Result<Decoded<Envelope>, InferError> {
     let stream = BodyDataStream::new(Full::new(Bytes::from_owner(body)));
     let mut form = Multipart::new(stream, boundary);
     let mut inputs: Vec<NamedTensor> = Vec::new();
@@ -53,7 +58,7 @@ async fn parts(body: Buffer, boundary: &str, spec: &ModelSpec) -> Result<Decoded
         let message = "the form has no parts, expected one for each input";
         return Err(InferError::new(ErrorCode::InvalidBody, message));
     }
-    Ok(Decoded { inputs, answer: answer(all_one_row) })
+    Ok(Decoded::new(inputs, envelope(all_one_row)))
 }
 
 /// The input that a part is.

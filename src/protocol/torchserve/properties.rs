@@ -1,33 +1,34 @@
 //! What holds for every tensor and every body.
 
 use super::*;
+use crate::inference::NamedTensor;
 use crate::protocol::testing::{any_tensor_without_nan, any_texts, of_pattern, response, two};
 use crate::tensor::{Buffer, DataType, Dim, ShapePattern, Tensor};
 use proptest::prelude::*;
 
-fn answer(tensor: &Tensor, answer: Answer) -> Vec<u8> {
+fn answer(tensor: &Tensor, answer: Envelope) -> Vec<u8> {
     let outputs = vec![NamedTensor { name: "x".into(), tensor: tensor.clone() }];
     encode(&response(outputs, tensor.n_rows(), None), answer)
 }
 
 /// The bodies that send what answers of every kind hold.
-fn bodies(tensor: &Tensor) -> Vec<(Answer, Vec<u8>)> {
+fn bodies(tensor: &Tensor) -> Vec<(Envelope, Vec<u8>)> {
     let named = |answer, key: &str, value: Vec<u8>| {
         (answer, [format!("{{\"{key}\":").as_bytes(), &value, b"}"].concat())
     };
-    let whole = named(Answer::Whole, "inputs", answer(tensor, Answer::Whole));
+    let whole = named(Envelope::Whole, "inputs", answer(tensor, Envelope::Whole));
     match tensor.shape().dims() {
-        [] => vec![whole, (Answer::Row, answer(tensor, Answer::Row))],
+        [] => vec![whole, (Envelope::Row, answer(tensor, Envelope::Row))],
         [n_rows, ..] => {
-            let rows = answer(tensor, Answer::Rows);
+            let rows = answer(tensor, Envelope::Rows);
             let mut bodies = vec![
                 whole,
-                (Answer::Rows, rows.clone()),
-                named(Answer::Predictions, "instances", rows),
+                (Envelope::Rows, rows.clone()),
+                named(Envelope::Predictions, "instances", rows),
             ];
             if *n_rows == 1 {
-                bodies.push((Answer::Row, answer(tensor, Answer::Row)));
-                bodies.push(named(Answer::Row, "features", answer(tensor, Answer::Row)));
+                bodies.push((Envelope::Row, answer(tensor, Envelope::Row)));
+                bodies.push(named(Envelope::Row, "features", answer(tensor, Envelope::Row)));
             }
             bodies
         }
@@ -57,7 +58,7 @@ proptest! {
         let spec = of_pattern(tensor.datatype(), pattern);
         for (answer, body) in bodies(&tensor) {
             let decoded = decode(body.into(), &JSON, &spec).unwrap();
-            prop_assert_eq!(decoded.answer, answer);
+            prop_assert_eq!(decoded.plan, answer);
             prop_assert_eq!(&decoded.inputs[0].tensor, &tensor);
         }
     }

@@ -1,11 +1,16 @@
 //! What clients send and get.
 
 use super::*;
-use crate::inference::{ErrorCode, InferError, ModelSpec, RowLabel};
+use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, RowLabel};
+use crate::protocol::Decoded;
 use crate::protocol::testing::{one, response, tensor, texts, two};
 use crate::tensor::{Buffer, DataType};
 
-fn read(content_type: Option<&str>, body: &[u8], spec: &ModelSpec) -> Result<Decoded, InferError> {
+fn read(
+    content_type: Option<&str>,
+    body: &[u8],
+    spec: &ModelSpec,
+) -> Result<Decoded<Envelope>, InferError> {
     let media = Media::parse(content_type)?;
     decode(Buffer::from(body.to_vec()), &media, spec)
 }
@@ -14,15 +19,15 @@ fn read(content_type: Option<&str>, body: &[u8], spec: &ModelSpec) -> Result<Dec
 fn check(
     spec: &ModelSpec,
     (content_type, body): (Option<&str>, &[u8]),
-    answer: Answer,
+    answer: Envelope,
     expected: &[NamedTensor],
 ) {
     let decoded = read(content_type, body, spec).unwrap();
-    assert_eq!((decoded.answer, &decoded.inputs[..]), (answer, expected));
+    assert_eq!((decoded.plan, &decoded.inputs[..]), (answer, expected));
 }
 
 #[track_caller]
-fn check_json(spec: &ModelSpec, body: &str, answer: Answer, expected: &[NamedTensor]) {
+fn check_json(spec: &ModelSpec, body: &str, answer: Envelope, expected: &[NamedTensor]) {
     check(spec, (Some("application/json"), body.as_bytes()), answer, expected);
 }
 
@@ -42,26 +47,26 @@ fn json_is_read_in_every_form() {
     let x = one(DataType::Fp32, Some(&[-1, 2]));
     let row = [tensor("x", &[1, 2], &[1f32, 2.5])];
     let rows = [tensor("x", &[2, 2], &[1f32, 2.5, -3.0, 4.0])];
-    check_json(&x, "[1,2.5]", Answer::Row, &row);
-    check_json(&x, "[[1,2.5]]", Answer::Rows, &row);
-    check_json(&x, "[[1,2.5],[-3,4]]", Answer::Rows, &rows);
-    check_json(&x, r#"{"data":[1,2.5]}"#, Answer::Row, &row);
-    check_json(&x, r#"{"data":[[1,2.5],[-3,4]]}"#, Answer::Rows, &rows);
-    check_json(&x, r#"{"features":[1,2.5]}"#, Answer::Row, &row);
-    check_json(&x, r#"{"instances":[[1,2.5],[-3,4]]}"#, Answer::Predictions, &rows);
-    check_json(&x, r#"{"inputs":[[1,2.5],[-3,4]]}"#, Answer::Whole, &rows);
-    check_json(&x, r#"{"inputs":{"x":[[1,2.5],[-3,4]]}}"#, Answer::Whole, &rows);
+    check_json(&x, "[1,2.5]", Envelope::Row, &row);
+    check_json(&x, "[[1,2.5]]", Envelope::Rows, &row);
+    check_json(&x, "[[1,2.5],[-3,4]]", Envelope::Rows, &rows);
+    check_json(&x, r#"{"data":[1,2.5]}"#, Envelope::Row, &row);
+    check_json(&x, r#"{"data":[[1,2.5],[-3,4]]}"#, Envelope::Rows, &rows);
+    check_json(&x, r#"{"features":[1,2.5]}"#, Envelope::Row, &row);
+    check_json(&x, r#"{"instances":[[1,2.5],[-3,4]]}"#, Envelope::Predictions, &rows);
+    check_json(&x, r#"{"inputs":[[1,2.5],[-3,4]]}"#, Envelope::Whole, &rows);
+    check_json(&x, r#"{"inputs":{"x":[[1,2.5],[-3,4]]}}"#, Envelope::Whole, &rows);
 
     let flat = one(DataType::Int64, Some(&[-1]));
-    check_json(&flat, "7", Answer::Row, &[tensor("x", &[1], &[7i64])]);
-    check_json(&flat, "[7,8]", Answer::Rows, &[tensor("x", &[2], &[7i64, 8])]);
+    check_json(&flat, "7", Envelope::Row, &[tensor("x", &[1], &[7i64])]);
+    check_json(&flat, "[7,8]", Envelope::Rows, &[tensor("x", &[2], &[7i64, 8])]);
     let scalar = one(DataType::Fp64, Some(&[]));
-    check_json(&scalar, "NaN", Answer::Row, &[tensor("x", &[], &[f64::NAN])]);
+    check_json(&scalar, "NaN", Envelope::Row, &[tensor("x", &[], &[f64::NAN])]);
     let unknown = one(DataType::Fp32, None);
-    check_json(&unknown, "[1,2.5]", Answer::Rows, &[tensor("x", &[2], &[1f32, 2.5])]);
+    check_json(&unknown, "[1,2.5]", Envelope::Rows, &[tensor("x", &[2], &[1f32, 2.5])]);
     let named = [tensor("a", &[1, 2], &[1f32, 2.0]), tensor("b", &[1], &[5i64])];
-    check_json(&two(), r#"{"inputs":{"a":[[1,2]],"b":[5]}}"#, Answer::Whole, &named);
-    check_json(&two(), r#"{"instances":[{"a":[1,2],"b":5}]}"#, Answer::Predictions, &named);
+    check_json(&two(), r#"{"inputs":{"a":[[1,2]],"b":[5]}}"#, Envelope::Whole, &named);
+    check_json(&two(), r#"{"instances":[{"a":[1,2],"b":5}]}"#, Envelope::Predictions, &named);
 }
 
 #[test]
@@ -70,27 +75,27 @@ fn the_content_type_says_what_a_body_is() {
     let row = [tensor("x", &[1, 2], &[1f32, 2.0])];
     let json = b" [1,2]";
     for json_type in ["application/json; charset=utf-8", "application/x-www-form-urlencoded"] {
-        check(&x, (Some(json_type), json), Answer::Row, &row);
+        check(&x, (Some(json_type), json), Envelope::Row, &row);
     }
     for untyped in [None, Some(""), Some("text/plain; charset=utf-8")] {
-        check(&x, (untyped, json), Answer::Row, &row);
+        check(&x, (untyped, json), Envelope::Row, &row);
     }
     let plain: Vec<u8> = [1f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     for plain_type in [Some("application/octet-stream"), Some("image/x-tensor"), None] {
-        check(&x, (plain_type, &plain), Answer::Row, &row);
+        check(&x, (plain_type, &plain), Envelope::Row, &row);
     }
     let twice = [tensor("x", &[2, 2], &[1f32, 2.0, 1.0, 2.0])];
-    check(&x, (None, &plain.repeat(2)), Answer::Rows, &twice);
+    check(&x, (None, &plain.repeat(2)), Envelope::Rows, &twice);
     // Begins as JSON does, and is no text.
     let bracket = [&[b'[', 0xff, 0, 0x3f], &plain[4..]].concat();
     let value = f32::from_le_bytes([b'[', 0xff, 0, 0x3f]);
-    check(&x, (None, &bracket), Answer::Row, &[tensor("x", &[1, 2], &[value, 2.0])]);
+    check(&x, (None, &bracket), Envelope::Row, &[tensor("x", &[1, 2], &[value, 2.0])]);
 
     let text = one(DataType::Bytes, Some(&[-1]));
     let hello = [texts("x", &[1], &[b"hello\xff"])];
-    check_json(&text, r#"{"b64":"aGVsbG//"}"#, Answer::Row, &hello);
+    check_json(&text, r#"{"b64":"aGVsbG//"}"#, Envelope::Row, &hello);
     for any_type in [None, Some("text/plain"), Some("application/pdf")] {
-        check(&text, (any_type, b"hello\xff"), Answer::Row, &hello);
+        check(&text, (any_type, b"hello\xff"), Envelope::Row, &hello);
     }
     let pairs = one(DataType::Bytes, Some(&[-1, 2]));
     let message = "the body cannot be plain bytes: the model's input takes more than one text; \
@@ -149,31 +154,31 @@ fn forms_have_a_part_for_each_input() {
     let row = [tensor("x", &[1, 2], &[1f32, 2.0])];
     let plain: Vec<u8> = [1f32, 2.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     for head in ["name=\"data\"", "name=\"x\"", "name=\"data\"; filename=\"x.json\""] {
-        check(&x, (FORM, &form(&[(head, b"[1,2]")])), Answer::Row, &row);
+        check(&x, (FORM, &form(&[(head, b"[1,2]")])), Envelope::Row, &row);
     }
     let octets = "\r\nContent-Type: application/octet-stream";
     // What curl says of a file of JSON, and of one that it does not know.
     let file = format!("name=\"data\"; filename=\"x.json\"{octets}");
-    check(&x, (FORM, &form(&[(&file, b"[[1,2]]")])), Answer::Rows, &row);
+    check(&x, (FORM, &form(&[(&file, b"[[1,2]]")])), Envelope::Rows, &row);
     let file = format!("name=\"data\"; filename=\"x.f32\"{octets}");
-    check(&x, (FORM, &form(&[(&file, &plain)])), Answer::Row, &row);
-    check(&x, (FORM, &form(&[("name=\"data\"; filename=\"x\"", &plain)])), Answer::Row, &row);
+    check(&x, (FORM, &form(&[(&file, &plain)])), Envelope::Row, &row);
+    check(&x, (FORM, &form(&[("name=\"data\"; filename=\"x\"", &plain)])), Envelope::Row, &row);
     let rows = [tensor("x", &[2, 2], &[1f32, 2.0, 1.0, 2.0])];
-    check(&x, (FORM, &form(&[(&file, &plain.repeat(2))])), Answer::Rows, &rows);
+    check(&x, (FORM, &form(&[(&file, &plain.repeat(2))])), Envelope::Rows, &rows);
 
     let five = 5i64.to_le_bytes();
     let part = format!("name=\"b\"; filename=\"b\"{octets}");
     let body = form(&[("name=\"a\"", b"[1,2]"), (&part, &five), ("name=\"k\"", b"9")]);
     let expected =
         [tensor("a", &[1, 2], &[1f32, 2.0]), tensor("b", &[1], &[5i64]), tensor("k", &[], &[9i64])];
-    check(&two(), (FORM, &body), Answer::Row, &expected);
+    check(&two(), (FORM, &body), Envelope::Row, &expected);
     let body = form(&[("name=\"b\"", b"[5,6]"), ("name=\"a\"", b"[[1,2],[3,4]]")]);
     let expected = [tensor("b", &[2], &[5i64, 6]), tensor("a", &[2, 2], &[1f32, 2.0, 3.0, 4.0])];
-    check(&two(), (FORM, &body), Answer::Rows, &expected);
+    check(&two(), (FORM, &body), Envelope::Rows, &expected);
 
     let text = one(DataType::Bytes, Some(&[-1]));
     let hello = [texts("x", &[1], &[b"hello"])];
-    check(&text, (FORM, &form(&[("name=\"data\"", b"hello")])), Answer::Row, &hello);
+    check(&text, (FORM, &form(&[("name=\"data\"", b"hello")])), Envelope::Row, &hello);
 }
 
 #[test]
@@ -215,7 +220,7 @@ fn bad_forms_are_refused() {
 fn check_answer(
     (outputs, n_rows): (Vec<NamedTensor>, usize),
     labels: Option<Vec<RowLabel>>,
-    answer: Answer,
+    answer: Envelope,
     expected: &str,
 ) {
     let response = response(outputs, n_rows, labels);
@@ -225,16 +230,16 @@ fn check_answer(
 #[test]
 fn answers_are_what_a_handler_returns() {
     let single = || (vec![tensor("y", &[1, 2], &[0.5f32, f32::NAN])], 1);
-    check_answer(single(), None, Answer::Row, "[0.5,NaN]");
-    check_answer(single(), None, Answer::Rows, "[[0.5,NaN]]");
-    check_answer(single(), None, Answer::Predictions, r#"{"predictions":[[0.5,NaN]]}"#);
-    check_answer(single(), None, Answer::Whole, "[[0.5,NaN]]");
+    check_answer(single(), None, Envelope::Row, "[0.5,NaN]");
+    check_answer(single(), None, Envelope::Rows, "[[0.5,NaN]]");
+    check_answer(single(), None, Envelope::Predictions, r#"{"predictions":[[0.5,NaN]]}"#);
+    check_answer(single(), None, Envelope::Whole, "[[0.5,NaN]]");
     let number = || (vec![tensor("y", &[1], &[3i64])], 1);
-    check_answer(number(), None, Answer::Row, "3");
+    check_answer(number(), None, Envelope::Row, "3");
     let several = || (vec![tensor("a", &[1], &[1u8]), tensor("b", &[1, 1], &[0.5f64])], 1);
-    check_answer(several(), None, Answer::Row, r#"{"a":1,"b":[0.5]}"#);
-    check_answer(several(), None, Answer::Rows, r#"[{"a":1,"b":[0.5]}]"#);
-    check_answer(several(), None, Answer::Whole, r#"{"a":[1],"b":[[0.5]]}"#);
+    check_answer(several(), None, Envelope::Row, r#"{"a":1,"b":[0.5]}"#);
+    check_answer(several(), None, Envelope::Rows, r#"[{"a":1,"b":[0.5]}]"#);
+    check_answer(several(), None, Envelope::Whole, r#"{"a":[1],"b":[[0.5]]}"#);
 }
 
 #[test]
@@ -246,14 +251,14 @@ fn labels_are_answered_with_their_scores() {
     let outputs = |n_rows: usize| (vec![tensor("y", &[n_rows], &vec![1u8; n_rows])], n_rows);
     let first = r#"{"y\"es":0.75,"no":0.25}"#;
     let labels = || Some(vec![row(0.75), row(f32::NAN)]);
-    check_answer(outputs(1), Some(vec![row(0.75)]), Answer::Row, first);
+    check_answer(outputs(1), Some(vec![row(0.75)]), Envelope::Row, first);
     let list = format!(r#"[{first},{{"y\"es":NaN,"no":0.25}}]"#);
-    check_answer(outputs(2), labels(), Answer::Rows, &list);
-    check_answer(outputs(2), labels(), Answer::Whole, &list);
+    check_answer(outputs(2), labels(), Envelope::Rows, &list);
+    check_answer(outputs(2), labels(), Envelope::Whole, &list);
     check_answer(
         outputs(2),
         labels(),
-        Answer::Predictions,
+        Envelope::Predictions,
         &format!(r#"{{"predictions":{list}}}"#),
     );
 }

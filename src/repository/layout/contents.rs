@@ -1,13 +1,13 @@
 //! What a model's folder holds: its versions, and what looks like one and is none.
 
+use super::folder::{MANIFEST_FILE, MODEL_FILE, VersionFolder};
 use super::listing::{Found, Listing, MAX_ENTRIES, Search, is_of_torch, shown};
-use super::{MANIFEST_FILE, MODEL_FILE, VersionFolder};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Most names that a sentence lists.
+/// Maximum names in a sentence.
 const MAX_LISTED: usize = 3;
 
 /// A folder of a model, or of something else.

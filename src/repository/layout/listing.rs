@@ -1,12 +1,12 @@
 //! What a folder holds, read within bounds.
 
-use super::MODEL_FILE;
+use super::folder::MODEL_FILE;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Most entries of a folder that are looked at.
+/// Maximum entries of a folder that are looked at.
 pub(super) const MAX_ENTRIES: usize = 10_000;
 /// The same for folders that are looked into only to find what lies in the wrong place.
 const MAX_SEARCHED: usize = 1_000;
@@ -29,10 +29,10 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn read(path: &Path, most: usize) -> io::Result<Self> {
+    pub(super) fn read(path: &Path, max_entries: usize) -> io::Result<Self> {
         let mut listing = Self::default();
         for entry in fs::read_dir(path)? {
-            if listing.n_entries == most {
+            if listing.n_entries == max_entries {
                 listing.is_cut = true;
                 break;
             }

@@ -1,57 +1,28 @@
 //! Folders on disk: which models there are and which versions of each.
 //!
 //! Names and files only; nothing is opened. Symbolic links are followed, because Kubernetes mounts
-//! volumes through them. What looks like a model and cannot be one is told; to find it, folders are
+//! volumes through them. What looks like a model and cannot be one is reported; to find it, folders are
 //! looked into a little deeper than models lie, within bounds.
 
 mod contents;
+mod folder;
 mod listing;
 mod named;
 
 #[cfg(test)]
 mod tests;
 
+pub use folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE, VersionFolder};
 pub use named::NamedFolder;
 
-use crate::inference::{ModelName, Version};
+use crate::inference::ModelName;
 use contents::{Contents, is_number, listed};
 use listing::{Listing, MAX_ENTRIES, Search, shown};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file of a version.
-pub const MODEL_FILE: &str = "model.pt";
-/// What a model says about itself, beside its versions.
-pub const MANIFEST_FILE: &str = "model.toml";
-/// The body of an example request, beside the versions.
-pub const SAMPLE_FILE: &str = "sample.json";
-
-/// Most sentences about what is not served.
+/// Maximum sentences about what is not served.
 const MAX_IGNORED: usize = 100;
-
-/// One version of a model on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionFolder {
-    /// The number that the folder bears.
-    pub version: Version,
-    /// Where its model file lies.
-    pub file: PathBuf,
-}
-
-/// The folder of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelFolder {
-    /// The name that the folder bears.
-    pub name: ModelName,
-    /// Where it lies.
-    pub path: PathBuf,
-    /// Versions that have a model file, lowest first.
-    pub versions: Vec<VersionFolder>,
-    /// Why there is nothing to serve.
-    pub problem: Option<String>,
-    /// One sentence for each entry that looks like a version and is not served.
-    pub ignored: Vec<String>,
-}
 
 /// What a models folder holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -141,7 +112,7 @@ impl Scan {
 fn model_folder(name: ModelName, path: PathBuf, contents: Contents) -> ModelFolder {
     let versions = contents.versions.clone();
     let problem = versions.is_empty().then(|| contents.explain_nothing(name.as_str()));
-    // Otherwise the problem tells of it.
+    // Otherwise the problem says it.
     let ignored = if versions.is_empty() { Vec::new() } else { contents.ignored() };
     ModelFolder { name, path, versions, problem, ignored }
 }

@@ -4,8 +4,8 @@
 //! the single folder of an unpacked archive. The folder may come after the server.
 
 use super::contents::{Contents, is_number, listed};
+use super::folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, VersionFolder};
 use super::listing::{Listing, MAX_ENTRIES, Search};
-use super::{MANIFEST_FILE, MODEL_FILE, ModelFolder, VersionFolder};
 use crate::inference::{ModelName, Version};
 use std::ffi::OsString;
 use std::fmt;

@@ -47,7 +47,7 @@ fn an_unloaded_model_drains_is_told_of_and_comes_back() {
     assert!(status.unloaded && status.serving.is_none() && status.problem.is_none());
     drop(held);
     assert_eq!(states(&repository), [(1, "unloaded"), (2, "unloaded"), (3, "unloaded")]);
-    assert_eq!(repository.0.workshop.loaded.wait(Duration::from_secs(60)), 0);
+    assert_eq!(repository.0.loader.loaded.wait(Duration::from_secs(60)), 0);
     assert_eq!(house.serving.live(), 0, "what nobody holds must be gone");
     repository.unload(&name("m")).unwrap();
     repository.reload(&name("m")).unwrap();

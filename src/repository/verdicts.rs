@@ -9,54 +9,35 @@
 //! A verdict decides whether code runs, and the folder may be open to others: each ends with a code over its name and its
 //! words, made with a key (see [`seal`](super::seal)) that the server alone has. One without the right code counts as absent.
 
-use super::error::Failure;
+use super::fingerprint::hex;
 use super::record::Record;
 use super::seal::Seal;
-use super::source::{hex, open_with};
-use crate::engine::probe::Findings;
+use super::state_file::{read, write};
+use super::verdict::Verdict;
+use crate::engine::Device;
 use sha2::{Digest as _, Sha256};
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
 const FORMAT: &str = "4";
-/// Most verdicts that are kept; the oldest go first.
+/// Maximum verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.
 const MAX_VERDICT_BYTES: u64 = 1 << 20;
 
-/// What a trial came to, as far as it is remembered.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Verdict {
-    /// The model may be served.
-    Passed(Box<Findings>),
-    /// It may not, for this reason.
-    Failed(Failure),
-}
-
-impl Verdict {
-    /// The findings, or why the model may not be served.
-    pub(super) fn into_findings(self) -> Result<Findings, Failure> {
-        match self {
-            Self::Passed(findings) => Ok(*findings),
-            Self::Failed(failure) => Err(failure),
-        }
-    }
-}
-
 /// All that a verdict depends on.
 #[derive(Debug)]
-pub(super) struct Key<'a> {
+pub(super) struct VerdictKey<'a> {
     pub(super) model_digest: &'a str,
     pub(super) source_digest: &'a str,
     pub(super) libtorch: &'a str,
     /// What operators of other libraries compute is theirs to change.
     pub(super) libraries: &'a str,
-    pub(super) device: &'a str,
+    pub(super) device: Device,
     /// The probe compares batches of this size.
     pub(super) max_batch_size: usize,
     /// Trust turns a refusal into a pass.
@@ -65,7 +46,7 @@ pub(super) struct Key<'a> {
     pub(super) optimize: bool,
 }
 
-impl Key<'_> {
+impl VerdictKey<'_> {
     fn file_name(&self) -> String {
         let parts = [
             FORMAT,
@@ -74,7 +55,7 @@ impl Key<'_> {
             self.source_digest,
             self.libtorch,
             self.libraries,
-            self.device,
+            &self.device.to_string(),
             &self.max_batch_size.to_string(),
             if self.trusted { "trusted" } else { "" },
             if self.optimize { "optimize" } else { "" },
@@ -86,7 +67,7 @@ impl Key<'_> {
 
 /// The folder of verdicts.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct Verdicts {
     folder: Option<PathBuf>,
     seal: Arc<Seal>,
     has_warned: Arc<AtomicBool>,
@@ -94,14 +75,14 @@ pub(super) struct Store {
 
 /// The place of one verdict.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
+pub(super) struct VerdictFile {
     folder: Option<PathBuf>,
     name: String,
     seal: Arc<Seal>,
     has_warned: Arc<AtomicBool>,
 }
 
-impl Store {
+impl Verdicts {
     /// Verdicts below `state_dir`; without one, nothing is remembered.
     pub(super) fn new(state_dir: Option<&Path>) -> Self {
         let folder = state_dir.map(|path| path.join("verdicts"));
@@ -110,7 +91,7 @@ impl Store {
     }
 
     /// An earlier verdict.
-    pub(super) fn get(&self, key: &Key<'_>) -> Option<Verdict> {
+    pub(super) fn get(&self, key: &VerdictKey<'_>) -> Option<Verdict> {
         let name = key.file_name();
         let path = self.folder.as_ref()?.join(&name);
         let text = read(&path, MAX_VERDICT_BYTES).ok()?;
@@ -126,13 +107,13 @@ impl Store {
     }
 
     /// Where the verdict of this key lies.
-    pub(super) fn slot(&self, key: &Key<'_>) -> Slot {
+    pub(super) fn file(&self, key: &VerdictKey<'_>) -> VerdictFile {
         let (folder, has_warned) = (self.folder.clone(), Arc::clone(&self.has_warned));
-        Slot { folder, name: key.file_name(), seal: Arc::clone(&self.seal), has_warned }
+        VerdictFile { folder, name: key.file_name(), seal: Arc::clone(&self.seal), has_warned }
     }
 }
 
-impl Slot {
+impl VerdictFile {
     /// Remembers a verdict.
     pub(super) fn put(&self, verdict: &Verdict) {
         let Some(folder) = &self.folder else { return };
@@ -150,37 +131,15 @@ impl Slot {
     }
 }
 
-/// Reads a state file: a plain one that lies there itself, of at most so many bytes.
-pub(super) fn read(path: &Path, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    open_with(path, libc::O_NOFOLLOW)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Writes a whole file or none: a reader never sees half of it.
-pub(super) fn write(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    // The process id keeps two servers with one folder out of each other's half-written files.
-    let draft = folder.join(format!("{name}.{}.tmp", std::process::id()));
-    let mut options = fs::File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.custom_flags(libc::O_NOFOLLOW).open(&draft)?;
-    let written = file.write_all(text).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&draft, folder.join(name))).inspect_err(|_| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&draft);
-    })
-}
-
-/// Removes the oldest files over `most`. What a crash left half-written ages out the same way.
-fn prune(folder: &Path, most: usize) -> io::Result<()> {
+/// Removes the oldest files over `max_files`. What a crash left half-written ages out the same way.
+fn prune(folder: &Path, max_files: usize) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         files.push((entry.metadata()?.modified()?, entry.path()));
     }
     files.sort();
-    let excess = files.len().saturating_sub(most);
+    let excess = files.len().saturating_sub(max_files);
     for (_, path) in &files[..excess] {
         fs::remove_file(path)?;
     }
@@ -189,10 +148,10 @@ fn prune(folder: &Path, most: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error::FailureCode;
+    use super::super::failure::{FailureCode, ModelFailure};
     use super::*;
     use crate::engine::probe::{
-        FormFacts, FormFindings, RunTimes, ShapeSource, TimedRun, TriedForm,
+        Findings, FormFacts, FormFindings, RunTimes, ShapeSource, TimedRun, TriedForm,
     };
     use crate::engine::{ModelForm, Rewrite};
     use crate::inference::BatchingScope;
@@ -201,21 +160,21 @@ mod tests {
     use crate::tensor::{DataType, ShapePattern};
     use std::time::Duration;
 
-    fn key(model_digest: &str) -> Key<'_> {
-        Key {
+    fn key(model_digest: &str) -> VerdictKey<'_> {
+        VerdictKey {
             model_digest,
             source_digest: "s",
             libtorch: "2.13.0",
             libraries: "",
-            device: "cpu",
+            device: Device::Cpu,
             max_batch_size: 64,
             trusted: false,
             optimize: true,
         }
     }
 
-    fn no_model() -> Failure {
-        Failure::new(FailureCode::NotAModel, "no model")
+    fn no_model() -> ModelFailure {
+        ModelFailure::new(FailureCode::NotAModel, "no model")
     }
 
     fn passed() -> Verdict {
@@ -269,74 +228,74 @@ mod tests {
     #[test]
     fn a_verdict_is_read_back_under_its_own_key_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(Some(folder.path()));
-        store.slot(&key("a")).put(&passed());
-        store.slot(&key("b")).put(&Verdict::Failed(no_model()));
-        assert_eq!(store.get(&key("a")), Some(passed()));
-        assert_eq!(store.get(&key("b")), Some(Verdict::Failed(no_model())));
-        assert_eq!(store.get(&key("c")), None);
-        assert_eq!(store.get(&Key { trusted: true, ..key("a") }), None);
-        assert_eq!(store.get(&Key { device: "cuda:0", ..key("a") }), None);
-        assert_eq!(store.get(&Key { optimize: false, ..key("a") }), None);
-        assert_eq!(store.get(&Key { libtorch: "2.14.0", ..key("a") }), None);
-        assert_eq!(store.get(&Key { libraries: "0f", ..key("a") }), None);
+        let verdicts = Verdicts::new(Some(folder.path()));
+        verdicts.file(&key("a")).put(&passed());
+        verdicts.file(&key("b")).put(&Verdict::Failed(no_model()));
+        assert_eq!(verdicts.get(&key("a")), Some(passed()));
+        assert_eq!(verdicts.get(&key("b")), Some(Verdict::Failed(no_model())));
+        assert_eq!(verdicts.get(&key("c")), None);
+        assert_eq!(verdicts.get(&VerdictKey { trusted: true, ..key("a") }), None);
+        assert_eq!(verdicts.get(&VerdictKey { device: Device::Cuda(0), ..key("a") }), None);
+        assert_eq!(verdicts.get(&VerdictKey { optimize: false, ..key("a") }), None);
+        assert_eq!(verdicts.get(&VerdictKey { libtorch: "2.14.0", ..key("a") }), None);
+        assert_eq!(verdicts.get(&VerdictKey { libraries: "0f", ..key("a") }), None);
     }
 
     #[test]
     fn what_was_written_without_the_key_is_no_verdict() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(Some(folder.path()));
-        store.slot(&key("a")).put(&Verdict::Failed(no_model()));
+        let verdicts = Verdicts::new(Some(folder.path()));
+        verdicts.file(&key("a")).put(&Verdict::Failed(no_model()));
         let file = |model| folder.path().join("verdicts").join(key(model).file_name());
         let sealed = fs::read_to_string(file("a")).unwrap();
         // Another's verdict under this name, other words under this code, words alone.
         fs::write(file("b"), &sealed).unwrap();
-        assert_eq!(store.get(&key("b")), None);
+        assert_eq!(verdicts.get(&key("b")), None);
         let (words, code) = sealed.split_once('\n').unwrap();
         for forged in [words.to_owned(), format!("{words}\n"), format!("{words} \n{code}")] {
             fs::write(file("a"), &forged).unwrap();
-            assert_eq!(store.get(&key("a")), None, "{forged:?}");
+            assert_eq!(verdicts.get(&key("a")), None, "{forged:?}");
         }
         fs::write(file("a"), &sealed).unwrap();
-        let again = Store::new(Some(folder.path()));
+        let again = Verdicts::new(Some(folder.path()));
         assert!(again.get(&key("a")).is_some(), "a restart has the same key");
         let elsewhere = tempfile::tempdir().unwrap();
-        let other = Store::new(Some(elsewhere.path()));
-        other.slot(&key("a")).put(&passed());
+        let other = Verdicts::new(Some(elsewhere.path()));
+        other.file(&key("a")).put(&passed());
         fs::copy(elsewhere.path().join("verdicts").join(key("a").file_name()), file("a")).unwrap();
-        assert_eq!(store.get(&key("a")), None, "another server has another key");
+        assert_eq!(verdicts.get(&key("a")), None, "another server has another key");
     }
 
     #[test]
     fn what_cannot_be_read_or_written_is_no_verdict_and_no_failure() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(Some(folder.path()));
-        store.slot(&key("a")).put(&passed());
+        let verdicts = Verdicts::new(Some(folder.path()));
+        verdicts.file(&key("a")).put(&passed());
         let file = folder.path().join("verdicts").join(key("a").file_name());
         for garbage in ["", "{", "{\"passed\":{}}", "[]"] {
             fs::write(&file, garbage).unwrap();
-            assert_eq!(store.get(&key("a")), None, "{garbage:?} must count as absent");
+            assert_eq!(verdicts.get(&key("a")), None, "{garbage:?} must count as absent");
         }
         fs::write(folder.path().join("file"), "").unwrap();
-        let nowhere = Store::new(Some(&folder.path().join("file")));
-        nowhere.slot(&key("a")).put(&passed());
+        let nowhere = Verdicts::new(Some(&folder.path().join("file")));
+        nowhere.file(&key("a")).put(&passed());
         assert_eq!(nowhere.get(&key("a")), None);
-        let nothing = Store::new(None);
-        nothing.slot(&key("a")).put(&passed());
+        let nothing = Verdicts::new(None);
+        nothing.file(&key("a")).put(&passed());
         assert_eq!(nothing.get(&key("a")), None);
     }
 
     #[test]
     fn what_lies_in_the_place_of_a_verdict_and_is_no_file_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(Some(folder.path()));
+        let verdicts = Verdicts::new(Some(folder.path()));
         let place = folder.path().join("verdicts").join(key("m").file_name());
-        store.slot(&key("m")).put(&passed());
-        assert!(store.get(&key("m")).is_some());
+        verdicts.file(&key("m")).put(&passed());
+        assert!(verdicts.get(&key("m")).is_some());
         let elsewhere = folder.path().join("elsewhere");
         fs::rename(&place, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
-        assert_eq!(store.get(&key("m")), None, "a link is not followed");
+        assert_eq!(verdicts.get(&key("m")), None, "a link is not followed");
         fs::remove_file(&place).unwrap();
         rustix::fs::mknodat(
             rustix::fs::CWD,
@@ -346,7 +305,7 @@ mod tests {
             0,
         )
         .unwrap();
-        assert_eq!(store.get(&key("m")), None, "a pipe must not be waited for");
+        assert_eq!(verdicts.get(&key("m")), None, "a pipe must not be waited for");
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! A request on its way through the door: counted as in flight, and recorded once however it ends.
+
+use super::observer::{Observers, Tap};
+use crate::inference::{ErrorCode, InferResponse, ValidRequest};
+use crate::repository::ModelHandle;
+use crate::telemetry::{RequestGuard, RequestRecord};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where the record of one request is kept, and who looks on. Dropped with the future of a caller who
+/// has left, it says so.
+pub(super) struct Passage {
+    guard: RequestGuard,
+    started_at: Instant,
+    taps: Vec<Box<dyn Tap>>,
+}
+
+impl Passage {
+    pub(super) fn begin(model: &ModelHandle, started_at: Instant, observers: &Observers) -> Self {
+        let abandoned = ErrorCode::ClientClosed.as_str();
+        let guard = RequestGuard::new(Arc::clone(model.metrics()), started_at, abandoned);
+        Self { guard, started_at, taps: observers.begin(model) }
+    }
+
+    /// The body has become tensors.
+    pub(super) fn decoded(&mut self, took: Duration) {
+        self.guard.record.decode = Some(took);
+    }
+
+    /// The tensors suit the model.
+    pub(super) fn checked(&mut self, request: &ValidRequest) {
+        for tap in &mut self.taps {
+            tap.checked(request);
+        }
+    }
+
+    /// The model has answered.
+    pub(super) fn inferred(&mut self, response: &InferResponse) {
+        let record = &mut self.guard.record;
+        record.queue = Some(response.timings.queue);
+        record.input = Some(response.timings.input);
+        record.compute = Some(response.timings.compute);
+        record.output = Some(response.timings.output);
+        for tap in &mut self.taps {
+            tap.inferred(response);
+        }
+    }
+
+    /// The answer is written.
+    pub(super) fn encoded(&mut self, took: Duration) {
+        self.guard.record.encode = Some(took);
+    }
+
+    /// The caller gets a prediction; what is known about it so far.
+    pub(super) fn succeed(&mut self) -> RequestRecord {
+        self.guard.succeed();
+        self.guard.record
+    }
+
+    /// The caller gets an error.
+    pub(super) fn fail(&mut self, code: ErrorCode) {
+        self.guard.fail(code.as_str());
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if self.taps.is_empty() {
+            return;
+        }
+        let record = RequestRecord { total: self.started_at.elapsed(), ..self.guard.record };
+        for tap in self.taps.drain(..) {
+            tap.recorded(&record);
+        }
+    }
+}

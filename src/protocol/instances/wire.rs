@@ -1,0 +1,42 @@
+//! TensorFlow Serving's protocol as a wire.
+
+use super::{Form, decode, encode};
+use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec};
+use crate::protocol::media_type::{CONTENT_TYPE, MediaType};
+use crate::protocol::{Decoded, Encoded, Metadata, Wire};
+use crate::tensor::Buffer;
+use std::sync::Arc;
+
+/// JSON and nothing else.
+#[derive(Debug)]
+pub struct V1;
+
+impl Wire for V1 {
+    type Plan = Form;
+
+    fn new(metadata: &impl Metadata) -> Result<Self, InferError> {
+        match MediaType::parse(metadata.value(CONTENT_TYPE))? {
+            MediaType::Json => Ok(Self),
+            MediaType::Bytes => {
+                let message = "this route takes JSON only; /predict takes plain bytes as well";
+                Err(InferError::new(ErrorCode::UnsupportedMediaType, message))
+            }
+        }
+    }
+
+    fn text_bytes(&self, body_bytes: usize) -> usize {
+        body_bytes
+    }
+
+    fn decode(self, body: Buffer, spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
+        decode(body.as_bytes(), spec)
+    }
+
+    fn encode(
+        form: Form,
+        response: &InferResponse,
+        _labels: &[Arc<str>],
+    ) -> Result<Encoded, InferError> {
+        Ok(Encoded::json(encode(response, form)))
+    }
+}

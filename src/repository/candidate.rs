@@ -1,0 +1,57 @@
+//! One version on its way from a file to service: what it is called, which bytes it has, and its settings.
+
+use super::failure::{FailureCode, ModelFailure};
+use super::fingerprint::Fingerprint;
+use super::layout::{ModelFolder, VersionFolder};
+use super::options::{RepositoryOptions, Settings};
+use super::source::Source;
+use crate::engine::{Artifact, Device, Format, LoadOptions};
+use crate::inference::ModelName;
+
+pub(super) struct Candidate<'a> {
+    pub(super) name: &'a ModelName,
+    pub(super) file: &'a VersionFolder,
+    pub(super) source: &'a Source,
+    /// What its model.toml says, inside the server's limits.
+    pub(super) settings: Settings,
+    pub(super) fingerprint: Fingerprint,
+    /// Whether the server's configuration vouches for the file.
+    pub(super) is_trusted: bool,
+}
+
+impl<'a> Candidate<'a> {
+    /// Reads the model file once, for its digest.
+    pub(super) fn read(
+        folder: &'a ModelFolder,
+        source: &'a Source,
+        file: &'a VersionFolder,
+        options: &RepositoryOptions,
+        devices: &[Device],
+    ) -> Result<Self, ModelFailure> {
+        let settings = Settings::resolve(&options.defaults, &source.manifest, devices)
+            .map_err(|reason| ModelFailure::new(FailureCode::Settings, reason))?;
+        let fingerprint = Fingerprint::take_up_to(&file.file, options.max_file_bytes);
+        let fingerprint =
+            fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
+        let name = &folder.name;
+        let is_trusted = options
+            .trusted
+            .iter()
+            .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
+        Ok(Self { name, file, source, settings, fingerprint, is_trusted })
+    }
+
+    pub(super) fn artifact(&self) -> Artifact {
+        Artifact::new(Format::TorchScript, self.file.file.clone(), self.label())
+    }
+
+    /// What the log calls it.
+    pub(super) fn label(&self) -> String {
+        format!("{}/{}", self.name, self.file.version)
+    }
+
+    /// For the form that the file has.
+    pub(super) fn plain(&self) -> LoadOptions {
+        LoadOptions::plain(self.settings.device, self.settings.intra_op_threads)
+    }
+}
