@@ -107,8 +107,9 @@ fn end_process() -> ! {
 #[cfg(feature = "torch")]
 pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
     use crate::engine::torch::TorchLoader;
+    use crate::engine::{Format, Loaders};
     let loader = TorchLoader::new();
-    loader.log_what_is_said();
+    loader.log_messages();
     if let Some(reason) = loader.no_cuda() {
         tracing::debug!(reason, "CUDA is not available");
     }
@@ -120,7 +121,8 @@ pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppErr
             AppError::Engine(format!("libraries: {path:?} cannot be loaded: {reason}"))
         })?;
     }
-    Ok((Arc::new(loader), TorchLoader::libtorch_version()))
+    let loaders = Loaders::new().with(Format::TorchScript, Arc::new(loader));
+    Ok((Arc::new(loaders), TorchLoader::libtorch_version()))
 }
 
 /// The loader of this build.

@@ -11,7 +11,7 @@ use axum::http::Request;
 use http_body_util::Full;
 use sconce::app;
 use sconce::engine::fake::{FakeLoader, FakeModel};
-use sconce::engine::{Model as _, Signature};
+use sconce::engine::{Model as _, Reach, Signature};
 use sconce::http::{self, App, BodyTimeouts, Observed};
 use sconce::inference::{
     Batching, ByteBudget, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec,
@@ -149,8 +149,8 @@ fn served() -> Served {
         *noted.lock().expect("nobody panics with it") = Some(std::thread::current().id());
         Ok(vec![batch.inputs.into_iter().flatten().next().expect("one input")])
     });
-    let operators = vec!["aten::linear".to_owned()];
-    let signature = Signature { operators, ..model.signature().clone() };
+    let reach = Reach::Operators(vec!["aten::linear".to_owned()]);
+    let signature = Signature { reach, ..model.signature().clone() };
     let loader = Arc::new(FakeLoader(model.with_signature(signature)));
     let metrics = app::metrics("none");
     let repository = Repository::open(repository::RepositoryParts {

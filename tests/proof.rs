@@ -1,7 +1,7 @@
 //! The proof over rows beside libtorch: random pieces of code from operators that keep rows apart answer the same in a
 //! batch as alone, and are proved; with one that lets rows meet planted in them, none is.
 
-use sconce::engine::probe::proof::{Given, prove};
+use sconce::engine::probe::proof::{ProofInput, prove};
 use sconce::inference::TensorSpec;
 use sconce::tensor::{DataType, ShapePattern};
 use tch::{Kind, Tensor};
@@ -111,7 +111,7 @@ fn is_proved(module: &Module) -> Result<(), String> {
         declared: true,
     };
     let code = module.graph("forward").expect("it has this method");
-    let proof = prove(&code, &[Given { name: "x", spec: Some(&spec) }], false);
+    let proof = prove(&code, &[ProofInput { name: "x", spec: Some(&spec) }], false);
     proof.map(|_| ()).map_err(|reason| reason.text.to_string())
 }
 

@@ -8,21 +8,25 @@
 use half::{bf16, f16};
 use sconce::engine::torch::TorchLoader;
 use sconce::engine::{
-    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, Form, LoadOptions, Loader,
-    Model, Outcome, Precision, Rewrite,
+    ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, Format, LoadOptions, Loader,
+    Model, ModelForm, Precision, Rewrite, RunOutcome,
 };
 use sconce::tensor::{DataType, Element, Shape, Tensor};
 use std::path::Path;
 
 fn load_file(file: &str) -> Result<Box<dyn Model>, EngineError> {
-    load_form(file, Form::PLAIN, &[])
+    load_form(file, ModelForm::PLAIN, &[])
 }
 
-fn load_form(file: &str, form: Form, outputs: &[DataType]) -> Result<Box<dyn Model>, EngineError> {
+fn load_form(
+    file: &str,
+    form: ModelForm,
+    outputs: &[DataType],
+) -> Result<Box<dyn Model>, EngineError> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file);
     let options =
         LoadOptions { form, outputs: outputs.to_vec(), ..LoadOptions::plain(Device::Cpu, 1) };
-    TorchLoader::new().load(&Artifact::new(path, file.to_owned()), &options)
+    TorchLoader::new().load(&Artifact::new(Format::TorchScript, path, file.to_owned()), &options)
 }
 
 #[track_caller]
@@ -39,8 +43,8 @@ fn row(values: [f32; 4]) -> Tensor {
     tensor(&[1, 4], &values)
 }
 
-fn run(engine: &mut dyn Engine, inputs: Vec<Tensor>) -> Result<Outcome, EngineError> {
-    engine.run(Batch { inputs: inputs.into_iter().map(Some).collect() })
+fn run(engine: &mut dyn Engine, inputs: Vec<Tensor>) -> Result<RunOutcome, EngineError> {
+    engine.run(Batch::without_deadline(inputs.into_iter().map(Some).collect()))
 }
 
 /// Runs a fixture once.
@@ -134,7 +138,7 @@ fn arguments_that_are_no_tensors_have_defaults() {
     assert!(arguments[1].optional && !arguments[0].optional);
     let mut engine = model.instance().unwrap();
     let mut answer = |second: Option<Tensor>| {
-        let batch = Batch { inputs: vec![Some(row([1., 2., 3., 4.])), second] };
+        let batch = Batch::without_deadline(vec![Some(row([1., 2., 3., 4.])), second]);
         engine.run(batch).unwrap().outputs[0].tensor.as_slice::<f32>().unwrap().to_vec()
     };
     assert_eq!(answer(None), [3., 6., 9., 12.]);
@@ -147,11 +151,11 @@ fn signatures_tell_what_is_in_the_file() {
     let model = load("methods");
     let signature = model.signature();
     assert!(signature.methods.iter().any(|method| method == "triple"), "{:?}", signature.methods);
-    assert!(signature.operators.iter().any(|operator| operator.starts_with("aten::mul")));
+    assert!(signature.reach.operators().iter().any(|operator| operator.starts_with("aten::mul")));
     assert!(load("stateful").signature().mutates_state);
     assert!(!load("tabular").signature().mutates_state);
     let touches = |name: &str, operator: &str| {
-        load(name).signature().operators.iter().any(|known| known.starts_with(operator))
+        load(name).signature().reach.operators().iter().any(|known| known.starts_with(operator))
     };
     assert!(touches("file_reader", "aten::from_file"));
     assert!(touches("file_writer", "aten::save"));
@@ -254,12 +258,12 @@ fn inputs_are_not_written_to() {
 }
 
 /// Every form that runs on a CPU.
-fn cpu_forms() -> impl Iterator<Item = Form> {
-    Form::all().filter(|form| form.precision != Precision::Fp16)
+fn cpu_forms() -> impl Iterator<Item = ModelForm> {
+    ModelForm::all().filter(|form| form.precision != Precision::Fp16)
 }
 
 /// How far a form's answers may be from PyTorch's, relative to the largest.
-fn tolerance(form: Form) -> f32 {
+fn tolerance(form: ModelForm) -> f32 {
     match (form.precision, form.rewrite) {
         (Precision::Fp32, Rewrite::Optimized) => 1e-3,
         (Precision::Fp32, _) => 1e-5,
@@ -272,7 +276,7 @@ fn largest(values: &[f32]) -> f32 {
 }
 
 #[track_caller]
-fn agree(what: &str, form: Form, got: &[f32], expected: &[f32], largest: f32) {
+fn agree(what: &str, form: ModelForm, got: &[f32], expected: &[f32], largest: f32) {
     assert_eq!(got.len(), expected.len(), "{what} as {form}");
     for (place, (got, expected)) in got.iter().zip(expected).enumerate() {
         let difference = (got - expected).abs() / largest;
@@ -372,10 +376,10 @@ fn a_form_changes_neither_names_nor_datatypes_nor_whole_numbers() {
 
 #[test]
 fn what_keeps_state_has_one_form() {
-    let frozen = Form { rewrite: Rewrite::Frozen, ..Form::PLAIN };
+    let frozen = ModelForm { rewrite: Rewrite::Frozen, ..ModelForm::PLAIN };
     let error = load_form("models/stateful/1/model.pt", frozen, &[]).err().unwrap();
     assert_eq!(error.fault, Fault::Unsupported, "{error}");
-    let bf16 = Form { precision: Precision::Bf16, ..Form::PLAIN };
+    let bf16 = ModelForm { precision: Precision::Bf16, ..ModelForm::PLAIN };
     let plain = load("tabular").memory();
     let half = load_form("models/tabular/1/model.pt", bf16, &[]).unwrap().memory();
     assert_eq!(half * 2, plain, "weights of two bytes take half the memory");

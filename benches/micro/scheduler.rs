@@ -30,7 +30,7 @@ pub(crate) fn batches(criterion: &mut Criterion<ProcessorTime>) {
     for n_requests in [1, 8, 64] {
         let requests: Vec<_> = (0..n_requests).map(|_| request(&body.spec, &body.text)).collect();
         let parts: Vec<_> =
-            requests.iter().map(|request| Part { request, stretch: None }).collect();
+            requests.iter().map(|request| Part { request, padded_size: None }).collect();
         group.bench_function(BenchmarkId::new("concat", n_requests), |bencher| {
             bencher.iter(|| concat(black_box(&parts), None, BufferMut::zeroed));
         });

@@ -2,9 +2,11 @@
 
 use super::{Failure, print};
 use crate::app;
-use crate::engine::probe::{Tried, concern, concerns};
+use crate::engine::probe::{Concern, TriedForm, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
-use crate::engine::{ArgumentKind, Artifact, Device, LoadOptions, Loader, Model, Signature};
+use crate::engine::{
+    ArgumentKind, Artifact, Device, Format, LoadOptions, Loader, Model, Reach, Signature,
+};
 use crate::repository::{self, FileTrial};
 use clap::Args;
 use std::fmt::Write as _;
@@ -47,12 +49,12 @@ impl Inspect {
         // through the child.
         let (loader, _) =
             app::loader(&self.libraries).map_err(|error| Failure::Runtime(error.to_string()))?;
-        if let Some(kind) = loader.other_kind(&self.file).map_err(unreadable)? {
+        let artifact = Artifact::new(Format::TorchScript, self.file.clone(), String::new());
+        if let Some(kind) = loader.other_kind(&artifact).map_err(unreadable)? {
             return Err(Failure::Runtime(format!("{:?}: {kind}", self.file)));
         }
         let options = RemoteOptions::of_this_program(TIMEOUT).map_err(unreadable)?;
         let options = options.with_libraries(&self.libraries);
-        let artifact = Artifact::new(self.file.clone(), String::new());
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);
         let loader = RemoteLoader::new(options);
         let model = loader
@@ -84,11 +86,15 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
         "state",
         if signature.mutates_state { "kept between calls" } else { "none written" }.to_owned(),
     );
-    line("operators", signature.operators.len().to_string());
+    let operators = match &signature.reach {
+        Reach::Operators(operators) => operators.len().to_string(),
+        Reach::Native => "native code".to_owned(),
+    };
+    line("operators", operators);
     let found = concerns(signature);
     line("concerns", if found.is_empty() { "none".to_owned() } else { found.len().to_string() });
-    for operator in found {
-        line("", format!("{operator}: {}", concern(operator).unwrap_or_default()));
+    for Concern { name, reason } in found {
+        line("", format!("{name}: {reason}"));
     }
     line("parameters", signature.parameters.len().to_string());
     for parameter in signature.parameters.iter().take(MAX_PARAMETERS) {
@@ -116,7 +122,7 @@ fn trial(FileTrial { findings, batch_size }: &FileTrial) -> String {
     line("answers", findings.contract.form.as_str().to_owned());
     let form = &findings.form;
     line("form", format!("{}, {:.2} times as fast as plain", form.chosen, form.gain()));
-    for Tried { form, outcome } in &form.tried {
+    for TriedForm { form, outcome } in &form.tried {
         let told = match outcome {
             Ok(facts) => format!(
                 "{:.2} times as fast, answers differ by {:.1e} of the largest",

@@ -7,13 +7,13 @@ use half::{bf16, f16};
 /// How many times more a row may differ whose answer is that of a batch of nothing but itself: large numbers that
 /// cancel each other out leave rounding that is large beside what is left.
 const ROUNDING: f64 = 10.0;
-/// How far it may differ at least where the code says that a row's answer hangs on that row alone.
+/// How far it may differ at minimum where the code says that a row's answer hangs on that row alone.
 const ROUNDING_OF_PROVED: f64 = 1e-2;
 
 /// How far a row's answer may be from that alone where it is that of a batch of nothing but itself.
 pub(crate) fn rounding(tolerance: f64, is_proved: bool) -> f64 {
-    let least = if is_proved { ROUNDING_OF_PROVED } else { 0.0 };
-    (tolerance * ROUNDING).max(least)
+    let minimum = if is_proved { ROUNDING_OF_PROVED } else { 0.0 };
+    (tolerance * ROUNDING).max(minimum)
 }
 
 /// The largest finite magnitude of each output over all references: what rounding is measured by. A

@@ -18,14 +18,23 @@ pub enum Fault {
     Device,
     /// The model needs something that is not supported.
     Unsupported,
-    /// The process that ran the model died.
-    Died,
-    /// The process that ran the model was ended by somebody else.
-    Killed,
+    /// The process that ran the model ended, in this way.
+    Died(Death),
     /// The process that ran the model did not answer in time and was ended.
     TimedOut,
     /// Our own fault.
     Internal,
+}
+
+/// How a process ended that ran a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// By what the model did in it: a signal of its own making, an exit, or an answer that is none.
+    Crashed,
+    /// By somebody else: an operator, whoever stops the service, or the limit on its processor time.
+    Terminated,
+    /// By the kernel, which was short of memory.
+    OutOfMemory,
 }
 
 /// A failure of an engine. The message is for operators; [`EngineError::code`] is for clients.
@@ -53,8 +62,7 @@ impl EngineError {
             Fault::Environment | Fault::Unsupported => ErrorCode::Unsupported,
             Fault::InvalidFile
             | Fault::Device
-            | Fault::Died
-            | Fault::Killed
+            | Fault::Died(_)
             | Fault::TimedOut
             | Fault::Internal => ErrorCode::Internal,
         }

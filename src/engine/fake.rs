@@ -2,7 +2,7 @@
 
 use super::{
     Argument, ArgumentKind, Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions,
-    Loader, Model, Outcome, Output, Phases, Signature,
+    Loader, Model, Output, Phases, RunOutcome, Signature,
 };
 use crate::tensor::Tensor;
 use std::fmt;
@@ -122,13 +122,13 @@ struct FakeEngine {
 }
 
 impl Engine for FakeEngine {
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let rows = batch.inputs.iter().flatten().map(Tensor::n_rows).max().unwrap_or(0);
         self.model.seen.rows.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
         let tensors = (self.model.script)(batch)?;
         let outputs = tensors.into_iter().map(|tensor| Output { name: None, tensor }).collect();
         let processor_time = self.model.cost.map(|cost| cost * rows as u32);
-        Ok(Outcome { outputs, phases: Phases::default(), processor_time })
+        Ok(RunOutcome { outputs, phases: Phases::default(), processor_time })
     }
 }
 

@@ -50,7 +50,7 @@ impl FromStr for Precision {
 
 /// One way to run a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Form {
+pub struct ModelForm {
     /// In which numbers it computes.
     pub precision: Precision,
     /// How it comes to a reduced precision: by operators that cast what they are given, each as
@@ -63,7 +63,7 @@ pub struct Form {
     pub rewrite: Rewrite,
 }
 
-impl Form {
+impl ModelForm {
     /// As the file has it.
     pub const PLAIN: Self = Self {
         precision: Precision::Fp32,
@@ -90,7 +90,7 @@ impl Form {
     }
 }
 
-impl fmt::Display for Form {
+impl fmt::Display for ModelForm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::PLAIN {
             return f.write_str("plain");
@@ -110,7 +110,7 @@ impl fmt::Display for Form {
     }
 }
 
-impl FromStr for Form {
+impl FromStr for ModelForm {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -126,19 +126,22 @@ mod tests {
 
     #[test]
     fn every_form_has_a_name_of_its_own() {
-        let all: Vec<_> = Form::all().collect();
+        let all: Vec<_> = ModelForm::all().collect();
         assert_eq!(all.len(), 30);
         for form in all {
             assert_eq!(form.to_string().parse(), Ok(form));
         }
-        let form = Form {
+        let form = ModelForm {
             precision: Precision::Bf16,
             autocast: true,
             channels_last: true,
             rewrite: Rewrite::Frozen,
         };
         assert_eq!(form.to_string(), "bf16-autocast-channels-last-frozen");
-        assert_eq!((Form::PLAIN.to_string().as_str(), Form::default()), ("plain", Form::PLAIN));
-        assert!("bf16-plain".parse::<Form>().is_err());
+        assert_eq!(
+            (ModelForm::PLAIN.to_string().as_str(), ModelForm::default()),
+            ("plain", ModelForm::PLAIN)
+        );
+        assert!("bf16-plain".parse::<ModelForm>().is_err());
     }
 }

@@ -5,11 +5,11 @@
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
-    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RunTimes, Tried,
-    VersionState, VersionStatus,
+    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RunTimes, TimedRun,
+    TriedForm, VersionState, VersionStatus,
 };
 use serde_json::{Value, json};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 /// A model in a list: its name, its state and the version that it serves.
 pub(super) fn summary(model: &ModelStatus) -> Value {
@@ -162,24 +162,24 @@ fn notes(audience: Audience, notes: &[String]) -> Value {
 }
 
 fn padding(padding: &Padding, inputs: &[TensorSpec]) -> Value {
-    let padded = inputs.iter().zip(&padding.fills).filter(|(_, fill)| fill.is_some());
+    let padded = inputs.iter().zip(&padding.pads).filter(|(_, pad)| pad.is_some());
     json!({
         "inputs": padded.map(|(spec, _)| &*spec.name).collect::<Vec<_>>(),
         "buckets": padding.buckets,
     })
 }
 
-fn run((n_rows, time): &(usize, Duration)) -> Value {
-    json!({"rows": n_rows, "seconds": time.as_secs_f64()})
+fn run(run: &TimedRun) -> Value {
+    json!({"rows": run.n_rows, "seconds": run.duration.as_secs_f64()})
 }
 
 /// In which form the model runs, what that is worth, and what became of the others.
 fn form(audience: Audience, form: &FormFindings) -> Value {
     let facts = |facts: &FormFacts| {
-        let RunTimes { least, most } = facts.times;
-        let mut runs = vec![run(&least)];
-        if most.0 != least.0 {
-            runs.push(run(&most));
+        let RunTimes { min_rows, max_rows } = facts.times;
+        let mut runs = vec![run(&min_rows)];
+        if max_rows.n_rows != min_rows.n_rows {
+            runs.push(run(&max_rows));
         }
         let changed = facts.changed.map(|(rows, all)| json!({"rows": rows, "of": all}));
         json!({
@@ -189,7 +189,7 @@ fn form(audience: Audience, form: &FormFindings) -> Value {
             "runs": runs,
         })
     };
-    let tried = |tried: &Tried| {
+    let tried = |tried: &TriedForm| {
         let mut body = match &tried.outcome {
             Ok(it) => facts(it),
             Err(reason) => json!({"reason": audience.told(reason, FORM_REASON)}),

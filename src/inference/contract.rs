@@ -48,17 +48,17 @@ pub struct Contract {
     /// and the others must be known without counting. Empty when all are always there.
     pub own_names: Vec<Arc<str>>,
     /// Whether a run may give outputs that the specification does not have, because no run at load did:
-    /// then also a lone output is told by name.
+    /// then also a lone output is written by name.
     pub may_have_more: bool,
     /// Which requests may share runs, where any may.
-    pub shares: Shares,
-    /// Inputs whose dimension of this number has one size in common: those that model.toml wants filled up.
+    pub batching_scope: BatchingScope,
+    /// Inputs whose dimension of this number has one size in common: those that model.toml wants padded.
     pub one_size: Vec<(usize, usize)>,
 }
 
 /// For which requests it was found that they may share runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Shares {
+pub struct BatchingScope {
     /// For each input, whether it has to be given; plain values may be or not. Empty when that does not matter.
     pub given: Vec<bool>,
     /// Whether it holds for sizes that nobody declared and that were not tried.
@@ -77,14 +77,14 @@ impl Contract {
     #[must_use]
     pub fn of_form(form: AnswerForm) -> Self {
         let (squeezed, own_names) = (Vec::new(), Vec::new());
-        let shares = Shares::default();
+        let batching_scope = BatchingScope::default();
         Self {
             form,
             inputs_have_rows: true,
             squeezed,
             own_names,
             may_have_more: false,
-            shares,
+            batching_scope,
             one_size: Vec::new(),
         }
     }

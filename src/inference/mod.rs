@@ -15,12 +15,12 @@ mod spec;
 mod trace;
 
 pub use budget::{ByteBudget, ByteLease};
-pub use contract::{AnswerForm, Contract, Layout, Shares, with_one_row};
+pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError};
 pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
-pub use padding::{Fill, Padding, Stretch};
+pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{InferResponse, RowLabel, Timings};
-pub use spec::{Batching, ModelSpec, Refusal, TensorSpec};
+pub use spec::{Batching, ModelSpec, RefusalReason, TensorSpec};
 pub use trace::TraceParent;

@@ -53,7 +53,7 @@ enum Fit {
     /// Nothing like it was seen to work.
     Beyond,
     /// Only sizes differ from what was seen to work.
-    Akin,
+    Similar,
     /// It is as declared, or as what was seen to work.
     Known,
 }
@@ -88,8 +88,8 @@ impl ValidRequest {
         check_one_size(spec, &inputs)?;
         spec.check_rows(n_rows)?;
         let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
-        let shares = &spec.contract.shares;
-        let is_tried = fit == Fit::Known || (fit == Fit::Akin && shares.any_sizes);
+        let scope = &spec.contract.batching_scope;
+        let is_tried = fit == Fit::Known || (fit == Fit::Similar && scope.any_sizes);
         let may_share = is_tried && gives_the_same(spec, &inputs);
         Ok(Self { context: request.context, inputs, n_rows, fit, may_share })
     }
@@ -130,7 +130,7 @@ impl ValidRequest {
 
 /// Whether the tensors are given with which it was found that requests may share runs.
 fn gives_the_same(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> bool {
-    let pairs = spec.contract.shares.given.iter().zip(&spec.inputs).zip(inputs);
+    let pairs = spec.contract.batching_scope.given.iter().zip(&spec.inputs).zip(inputs);
     let mut pairs = pairs.filter(|((_, spec), _)| !spec.is_scalar());
     pairs.all(|((given, _), input)| *given == input.is_some())
 }
@@ -168,8 +168,8 @@ fn check_texts(name: &str, tensor: &Tensor) -> Result<(), InferError> {
 
 fn fit(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Fit {
     let one = |(spec, tensor): (&TensorSpec, &Option<Tensor>)| match tensor {
-        Some(tensor) if !spec.is_akin(tensor) => Fit::Beyond,
-        Some(tensor) if !spec.is_known(tensor) => Fit::Akin,
+        Some(tensor) if !spec.is_similar(tensor) => Fit::Beyond,
+        Some(tensor) if !spec.is_known(tensor) => Fit::Similar,
         Some(_) | None => Fit::Known,
     };
     spec.inputs.iter().zip(inputs).map(one).min().unwrap_or(Fit::Known)
@@ -234,7 +234,7 @@ fn check_one_size(spec: &ModelSpec, inputs: &[Option<Tensor>]) -> Result<(), Inf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Batching, Contract, Refusal};
+    use crate::inference::{Batching, Contract, RefusalReason};
     use crate::tensor::{Shape, ShapePattern};
     use std::time::Duration;
 
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filled_up_has_one_size() {
+    fn what_is_padded_has_one_size() {
         let ids = |name: &str| TensorSpec {
             name: name.into(),
             ..open(DataType::Int64, Some(&[-1, -1])).inputs.remove(0)
@@ -361,12 +361,12 @@ mod tests {
     fn what_nobody_declared_binds_nobody() {
         let mut words = open(DataType::Int64, Some(&[-1, 8]));
         check_open(&words, tensor::<i64>("x", &[2, 5]), (false, false));
-        words.contract.shares.any_sizes = true;
+        words.contract.batching_scope.any_sizes = true;
         check_open(&words, tensor::<i64>("x", &[2, 8]), (true, true));
         check_open(&words, tensor::<i64>("x", &[2, 5]), (false, true));
         check_open(&words, tensor::<i64>("x", &[2, 5, 8]), (false, false));
         let request = check_open(&words, tensor::<f32>("x", &[2, 8]), (false, false));
-        let error = words.refused(&request, Refusal::Raised);
+        let error = words.refused(&request, RefusalReason::Raised);
         assert_eq!(
             (error.code, &*error.message),
             (
@@ -379,7 +379,7 @@ mod tests {
         let request = check_open(&unknown, tensor::<i64>("x", &[3]), (false, false));
         assert!(
             unknown
-                .refused(&request, Refusal::OtherForm)
+                .refused(&request, RefusalReason::OtherForm)
                 .message
                 .contains("no input is known to work")
         );

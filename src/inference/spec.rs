@@ -57,13 +57,13 @@ impl TensorSpec {
     /// Whether a tensor is one of those that are declared, or that the model was seen to work with.
     #[must_use]
     pub fn is_known(&self, tensor: &Tensor) -> bool {
-        self.declared || (self.is_akin(tensor) && self.shape.accepts(tensor.shape()))
+        self.declared || (self.is_similar(tensor) && self.shape.accepts(tensor.shape()))
     }
 
     /// Whether a tensor is declared, or differs from those that the model was seen to work with in
     /// nothing but sizes.
     #[must_use]
-    pub fn is_akin(&self, tensor: &Tensor) -> bool {
+    pub fn is_similar(&self, tensor: &Tensor) -> bool {
         let rank = self.shape.dims().map(<[_]>::len);
         let same_rank = rank == Some(tensor.shape().rank());
         self.declared || (self.datatype == tensor.datatype() && same_rank)
@@ -201,7 +201,7 @@ pub struct ModelSpec {
 
 /// What speaks against a request that is unlike those that the model was seen to work with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RefusalReason {
     /// The model raised.
     Raised,
     /// Its answer is not in the form that it has otherwise.
@@ -236,7 +236,7 @@ impl ModelSpec {
 
     /// The report of a request unlike those that the model was seen to work with, which it then refused.
     #[must_use]
-    pub fn refused(&self, request: &ValidRequest, refusal: Refusal) -> InferError {
+    pub fn refused(&self, request: &ValidRequest, refusal: RefusalReason) -> InferError {
         let given = self.inputs.iter().zip(request.inputs());
         let given = given.filter_map(|(spec, tensor)| Some((&spec.name, tensor.as_ref()?)));
         let got: Vec<_> = given
@@ -249,8 +249,8 @@ impl ModelSpec {
             None => "no input is known to work".to_owned(),
         };
         let how = match refusal {
-            Refusal::Raised => "the model raised an error on",
-            Refusal::OtherForm => "the model's answer has not one row for each row of",
+            RefusalReason::Raised => "the model raised an error on",
+            RefusalReason::OtherForm => "the model's answer has not one row for each row of",
         };
         let is_plain = |(spec, tensor): (&TensorSpec, &Option<Tensor>)| {
             !spec.declared && tensor.as_ref().is_some_and(|it| it.datatype() == DataType::Fp32)

@@ -168,7 +168,7 @@ fn infer(spec: &ModelSpec, inputs: Result<Vec<NamedTensor>, InferError>) -> Resu
     let valid = inputs.and_then(|inputs| ValidRequest::new(spec, InferRequest { context, inputs }));
     let valid = valid.map_err(|error| error.code)?;
     let model = particular();
-    let outcome = model.instance().unwrap().run(Batch { inputs: valid.inputs().to_vec() });
+    let outcome = model.instance().unwrap().run(Batch::without_deadline(valid.inputs().to_vec()));
     if let Err(error) = outcome {
         panic!("the engine was given what it cannot take: {error}, {valid:?}");
     }

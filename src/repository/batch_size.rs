@@ -1,7 +1,7 @@
 //! The maximum rows of a run, and why so many. Pure.
 
 use super::options::Settings;
-use crate::engine::probe::{Findings, RunTimes, knee};
+use crate::engine::probe::{Findings, RunTimes, TimedRun, knee};
 use std::time::Duration;
 
 /// A run that takes this long gains nothing from further rows, and whoever waits behind it waits
@@ -49,20 +49,20 @@ impl BatchSize {
 }
 
 /// `87 with 1, 160 with 8, 164 with 64`.
-fn in_words(curve: &[(usize, Duration)], knee: usize) -> String {
-    let ends = [curve.first(), curve.iter().find(|it| it.0 == knee), curve.last()];
+fn in_words(curve: &[TimedRun], knee: usize) -> String {
+    let ends = [curve.first(), curve.iter().find(|it| it.n_rows == knee), curve.last()];
     let mut points: Vec<_> = ends.into_iter().flatten().collect();
     points.dedup();
-    let per_second = |(n_rows, time): &(usize, Duration)| {
-        format!("{:.0} with {n_rows}", *n_rows as f64 / time.as_secs_f64().max(1e-9))
+    let per_second = |TimedRun { n_rows, duration }: &TimedRun| {
+        format!("{:.0} with {n_rows}", *n_rows as f64 / duration.as_secs_f64().max(1e-9))
     };
     points.into_iter().map(per_second).collect::<Vec<_>>().join(", ")
 }
 
 /// How many rows make a run of [`LONG_RUN`], at least one.
 fn rows_of_a_long_run(times: RunTimes) -> usize {
-    let (n_rows, time) = times.most;
-    let rows = LONG_RUN.as_secs_f64() / (time.as_secs_f64() / n_rows.max(1) as f64).max(1e-9);
+    let TimedRun { n_rows, duration } = times.max_rows;
+    let rows = LONG_RUN.as_secs_f64() / (duration.as_secs_f64() / n_rows.max(1) as f64).max(1e-9);
     (rows as usize).max(1)
 }
 
@@ -79,8 +79,9 @@ mod tests {
     #[track_caller]
     fn check(batching: Batching, millis: &[u64], manifest: &str, expected: (usize, &str)) {
         let curve = millis.iter().enumerate();
+        let run = |n_rows, duration| TimedRun { n_rows, duration };
         let curve: Curve =
-            curve.map(|(power, it)| (1 << power, Duration::from_millis(*it))).collect();
+            curve.map(|(power, it)| run(1 << power, Duration::from_millis(*it))).collect();
         let ends = curve.first().zip(curve.last());
         let findings = Findings {
             inputs: vec![],
@@ -91,7 +92,8 @@ mod tests {
             padding: None,
             shape_source: ShapeSource::None,
             notes: vec![],
-            times: ends.map(|(least, most)| RunTimes { least: *least, most: *most }),
+            times: ends
+                .map(|(min_rows, max_rows)| RunTimes { min_rows: *min_rows, max_rows: *max_rows }),
             curve: curve.clone(),
             form: FormFindings::default(),
         };

@@ -5,7 +5,7 @@ use super::fingerprint::Fingerprint;
 use super::layout::{ModelFolder, VersionFolder};
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
-use crate::engine::{Artifact, Device, LoadOptions};
+use crate::engine::{Artifact, Device, Format, LoadOptions};
 use crate::inference::ModelName;
 
 pub(super) struct Candidate<'a> {
@@ -42,7 +42,7 @@ impl<'a> Candidate<'a> {
     }
 
     pub(super) fn artifact(&self) -> Artifact {
-        Artifact::new(self.file.file.clone(), self.label())
+        Artifact::new(Format::TorchScript, self.file.file.clone(), self.label())
     }
 
     /// What the log calls it.

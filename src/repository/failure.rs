@@ -59,7 +59,7 @@ impl From<EngineError> for ModelFailure {
             Fault::Raised => FailureCode::Raised,
             Fault::Environment | Fault::Unsupported => FailureCode::Unsupported,
             Fault::OutOfMemory => FailureCode::OutOfMemory,
-            Fault::Died | Fault::Killed => FailureCode::Crashed,
+            Fault::Died(_) => FailureCode::Crashed,
             Fault::TimedOut => FailureCode::TimedOut,
             Fault::Device | Fault::Internal => FailureCode::Other,
         };

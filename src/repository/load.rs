@@ -67,7 +67,7 @@ impl VersionLoader {
     /// Loads the model as an earlier trial, or a new one, says.
     fn try_and_load(&self, candidate: &Candidate<'_>) -> Result<TriedModel, ModelFailure> {
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
-        if let Some(kind) = self.loader.other_kind(&candidate.file.file).map_err(unreadable)? {
+        if let Some(kind) = self.loader.other_kind(&candidate.artifact()).map_err(unreadable)? {
             return Err(ModelFailure::new(FailureCode::NotAModel, kind));
         }
         let key = self.verdict_key(candidate);
@@ -113,8 +113,8 @@ impl VersionLoader {
         candidate: &Candidate<'_>,
         verdict: &VerdictFile,
     ) -> Result<Findings, ModelFailure> {
-        if let Some(fault) = self.trial_loader.fault(&candidate.file.file).map_err(unreadable)? {
-            let reason = format!("the model file is no whole archive: {fault}");
+        if let Some(damage) = self.trial_loader.damage(&candidate.artifact()).map_err(unreadable)? {
+            let reason = format!("the model file is no whole archive: {damage}");
             return Err(ModelFailure::new(FailureCode::Damaged, reason));
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +130,7 @@ impl VersionLoader {
             sample: sample.map(|text| Sample { model: name, text, decode: &self.decode_sample }),
             max_batch_size: settings.max_batch_size,
             batch_size_is_chosen: settings.batch_size_is_chosen,
-            wish: settings.wish(source, self.options.trial_timeout),
+            form: settings.form_options(source, self.options.trial_timeout),
             timeout: self.options.trial_timeout,
         };
         let trial = Trial::run(&*self.trial_loader, &subject);
@@ -158,7 +158,8 @@ impl VersionLoader {
         if let [concern, ..] = concerns(model.signature())[..]
             && !candidate.is_trusted
         {
-            let reason = format!("the file uses {concern}, and the verdict on it did not say so");
+            let name = concern.name;
+            let reason = format!("the file uses {name}, and the verdict on it did not say so");
             return Err(ModelFailure::new(FailureCode::Refused, reason));
         }
         if candidate.fingerprint.still_holds(&candidate.file.file) {

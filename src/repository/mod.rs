@@ -48,7 +48,7 @@ mod warmup;
 #[cfg(test)]
 mod tests;
 
-pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, Tried};
+pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, TimedRun, TriedForm};
 pub use batch_size::BatchSize;
 pub use entry::VersionState;
 pub use error::RepositoryError;

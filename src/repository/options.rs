@@ -3,7 +3,7 @@
 use super::layout::NamedFolder;
 use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
 use super::source::Source;
-use crate::engine::probe::Wish;
+use crate::engine::probe::FormOptions;
 use crate::engine::{Device, Precision};
 use crate::inference::ModelName;
 use crate::transform::{Activation, Postprocess};
@@ -218,19 +218,19 @@ impl Settings {
 
 impl Settings {
     /// What is wanted of the form of a model, when its trial may take that long.
-    pub(super) fn wish(&self, source: &Source, trial_timeout: Duration) -> Wish {
+    pub(super) fn form_options(&self, source: &Source, trial_timeout: Duration) -> FormOptions {
         // A single score is a probability, or what becomes one of a half at zero.
         let threshold = match source.manifest.activation {
             Activation::Sigmoid => 0.0,
             Activation::None | Activation::Softmax => 0.5,
         };
-        Wish {
+        FormOptions {
             optimize: self.optimize,
             precision: self.precision,
             max_difference: self.max_difference,
             classes: source.labels.is_some().then_some(threshold),
             // The plain form comes first, and shall not be hurried.
-            budget: Wish::default().budget.min(trial_timeout / 3),
+            budget: FormOptions::default().budget.min(trial_timeout / 3),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::candidate::Candidate;
 use super::options::{Defaults, Settings};
 use super::sample::{Sample, SampleDecoder};
 use super::warmup::{self, WarmupPlan};
-use crate::engine::probe::{Findings, RunTimes, is_straight_line};
+use crate::engine::probe::{Findings, RunTimes, TimedRun, is_straight_line};
 use crate::engine::{Device, Precision, Rewrite, Signature};
 use crate::inference::{AnswerForm, Batching, Contract, ModelSpec, Padding};
 use crate::scheduler::{BatchLimits, SchedulerOptions, Tell, Warmup, Watch};
@@ -86,7 +86,7 @@ fn spec(from: &PlanInputs<'_>) -> ModelSpec {
     let PlanInputs { candidate, settings, findings, .. } = *from;
     let padded = candidate.source.manifest.pads.iter().filter_map(|pad| {
         let place = findings.inputs.iter().position(|input| input.name == pad.input)?;
-        Some((place, pad.fill.axis))
+        Some((place, pad.padding.axis))
     });
     ModelSpec {
         inputs: findings.inputs.clone(),
@@ -168,7 +168,9 @@ fn may_run_directly(
     times: Option<RunTimes>,
     max_batch_size: usize,
 ) -> bool {
-    let Some(RunTimes { most: (n_rows, time), .. }) = times else { return false };
+    let Some(RunTimes { max_rows: TimedRun { n_rows, duration: time }, .. }) = times else {
+        return false;
+    };
     let whole_batch = time.as_secs_f64() / n_rows.max(1) as f64 * max_batch_size as f64;
     let mut shapes = spec.inputs.iter().map(|input| input.shape.dims());
     let is_variable = |dims: &[Dim]| dims.iter().skip(1).any(|dim| *dim == Dim::Variable);
@@ -227,7 +229,8 @@ mod tests {
             contract: Contract::default(),
         };
         let time = Duration::from_micros(micros);
-        let times = Some(RunTimes { least: (1, time), most: (8, time) });
+        let run = |n_rows| TimedRun { n_rows, duration: time };
+        let times = Some(RunTimes { min_rows: run(1), max_rows: run(8) });
         assert_eq!(may_run_directly(&settings, &spec, times, 16), expected);
     }
 

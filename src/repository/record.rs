@@ -2,8 +2,12 @@
 
 use super::failure::{FailureCode, ModelFailure};
 use super::verdict::Verdict;
-use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
-use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, Shares, TensorSpec};
+use crate::engine::probe::{
+    Findings, FormFacts, FormFindings, RunTimes, ShapeSource, TimedRun, TriedForm,
+};
+use crate::inference::{
+    AnswerForm, Batching, BatchingScope, Contract, InputPadding, Padding, TensorSpec,
+};
 use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -67,7 +71,7 @@ pub(super) struct PaddingRecord {
     buckets: Vec<usize>,
 }
 
-/// Rows and nanoseconds of the least and of the most that were timed.
+/// Rows and nanoseconds of the minimum and of the maximum of rows that was timed.
 type TimesRecord = [(usize, u64); 2];
 
 /// A form that was tried: with its facts, or with the reason why it is out.
@@ -86,17 +90,25 @@ struct FactsRecord {
     times: TimesRecord,
 }
 
+/// Rows and nanoseconds.
+fn run(run: TimedRun) -> (usize, u64) {
+    (run.n_rows, nanos(run.duration))
+}
+
+fn timed_run((n_rows, nanos): (usize, u64)) -> TimedRun {
+    TimedRun { n_rows, duration: Duration::from_nanos(nanos) }
+}
+
 fn times(times: RunTimes) -> TimesRecord {
-    [times.least, times.most].map(|(n_rows, time)| (n_rows, nanos(time)))
+    [times.min_rows, times.max_rows].map(run)
 }
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn run_times([least, most]: TimesRecord) -> RunTimes {
-    let time = |(n_rows, nanos)| (n_rows, Duration::from_nanos(nanos));
-    RunTimes { least: time(least), most: time(most) }
+fn run_times([min_rows, max_rows]: TimesRecord) -> RunTimes {
+    RunTimes { min_rows: timed_run(min_rows), max_rows: timed_run(max_rows) }
 }
 
 impl From<&Verdict> for Record {
@@ -112,7 +124,7 @@ impl From<&Verdict> for Record {
                 shape_source: findings.shape_source.as_str().into(),
                 notes: findings.notes.clone(),
                 times: findings.times.map(times),
-                curve: findings.curve.iter().map(|it| (it.0, nanos(it.1))).collect(),
+                curve: findings.curve.iter().copied().map(run).collect(),
                 form: findings.form.chosen.to_string(),
                 tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
                 padding: findings.padding.as_ref().map(PaddingRecord::from),
@@ -127,9 +139,10 @@ impl From<&Verdict> for Record {
 
 impl From<&Padding> for PaddingRecord {
     fn from(padding: &Padding) -> Self {
-        let fill = |fill: &Option<Fill>| fill.as_ref().map(|it| (it.axis, it.element.to_vec()));
+        let pad =
+            |pad: &Option<InputPadding>| pad.as_ref().map(|it| (it.axis, it.element.to_vec()));
         Self {
-            fills: padding.fills.iter().map(fill).collect(),
+            fills: padding.pads.iter().map(pad).collect(),
             given: padding.given.clone(),
             follows: padding.follows.clone(),
             buckets: padding.buckets.clone(),
@@ -139,10 +152,11 @@ impl From<&Padding> for PaddingRecord {
 
 impl From<PaddingRecord> for Padding {
     fn from(record: PaddingRecord) -> Self {
-        let fill = |(axis, element): (usize, Vec<u8>)| Fill { axis, element: element.into() };
-        let fills = record.fills.into_iter().map(|it| it.map(fill)).collect();
+        let pad =
+            |(axis, element): (usize, Vec<u8>)| InputPadding { axis, element: element.into() };
+        let pads = record.fills.into_iter().map(|it| it.map(pad)).collect();
         let PaddingRecord { given, follows, buckets, .. } = record;
-        Self { fills, given, follows, buckets }
+        Self { pads, given, follows, buckets }
     }
 }
 
@@ -154,7 +168,7 @@ impl From<&Contract> for ContractRecord {
             squeezed: contract.squeezed.clone(),
             own_names: contract.own_names.iter().map(|name| name.to_string()).collect(),
             may_have_more: contract.may_have_more,
-            shares: (contract.shares.given.clone(), contract.shares.any_sizes),
+            shares: (contract.batching_scope.given.clone(), contract.batching_scope.any_sizes),
         }
     }
 }
@@ -170,7 +184,7 @@ impl TryFrom<ContractRecord> for Contract {
             squeezed: record.squeezed,
             own_names: record.own_names.into_iter().map(Into::into).collect(),
             may_have_more: record.may_have_more,
-            shares: Shares { given: record.shares.0, any_sizes: record.shares.1 },
+            batching_scope: BatchingScope { given: record.shares.0, any_sizes: record.shares.1 },
             // What model.toml says is read from there.
             one_size: Vec::new(),
         })
@@ -226,17 +240,21 @@ impl TryFrom<PassedRecord> for Findings {
             notes: record.notes,
             padding: record.padding.map(Padding::from),
             times: record.times.map(run_times),
-            curve: record.curve.into_iter().map(|it| (it.0, Duration::from_nanos(it.1))).collect(),
+            curve: record.curve.into_iter().map(timed_run).collect(),
             form: FormFindings {
                 chosen: record.form.parse()?,
-                tried: record.tried.into_iter().map(Tried::try_from).collect::<Result<_, _>>()?,
+                tried: record
+                    .tried
+                    .into_iter()
+                    .map(TriedForm::try_from)
+                    .collect::<Result<_, _>>()?,
             },
         })
     }
 }
 
-impl From<&Tried> for TriedRecord {
-    fn from(tried: &Tried) -> Self {
+impl From<&TriedForm> for TriedRecord {
+    fn from(tried: &TriedForm) -> Self {
         let facts = tried.outcome.as_ref().ok().map(|facts| FactsRecord {
             gain: facts.gain,
             difference: facts.difference,
@@ -248,7 +266,7 @@ impl From<&Tried> for TriedRecord {
     }
 }
 
-impl TryFrom<TriedRecord> for Tried {
+impl TryFrom<TriedRecord> for TriedForm {
     type Error = String;
 
     fn try_from(record: TriedRecord) -> Result<Self, String> {

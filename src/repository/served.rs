@@ -46,7 +46,7 @@ pub struct Facts {
     pub queue_capacity: usize,
     /// How long a request may have to wait for its run; `None` for what the model bears.
     pub max_queue_wait: Option<Duration>,
-    /// How inputs of different sizes are filled up to one.
+    /// How inputs of different sizes are padded to one.
     pub padding: Option<Arc<Padding>>,
     /// Whether model.toml asks for that.
     pub padding_wanted: bool,

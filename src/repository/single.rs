@@ -8,7 +8,7 @@ use super::sample::{Sample, SampleDecoder};
 use super::source::Source;
 use super::trial::{Subject, Trial};
 use crate::engine::probe::Findings;
-use crate::engine::{Artifact, Device, LoadOptions, Loader};
+use crate::engine::{Artifact, Device, Format, LoadOptions, Loader};
 use crate::inference::{ModelName, Version};
 use std::path::Path;
 use std::time::Duration;
@@ -42,14 +42,15 @@ pub fn try_file(
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
     let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
-    let fault = loader.fault(file).map_err(|error| error.to_string())?;
-    if let Some(fault) = fault {
-        return Err(format!("the model file is no whole archive: {fault}"));
+    let artifact = Artifact::new(Format::TorchScript, file.to_owned(), name.to_string());
+    let damage = loader.damage(&artifact).map_err(|error| error.to_string())?;
+    if let Some(damage) = damage {
+        return Err(format!("the model file is no whole archive: {damage}"));
     }
     let sample = source.sample.as_deref();
     let subject = Subject {
         name: &name,
-        artifact: Artifact::new(file.to_owned(), name.to_string()),
+        artifact,
         options: LoadOptions::plain(settings.device, settings.intra_op_threads),
         digest: &fingerprint.digest,
         trusted: false,
@@ -57,7 +58,7 @@ pub fn try_file(
         sample: sample.map(|text| Sample { model: &name, text, decode: decode_sample }),
         max_batch_size: settings.max_batch_size,
         batch_size_is_chosen: settings.batch_size_is_chosen,
-        wish: settings.wish(&source, timeout),
+        form: settings.form_options(&source, timeout),
         timeout,
     };
     let trial = Trial::run(loader, &subject);

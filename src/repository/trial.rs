@@ -7,8 +7,8 @@ use super::failure::{FailureCode, ModelFailure};
 use super::manifest::{Manifest, Sharing};
 use super::sample::Sample;
 use super::verdict::Verdict;
-use crate::engine::probe::{self, Hints, PaddingWish, Wish};
-use crate::engine::{Artifact, EngineError, Fault, LoadOptions, Loader};
+use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions};
+use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{ModelName, Padding, TensorSpec};
 use crate::telemetry::TrialOutcome;
 use crate::tensor::DataType;
@@ -29,7 +29,7 @@ pub(super) struct Subject<'a> {
     /// Whether model.toml says that.
     pub(super) batch_size_is_chosen: bool,
     /// What is wanted of the model's form.
-    pub(super) wish: Wish,
+    pub(super) form: FormOptions,
     /// How long everything may take.
     pub(super) timeout: Duration,
 }
@@ -66,20 +66,22 @@ impl Trial {
 /// machine; a model that hangs therefore costs the time of a trial at each start.
 const fn is_fact(fault: Fault) -> bool {
     match fault {
-        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died => true,
+        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died(Death::Crashed) => {
+            true
+        }
         // A driver or a library may be there at the next start.
         Fault::Environment
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::TimedOut
-        | Fault::Killed
+        | Fault::Died(Death::Terminated | Death::OutOfMemory)
         | Fault::Internal => false,
     }
 }
 
 fn outcome(fault: Fault) -> TrialOutcome {
     match fault {
-        Fault::Died | Fault::Killed => TrialOutcome::Crashed,
+        Fault::Died(_) => TrialOutcome::Crashed,
         Fault::TimedOut => TrialOutcome::TimedOut,
         Fault::InvalidFile
         | Fault::Raised
@@ -121,12 +123,12 @@ fn attempt(loader: &dyn Loader, subject: &Subject<'_>) -> Result<Verdict, Engine
         sample,
         max_batch_size: subject.max_batch_size,
         batch_size_is_chosen: subject.batch_size_is_chosen,
-        padding: padding_wish(manifest),
+        padding: padding_options(manifest),
         batching_wanted: manifest.batching.enabled != Some(Sharing::Off),
         is_vouched_for: manifest.batching.enabled == Some(Sharing::Trust),
         max_difference: manifest.batching.max_difference,
         tolerance: manifest.batching.max_difference.unwrap_or(0.0).max(Hints::default().tolerance),
-        wish: subject.wish,
+        form: subject.form,
         ..Hints::default()
     };
     let mut load = |form, outputs: &[DataType], within: Duration| {
@@ -145,19 +147,20 @@ fn attempt(loader: &dyn Loader, subject: &Subject<'_>) -> Result<Verdict, Engine
     probe::probe_forms(model, &hints, &mut load).map(|it| Verdict::Passed(Box::new(it)))
 }
 
-/// What model.toml wants to have filled up, if anything.
-fn padding_wish(manifest: &Manifest) -> Option<PaddingWish> {
-    let fills: Vec<_> =
-        manifest.pads.iter().map(|it| (it.input.clone(), it.fill.clone())).collect();
+/// What model.toml wants to have padded, if anything.
+fn padding_options(manifest: &Manifest) -> Option<PaddingOptions> {
+    let pads: Vec<_> =
+        manifest.pads.iter().map(|it| (it.input.clone(), it.padding.clone())).collect();
     let buckets = manifest.batching.pad_buckets.clone();
     let buckets = buckets.unwrap_or_else(Padding::default_buckets);
-    (!fills.is_empty()).then_some(PaddingWish { fills, buckets })
+    (!pads.is_empty()).then_some(PaddingOptions { pads, buckets })
 }
 
-fn refusal(subject: &Subject<'_>, concerns: &[&str]) -> String {
+fn refusal(subject: &Subject<'_>, concerns: &[Concern<'_>]) -> String {
+    let names: Vec<_> = concerns.iter().map(|concern| concern.name).collect();
     format!(
         "the file uses {}, which can reach beyond the model's tensors; to serve it anyway, add \"{}@sha256:{}\" to trusted_models",
-        concerns.join(", "),
+        names.join(", "),
         subject.name,
         subject.digest
     )
@@ -169,8 +172,10 @@ mod tests {
 
     #[test]
     fn only_what_the_file_itself_did_is_a_fact() {
-        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died));
-        for fault in [Fault::Killed, Fault::TimedOut, Fault::OutOfMemory, Fault::Environment] {
+        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died(Death::Crashed)));
+        let killed = [Death::Terminated, Death::OutOfMemory].map(Fault::Died);
+        let killed = killed.into_iter();
+        for fault in killed.chain([Fault::TimedOut, Fault::OutOfMemory, Fault::Environment]) {
             assert!(!is_fact(fault), "{fault:?}");
         }
     }

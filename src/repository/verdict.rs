@@ -3,7 +3,7 @@
 use super::failure::ModelFailure;
 use crate::engine::Model;
 use crate::engine::probe::{Findings, arguments};
-use crate::inference::{Fill, TensorSpec};
+use crate::inference::{InputPadding, TensorSpec};
 use crate::tensor::Dim;
 
 /// What a trial came to, as far as it is remembered.
@@ -36,17 +36,17 @@ pub(super) fn agrees(findings: &Findings, model: &dyn Model) -> Result<(), Strin
     arguments(model.signature(), Some(inputs)).map_err(|error| error.to_string())?;
     let fits = |n: usize, of: usize| n == 0 || n == of;
     let padded = padding.iter().all(|it| {
-        let axes = it.fills.iter().zip(inputs);
-        let has_axis = |(fill, input): (&Option<Fill>, &TensorSpec)| {
+        let axes = it.pads.iter().zip(inputs);
+        let has_axis = |(pad, input): (&Option<InputPadding>, &TensorSpec)| {
             let rank = input.shape.dims().map_or(usize::MAX, <[Dim]>::len);
-            fill.as_ref().is_none_or(|fill| fill.axis < rank)
+            pad.as_ref().is_none_or(|pad| pad.axis < rank)
         };
-        it.fills.len() == n_arguments
+        it.pads.len() == n_arguments
             && fits(it.given.len(), n_arguments)
             && axes.into_iter().all(has_axis)
     });
     let is_whole = padded
-        && fits(contract.shares.given.len(), n_arguments)
+        && fits(contract.batching_scope.given.len(), n_arguments)
         && (outputs.is_empty() || fits(contract.squeezed.len(), outputs.len()));
     if is_whole {
         Ok(())

@@ -150,11 +150,13 @@ fn prune(folder: &Path, max_files: usize) -> io::Result<()> {
 mod tests {
     use super::super::failure::{FailureCode, ModelFailure};
     use super::*;
-    use crate::engine::probe::{Findings, FormFacts, FormFindings, RunTimes, ShapeSource, Tried};
-    use crate::engine::{Form, Rewrite};
-    use crate::inference::Shares;
+    use crate::engine::probe::{
+        Findings, FormFacts, FormFindings, RunTimes, ShapeSource, TimedRun, TriedForm,
+    };
+    use crate::engine::{ModelForm, Rewrite};
+    use crate::inference::BatchingScope;
     use crate::inference::{AnswerForm, Batching, Contract, TensorSpec};
-    use crate::inference::{Fill, Padding};
+    use crate::inference::{InputPadding, Padding};
     use crate::tensor::{DataType, ShapePattern};
     use std::time::Duration;
 
@@ -183,14 +185,15 @@ mod tests {
             optional: false,
             declared: true,
         };
+        let run = |n_rows, duration| TimedRun { n_rows, duration };
         let times = RunTimes {
-            least: (1, Duration::from_nanos(123)),
-            most: (64, Duration::from_millis(4)),
+            min_rows: run(1, Duration::from_nanos(123)),
+            max_rows: run(64, Duration::from_millis(4)),
         };
-        let frozen = Form { rewrite: Rewrite::Frozen, ..Form::PLAIN };
+        let frozen = ModelForm { rewrite: Rewrite::Frozen, ..ModelForm::PLAIN };
         let facts = FormFacts { gain: 1.25, difference: 3e-7, changed: Some((0, 70)), times };
-        let optimized = Form { rewrite: Rewrite::Optimized, ..Form::PLAIN };
-        let out = Tried { form: optimized, outcome: Err("it raised".into()) };
+        let optimized = ModelForm { rewrite: Rewrite::Optimized, ..ModelForm::PLAIN };
+        let out = TriedForm { form: optimized, outcome: Err("it raised".into()) };
         Verdict::Passed(Box::new(Findings {
             inputs: vec![tensor("x", ShapePattern::from_wire(&[-1, 3]).unwrap())],
             outputs: vec![tensor("y", ShapePattern::Unknown)],
@@ -200,13 +203,13 @@ mod tests {
                 squeezed: vec![true],
                 own_names: vec!["own".into()],
                 may_have_more: true,
-                shares: Shares { given: vec![true, false], any_sizes: true },
+                batching_scope: BatchingScope { given: vec![true, false], any_sizes: true },
                 one_size: Vec::new(),
             },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),
             padding: Some(Padding {
-                fills: vec![Some(Fill { axis: 1, element: [1, 2].into() }), None],
+                pads: vec![Some(InputPadding { axis: 1, element: [1, 2].into() }), None],
                 given: vec![true, false],
                 follows: vec![vec![1, 2], vec![]],
                 buckets: vec![8, 16],
@@ -214,10 +217,10 @@ mod tests {
             shape_source: ShapeSource::Guessed,
             notes: vec!["a note".into()],
             times: Some(times),
-            curve: vec![(1, Duration::from_nanos(7)), (2, Duration::from_nanos(9))],
+            curve: vec![run(1, Duration::from_nanos(7)), run(2, Duration::from_nanos(9))],
             form: FormFindings {
                 chosen: frozen,
-                tried: vec![Tried { form: frozen, outcome: Ok(facts) }, out],
+                tried: vec![TriedForm { form: frozen, outcome: Ok(facts) }, out],
             },
         }))
     }

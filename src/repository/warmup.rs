@@ -42,31 +42,31 @@ impl WarmupPlan {
         let max_rows = self.max_settle_rows();
         let mut counts = vec![1, 2.min(max_rows), max_rows];
         counts.dedup();
-        let own = self.stretched(sample).unwrap_or_else(|| sample.clone());
+        let own = self.padded(sample).unwrap_or_else(|| sample.clone());
         let settle = counts.iter().filter_map(|&n_rows| repeat_first_row(&own, n_rows)).collect();
         Warmup { settle, shapes: self.shapes(sample, &counts).map(Arc::new) }
     }
 
     /// The sample as a request like it is run.
-    fn stretched(&self, sample: &Inputs) -> Option<Inputs> {
+    fn padded(&self, sample: &Inputs) -> Option<Inputs> {
         let padding = self.padding.as_ref()?;
-        padding.resized(sample, padding.stretch(sample)?.to)
+        padding.resized(sample, padding.padded_size(sample)?.to)
     }
 
     /// Each number of rows in each bucket: single rows first, as at a light load, then full batches, then
     /// what lies between. `settled` are run already where there are no buckets.
     fn shapes(&self, sample: &Inputs, settled: &[usize]) -> Option<Shapes> {
-        let stretch = self.padding.as_ref().and_then(|padding| padding.stretch(sample));
-        let padding = self.padding.clone().filter(|_| stretch.is_some());
+        let padded_size = self.padding.as_ref().and_then(|padding| padding.padded_size(sample));
+        let padding = self.padding.clone().filter(|_| padded_size.is_some());
         let sizes: Vec<Option<usize>> = match &padding {
             Some(padding) => padding.buckets.iter().copied().map(Some).collect(),
             None => vec![None],
         };
-        let own_size = stretch.map_or(1, |stretch| stretch.to).max(1);
+        let own_size = padded_size.map_or(1, |padded_size| padded_size.to).max(1);
         let is_affordable = |n_rows: usize, size: Option<usize>| {
             let rows = u32::try_from(n_rows).unwrap_or(u32::MAX);
-            let stretched = size.unwrap_or(own_size) as f64 / own_size as f64;
-            let time = self.row_time().saturating_mul(rows).as_secs_f64() * stretched;
+            let padded = size.unwrap_or(own_size) as f64 / own_size as f64;
+            let time = self.row_time().saturating_mul(rows).as_secs_f64() * padded;
             time <= MAX_SHAPE_RUN.as_secs_f64()
         };
         let max_rows = self.max_batch_size;
@@ -94,8 +94,7 @@ impl WarmupPlan {
 
     /// How long a row takes in a batch, as far as that is known.
     fn row_time(&self) -> Duration {
-        let Some(RunTimes { most: (n_rows, time), .. }) = self.times else { return Duration::ZERO };
-        time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX)
+        self.times.map_or(Duration::ZERO, |times| times.max_rows.per_row())
     }
 
     /// How many rows a run may have that is repeated until the library has settled.
@@ -145,7 +144,8 @@ fn repeat_row(row: &Tensor, n_rows: usize) -> Option<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::Fill;
+    use crate::engine::probe::TimedRun;
+    use crate::inference::InputPadding;
     use crate::tensor::Shape;
 
     fn plan(batching: Batching, max_batch_size: usize) -> WarmupPlan {
@@ -164,13 +164,16 @@ mod tests {
         warmup.settle.iter().map(first).collect()
     }
 
+    /// Those of a model that takes so many milliseconds for so many rows.
+    fn times_of(n_rows: usize, millis: u64) -> RunTimes {
+        let max_rows = TimedRun { n_rows, duration: Duration::from_millis(millis) };
+        RunTimes { min_rows: TimedRun { n_rows: 1, duration: Duration::ZERO }, max_rows }
+    }
+
     #[test]
     fn slow_models_are_warmed_up_with_fewer_rows() {
         let max_rows = |times: Option<(usize, u64)>| {
-            let times = times.map(|(n_rows, millis)| RunTimes {
-                least: (1, Duration::ZERO),
-                most: (n_rows, Duration::from_millis(millis)),
-            });
+            let times = times.map(|(n_rows, millis)| times_of(n_rows, millis));
             WarmupPlan { times, ..plan(Batching::Proved, 64) }.max_settle_rows()
         };
         assert_eq!(max_rows(None), 64);
@@ -208,7 +211,7 @@ mod tests {
         );
         assert_eq!(shapes(&plan(Batching::Coupled, 5)), [[0; 2]; 0]);
         let padding = Padding {
-            fills: vec![Some(Fill { axis: 1, element: [0; 8].into() })],
+            pads: vec![Some(InputPadding { axis: 1, element: [0; 8].into() })],
             given: vec![true],
             follows: vec![],
             buckets: vec![2, 4],
@@ -218,8 +221,7 @@ mod tests {
         let sample = vec![Tensor::from_vec(Shape::from([1, 3]), vec![1i64; 3]).ok()];
         let settle = padded.warmup(&sample).settle;
         assert_eq!(settle[0][0].as_ref().unwrap().shape(), &Shape::from([1, 4]), "the bucket's");
-        let slow = RunTimes { least: (1, Duration::ZERO), most: (1, Duration::from_millis(40)) };
-        let slow = WarmupPlan { times: Some(slow), ..padded };
+        let slow = WarmupPlan { times: Some(times_of(1, 40)), ..padded };
         assert_eq!(shapes(&slow), [[1, 2], [1, 4], [3, 2], [2, 2], [2, 4]], "3 x 4 takes 120 ms");
     }
 }

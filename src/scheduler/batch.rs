@@ -1,7 +1,7 @@
 //! Putting requests together into one batch and cutting its outputs apart again: pure functions.
 
 use crate::engine::Output;
-use crate::inference::{Padding, Stretch, ValidRequest};
+use crate::inference::{PaddedSize, Padding, ValidRequest};
 use crate::tensor::BufferMut;
 use crate::tensor::Shape;
 use crate::tensor::Tensor;
@@ -12,42 +12,42 @@ use crate::tensor::TensorError;
 pub struct Part<'a> {
     /// The request.
     pub request: &'a ValidRequest,
-    /// How far its inputs are filled up; `None` when they are run as they are.
-    pub stretch: Option<Stretch>,
+    /// How far its inputs are padded; `None` when they are run as they are.
+    pub padded_size: Option<PaddedSize>,
 }
 
 /// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows are of one
-/// datatype and have the same dimensions once they are filled up, plain numbers, which hold for a whole
+/// datatype and have the same dimensions once they are padded, plain numbers, which hold for a whole
 /// batch, are equal, and both are near enough to what the model was seen to work with.
 #[must_use]
 pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
     let may_share = a.request.may_share_runs() && b.request.may_share_runs();
-    if !may_share || a.stretch.map(|it| it.to) != b.stretch.map(|it| it.to) {
+    if !may_share || a.padded_size.map(|it| it.to) != b.padded_size.map(|it| it.to) {
         return false;
     }
-    let fills = padding.filter(|_| a.stretch.is_some()).map_or(&[][..], |it| &it.fills);
+    let pads = padding.filter(|_| a.padded_size.is_some()).map_or(&[][..], |it| &it.pads);
     let pairs = a.request.inputs().iter().zip(b.request.inputs());
     pairs.enumerate().all(|(place, pair)| match pair {
         (None, None) => true,
         (Some(a), Some(b)) if a.shape().rank() == 0 => a == b,
         (Some(a), Some(b)) => {
-            let filled = fills.get(place).and_then(Option::as_ref).map(|fill| fill.axis);
+            let padded = pads.get(place).and_then(Option::as_ref).map(|pad| pad.axis);
             // `BYTES` elements differ in length, so their rows cannot be laid end to end by size.
             let is_fixed = a.datatype().byte_size().is_some();
-            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), filled)
+            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), padded)
         }
         _ => false,
     })
 }
 
-/// Whether all dimensions but the rows, and that which is filled up, are the same.
-fn same_rows(a: &Shape, b: &Shape, filled: Option<usize>) -> bool {
+/// Whether all dimensions but the rows, and that which is padded, are the same.
+fn same_rows(a: &Shape, b: &Shape, padded: Option<usize>) -> bool {
     let mut pairs = a.dims().iter().zip(b.dims()).enumerate().skip(1);
-    a.rank() == b.rank() && pairs.all(|(axis, (a, b))| a == b || filled == Some(axis))
+    a.rank() == b.rank() && pairs.all(|(axis, (a, b))| a == b || padded == Some(axis))
 }
 
-/// The inputs of all requests, end to end along the rows and filled up to one size. The tensors of a
-/// request that is alone and needs no filling are passed on as they are; else they are copied, once,
+/// The inputs of all requests, end to end along the rows and padded to one size. The tensors of a
+/// request that is alone and needs no padding are passed on as they are; else they are copied, once,
 /// into memory that `allocate` gives.
 ///
 /// # Errors
@@ -61,27 +61,28 @@ pub fn concat(
     let Some((first, rest)) = parts.split_first() else {
         return Ok(Vec::new());
     };
-    let is_exact = first.stretch.is_none_or(Stretch::is_exact);
+    let is_exact = first.padded_size.is_none_or(PaddedSize::is_exact);
     if rest.is_empty() && is_exact {
         return Ok(first.request.inputs().to_vec());
     }
     let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
     let mut inputs = Vec::with_capacity(first.request.inputs().len());
     for (place, input) in first.request.inputs().iter().enumerate() {
-        let filling = first.stretch.and_then(|stretch| padding?.filling(place, stretch.to));
+        let pad_to =
+            first.padded_size.and_then(|padded_size| padding?.pad_to(place, padded_size.to));
         let Some(tensor) = input else {
             inputs.push(None);
             continue;
         };
-        if tensor.shape().rank() == 0 || (rest.is_empty() && filling.is_none()) {
+        if tensor.shape().rank() == 0 || (rest.is_empty() && pad_to.is_none()) {
             inputs.push(Some(tensor.clone()));
             continue;
         }
         let tensors = parts.iter().filter_map(|part| part.request.inputs()[place].as_ref());
-        let bytes = |tensor: &Tensor| match filling {
+        let bytes = |tensor: &Tensor| match pad_to {
             None => Ok(tensor.buffer().len()),
-            Some(filling) => tensor
-                .filled_bytes(filling)
+            Some(pad_to) => tensor
+                .padded_bytes(pad_to)
                 .ok_or_else(|| TensorError::Overflow { shape: tensor.shape().clone() }),
         };
         let total = tensors.clone().map(bytes).sum::<Result<usize, _>>()?;
@@ -89,15 +90,15 @@ pub fn concat(
         let mut free = buffer.as_mut();
         for tensor in tensors {
             let (place, behind) = free.split_at_mut(bytes(tensor)?);
-            match filling {
+            match pad_to {
                 None => place.copy_from_slice(tensor.buffer().as_bytes()),
-                Some(filling) => tensor.write_filled(filling, place),
+                Some(pad_to) => tensor.write_padded(pad_to, place),
             }
             free = behind;
         }
         let mut shape = tensor.shape().with_rows(n_rows);
-        if let Some(filling) = filling {
-            shape = shape.with_dim(filling.axis, filling.size);
+        if let Some(pad_to) = pad_to {
+            shape = shape.with_dim(pad_to.axis, pad_to.size);
         }
         inputs.push(Some(Tensor::new(tensor.datatype(), shape, buffer.freeze())?));
     }
@@ -124,8 +125,8 @@ pub(super) fn follow(outputs: &[Output], padding: &Padding, size: usize) -> bool
         })
 }
 
-/// Each request's rows of each output, copied only where it was filled up. Call only where
-/// [`has_rows`] and, for what was filled up, `follow` hold.
+/// Each request's rows of each output, copied only where it was padded. Call only where
+/// [`has_rows`] and, for what was padded, `follow` hold.
 #[must_use]
 pub fn split(
     outputs: &[Output],
@@ -136,14 +137,16 @@ pub fn split(
     let mut split = Vec::with_capacity(parts.len());
     for part in parts {
         let n_rows = part.request.n_rows();
-        let cut = part.stretch.filter(|stretch| !stretch.is_exact()).zip(padding);
+        let cut = part.padded_size.filter(|padded_size| !padded_size.is_exact()).zip(padding);
         let own = |(place, output): (usize, &Output)| {
             let rows = match parts {
                 [_] => output.tensor.clone(),
                 _ => output.tensor.rows(start, n_rows)?,
             };
             match cut {
-                Some((stretch, padding)) => rows.cut(padding.follows.get(place)?, stretch.from),
+                Some((padded_size, padding)) => {
+                    rows.cut(padding.follows.get(place)?, padded_size.from)
+                }
                 None => Some(rows),
             }
         };
@@ -156,7 +159,7 @@ pub fn split(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scheduler::testing::{plain, request, spec, stretched, texts};
+    use crate::scheduler::testing::{padded, plain, request, spec, texts};
     use crate::tensor::Tensor;
     use proptest::prelude::*;
 
@@ -172,25 +175,25 @@ mod tests {
 
     #[test]
     fn only_what_goes_to_one_bucket_goes_together() {
-        let padding = stretched::padding(&[4, 8]);
-        let three = stretched::request(1, 3, 5);
+        let padding = padded::padding(&[4, 8]);
+        let three = padded::request(1, 3, 5);
         let compatible = |b: ValidRequest| {
-            let parts = [&three, &b].map(|it| stretched::part(it, &padding));
+            let parts = [&three, &b].map(|it| padded::part(it, &padding));
             super::compatible(parts[0], parts[1], Some(&padding))
         };
-        assert!(compatible(stretched::request(2, 4, 5)));
-        assert!(!compatible(stretched::request(1, 5, 5)), "another bucket");
-        assert!(!compatible(stretched::request(1, 3, 6)), "a dimension that is not filled up");
-        let long = stretched::request(1, 9, 5);
+        assert!(compatible(padded::request(2, 4, 5)));
+        assert!(!compatible(padded::request(1, 5, 5)), "another bucket");
+        assert!(!compatible(padded::request(1, 3, 6)), "a dimension that is not padded");
+        let long = padded::request(1, 9, 5);
         let pair = |b: &ValidRequest| {
             super::compatible(
-                stretched::part(&long, &padding),
-                stretched::part(b, &padding),
+                padded::part(&long, &padding),
+                padded::part(b, &padding),
                 Some(&padding),
             )
         };
-        assert!(pair(&stretched::request(3, 9, 5)), "beyond the largest, equal sizes");
-        assert!(!pair(&stretched::request(1, 10, 5)));
+        assert!(pair(&padded::request(3, 9, 5)), "beyond the largest, equal sizes");
+        assert!(!pair(&padded::request(1, 10, 5)));
     }
 
     #[test]
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_neither_put_together_nor_filled_up() {
+    fn texts_are_neither_put_together_nor_padded() {
         let request = texts(&["a", "bc"]);
         assert!(!compatible(plain(&request), plain(&request), None));
         let inputs = concat(&[plain(&request)], None, BufferMut::zeroed).unwrap();
@@ -245,15 +248,15 @@ mod tests {
             }
         }
 
-        /// Two inputs that are filled up, one that is not; outputs that follow and one that does not.
+        /// Two inputs that are padded, one that is not; outputs that follow and one that does not.
         #[test]
-        fn what_is_filled_up_comes_back_as_it_was(
+        fn what_is_padded_comes_back_as_it_was(
             requests in prop::collection::vec((1usize..4, 5usize..9), 1..7)
         ) {
-            let padding = stretched::padding(&[4, 8]);
+            let padding = padded::padding(&[4, 8]);
             let requests: Vec<_> = requests.into_iter()
-                .map(|(n_rows, size)| stretched::request(n_rows, size, 2)).collect();
-            let parts: Vec<_> = requests.iter().map(|it| stretched::part(it, &padding)).collect();
+                .map(|(n_rows, size)| padded::request(n_rows, size, 2)).collect();
+            let parts: Vec<_> = requests.iter().map(|it| padded::part(it, &padding)).collect();
             let dirty = |bytes| {
                 let mut buffer = BufferMut::zeroed(bytes);
                 buffer.as_mut().fill(0xaa);
@@ -264,13 +267,13 @@ mod tests {
                 .map(|tensor| Output { name: None, tensor: tensor.clone() }).collect();
             let n_rows = requests.iter().map(ValidRequest::n_rows).sum();
             prop_assert!(has_rows(&outputs, n_rows));
-            let filled = parts.iter().any(|part| !part.stretch.unwrap().is_exact());
-            prop_assert!(parts.len() == 1 && !filled || follow(&outputs, &padding, 8));
+            let padded = parts.iter().any(|part| !part.padded_size.unwrap().is_exact());
+            prop_assert!(parts.len() == 1 && !padded || follow(&outputs, &padding, 8));
             let ids = outputs[0].tensor.as_slice::<i64>().unwrap();
             let expected: usize = requests.iter()
                 .map(|it| it.n_rows() * (8 - it.inputs()[0].as_ref().unwrap().shape().dims()[1])).sum();
-            if parts.len() > 1 || filled {
-                let padded = ids.iter().filter(|id| **id == stretched::PAD).count();
+            if parts.len() > 1 || padded {
+                let padded = ids.iter().filter(|id| **id == padded::PAD).count();
                 prop_assert_eq!(padded, expected, "every place behind a row holds the declared value");
             }
             for (request, part) in requests.iter().zip(split(&outputs, &parts, Some(&padding))) {

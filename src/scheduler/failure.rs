@@ -2,7 +2,7 @@
 
 use super::run::Health;
 use crate::engine::{EngineError, Fault};
-use crate::inference::{ErrorCode, InferError, ModelSpec, Refusal, ValidRequest};
+use crate::inference::{ErrorCode, InferError, ModelSpec, RefusalReason, ValidRequest};
 use std::fmt;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Failure {
                 Health::Lost(message)
             }
             Self::Engine(EngineError {
-                fault: Fault::Internal | Fault::Died | Fault::TimedOut,
+                fault: Fault::Internal | Fault::Died(_) | Fault::TimedOut,
                 ..
             }) => Health::Rebuild,
             _ => Health::Good,
@@ -70,13 +70,13 @@ impl Failure {
                 // Nobody said that it takes such inputs: of others nothing was promised.
                 return match request.fits_evidence() {
                     true => InferError::new(ErrorCode::InferenceFailed, text),
-                    false => spec.refused(request, Refusal::OtherForm).with_cause(text),
+                    false => spec.refused(request, RefusalReason::OtherForm).with_cause(text),
                 };
             }
         };
         // Nobody said that it takes such inputs, so it is not the model that is wrong.
         if !request.fits_evidence() && error.fault == Fault::Raised {
-            return spec.refused(request, Refusal::Raised).with_cause(error.message.as_str());
+            return spec.refused(request, RefusalReason::Raised).with_cause(error.message.as_str());
         }
         // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
         // not to clients.

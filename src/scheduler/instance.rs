@@ -7,7 +7,7 @@ use super::verify::{self, Watched};
 use super::warmup::{Warmup, warm_up};
 use super::{Job, Permit, PermitSource, SchedulerOptions, SchedulerStatus};
 use crate::engine::{Engine, EngineError, Fault, STACK_BYTES};
-use crate::inference::{ErrorCode, InferError, Padding, Stretch, ValidRequest};
+use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, ValidRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -92,11 +92,11 @@ impl Shared {
         }
     }
 
-    /// How far a request's inputs are to be filled up.
-    pub(super) fn stretch(&self, request: &ValidRequest) -> Option<Stretch> {
-        // Where rows answer otherwise in a batch, what they are filled up with may be the cause.
+    /// How far a request's inputs are to be padded.
+    pub(super) fn padded_size(&self, request: &ValidRequest) -> Option<PaddedSize> {
+        // Where rows answer otherwise in a batch, what they are padded with may be the cause.
         let padding = self.padding().filter(|_| !self.watched.is_refuted())?;
-        padding.stretch(request.inputs())
+        padding.padded_size(request.inputs())
     }
 
     pub(super) fn warmup(&self) -> &Warmup {

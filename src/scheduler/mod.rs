@@ -79,7 +79,7 @@ pub struct Job {
     pub permits: Option<PermitSource>,
     /// Where runs are counted.
     pub metrics: Arc<ModelMetrics>,
-    /// How requests of different sizes are filled up to one; `None` keeps them apart.
+    /// How requests of different sizes are padded to one; `None` keeps them apart.
     pub padding: Option<Arc<Padding>>,
     /// What is run before it counts as ready.
     pub warmup: Warmup,
@@ -167,10 +167,10 @@ impl Scheduler {
         let deadline = request.context().deadline;
         let (reply, pending) = reply();
         let enqueued_at = Instant::now();
-        let stretch = self.shared.stretch(&request);
+        let padded_size = self.shared.padded_size(&request);
         let is_stranger = self.shared.queue.is_stranger(&request);
         let span = Span::current();
-        let queued = Queued { request, reply, enqueued_at, span, stretch, is_stranger };
+        let queued = Queued { request, reply, enqueued_at, span, padded_size, is_stranger };
         if let Some(alarm) = self.shared.queue.push(queued)? {
             // The other requests that this thread of the runtime has ready come first: on a busy
             // server they share the run, and one wake-up serves them all. On an idle one this is

@@ -9,7 +9,7 @@ use super::batch::{self, Part};
 use super::caution::Caution;
 use super::pace::{Arrival, Forecast, Load, OVERLOADED_FOR, Pace, Turn, whole_seconds};
 use super::policy::{self, BatchLimits, Decision, Waiting};
-use crate::inference::{ErrorCode, InferError, Padding, Reply, Stretch, ValidRequest};
+use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, Reply, ValidRequest};
 use crate::telemetry::ModelMetrics;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,15 +29,15 @@ pub(super) struct Queued {
     pub(super) enqueued_at: Instant,
     /// Entered again by the thread that runs it, so that its log lines belong to the request.
     pub(super) span: Span,
-    /// How far its inputs are filled up when it is run; `None` when they are run as they are.
-    pub(super) stretch: Option<Stretch>,
+    /// How far its inputs are padded when it is run; `None` when they are run as they are.
+    pub(super) padded_size: Option<PaddedSize>,
     /// Whether it is unlike all that were answered since a request made a run fail.
     pub(super) is_stranger: bool,
 }
 
 impl Queued {
     pub(super) fn part(&self) -> Part<'_> {
-        Part { request: &self.request, stretch: self.stretch }
+        Part { request: &self.request, padded_size: self.padded_size }
     }
 }
 
@@ -311,8 +311,8 @@ impl Queue {
 
     /// The oldest request and those that may run with it. Empty when others were faster.
     ///
-    /// Of requests that are filled up, those of the oldest's own bucket: smaller ones that would fit
-    /// too have company of their own soon, and filling them up further costs more than the larger
+    /// Of requests that are padded, those of the oldest's own bucket: smaller ones that would fit
+    /// too have company of their own soon, and padding them further costs more than the larger
     /// batch saves.
     pub(super) fn take(&self, now: Instant) -> Vec<Queued> {
         let state = self.lock();

@@ -7,7 +7,7 @@ use super::instance::Shared;
 use super::outputs;
 use super::queue::Queued;
 use super::verify;
-use crate::engine::{Batch, Engine, EngineError, Fault, Outcome};
+use crate::engine::{Batch, Engine, EngineError, Fault, RunOutcome};
 use crate::inference::{NamedTensor, Timings};
 use crate::telemetry::RunRecord;
 use crate::tensor::{Tensor, TensorError};
@@ -34,7 +34,7 @@ struct Piece {
 }
 
 /// Runs a batch, and what fails by its inputs again in halves, down to the requests that are to blame: one may hold what
-/// the model refuses, or the batch or the size that it was filled up to may be what does not fit. By itself and as it is,
+/// the model refuses, or the batch or the size that it was padded to may be what does not fit. By itself and as it is,
 /// each gets the answer that it would have got without the others.
 pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Queued>) -> Health {
     let mut whole = Some(Piece { batch, is_first_half: false, fails: false });
@@ -62,8 +62,8 @@ pub(super) fn run_batch(shared: &Shared, engine: &mut dyn Engine, batch: Vec<Que
                     first.is_first_half = false;
                 }
             }
-            Err((mut batch, failure)) if is_filled(&batch) && failure.is_of_inputs() => {
-                batch.iter_mut().for_each(|queued| queued.stretch = None);
+            Err((mut batch, failure)) if is_padded(&batch) && failure.is_of_inputs() => {
+                batch.iter_mut().for_each(|queued| queued.padded_size = None);
                 pieces.push(Piece { batch, is_first_half: false, fails: false });
             }
             Err((batch, failure)) => {
@@ -86,8 +86,8 @@ fn halves(mut batch: Vec<Queued>) -> [Piece; 2] {
     [piece(second, false), piece(batch, true)]
 }
 
-fn is_filled(batch: &[Queued]) -> bool {
-    batch.iter().filter_map(|queued| queued.stretch).any(|stretch| !stretch.is_exact())
+fn is_padded(batch: &[Queued]) -> bool {
+    batch.iter().filter_map(|queued| queued.padded_size).any(|padded_size| !padded_size.is_exact())
 }
 
 /// Tells the senders of what cannot be run why.
@@ -117,7 +117,7 @@ fn attempt(
     let input = taken_at.elapsed();
     observe(shared, &parts, n_rows);
     let outcome = outcome
-        .and_then(|inputs| run(engine, inputs))
+        .and_then(|inputs| run(engine, Batch { inputs, deadline: latest_deadline(&batch) }))
         .map_err(Failure::Engine)
         .and_then(|outcome| check(shared, outcome, &parts));
     match outcome {
@@ -134,44 +134,48 @@ fn observe(shared: &Shared, parts: &[Part<'_>], n_rows: usize) {
     let metrics = &shared.job.metrics;
     metrics.observe_batch(n_rows);
     let (mut positions, mut padding) = (0, 0);
-    for (rows, stretch) in parts.iter().filter_map(|it| Some((it.request.n_rows(), it.stretch?))) {
-        positions += rows * stretch.to;
-        padding += rows * (stretch.to - stretch.from);
+    for (rows, padded_size) in
+        parts.iter().filter_map(|it| Some((it.request.n_rows(), it.padded_size?)))
+    {
+        positions += rows * padded_size.to;
+        padding += rows * (padded_size.to - padded_size.from);
     }
     if positions > 0 {
         metrics.observe_padding(positions, padding);
     }
 }
 
+/// When the last of them stops waiting.
+fn latest_deadline(batch: &[Queued]) -> Option<Instant> {
+    batch.iter().map(|queued| queued.request.context().deadline).max()
+}
+
 /// Runs the engine; a panic in it becomes an error.
-pub(super) fn run(
-    engine: &mut dyn Engine,
-    inputs: Vec<Option<Tensor>>,
-) -> Result<Outcome, EngineError> {
-    catch_unwind(AssertUnwindSafe(|| engine.run(Batch { inputs })))
+pub(super) fn run(engine: &mut dyn Engine, batch: Batch) -> Result<RunOutcome, EngineError> {
+    catch_unwind(AssertUnwindSafe(|| engine.run(batch)))
         .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "the engine panicked")))
 }
 
 /// The outcome with its outputs as the contract has them, if they can be cut apart and back.
-fn check(shared: &Shared, outcome: Outcome, parts: &[Part<'_>]) -> Result<Outcome, Failure> {
+fn check(shared: &Shared, outcome: RunOutcome, parts: &[Part<'_>]) -> Result<RunOutcome, Failure> {
     let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
     let outputs = outputs::settle(&shared.job.spec, outcome.outputs, n_rows)?;
     if parts.len() > 1 && !batch::has_rows(&outputs, n_rows) {
         return Err(Failure::broken("an output has no row for each row of the batch"));
     }
-    let filled = parts.iter().filter_map(|part| part.stretch).find(|it| !it.is_exact());
-    if let (Some(stretch), Some(padding)) = (filled, shared.padding())
-        && !batch::follow(&outputs, padding, stretch.to)
+    let padded = parts.iter().filter_map(|part| part.padded_size).find(|it| !it.is_exact());
+    if let (Some(padded_size), Some(padding)) = (padded, shared.padding())
+        && !batch::follow(&outputs, padding, padded_size.to)
     {
         return Err(Failure::broken("an output does not have the size of the padded inputs"));
     }
-    Ok(Outcome { outputs, ..outcome })
+    Ok(RunOutcome { outputs, ..outcome })
 }
 
 fn answer(
     shared: &Shared,
     batch: Vec<Queued>,
-    outcome: Outcome,
+    outcome: RunOutcome,
     (taken_at, input): (Instant, Duration),
 ) {
     let ran_at = Instant::now();

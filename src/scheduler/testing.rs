@@ -58,7 +58,7 @@ fn checked(spec: &ModelSpec, inputs: Vec<NamedTensor>, deadline: Instant) -> Val
 
 /// A request that is run as it is.
 pub(super) fn plain(request: &ValidRequest) -> Part<'_> {
-    Part { request, stretch: None }
+    Part { request, padded_size: None }
 }
 
 /// A request of a model of texts, one a row.
@@ -82,13 +82,13 @@ fn far() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// A model with `ids` INT64 [-1, -1] and `frames` FP32 [-1, 3, -1], both filled up, and `extra`
+/// A model with `ids` INT64 [-1, -1] and `frames` FP32 [-1, 3, -1], both padded, and `extra`
 /// FP32 [-1, -1], which is not.
-pub(super) mod stretched {
+pub(super) mod padded {
     use super::*;
-    use crate::inference::{Fill, Padding};
+    use crate::inference::{InputPadding, Padding};
 
-    /// What `ids` are filled up with; no request has it.
+    /// What `ids` are padded with; no request has it.
     pub(in crate::scheduler) const PAD: i64 = -7;
 
     pub(in crate::scheduler) fn spec() -> ModelSpec {
@@ -109,9 +109,9 @@ pub(super) mod stretched {
 
     /// As the probe would find it for a model that returns its inputs.
     pub(in crate::scheduler) fn padding(buckets: &[usize]) -> Padding {
-        let fill = |axis, element: &[u8]| Some(Fill { axis, element: element.into() });
+        let pad = |axis, element: &[u8]| Some(InputPadding { axis, element: element.into() });
         Padding {
-            fills: vec![fill(1, &PAD.to_le_bytes()), fill(2, &0.5f32.to_le_bytes()), None],
+            pads: vec![pad(1, &PAD.to_le_bytes()), pad(2, &0.5f32.to_le_bytes()), None],
             given: vec![true; 3],
             follows: vec![vec![1], vec![2], vec![]],
             buckets: buckets.to_vec(),
@@ -119,7 +119,7 @@ pub(super) mod stretched {
     }
 
     pub(in crate::scheduler) fn part<'a>(request: &'a ValidRequest, padding: &Padding) -> Part<'a> {
-        Part { request, stretch: padding.stretch(request.inputs()) }
+        Part { request, padded_size: padding.padded_size(request.inputs()) }
     }
 
     /// Values that differ everywhere.

@@ -1,6 +1,6 @@
 //! What the scheduler promises, proved with scripted engines.
 
-use super::testing::{metrics, request, request_until, spec, stretched};
+use super::testing::{metrics, padded, request, request_until, spec};
 use super::*;
 use crate::engine::Batch;
 use crate::engine::fake::{FakeModel, Seen};
@@ -10,6 +10,7 @@ use crate::testing::{PATIENCE, until_in_task};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, mpsc};
 
+mod deadline;
 mod start;
 mod watch;
 
@@ -336,10 +337,10 @@ fn padded(
     let seen = model.seen();
     let job = Job {
         model: Arc::new(model),
-        spec: Arc::new(stretched::spec()),
+        spec: Arc::new(padded::spec()),
         permits: None,
         metrics: metrics.model("test", "1"),
-        padding: Some(Arc::new(stretched::padding(&[4, 8]))),
+        padding: Some(Arc::new(padded::padding(&[4, 8]))),
         warmup: Warmup::default(),
     };
     let scheduler = Scheduler::start(options(), job).unwrap();
@@ -368,7 +369,7 @@ async fn requests_of_one_bucket_share_a_run_and_each_gets_its_own_size_back() {
         Ok(batch.inputs.into_iter().flatten().collect())
     });
     let requests = [(1, 2), (1, 3), (1, 7), (2, 1), (1, 5), (1, 9), (1, 4)];
-    let request = |(n_rows, size)| stretched::request(n_rows, size, 2);
+    let request = |(n_rows, size)| padded::request(n_rows, size, 2);
     let mut pending: Vec<_> =
         requests.map(|it| Box::pin(scheduler.submit(request(it)))).into_iter().collect();
     queue_in_order(&mut pending[..1]).await;
@@ -398,10 +399,10 @@ async fn what_the_model_refuses_when_it_is_padded_is_run_as_it_is() {
         _ => Ok(batch.inputs.into_iter().flatten().collect()),
     };
     let Padded { scheduler, seen, .. } = padded(refusing);
-    let answer = scheduler.submit(stretched::request(1, 3, 2)).await.unwrap();
+    let answer = scheduler.submit(padded::request(1, 3, 2)).await.unwrap();
     assert_eq!(answer.outputs[0].tensor.shape(), &Shape::from([1, 3]));
     assert_eq!(seen.rows(), [1, 1]);
-    let refused = scheduler.submit(stretched::request(1, 4, 2)).await;
+    let refused = scheduler.submit(padded::request(1, 4, 2)).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::InferenceFailed);
     assert_eq!(seen.rows(), [1, 1, 1], "there is nothing to try again without padding");
     // An output that no longer has the size that it is to be cut back from.
@@ -414,7 +415,7 @@ async fn what_the_model_refuses_when_it_is_padded_is_run_as_it_is() {
         Ok(outputs)
     };
     let Padded { scheduler, .. } = padded(shrinking);
-    let answer = scheduler.submit(stretched::request(1, 6, 2)).await.unwrap();
+    let answer = scheduler.submit(padded::request(1, 6, 2)).await.unwrap();
     assert_eq!(answer.outputs[0].tensor.shape(), &Shape::from([1, 6]));
 }
 

@@ -9,7 +9,7 @@ use super::instance::Shared;
 use super::outputs::settle;
 use super::run::{Health, run};
 use crate::engine::compare::{agree, rounding, row_scales};
-use crate::engine::{Engine, Fault, Output};
+use crate::engine::{Batch, Engine, Fault, Output};
 use crate::inference::{Batching, ValidRequest};
 use crate::telemetry::Verification;
 use crate::tensor::{BufferMut, DataType, Element, Tensor};
@@ -100,7 +100,7 @@ impl Watched {
         let ran = self.ran.fetch_add(nanos, Ordering::Relaxed).saturating_add(nanos);
         let is_shared = parts.len() > 1
             || parts.iter().any(|part| part.request.n_rows() > 1)
-            || parts.iter().filter_map(|part| part.stretch).any(|it| !it.is_exact());
+            || parts.iter().filter_map(|part| part.padded_size).any(|it| !it.is_exact());
         if watch.every == 0 || !is_shared || self.is_refuted() {
             return false;
         }
@@ -204,7 +204,7 @@ fn row(
     None
 }
 
-/// One row of each input, as it came and without what it was filled up with.
+/// One row of each input, as it came and without what it was padded with.
 fn inputs(request: &ValidRequest, place: usize) -> Option<Vec<Option<Tensor>>> {
     let one = |input: &Option<Tensor>| match input {
         None => Some(None),
@@ -222,7 +222,7 @@ pub(super) fn verify(shared: &Shared, engine: &mut dyn Engine) -> Health {
     let started_at = Instant::now();
     let answers: Vec<_> = rows.iter().map(|(_, answer)| answer.clone()).collect();
     for (inputs, answer) in rows {
-        let alone = match run(engine, inputs.clone()) {
+        let alone = match run(engine, Batch::without_deadline(inputs.clone())) {
             Ok(outcome) => settle(&shared.job.spec, outcome.outputs, 1),
             Err(error) if matches!(error.fault, Fault::Internal | Fault::Device) => {
                 return Health::Rebuild;
@@ -272,7 +272,12 @@ fn among_itself(
         other => Some(other.clone()),
     };
     let inputs = inputs.iter().map(repeated).collect::<Option<_>>()?;
-    let outputs = settle(&shared.job.spec, run(engine, inputs).ok()?.outputs, n_rows).ok()?;
+    let outputs = settle(
+        &shared.job.spec,
+        run(engine, Batch::without_deadline(inputs)).ok()?.outputs,
+        n_rows,
+    )
+    .ok()?;
     let first = |it: Output| Some(Output { tensor: it.tensor.rows(0, 1)?, name: None });
     outputs.into_iter().map(first).collect()
 }

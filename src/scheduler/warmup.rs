@@ -3,7 +3,7 @@
 use super::PermitSource;
 use super::pace::Pace;
 use super::run::run;
-use crate::engine::{Engine, EngineError, Fault};
+use crate::engine::{Batch, Engine, EngineError, Fault};
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ pub(super) fn warm_up(
         for _ in 0..MAX_RUNS {
             let _permit = permits.map(PermitSource::acquire);
             let started = Instant::now();
-            run(engine, inputs.clone())?;
+            run(engine, Batch::without_deadline(inputs.clone()))?;
             let took = started.elapsed();
             if before.is_some_and(|before| before.abs_diff(took) <= before.min(took) / 4) {
                 break;
@@ -109,7 +109,7 @@ fn run_shapes(
         }
         let Some(inputs) = shapes.inputs(place) else { continue };
         let _permit = permits.map(PermitSource::acquire);
-        match run(engine, inputs) {
+        match run(engine, Batch::without_deadline(inputs)) {
             Ok(_) => {
                 shapes.warmed.fetch_add(1, Ordering::Relaxed);
             }

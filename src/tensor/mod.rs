@@ -6,14 +6,14 @@
 
 mod buffer;
 mod datatype;
-mod fill;
 mod growing;
+mod pad;
 mod shape;
 
 pub use buffer::{Buffer, BufferMut, Memory};
 pub use datatype::{DataType, Element};
-pub use fill::Filling;
 pub use growing::BufferVec;
+pub use pad::PadTo;
 pub use shape::{Dim, Shape, ShapePattern};
 
 use thiserror::Error;

@@ -1,4 +1,4 @@
-//! What a model's code asks of its host in vain, told from libtorch's words: a device, an operator, a library.
+//! What a model's code asks of its host in vain, recognized by libtorch's words: a device, an operator, a library.
 //!
 //! Only what no input can cure belongs here. An operator that lacks an implementation for a datatype does not: another
 //! input may bring another one. Texts are known by how they begin, since the rest may quote a client.
@@ -115,8 +115,8 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        let told = missing(text).unwrap_or_else(|| panic!("must be recognized: {text}"));
-        assert!(told.contains(expected), "must say {expected:?}: {told}");
+        let message = missing(text).unwrap_or_else(|| panic!("must be recognized: {text}"));
+        assert!(message.contains(expected), "must say {expected:?}: {message}");
     }
 
     #[test]

@@ -15,9 +15,9 @@ mod environment;
 mod error;
 mod ffi;
 mod memory;
+mod messages;
 mod module;
 mod process;
-mod said;
 mod schema;
 mod tensor;
 mod value;
@@ -29,9 +29,9 @@ pub use device::{
 };
 pub use error::{Error, ErrorClass};
 pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
+pub use messages::{HandlerGuard, MessageHandler, MessageKind, set_default_handler};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
 pub use process::end_process;
-pub use said::{Listener, Listening, Said, listen};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,

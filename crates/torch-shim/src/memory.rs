@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         if layout.size() >= LARGE {
-            told(layout.size(), Change::Less);
+            record(layout.size(), Change::Less);
         }
         // SAFETY: the memory is of this layout.
         unsafe { jemalloc::sdallocx(memory.cast::<c_void>(), layout.size(), flags(layout)) };
@@ -71,8 +71,8 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: the memory is of that layout, and stays where memory of its size lies.
             let moved = unsafe { jemalloc::rallocx(memory.cast::<c_void>(), size, flags(wanted)) };
             if is_large && !moved.is_null() {
-                told(size, Change::More);
-                told(layout.size(), Change::Less);
+                record(size, Change::More);
+                record(layout.size(), Change::Less);
             }
             return moved.cast();
         }
@@ -98,7 +98,7 @@ unsafe fn take(layout: Layout, extra: c_int) -> *mut u8 {
     // SAFETY: the caller's promise.
     let memory = unsafe { jemalloc::mallocx(layout.size(), flags(layout) | extra) };
     if layout.size() >= LARGE && !memory.is_null() {
-        told(layout.size(), Change::More);
+        record(layout.size(), Change::More);
     }
     memory.cast()
 }
@@ -115,7 +115,7 @@ fn is_aligned(layout: Layout) -> bool {
     layout.align() <= ALWAYS && layout.align() <= layout.size()
 }
 
-/// How jemalloc is to be asked for this layout, and later told of it.
+/// How jemalloc is to be asked for this layout, and later to take it back.
 #[inline]
 fn flags(layout: Layout) -> c_int {
     let align = match is_aligned(layout) {
@@ -197,7 +197,7 @@ enum Change {
     Less,
 }
 
-fn told(bytes: usize, change: Change) {
+fn record(bytes: usize, change: Change) {
     // Only the sum matters, nothing is guarded by it.
     let bytes = bytes as u64;
     match change {

@@ -10,7 +10,7 @@ pub(super) struct Names {
     seen: [bool; MARKS.len()],
 }
 
-/// A name that tells what an archive is.
+/// A name that shows what an archive is.
 enum Mark {
     /// The file at this path, below the archive's one top folder.
     Inner(&'static str),

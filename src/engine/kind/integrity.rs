@@ -19,11 +19,11 @@ const CHUNK: usize = 1 << 16;
 /// The pickles that libtorch reads: what the model holds, and the constants of its code. The records of each lie in a folder
 /// of its name.
 const PICKLES: &[&str] = &["data", "constants"];
-/// How an archive tells its model in formats before constants.pkl.
+/// How an archive describes its model in formats before constants.pkl.
 const OLD_MODEL: &str = "model.json";
 
-/// What is wrong with an archive, if anything; `most` bytes it may unpack to.
-pub(super) fn check(source: &mut (impl Read + Seek), most: u64) -> io::Result<Option<String>> {
+/// What is wrong with an archive, if anything; it may unpack to `max_bytes`.
+pub(super) fn check(source: &mut (impl Read + Seek), max_bytes: u64) -> io::Result<Option<String>> {
     let mut entries: Vec<Entry> = Vec::new();
     match zip::entries(source, &mut |entry| entries.push(entry))? {
         Reading::Whole => {}
@@ -33,8 +33,8 @@ pub(super) fn check(source: &mut (impl Read + Seek), most: u64) -> io::Result<Op
         Reading::Unclear => return Ok(Some("its directory cannot be read".to_owned())),
     }
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
-    if total > most {
-        return Ok(Some(format!("it unpacks to {total} bytes, at most {most} are allowed")));
+    if total > max_bytes {
+        return Ok(Some(format!("it unpacks to {total} bytes, at most {max_bytes} are allowed")));
     }
     let mut places = HashMap::new();
     for (place, entry) in entries.iter().enumerate() {
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use std::io::{Cursor, Write};
 
-    const MOST: u64 = 1 << 20;
+    const MAX_BYTES: u64 = 1 << 20;
 
     /// An archive with these records, packed where wanted.
     fn archive(records: &[(&str, &[u8], bool)]) -> Vec<u8> {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     fn fault(bytes: &[u8]) -> Option<String> {
-        check(&mut Cursor::new(bytes), MOST).unwrap()
+        check(&mut Cursor::new(bytes), MAX_BYTES).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a model file is when it is no TorchScript archive, and what to do about it: told by its first
+//! What a model file is when it is no TorchScript archive, and what to do about it: recognized by its first
 //! bytes, and in a zip archive by the names in it.
 //!
 //! It is asked before a file is tried, so that nobody has to guess from what libtorch says. A file
@@ -123,14 +123,14 @@ pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
     Ok(kind.map(|kind| kind.to_string()))
 }
 
-/// What is wrong with an archive, if anything: a record whose checksum is another, more than `most` bytes when it is unpacked,
+/// What is wrong with an archive, if anything: a record whose checksum is another, more than `max_bytes` when it is unpacked,
 /// or a tensor that reaches beyond the record that it is of.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn fault(file: &mut File, most: u64) -> io::Result<Option<String>> {
-    integrity::check(file, most)
+pub fn damage(file: &mut File, max_bytes: u64) -> io::Result<Option<String>> {
+    integrity::check(file, max_bytes)
 }
 
 fn recognize(source: &mut (impl Read + Seek)) -> io::Result<Option<Kind>> {
@@ -150,7 +150,7 @@ fn recognize(source: &mut (impl Read + Seek)) -> io::Result<Option<Kind>> {
     })
 }
 
-/// Files that are told by the bytes that they begin with.
+/// Files that are recognized by the bytes that they begin with.
 const MAGIC: &[(&[u8], Kind)] = &[
     (b"version https://git-lfs.github.com/spec/", Kind::LfsPointer),
     (b"GGUF", Kind::Gguf),
@@ -170,7 +170,7 @@ const MAGIC: &[(&[u8], Kind)] = &[
     (b"7z\xbc\xaf\x27\x1c", Kind::Compressed),
 ];
 
-/// Files that are told by bytes further in.
+/// Files that are recognized by bytes further in.
 const MAGIC_WITHIN: &[(usize, &[u8], Kind)] =
     &[(4, b"TFL3", Kind::TfLite), (4, b"ET12", Kind::ExecuTorch), (257, b"ustar", Kind::Tar)];
 

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 /// The longest comment that an archive can have, and the record at its end before it; and a little more, since libtorch's
 /// reader looks for that in steps of 4 KiB.
 const MAX_TAIL_BYTES: u64 = 65_535 + END_BYTES as u64 + (8 << 10);
-/// Most bytes of a directory that are read: names of some hundred thousand entries.
+/// Bytes of a directory that are read at most: names of some hundred thousand entries.
 const MAX_DIRECTORY_BYTES: u64 = 16 << 20;
 
 const END: &[u8] = b"PK\x05\x06";
@@ -23,7 +23,7 @@ const ENTRY_BYTES: usize = 46;
 /// How far an archive could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    /// Every name was told.
+    /// Every record was visited.
     Whole,
     /// The record that ends every archive is not there.
     CutOff,
@@ -48,10 +48,10 @@ pub(super) struct Entry {
     pub(super) is_folder: bool,
 }
 
-/// Tells the records of an archive, one after the other.
+/// Visits the records of an archive, one after the other.
 pub(super) fn entries(
     source: &mut (impl Read + Seek),
-    tell: &mut dyn FnMut(Entry),
+    visit: &mut dyn FnMut(Entry),
 ) -> io::Result<Reading> {
     let size = source.seek(SeekFrom::End(0))?;
     let tail_at = size.saturating_sub(MAX_TAIL_BYTES);
@@ -76,7 +76,7 @@ pub(super) fn entries(
     match directory {
         Some((at, n_bytes)) if n_bytes <= MAX_DIRECTORY_BYTES => {
             source.seek(SeekFrom::Start(at))?;
-            walk(BufReader::new(source.take(n_bytes)), tell)
+            walk(BufReader::new(source.take(n_bytes)), visit)
         }
         _ => Ok(Reading::Unclear),
     }
@@ -100,7 +100,7 @@ fn wide_directory(source: &mut (impl Read + Seek), end_at: u64) -> io::Result<Wi
     Ok(figures.map_or(Wide::Damaged, Wide::There))
 }
 
-fn walk(mut directory: impl Read, tell: &mut dyn FnMut(Entry)) -> io::Result<Reading> {
+fn walk(mut directory: impl Read, visit: &mut dyn FnMut(Entry)) -> io::Result<Reading> {
     loop {
         let entry = take(&mut directory, ENTRY_BYTES)?;
         if entry.is_empty() {
@@ -119,7 +119,7 @@ fn walk(mut directory: impl Read, tell: &mut dyn FnMut(Entry)) -> io::Result<Rea
             && take(&mut directory, n_comment)?.len() == n_comment;
         let record = record(&entry, &name, &extra);
         match record.filter(|_| entry.starts_with(ENTRY) && is_whole) {
-            Some(record) => tell(record),
+            Some(record) => visit(record),
             None => return Ok(Reading::Unclear),
         }
     }
@@ -160,10 +160,10 @@ fn record(entry: &[u8], name: &[u8], extra: &[u8]) -> Option<Entry> {
     })
 }
 
-fn read_at(source: &mut (impl Read + Seek), at: u64, most: u64) -> io::Result<Vec<u8>> {
+fn read_at(source: &mut (impl Read + Seek), at: u64, max_bytes: u64) -> io::Result<Vec<u8>> {
     source.seek(SeekFrom::Start(at))?;
     let mut bytes = Vec::new();
-    source.take(most).read_to_end(&mut bytes)?;
+    source.take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -251,18 +251,18 @@ mod tests {
     use std::io::Cursor;
 
     fn read(bytes: &[u8]) -> (Reading, Vec<String>) {
-        let mut told = Vec::new();
-        let reading = entries(&mut Cursor::new(bytes), &mut |entry| told.push(entry.name));
-        (reading.unwrap(), told)
+        let mut names = Vec::new();
+        let reading = entries(&mut Cursor::new(bytes), &mut |entry| names.push(entry.name));
+        (reading.unwrap(), names)
     }
 
     #[test]
     fn names_are_told_in_order() {
         for width in [Width::Usual, Width::Wide] {
             let bytes = archive(&["m/data.pkl", "m/version", "é"], width);
-            let (reading, told) = read(&bytes);
-            assert_eq!((reading, told.len()), (Reading::Whole, 3));
-            assert_eq!(told, ["m/data.pkl", "m/version", "é"]);
+            let (reading, names) = read(&bytes);
+            assert_eq!((reading, names.len()), (Reading::Whole, 3));
+            assert_eq!(names, ["m/data.pkl", "m/version", "é"]);
             let commented = [&bytes[..], b"a comment"].concat();
             assert_eq!(read(&commented).1.len(), 3, "a comment must not hide the end");
         }

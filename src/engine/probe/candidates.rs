@@ -1,7 +1,7 @@
 //! Which inputs to try: a sample's, the declared ones, or what the parameters suggest.
 
 use super::arguments::share_rows;
-use super::recipe::Recipe;
+use super::generator::InputGenerator;
 use super::{Hints, ShapeSource};
 use crate::engine::{EngineError, Fault, Parameter, Signature};
 use crate::inference::TensorSpec;
@@ -17,7 +17,7 @@ const SIZES: [usize; 3] = [8, 32, 224];
 /// Inputs that a model may accept.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub(super) recipe: Recipe,
+    pub(super) generator: InputGenerator,
     pub(super) source: ShapeSource,
     /// How many rows to begin with; the second when the first are refused.
     pub(super) n_rows: [usize; 2],
@@ -40,7 +40,7 @@ pub(super) fn candidates(
     } else {
         guesses(signature, &specs)
     };
-    let whole = |it: Candidate| Candidate { recipe: it.recipe.into_whole(), ..it };
+    let whole = |it: Candidate| Candidate { generator: it.generator.into_whole(), ..it };
     Ok(match share_rows {
         true => candidates,
         false => candidates.into_iter().map(whole).collect(),
@@ -84,8 +84,8 @@ fn from_sample(
             Some(tensor) if source == ShapeSource::Sample => of_sample(spec, tensor),
             _ => spec.clone(),
         });
-        let recipe = Recipe::sample(specs.collect(), sample);
-        Candidate { recipe, source, n_rows: [n_rows, 1], is_sample: true }
+        let generator = InputGenerator::sample(specs.collect(), sample);
+        Candidate { generator, source, n_rows: [n_rows, 1], is_sample: true }
     };
     let mut candidates = vec![candidate(sample)];
     // JSON does not tell whole numbers from others: a model that looks words up wants INT64, be it for some of its inputs.
@@ -134,9 +134,9 @@ fn declared(specs: &[TensorSpec]) -> Vec<Candidate> {
         .any(|dims| dims.iter().skip(1).any(|dim| *dim == Dim::Variable));
     let sizes = if has_variable { &SIZES[..] } else { &SIZES[..1] };
     let candidate = |&size: &usize| {
-        let recipe = Recipe::random(specs.to_vec(), size)?;
-        let n_rows = recipe.fixed_rows().map_or([1, 2], |n_rows| [n_rows, n_rows]);
-        Some(Candidate { recipe, source: ShapeSource::Declared, n_rows, is_sample: false })
+        let generator = InputGenerator::random(specs.to_vec(), size)?;
+        let n_rows = generator.fixed_rows().map_or([1, 2], |n_rows| [n_rows, n_rows]);
+        Some(Candidate { generator, source: ShapeSource::Declared, n_rows, is_sample: false })
     };
     sizes.iter().filter_map(candidate).collect()
 }
@@ -149,7 +149,7 @@ fn guesses(signature: &Signature, specs: &[TensorSpec]) -> Vec<Candidate> {
     if specs.iter().filter(is_tensor).count() != 1 {
         return Vec::new();
     }
-    let looks_up = signature.operators.iter().any(|it| it.starts_with("aten::embedding"));
+    let looks_up = signature.reach.operators().iter().any(|it| it.starts_with("aten::embedding"));
     let shapes = signature.parameters.iter().flat_map(|parameter| suggested(parameter, looks_up));
     let mut seen = Vec::new();
     let mut candidates = Vec::new();
@@ -166,9 +166,9 @@ fn guesses(signature: &Signature, specs: &[TensorSpec]) -> Vec<Candidate> {
             true => TensorSpec { datatype, shape: shape.clone(), ..spec.clone() },
             false => spec.clone(),
         };
-        if let Some(recipe) = Recipe::random(specs.iter().map(guess).collect(), size) {
+        if let Some(generator) = InputGenerator::random(specs.iter().map(guess).collect(), size) {
             let source = ShapeSource::Guessed;
-            candidates.push(Candidate { recipe, source, n_rows: [2, 1], is_sample: false });
+            candidates.push(Candidate { generator, source, n_rows: [2, 1], is_sample: false });
         }
     }
     candidates

@@ -2,7 +2,7 @@
 
 use super::hazards::hazard;
 use super::proof::{BY_VALUES, RANDOM};
-use crate::engine::{Signature, without_overload};
+use crate::engine::{Reach, Signature, without_overload};
 
 /// A closed list: operators of libtorch's CPU library, each with what it can do. An entry that ends with
 /// `::` stands for everything in that namespace.
@@ -34,12 +34,28 @@ pub fn concern(operator: &str) -> Option<&'static str> {
     found.map(|&(_, reason)| reason).or_else(|| hazard(base))
 }
 
-/// The operators of a model that touch files, other processes or foreign memory, or can end the process. A model that has any
-/// is not to be run unless it is trusted.
+/// Something that a model can do and others cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concern<'s> {
+    /// The operator; or that it is native code.
+    pub name: &'s str,
+    /// What it does, for people.
+    pub reason: &'static str,
+}
+
+/// What of a model touches files, other processes or foreign memory, or can end the process. A model that has any of it is not
+/// to be run unless it is trusted.
 #[must_use]
-pub fn concerns(signature: &Signature) -> Vec<&str> {
-    let operators = signature.operators.iter().map(String::as_str);
-    operators.filter(|operator| concern(operator).is_some()).collect()
+pub fn concerns(signature: &Signature) -> Vec<Concern<'_>> {
+    match &signature.reach {
+        Reach::Operators(operators) => {
+            let of = |name| Some(Concern { name, reason: concern(name)? });
+            operators.iter().map(String::as_str).filter_map(of).collect()
+        }
+        Reach::Native => {
+            vec![Concern { name: "native code", reason: "does whatever its process may" }]
+        }
+    }
 }
 
 /// Operators that run as long as a value says, or wait for somebody.
@@ -98,8 +114,9 @@ pub fn is_straight_line(signature: &Signature) -> bool {
             && !draws(name)
             && concern(name).is_none()
     };
-    // Of a model that tells no operator nothing is known.
-    !signature.operators.is_empty() && signature.operators.iter().all(ends_soon)
+    // Of a model without any operator, and of native code, nothing is known.
+    let operators = signature.reach.operators();
+    !operators.is_empty() && operators.iter().all(ends_soon)
 }
 
 /// Whether an operator draws random numbers, at least in some mode.
@@ -118,8 +135,12 @@ mod tests {
     fn only_operators_that_reach_outside_are_of_concern() {
         let operators = ["aten::from_file.out", "aten::linear", "aten::save", "c10d::send"];
         let operators = operators.map(String::from).to_vec();
-        let signature = Signature { operators, ..Signature::default() };
-        assert_eq!(concerns(&signature), ["aten::from_file.out", "aten::save", "c10d::send"]);
+        let signature = Signature { reach: Reach::Operators(operators), ..Signature::default() };
+        let names: Vec<_> = concerns(&signature).iter().map(|concern| concern.name).collect();
+        assert_eq!(names, ["aten::from_file.out", "aten::save", "c10d::send"]);
+        let native = Signature { reach: Reach::Native, ..Signature::default() };
+        assert_eq!(concerns(&native).len(), 1, "nobody knows what it does");
+        assert!(!is_straight_line(&native));
         assert_eq!(concern("aten::save_for_later"), None, "a prefix is not the operator");
         assert_eq!(concern("prim::Print"), None, "what is printed goes to the log");
     }
@@ -127,7 +148,7 @@ mod tests {
     #[test]
     fn loops_and_what_is_not_known_may_run_long() {
         let of = |operators: &[&str]| Signature {
-            operators: operators.iter().map(|name| (*name).to_owned()).collect(),
+            reach: Reach::Operators(operators.iter().map(|name| (*name).to_owned()).collect()),
             ..Signature::default()
         };
         assert!(is_straight_line(&of(&["aten::linear", "prim::If", "prim::Constant"])));

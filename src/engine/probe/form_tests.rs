@@ -1,12 +1,12 @@
 use super::*;
 use crate::engine::fake::FakeModel;
-use crate::engine::{Fault, Form, Parameter, Precision, Signature};
+use crate::engine::{Death, Fault, ModelForm, Parameter, Precision, Signature};
 use crate::tensor::{DataType, Shape, ShapePattern};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn forms(names: &[&str]) -> Vec<Form> {
+fn forms(names: &[&str]) -> Vec<ModelForm> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
@@ -25,7 +25,7 @@ fn failing(fault: Fault, text: &'static str) -> FakeModel {
     FakeModel::new(move |_| Err(EngineError::new(fault, text)))
 }
 
-fn hints(wish: Wish) -> Hints {
+fn hints(form: FormOptions) -> Hints {
     let shape = ShapePattern::from_wire(&[-1, 3]).unwrap();
     let x = TensorSpec {
         name: "x".into(),
@@ -34,11 +34,11 @@ fn hints(wish: Wish) -> Hints {
         optional: false,
         declared: true,
     };
-    Hints { inputs: Some(vec![x]), batch_size_is_chosen: true, wish, ..Hints::default() }
+    Hints { inputs: Some(vec![x]), batch_size_is_chosen: true, form, ..Hints::default() }
 }
 
-fn in_bf16() -> Wish {
-    Wish { precision: Precision::Bf16, ..Wish::default() }
+fn in_bf16() -> FormOptions {
+    FormOptions { precision: Precision::Bf16, ..FormOptions::default() }
 }
 
 type Cast<'a> = &'a [(&'a str, FakeModel)];
@@ -48,17 +48,17 @@ fn trial(
     plain: &FakeModel,
     hints: &Hints,
     cast: Cast<'_>,
-) -> (Result<Findings, EngineError>, Vec<Form>) {
+) -> (Result<Findings, EngineError>, Vec<ModelForm>) {
     let loaded = RefCell::new(Vec::new());
-    let mut load = |form: Form, outputs: &[DataType], within: Duration| {
-        assert!(!within.is_zero() && within <= hints.wish.budget * 3 / 2);
+    let mut load = |form: ModelForm, outputs: &[DataType], within: Duration| {
+        assert!(!within.is_zero() && within <= hints.form.budget * 3 / 2);
         assert_eq!(outputs, [DataType::Fp32]);
         loaded.borrow_mut().push(form);
         let name = form.to_string();
         let found = cast.iter().find(|(it, _)| *it == name);
         match found {
             Some((_, model)) => Ok(Box::new(model.clone()) as Box<dyn Model>),
-            None if form == Form::PLAIN => Ok(Box::new(plain.clone()) as Box<dyn Model>),
+            None if form == ModelForm::PLAIN => Ok(Box::new(plain.clone()) as Box<dyn Model>),
             None => Err(EngineError::new(Fault::Unsupported, "there is no such form")),
         }
     };
@@ -69,7 +69,7 @@ fn trial(
 
 #[track_caller]
 fn chosen(cast: Cast<'_>, expected: &str) -> Findings {
-    let (findings, _) = trial(&times(|_| 1.0, 100), &hints(Wish::default()), cast);
+    let (findings, _) = trial(&times(|_| 1.0, 100), &hints(FormOptions::default()), cast);
     let findings = findings.unwrap();
     assert_eq!(findings.form.chosen.to_string(), expected, "{:?}", findings.form);
     findings
@@ -88,8 +88,9 @@ fn the_fastest_form_is_kept_if_it_is_worth_it() {
         chosen(&[("frozen", times(|_| 1.0, 80)), ("optimized", times(|_| 1.0, 50))], "optimized");
     assert!((findings.form.gain() - 2.0).abs() < 1e-9);
     let times_of_chosen = findings.times.unwrap();
-    assert_eq!(times_of_chosen.least, (1, Duration::from_micros(50)));
-    assert_eq!(times_of_chosen.most, (32, Duration::from_micros(32 * 50)));
+    let run = |n_rows, micros| TimedRun { n_rows, duration: Duration::from_micros(micros) };
+    assert_eq!(times_of_chosen.min_rows, run(1, 50));
+    assert_eq!(times_of_chosen.max_rows, run(32, 32 * 50));
     chosen(&[("frozen", times(|_| 1.0, 80)), ("optimized", times(|_| 1.0, 79))], "frozen");
     let findings =
         chosen(&[("frozen", times(|_| 1.0, 99)), ("optimized", times(|_| 1.0, 150))], "plain");
@@ -131,9 +132,9 @@ fn a_form_that_fails_is_out_and_the_model_none_the_worse() {
     assert_eq!(reason(&findings, "optimized"), "unsupported layout");
     assert!(findings.notes.is_empty());
 
-    let dead = failing(Fault::Died, "ended by SIGSEGV");
+    let dead = failing(Fault::Died(Death::Crashed), "ended by SIGSEGV");
     let cast = [("frozen", dead), ("optimized", times(|_| 1.0, 50))];
-    let (findings, loaded) = trial(&times(|_| 1.0, 100), &hints(Wish::default()), &cast);
+    let (findings, loaded) = trial(&times(|_| 1.0, 100), &hints(FormOptions::default()), &cast);
     let findings = findings.unwrap();
     assert_eq!(loaded, forms(&["frozen", "plain", "optimized"]), "the plain form died with it");
     assert_eq!(findings.form.chosen, forms(&["optimized"])[0]);
@@ -153,9 +154,9 @@ fn a_plain_form_that_is_lost_on_the_way_has_passed_all_the_same() {
             Ok(batch.inputs.into_iter().flatten().collect())
         })
     };
-    probe(&mortal(u32::MAX), &hints(Wish::default())).unwrap();
+    probe(&mortal(u32::MAX), &hints(FormOptions::default())).unwrap();
     let needed = calls.load(Ordering::SeqCst);
-    let (findings, _) = trial(&mortal(needed + 1), &hints(Wish::default()), &[]);
+    let (findings, _) = trial(&mortal(needed + 1), &hints(FormOptions::default()), &[]);
     let findings = findings.unwrap();
     assert_eq!(findings.form, FormFindings::default());
     assert_eq!(findings.notes, ["no other form was tried: did not answer within 60 s"]);
@@ -168,17 +169,17 @@ fn forms_are_tried_only_where_they_are_wanted_and_can_be_compared() {
     let cast = [("frozen", times(|_| 1.0, 1))];
     let plain = |model: &FakeModel, hints: &Hints| {
         let (findings, loaded) = trial(model, hints, &cast);
-        assert_eq!((findings.unwrap().form.chosen, loaded), (Form::PLAIN, vec![]));
+        assert_eq!((findings.unwrap().form.chosen, loaded), (ModelForm::PLAIN, vec![]));
     };
     let model = times(|_| 1.0, 100);
-    plain(&model, &hints(Wish { optimize: false, ..Wish::default() }));
-    plain(&model, &hints(Wish { budget: Duration::ZERO, ..Wish::default() }));
+    plain(&model, &hints(FormOptions { optimize: false, ..FormOptions::default() }));
+    plain(&model, &hints(FormOptions { budget: Duration::ZERO, ..FormOptions::default() }));
     let calls = AtomicU32::new(0);
     let counting = times(move |_| calls.fetch_add(1, Ordering::SeqCst) as f32, 9);
-    plain(&counting, &hints(Wish::default()));
-    plain(&failing(Fault::Raised, "only Tuesdays"), &hints(Wish::default()));
+    plain(&counting, &hints(FormOptions::default()));
+    plain(&failing(Fault::Raised, "only Tuesdays"), &hints(FormOptions::default()));
     let signature = Signature { mutates_state: true, ..FakeModel::echo().signature().clone() };
-    plain(&times(|_| 1.0, 9).with_signature(signature), &hints(Wish::default()));
+    plain(&times(|_| 1.0, 9).with_signature(signature), &hints(FormOptions::default()));
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn a_reduced_precision_is_the_fastest_way_that_agrees() {
     assert_eq!(loaded, forms(&tried), "what is not rewritten is only for want of better");
 
     // Slower than FP32, and asked for all the same.
-    let off = Wish { optimize: false, ..in_bf16() };
+    let off = FormOptions { optimize: false, ..in_bf16() };
     let cast = [("bf16", times(|_| 1.005, 150))];
     let (findings, loaded) = trial(&times(|_| 1.0, 100), &hints(off), &cast);
     assert_eq!(findings.unwrap().form.chosen.to_string(), "bf16");
@@ -210,7 +211,7 @@ fn a_reduced_precision_is_the_fastest_way_that_agrees() {
     let images = times(|_| 1.0, 100).with_signature(signature);
     let (_, loaded) = trial(&images, &hints(in_bf16()), &[]);
     assert!(loaded.iter().all(|form| form.channels_last), "{loaded:?}");
-    let (_, loaded) = trial(&images, &hints(Wish::default()), &[]);
+    let (_, loaded) = trial(&images, &hints(FormOptions::default()), &[]);
     assert_eq!(loaded, forms(&["frozen", "optimized", "channels-last-frozen"]));
 }
 
@@ -227,7 +228,7 @@ fn a_reduced_precision_that_cannot_be_had_fails_the_model() {
     let far = [("bf16-frozen", times(|_| 1.02, 10))];
     let text = "max_difference = 0.01: bf16-frozen: an answer differs by 2.0e-2 of the largest";
     refused(&model, &hints(in_bf16()), &far, Fault::Unsupported, text);
-    let wider = hints(Wish { max_difference: 0.05, ..in_bf16() });
+    let wider = hints(FormOptions { max_difference: 0.05, ..in_bf16() });
     assert!(trial(&model, &wider, &far).0.is_ok());
     // It may have been the machine's fault, so nobody should remember it.
     let dead = [("bf16-frozen", failing(Fault::TimedOut, "did not answer within 20 s"))];
@@ -250,7 +251,7 @@ fn the_best_class_must_stay_where_there_are_classes() {
         })
     };
     let cast = [("bf16-frozen", classes(0.501))];
-    let with = Wish { classes: Some(0.5), ..in_bf16() };
+    let with = FormOptions { classes: Some(0.5), ..in_bf16() };
     refused(&classes(0.499), &hints(with), &cast, Fault::Unsupported, "rows changed their class");
     let (findings, _) = trial(&classes(0.499), &hints(in_bf16()), &cast);
     assert!(findings.is_ok(), "without labels they are only numbers");
@@ -262,17 +263,18 @@ fn the_best_class_must_stay_where_there_are_classes() {
 #[test]
 fn costs_are_measured_in_the_chosen_form_where_nobody_chose_a_batch_size() {
     let fast = times(|_| 1.0, 50);
-    let asked = Hints { batch_size_is_chosen: false, ..hints(Wish::default()) };
+    let asked = Hints { batch_size_is_chosen: false, ..hints(FormOptions::default()) };
     let cast = [("optimized", fast)];
     let (findings, loaded) = trial(&times(|_| 1.0, 100), &asked, &cast);
-    let expected = [1, 2, 4, 8, 16, 32].map(|it| (it, Duration::from_micros(50 * it as u64)));
+    let expected = [1, 2, 4, 8, 16, 32]
+        .map(|n_rows| TimedRun { n_rows, duration: Duration::from_micros(50 * n_rows as u64) });
     assert_eq!(findings.unwrap().curve, expected);
-    assert_eq!(loaded.last().map(Form::to_string).as_deref(), Some("optimized"));
-    let (findings, _) = trial(&times(|_| 1.0, 100), &hints(Wish::default()), &cast);
+    assert_eq!(loaded.last().map(ModelForm::to_string).as_deref(), Some("optimized"));
+    let (findings, _) = trial(&times(|_| 1.0, 100), &hints(FormOptions::default()), &cast);
     assert_eq!(findings.unwrap().curve, []);
     // As many sizes as there is time for.
     let slow = [("optimized", times(|_| 1.0, 50_000))];
     let (findings, _) = trial(&times(|_| 1.0, 100_000), &asked, &slow);
-    let rows: Vec<_> = findings.unwrap().curve.iter().map(|(n_rows, _)| *n_rows).collect();
+    let rows: Vec<_> = findings.unwrap().curve.iter().map(|run| run.n_rows).collect();
     assert_eq!(rows, [1, 2, 4, 8]);
 }

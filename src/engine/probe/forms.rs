@@ -5,11 +5,11 @@
 //! worse: whatever happens here, the plain form has passed already. Only a reduced precision that was
 //! asked for and cannot be had is a failure.
 
-use super::contest::{Contest, Measured};
+use super::comparison::{FormComparison, Measured, Subject};
 use super::curve;
-use super::recipe::Recipe;
-use super::{Findings, Hints, RunTimes};
-use crate::engine::{EngineError, Fault, Form, Model, Precision, Rewrite, Signature};
+use super::generator::InputGenerator;
+use super::{Examined, Findings, Hints, RunTimes};
+use crate::engine::{EngineError, Fault, Model, ModelForm, Precision, Rewrite, Signature};
 use crate::inference::Batching;
 use crate::tensor::DataType;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How much faster than what is chosen so far a form must be: less may be chance, or lost again
 /// where several threads run the model, and every step away from the file's own form has to be worth
 /// something. (A text encoder's optimized form, 1.05 times as fast alone, was slower on two threads.)
-const LEAST_GAIN: f64 = 1.1;
+const MIN_GAIN: f64 = 1.1;
 
 /// How long the costs by rows may be measured.
 const CURVE_TIME: Duration = Duration::from_secs(6);
@@ -25,11 +25,11 @@ const CURVE_TIME: Duration = Duration::from_secs(6);
 /// Loads the model in a form, whose outputs in the plain form have these datatypes, and may be ended
 /// after that time.
 pub type LoadForm<'a> =
-    dyn FnMut(Form, &[DataType], Duration) -> Result<Box<dyn Model>, EngineError> + 'a;
+    dyn FnMut(ModelForm, &[DataType], Duration) -> Result<Box<dyn Model>, EngineError> + 'a;
 
 /// What is wanted of the form of a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Wish {
+pub struct FormOptions {
     /// Whether rewritten forms are to be tried.
     pub optimize: bool,
     /// In which numbers to compute.
@@ -44,7 +44,7 @@ pub struct Wish {
     pub budget: Duration,
 }
 
-impl Default for Wish {
+impl Default for FormOptions {
     fn default() -> Self {
         Self {
             optimize: true,
@@ -58,9 +58,9 @@ impl Default for Wish {
 
 /// What became of a form.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tried {
+pub struct TriedForm {
     /// Which.
-    pub form: Form,
+    pub form: ModelForm,
     /// What it is like; or why it is out.
     pub outcome: Result<FormFacts, String>,
 }
@@ -82,9 +82,9 @@ pub struct FormFacts {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FormFindings {
     /// The form.
-    pub chosen: Form,
+    pub chosen: ModelForm,
     /// The others that were tried, and the chosen one among them unless it is the plain one.
-    pub tried: Vec<Tried>,
+    pub tried: Vec<TriedForm>,
 }
 
 impl FormFindings {
@@ -102,9 +102,9 @@ impl FormFindings {
     }
 }
 
-/// What of a probe the comparison of forms needs.
-pub(super) struct Exercise {
-    pub(super) recipe: Recipe,
+/// What the forms of a model are run with: inputs that it takes in its plain form.
+pub(super) struct Workload {
+    pub(super) generator: InputGenerator,
     pub(super) fixed: Option<usize>,
     /// Rows that are unlike the given ones, which the model took alone.
     pub(super) unlike: Vec<u64>,
@@ -113,29 +113,33 @@ pub(super) struct Exercise {
 /// Adds to the findings in which form the model is to run, and what its runs cost by their rows.
 pub(super) fn choose(
     plain: Box<dyn Model>,
-    (findings, exercise): (Findings, Option<Exercise>),
+    examined: Examined,
     hints: &Hints,
     load: &mut LoadForm<'_>,
 ) -> Result<Findings, EngineError> {
-    let mut findings = contest(&*plain, (findings, exercise.as_ref()), hints, load)?;
+    let Examined { findings, workload } = examined;
+    let mut findings = compare(&*plain, findings, workload.as_ref(), hints, load)?;
     let is_asked = findings.batching.is_allowed() && !hints.batch_size_is_chosen;
-    if let (true, Some(Exercise { recipe, fixed: None, .. }), Some(times)) =
-        (is_asked, &exercise, findings.times)
+    if let (true, Some(Workload { generator, fixed: None, .. }), Some(times)) =
+        (is_asked, &workload, findings.times)
     {
-        let within = hints.wish.budget.min(CURVE_TIME);
+        let within = hints.form.budget.min(CURVE_TIME);
         let datatypes: Vec<_> = findings.outputs.iter().map(|spec| spec.datatype).collect();
-        let (n_rows, time) = times.most;
-        let per_row = time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX);
+        let sizes = curve::Sizes {
+            max_rows: hints.max_batch_size,
+            per_row: times.max_rows.per_row(),
+            within,
+        };
         let model = match findings.form.chosen {
-            Form::PLAIN => Ok(plain),
+            ModelForm::PLAIN => Ok(plain),
             form => {
                 drop(plain);
-                load(form, &datatypes, hints.wish.budget)
+                load(form, &datatypes, hints.form.budget)
             }
         };
-        let curve = model.and_then(|model| model.instance()).and_then(|mut engine| {
-            curve::measure(&mut *engine, recipe, (hints.max_batch_size, per_row), within)
-        });
+        let curve = model
+            .and_then(|model| model.instance())
+            .and_then(|mut engine| curve::measure(&mut *engine, generator, sizes));
         match curve {
             Ok(curve) => findings.curve = curve,
             // It has passed: what came over it now costs it this finding and nothing else.
@@ -145,27 +149,29 @@ pub(super) fn choose(
     Ok(findings)
 }
 
-fn contest(
+fn compare(
     plain: &dyn Model,
-    (mut findings, exercise): (Findings, Option<&Exercise>),
+    mut findings: Findings,
+    workload: Option<&Workload>,
     hints: &Hints,
     load: &mut LoadForm<'_>,
 ) -> Result<Findings, EngineError> {
-    let wish = &hints.wish;
-    let forms = candidates(plain.signature(), wish);
+    let options = &hints.form;
+    let forms = candidates(plain.signature(), options);
     if forms.is_empty() {
         return Ok(findings);
     }
     let stateful = findings.batching == Batching::Stateful;
-    let (Some(exercise), Some(times), false) = (exercise, findings.times, stateful) else {
-        return without_comparison(findings, wish);
+    let (Some(workload), Some(times), false) = (workload, findings.times, stateful) else {
+        return without_comparison(findings, options);
     };
-    let eager = forms.iter().filter(|form| !is_fallback(**form, wish)).count().max(1);
-    let contest = Contest::new(plain, (&findings, times), exercise, (wish, eager), load);
-    let mut contest = match contest {
-        Ok(contest) => contest,
+    let eager = forms.iter().filter(|form| !is_fallback(**form, options)).count().max(1);
+    let subject = Subject { findings: &findings, times, workload };
+    let comparison = FormComparison::new(plain, subject, options, eager, load);
+    let mut comparison = match comparison {
+        Ok(comparison) => comparison,
         // It has passed: whatever came over it now costs it the other forms and nothing else.
-        Err(error) if wish.precision == Precision::Fp32 => {
+        Err(error) if options.precision == Precision::Fp32 => {
             findings.notes.push(format!("no other form was tried: {error}"));
             return Ok(findings);
         }
@@ -174,23 +180,23 @@ fn contest(
     let mut tried = Vec::new();
     let mut circumstances = false;
     for (place, &form) in forms.iter().enumerate() {
-        if is_fallback(form, wish) && tried.iter().any(|it: &Tried| it.outcome.is_ok()) {
+        if is_fallback(form, options) && tried.iter().any(|it: &TriedForm| it.outcome.is_ok()) {
             continue;
         }
-        let outcome = contest.measure(form, forms.len() - place);
-        if let Err(out) = &outcome {
-            circumstances |= out.by_circumstance;
-            if out.ended {
-                let reason = &out.reason;
+        let outcome = comparison.measure(form, forms.len() - place);
+        if let Err(excluded) = &outcome {
+            circumstances |= excluded.by_circumstance;
+            if excluded.ended {
+                let reason = &excluded.reason;
                 findings.notes.push(format!("the form {form} ended its process: {reason}"));
             }
         }
-        let outcome = outcome.map_err(|out| out.reason).and_then(|it| admit(form, it, wish));
-        tried.push(Tried { form, outcome });
+        let outcome = outcome.map_err(|it| it.reason).and_then(|it| admit(form, it, options));
+        tried.push(TriedForm { form, outcome });
     }
-    let chosen = pick(&tried, wish.precision);
+    let chosen = pick(&tried, options.precision);
     let Some(chosen) = chosen else {
-        return Err(refusal(wish, &tried, circumstances));
+        return Err(refusal(options, &tried, circumstances));
     };
     findings.form = FormFindings { chosen, tried };
     if let Some(facts) = findings.form.facts() {
@@ -200,54 +206,54 @@ fn contest(
 }
 
 /// The forms to try, in the order in which one has to be better than those before.
-fn candidates(signature: &Signature, wish: &Wish) -> Vec<Form> {
+fn candidates(signature: &Signature, options: &FormOptions) -> Vec<ModelForm> {
     let has_images = signature.parameters.iter().any(|parameter| parameter.shape.len() == 4);
-    let reduced = wish.precision != Precision::Fp32;
+    let reduced = options.precision != Precision::Fp32;
     if (signature.mutates_state || signature.takes_gradients()) && !reduced {
         return Vec::new();
     }
-    let mut forms: Vec<Form> = Form::of(wish.precision)
-        .filter(|form| form.rewrite == Rewrite::Plain || wish.optimize)
+    let mut forms: Vec<ModelForm> = ModelForm::of(options.precision)
+        .filter(|form| form.rewrite == Rewrite::Plain || options.optimize)
         // Kernels for reduced precision want this layout by far; in FP32 it is one more way.
         .filter(|form| {
             form.channels_last == (has_images && reduced) || (has_images && is_third(*form))
         })
-        .filter(|form| *form != Form::PLAIN)
+        .filter(|form| *form != ModelForm::PLAIN)
         .collect();
     // What is not rewritten has its turn only when nothing else will do.
-    forms.sort_by_key(|form| is_fallback(*form, wish));
+    forms.sort_by_key(|form| is_fallback(*form, options));
     forms
 }
 
 /// Whether a form is tried only when no other would do.
-fn is_fallback(form: Form, wish: &Wish) -> bool {
-    wish.optimize && form.rewrite == Rewrite::Plain
+fn is_fallback(form: ModelForm, options: &FormOptions) -> bool {
+    options.optimize && form.rewrite == Rewrite::Plain
 }
 
-fn is_third(form: Form) -> bool {
+fn is_third(form: ModelForm) -> bool {
     form.precision == Precision::Fp32 && form.channels_last && form.rewrite == Rewrite::Frozen
 }
 
 /// Findings of a model that cannot be compared with itself.
-fn without_comparison(findings: Findings, wish: &Wish) -> Result<Findings, EngineError> {
-    if wish.precision == Precision::Fp32 {
+fn without_comparison(findings: Findings, options: &FormOptions) -> Result<Findings, EngineError> {
+    if options.precision == Precision::Fp32 {
         return Ok(findings);
     }
     let why = match findings.batching {
         Batching::Stateful => "the model keeps state between calls",
         _ => "no input is known to compare answers with: declare the inputs or add a sample.json",
     };
-    let precision = wish.precision.as_str();
+    let precision = options.precision.as_str();
     Err(EngineError::new(Fault::Unsupported, format!("precision = {precision:?}: {why}")))
 }
 
 /// Whether a form's answers are near enough.
-fn admit(form: Form, measured: Measured, wish: &Wish) -> Result<FormFacts, String> {
+fn admit(form: ModelForm, measured: Measured, options: &FormOptions) -> Result<FormFacts, String> {
     let Measured { difference, changed, times, gain } = measured;
     let limit = match (form.precision, form.rewrite) {
         (Precision::Fp32, Rewrite::Plain | Rewrite::Frozen) => 1e-5,
         (Precision::Fp32, Rewrite::Optimized) => 1e-3,
-        (Precision::Bf16 | Precision::Fp16, _) => wish.max_difference,
+        (Precision::Bf16 | Precision::Fp16, _) => options.max_difference,
     };
     if difference > limit {
         return Err(format!(
@@ -263,11 +269,11 @@ fn admit(form: Form, measured: Measured, wish: &Wish) -> Result<FormFacts, Strin
 }
 
 /// The fastest of those that agree; the plain one counts where nothing else was asked for.
-fn pick(tried: &[Tried], precision: Precision) -> Option<Form> {
-    let mut best = (precision == Precision::Fp32).then_some((Form::PLAIN, 1.0));
-    for Tried { form, outcome } in tried {
+fn pick(tried: &[TriedForm], precision: Precision) -> Option<ModelForm> {
+    let mut best = (precision == Precision::Fp32).then_some((ModelForm::PLAIN, 1.0));
+    for TriedForm { form, outcome } in tried {
         if let Ok(facts) = outcome
-            && best.is_none_or(|(_, gain)| facts.gain >= gain * LEAST_GAIN)
+            && best.is_none_or(|(_, gain)| facts.gain >= gain * MIN_GAIN)
         {
             best = Some((*form, facts.gain));
         }
@@ -275,15 +281,15 @@ fn pick(tried: &[Tried], precision: Precision) -> Option<Form> {
     best.map(|(form, _)| form)
 }
 
-fn refusal(wish: &Wish, tried: &[Tried], circumstances: bool) -> EngineError {
-    let reason = |tried: &Tried| {
+fn refusal(options: &FormOptions, tried: &[TriedForm], circumstances: bool) -> EngineError {
+    let reason = |tried: &TriedForm| {
         tried.outcome.as_ref().err().map(|reason| format!("{}: {reason}", tried.form))
     };
     let reasons: Vec<_> = tried.iter().filter_map(reason).collect();
     let message = format!(
         "precision = {:?} cannot be had with max_difference = {}: {}",
-        wish.precision.as_str(),
-        wish.max_difference,
+        options.precision.as_str(),
+        options.max_difference,
         reasons.join("; ")
     );
     // Another trial may come to more, on a machine that has more time or memory.

@@ -1,9 +1,10 @@
 //! Whether rows keep apart in the runs of a trial: alone, in batches, and among rows of all kinds.
 
-use super::judgement::Judgement;
+use super::analysis::CodeAnalysis;
+use super::generator::InputGenerator;
 use super::outputs::can_be_cut;
-use super::recipe::{Recipe, WAYS, unlike};
-use super::trial::{Trial, Verdict, row};
+use super::run::{Probe, row};
+use super::values::{WAYS, unlike};
 use crate::engine::compare::{agree, rounding, row_scales, scales};
 use crate::engine::{EngineError, Fault, Output};
 use crate::inference::Batching;
@@ -18,17 +19,23 @@ pub(super) const FILLERS: u64 = 1 << 20;
 struct Row<'a> {
     number: u64,
     place: usize,
+    /// Rows of that batch.
+    n_rows: usize,
     expected: &'a [Output],
     scales: &'a [f64],
 }
 
-impl Trial<'_> {
+impl Probe<'_> {
     /// Whether rows get the same answers alone, in batches, and wherever they stand in them.
-    pub(super) fn independence(&mut self, recipe: &Recipe, judgement: &Judgement) -> Verdict {
+    pub(super) fn independence(
+        &mut self,
+        generator: &InputGenerator,
+        analysis: &CodeAnalysis,
+    ) -> Result<Batching, EngineError> {
         let mut alone = Vec::new();
         let started_at = Instant::now();
         for number in 0..ROWS_ALONE {
-            match self.run(recipe, &[number])? {
+            match self.run(generator, &[number])? {
                 Ok(outputs) => alone.push(outputs),
                 Err(error) => return self.refused(1, &error),
             }
@@ -39,7 +46,7 @@ impl Trial<'_> {
         // As the watch measures, so that what is accepted here holds there.
         let scales: Vec<_> = alone.iter().map(|own| row_scales(own, &alone)).collect();
         for numbers in batches {
-            let together = match self.run(recipe, &numbers)? {
+            let together = match self.run(generator, &numbers)? {
                 Ok(outputs) => outputs,
                 Err(error) if error.fault == Fault::OutOfMemory => {
                     let n_rows = numbers.len();
@@ -55,19 +62,20 @@ impl Trial<'_> {
                 let Some(expected) = alone.get(*number as usize) else { continue };
                 let scales = &scales[*number as usize];
                 let got = row(&together, place);
-                let row = Row { number: *number, place, expected, scales };
-                if !self.is_apart(recipe, row, got, (numbers.len(), judgement))? {
+                let n_rows = numbers.len();
+                let row = Row { number: *number, place, n_rows, expected, scales };
+                if !self.is_apart(generator, row, got, analysis)? {
                     return Ok(Batching::Coupled);
                 }
             }
         }
-        if recipe.distinct_rows() < 2 {
+        if generator.distinct_rows() < 2 {
             self.notes
                 .push("batching could not be tried: give the sample two different rows".to_owned());
             return Ok(Batching::Unprobed);
         }
-        if judgement.bears_unlike_rows(self.hints) {
-            return self.among_unlike_rows(recipe, judgement, (&alone, &scales));
+        if analysis.bears_unlike_rows(self.hints) {
+            return self.among_unlike_rows(generator, analysis, &alone, &scales);
         }
         Ok(Batching::Probed)
     }
@@ -76,10 +84,11 @@ impl Trial<'_> {
     /// them: negative, large, zero, of all magnitudes. What the model refuses alone is left out.
     fn among_unlike_rows(
         &mut self,
-        recipe: &Recipe,
-        judgement: &Judgement,
-        (alone, scales): (&[Vec<Output>], &[Vec<f64>]),
-    ) -> Verdict {
+        generator: &InputGenerator,
+        analysis: &CodeAnalysis,
+        alone: &[Vec<Output>],
+        scales: &[Vec<f64>],
+    ) -> Result<Batching, EngineError> {
         let mut expected: Vec<(u64, Vec<Output>)> =
             alone.iter().take(2).cloned().enumerate().map(|(it, row)| (it as u64, row)).collect();
         for way in 1..=WAYS {
@@ -88,7 +97,7 @@ impl Trial<'_> {
                 break;
             }
             let number = unlike(way, way);
-            if let Ok(outputs) = self.run(recipe, &[number])? {
+            if let Ok(outputs) = self.run(generator, &[number])? {
                 expected.push((number, outputs));
                 self.unlike.push(number);
             }
@@ -101,7 +110,7 @@ impl Trial<'_> {
         let backward: Vec<u64> = forward.iter().rev().copied().collect();
         let apart: Vec<u64> = forward.iter().chain(&forward).copied().skip(1).step_by(3).collect();
         for numbers in [forward, backward, apart] {
-            let together = match self.run(recipe, &numbers)? {
+            let together = match self.run(generator, &numbers)? {
                 Ok(outputs) => outputs,
                 Err(error) if error.fault == Fault::OutOfMemory => continue,
                 // Alone each was taken: what is refused together hangs on the others.
@@ -112,8 +121,9 @@ impl Trial<'_> {
                 // Sums of large numbers round by more than their small differences show.
                 let scales = scales.get(*number as usize).unwrap_or(&of_all);
                 let got = row(&together, place);
-                let row = Row { number: *number, place, expected: own, scales };
-                if !self.is_apart(recipe, row, got, (numbers.len(), judgement))? {
+                let n_rows = numbers.len();
+                let row = Row { number: *number, place, n_rows, expected: own, scales };
+                if !self.is_apart(generator, row, got, analysis)? {
                     return Ok(Batching::Coupled);
                 }
             }
@@ -125,10 +135,10 @@ impl Trial<'_> {
     /// but itself: other kernels, and their rounding.
     fn is_apart(
         &mut self,
-        recipe: &Recipe,
+        generator: &InputGenerator,
         row: Row<'_>,
         got: Option<Vec<Output>>,
-        (n_rows, judgement): (usize, &Judgement),
+        analysis: &CodeAnalysis,
     ) -> Result<bool, EngineError> {
         let Some(got) = got else { return Ok(false) };
         let tolerance = self.hints.tolerance;
@@ -136,17 +146,17 @@ impl Trial<'_> {
             return Ok(true);
         }
         // Where the code says that not even the number of rows counts, nothing but rounding is left.
-        let rounding = rounding(tolerance, judgement.is_proof());
+        let rounding = rounding(tolerance, analysis.is_proof());
         if !agree(row.expected, &got, row.scales, rounding) {
             return Ok(false);
         }
-        let own = self.run(recipe, &vec![row.number; n_rows])?.ok();
-        let own = own.and_then(|own| super::trial::row(&own, row.place));
+        let own = self.run(generator, &vec![row.number; row.n_rows])?.ok();
+        let own = own.and_then(|own| super::run::row(&own, row.place));
         Ok(own.is_some_and(|own| agree(&own, &got, row.scales, tolerance)))
     }
 
     /// Some numbers of rows work and this one does not.
-    fn refused(&mut self, n_rows: usize, error: &EngineError) -> Verdict {
+    fn refused(&mut self, n_rows: usize, error: &EngineError) -> Result<Batching, EngineError> {
         self.notes.push(format!("the model raised for {n_rows} rows: {}", error.message));
         Ok(Batching::FixedRows)
     }
@@ -154,13 +164,13 @@ impl Trial<'_> {
     /// The largest batch that is to be served, or the largest that there is time for: rows that were run
     /// alone, first, in the middle and last, among others.
     fn largest_batch(&mut self, row_time: Duration) -> Option<Vec<u64>> {
-        let most = self.hints.max_batch_size;
+        let max_rows = self.hints.max_batch_size;
         let left = self.hints.budget.saturating_sub(self.started_at.elapsed()) / 4;
-        let mut n_rows = most;
+        let mut n_rows = max_rows;
         while n_rows > 4 && row_time.saturating_mul(n_rows as u32) > left {
             n_rows /= 2;
         }
-        if n_rows < most {
+        if n_rows < max_rows {
             self.notes.push(format!(
                 "batches of more than {n_rows} rows were not tried: one row takes {row_time:?}"
             ));

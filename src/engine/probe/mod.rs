@@ -4,40 +4,41 @@
 //! `remote`) or here. What it proves holds for the inputs that it tried; it can refute that a model
 //! is safe to batch, and cannot prove it for all inputs.
 
+mod analysis;
 mod arguments;
 mod candidates;
-
+mod comparison;
 mod concerns;
-mod contest;
 mod curve;
+mod examine;
 mod forms;
+mod generator;
 mod hazards;
 mod independence;
-mod judgement;
 mod outputs;
 mod padding;
 pub mod proof;
-mod recipe;
+mod run;
 mod squeezed;
-mod trial;
+mod values;
 
 pub use arguments::arguments;
-pub use concerns::{concern, concerns, draws, is_straight_line};
+pub use concerns::{Concern, concern, concerns, draws, is_straight_line};
 pub use curve::{Curve, knee};
-pub use forms::{FormFacts, FormFindings, LoadForm, Tried, Wish};
+pub use forms::{FormFacts, FormFindings, FormOptions, LoadForm, TriedForm};
 
 use super::{EngineError, Model};
-use crate::inference::{AnswerForm, Batching, Contract, Fill, Padding, TensorSpec};
+use crate::inference::{AnswerForm, Batching, Contract, InputPadding, Padding, TensorSpec};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What model.toml says about filling inputs up.
+/// What model.toml says about padding inputs.
 #[derive(Debug, Clone)]
-pub struct PaddingWish {
-    /// Inputs by their declared names, and what fills them up.
-    pub fills: Vec<(Arc<str>, Fill)>,
-    /// Sizes to fill up to, rising.
+pub struct PaddingOptions {
+    /// Inputs by their declared names, and how they are padded.
+    pub pads: Vec<(Arc<str>, InputPadding)>,
+    /// Sizes to pad to, rising.
     pub buckets: Vec<usize>,
 }
 
@@ -60,15 +61,15 @@ pub struct Hints {
     pub is_vouched_for: bool,
     /// How far from its answer alone model.toml lets a row's answer in a batch be, relative to the largest.
     pub max_difference: Option<f64>,
-    /// How inputs are to be filled up when that is safe; `None` when they are not.
-    pub padding: Option<PaddingWish>,
+    /// How inputs are to be padded when that is safe; `None` when they are not.
+    pub padding: Option<PaddingOptions>,
     /// How far a row's answer in a batch may be from the one that it gets alone, relative to the largest
     /// answer. Devices that compute in reduced precision need more than the default.
     pub tolerance: f64,
     /// About how long probing may take; large batches of slow models are left out to keep it.
     pub budget: Duration,
     /// What is wanted of the model's form.
-    pub wish: Wish,
+    pub form: FormOptions,
 }
 
 impl Default for Hints {
@@ -85,7 +86,7 @@ impl Default for Hints {
             padding: None,
             tolerance: 1e-5,
             budget: Duration::from_secs(20),
-            wish: Wish::default(),
+            form: FormOptions::default(),
         }
     }
 }
@@ -116,13 +117,30 @@ impl ShapeSource {
     }
 }
 
+/// How long runs of so many rows take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimedRun {
+    /// Rows of each of them.
+    pub n_rows: usize,
+    /// What one takes.
+    pub duration: Duration,
+}
+
+impl TimedRun {
+    /// What a row of it takes.
+    #[must_use]
+    pub fn per_row(self) -> Duration {
+        self.duration / u32::try_from(self.n_rows.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
 /// How long a run takes: medians of a few.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTimes {
-    /// The fewest rows that were timed, usually one, and their time.
-    pub least: (usize, Duration),
-    /// The most rows that were timed, and their time.
-    pub most: (usize, Duration),
+    /// With the minimum of rows that was timed, usually one.
+    pub min_rows: TimedRun,
+    /// With the maximum of rows that was timed.
+    pub max_rows: TimedRun,
 }
 
 /// What was found out.
@@ -138,7 +156,7 @@ pub struct Findings {
     pub batching: Batching,
     /// What of the model's code says so, in a sentence.
     pub grounds: Option<String>,
-    /// How inputs of different sizes may be filled up to one; `None` where that was not asked for or
+    /// How inputs of different sizes may be padded to one; `None` where that was not asked for or
     /// changes answers.
     pub padding: Option<Padding>,
     /// Where the inputs' shapes come from.
@@ -160,7 +178,7 @@ pub struct Findings {
 /// The declaration does not match the model, the model refuses its sample, or it cannot be run at
 /// all (its process died, hung, or the device failed).
 pub fn probe(model: &dyn Model, hints: &Hints) -> Result<Findings, EngineError> {
-    examine(model, hints).map(|(findings, _)| findings)
+    examine(model, hints).map(|examined| examined.findings)
 }
 
 /// [`probe`] of a model in its plain form, and then which form of it to run: `load` loads the others.
@@ -177,21 +195,23 @@ pub fn probe_forms(
     forms::choose(model, examined, hints, load)
 }
 
-fn examine(
-    model: &dyn Model,
-    hints: &Hints,
-) -> Result<(Findings, Option<forms::Exercise>), EngineError> {
+/// What was found out about the plain form, and what to run the others with; `None` where nothing is known to run.
+struct Examined {
+    findings: Findings,
+    workload: Option<forms::Workload>,
+}
+
+fn examine(model: &dyn Model, hints: &Hints) -> Result<Examined, EngineError> {
     let signature = model.signature();
     let specs = arguments(signature, hints.inputs.as_deref())?;
     let candidates = candidates::candidates(signature, specs.clone(), hints)?;
-    let mut trial = trial::Trial::new(model, hints)?;
-    if let Some(accepted) = trial.first_accepted(&candidates)? {
-        let (findings, exercise) = trial.examine(accepted)?;
-        return Ok((findings, Some(exercise)));
+    let mut probe = run::Probe::new(model, hints)?;
+    if let Some(accepted) = probe.first_accepted(&candidates)? {
+        return probe.examine(accepted);
     }
     // Random numbers were refused or there were none to try: that is no fault of the model.
     let batching = if signature.mutates_state { Batching::Stateful } else { Batching::Unprobed };
-    let mut notes = trial.into_notes();
+    let mut notes = probe.into_notes();
     let refusal = notes.last().cloned().filter(|_| batching == Batching::Unprobed);
     notes.push(Batching::Unprobed.reason().to_owned());
     let declared = hints.inputs.is_some();
@@ -213,7 +233,7 @@ fn examine(
         curve: Curve::new(),
         form: FormFindings::default(),
     };
-    Ok((findings, None))
+    Ok(Examined { findings, workload: None })
 }
 
 #[cfg(test)]

@@ -8,21 +8,29 @@ use crate::tensor::{DataType, Dim, Shape, ShapePattern};
 use std::sync::Arc;
 
 /// An output without its values.
-pub(super) type Given = (Option<Arc<str>>, DataType, Shape);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ObservedOutput {
+    /// Where the model gives it one.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) datatype: DataType,
+    pub(super) shape: Shape,
+}
 
 /// The outputs of one run, without their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct ObservedRun {
     pub(super) n_rows: usize,
-    pub(super) outputs: Vec<Given>,
+    pub(super) outputs: Vec<ObservedOutput>,
 }
 
-impl Seen {
+impl ObservedRun {
     pub(super) fn new(n_rows: usize, outputs: &[Output]) -> Self {
-        let seen = |output: &Output| {
-            (output.name.clone(), output.tensor.datatype(), output.tensor.shape().clone())
+        let observed = |output: &Output| ObservedOutput {
+            name: output.name.clone(),
+            datatype: output.tensor.datatype(),
+            shape: output.tensor.shape().clone(),
         };
-        Self { n_rows, outputs: outputs.iter().map(seen).collect() }
+        Self { n_rows, outputs: outputs.iter().map(observed).collect() }
     }
 
     /// Whether some output has a row for each row of the input.
@@ -30,17 +38,18 @@ impl Seen {
         self.outputs.iter().any(|given| self.counts_rows(given))
     }
 
-    pub(super) fn counts_rows(&self, (_, _, shape): &Given) -> bool {
-        shape.dims().first() == Some(&self.n_rows)
+    pub(super) fn counts_rows(&self, output: &ObservedOutput) -> bool {
+        output.shape.dims().first() == Some(&self.n_rows)
     }
 }
 
 /// Whether each output of each run has a row for each row of the input that can be handed out by
 /// itself. Looked at over all runs: an output of two rows may be two rows by chance.
-pub(super) fn can_be_cut(runs: &[Seen]) -> bool {
+pub(super) fn can_be_cut(runs: &[ObservedRun]) -> bool {
     // Texts have rows of no fixed size.
-    let is_cut =
-        |run: &Seen, given: &Given| run.counts_rows(given) && given.1.byte_size().is_some();
+    let is_cut = |run: &ObservedRun, given: &ObservedOutput| {
+        run.counts_rows(given) && given.datatype.byte_size().is_some()
+    };
     !matches!(Arrangement::of(runs), Arrangement::List)
         && runs.iter().all(|run| run.outputs.iter().all(|given| is_cut(run, given)))
 }
@@ -56,15 +65,16 @@ enum Arrangement {
 }
 
 impl Arrangement {
-    fn of(runs: &[Seen]) -> Self {
+    fn of(runs: &[ObservedRun]) -> Self {
         let Some(first) = runs.first() else { return Self::Places(0) };
-        let names = |run: &Seen| run.outputs.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
+        let names =
+            |run: &ObservedRun| run.outputs.iter().map(|it| it.name.clone()).collect::<Vec<_>>();
         if runs.iter().all(|run| names(run) == names(first)) {
             return Self::Places(first.outputs.len());
         }
         let mut known: Vec<Arc<str>> = Vec::new();
-        for (name, ..) in runs.iter().flat_map(|run| &run.outputs) {
-            match name {
+        for output in runs.iter().flat_map(|run| &run.outputs) {
+            match &output.name {
                 Some(name) if known.contains(name) => {}
                 Some(name) => known.push(Arc::clone(name)),
                 None => return Self::List,
@@ -76,14 +86,14 @@ impl Arrangement {
 
 /// What else is known about a model's outputs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known<'a> {
+pub(super) struct OutputFacts<'a> {
     pub(super) declared: Option<&'a [TensorSpec]>,
     /// The return type, in the words of the file's language.
     pub(super) returns: &'a str,
     pub(super) rows_are_fixed: bool,
 }
 
-impl Known<'_> {
+impl OutputFacts<'_> {
     /// Whether the type allows that an output is missing from a run.
     fn may_miss_some(self) -> bool {
         self.returns.contains("Optional[") || self.returns.starts_with("Dict[")
@@ -112,38 +122,38 @@ impl Known<'_> {
 ///
 /// What is declared does not fit; both are named.
 pub(super) fn describe(
-    runs: &[Seen],
+    runs: &[ObservedRun],
     squeezed: &Squeezed,
-    known: Known<'_>,
+    facts: OutputFacts<'_>,
 ) -> Result<(Vec<TensorSpec>, Contract), EngineError> {
     let Some(first) = runs.first() else {
-        let declared = known.declared.unwrap_or_default();
+        let declared = facts.declared.unwrap_or_default();
         let contract = Contract::of_declared(declared.iter().map(|spec| &spec.shape));
         return Ok((declared.to_vec(), contract));
     };
     let arrangement = match Arrangement::of(runs) {
-        _ if known.is_declared_as_list() => Arrangement::List,
+        _ if facts.is_declared_as_list() => Arrangement::List,
         arrangement => arrangement,
     };
     let names = match arrangement {
-        Arrangement::List => return list(runs, known),
+        Arrangement::List => return list(runs, facts),
         Arrangement::Names(names) => names,
         Arrangement::Places(n_outputs) => (0..n_outputs).map(|place| name(first, place)).collect(),
     };
-    let own = first.outputs.iter().all(|(own, ..)| own.is_some());
-    let by_name = own && (known.may_miss_some() || first.outputs.len() != names.len());
+    let own = first.outputs.iter().all(|output| output.name.is_some());
+    let by_name = own && (facts.may_miss_some() || first.outputs.len() != names.len());
     let places = names.iter().enumerate().map(|(place, name)| match by_name {
         true => runs
             .iter()
-            .map(|run| (run, run.outputs.iter().find(|it| it.0.as_ref() == Some(name))))
+            .map(|run| (run, run.outputs.iter().find(|it| it.name.as_ref() == Some(name))))
             .collect(),
         false => runs.iter().map(|run| (run, run.outputs.get(place))).collect::<Vec<_>>(),
     });
-    let places: Vec<Vec<(&Seen, Option<&Given>)>> = places.collect();
+    let places: Vec<Vec<(&ObservedRun, Option<&ObservedOutput>)>> = places.collect();
     let found: Vec<_> = names
         .iter()
         .zip(&places)
-        .map(|(name, runs)| found(name, runs, known.rows_are_fixed))
+        .map(|(name, runs)| found(name, runs, facts.rows_are_fixed))
         .collect();
     let has_rows = !found.is_empty()
         && runs.iter().all(|run| run.outputs.iter().all(|given| run.counts_rows(given)));
@@ -152,9 +162,9 @@ pub(super) fn describe(
     contract.squeezed = squeezed.flags();
     if by_name {
         contract.own_names = names;
-        contract.may_have_more = known.has_several();
+        contract.may_have_more = facts.has_several();
     }
-    let Some(declared) = known.declared else { return Ok((found, contract)) };
+    let Some(declared) = facts.declared else { return Ok((found, contract)) };
     if by_name && let Some(specs) = with_missing(&found, declared) {
         contract.own_names = specs.iter().map(|spec| Arc::clone(&spec.name)).collect();
         contract.squeezed = Vec::new();
@@ -176,15 +186,15 @@ pub(super) fn describe(
 ///
 /// As for [`describe`].
 pub(super) fn describe_whole(
-    runs: &[Seen],
-    known: Known<'_>,
+    runs: &[ObservedRun],
+    facts: OutputFacts<'_>,
 ) -> Result<(Vec<TensorSpec>, Contract), EngineError> {
-    let (mut outputs, mut contract) = describe(runs, &Squeezed::default(), known)?;
+    let (mut outputs, mut contract) = describe(runs, &Squeezed::default(), facts)?;
     if contract.form == AnswerForm::Rows {
         contract.form = AnswerForm::Whole;
     }
     contract.inputs_have_rows = false;
-    if known.declared.is_none() {
+    if facts.declared.is_none() {
         outputs.iter_mut().for_each(open_first);
     }
     Ok((outputs, contract))
@@ -214,7 +224,7 @@ fn with_missing(found: &[TensorSpec], declared: &[TensorSpec]) -> Option<Vec<Ten
 fn laid_over(
     declared: &[TensorSpec],
     found: &[TensorSpec],
-    places: &[Vec<(&Seen, Option<&Given>)>],
+    places: &[Vec<(&ObservedRun, Option<&ObservedOutput>)>],
 ) -> Result<Vec<TensorSpec>, EngineError> {
     if declared.len() != found.len() {
         let message = format!(
@@ -238,11 +248,14 @@ fn laid_over(
 }
 
 /// One specification for all outputs of a list.
-fn list(runs: &[Seen], known: Known<'_>) -> Result<(Vec<TensorSpec>, Contract), EngineError> {
+fn list(
+    runs: &[ObservedRun],
+    facts: OutputFacts<'_>,
+) -> Result<(Vec<TensorSpec>, Contract), EngineError> {
     let all: Vec<_> =
         runs.iter().flat_map(|run| run.outputs.iter().map(move |it| (run, Some(it)))).collect();
     let contract = Contract::of_form(AnswerForm::List);
-    match known.declared {
+    match facts.declared {
         None => {
             let mut element = found(&"output".into(), &all, true);
             open_first(&mut element);
@@ -266,8 +279,8 @@ fn names(specs: &[TensorSpec]) -> String {
 }
 
 /// The model's own name for an output if all have one and they differ; else `output`, or `output_0` and so on.
-fn name(run: &Seen, place: usize) -> Arc<str> {
-    let own: Vec<_> = run.outputs.iter().filter_map(|(name, ..)| name.clone()).collect();
+fn name(run: &ObservedRun, place: usize) -> Arc<str> {
+    let own: Vec<_> = run.outputs.iter().filter_map(|output| output.name.clone()).collect();
     let differ = own.iter().enumerate().all(|(index, name)| !own[..index].contains(name));
     if own.len() == run.outputs.len() && differ {
         return own[place].clone();
@@ -275,10 +288,14 @@ fn name(run: &Seen, place: usize) -> Arc<str> {
     if run.outputs.len() == 1 { "output".into() } else { format!("output_{place}").into() }
 }
 
-fn found(name: &Arc<str>, runs: &[(&Seen, Option<&Given>)], rows_are_fixed: bool) -> TensorSpec {
+fn found(
+    name: &Arc<str>,
+    runs: &[(&ObservedRun, Option<&ObservedOutput>)],
+    rows_are_fixed: bool,
+) -> TensorSpec {
     let seen = || runs.iter().filter_map(|(run, given)| Some((*run, (*given)?)));
-    let shapes: Vec<_> = seen().map(|(_, (_, _, shape))| shape).collect();
-    let datatype = seen().next().map_or(DataType::Fp32, |(_, (_, datatype, _))| *datatype);
+    let shapes: Vec<_> = seen().map(|(_, output)| &output.shape).collect();
+    let datatype = seen().next().map_or(DataType::Fp32, |(_, output)| output.datatype);
     let same_rank = shapes.windows(2).all(|pair| pair[0].rank() == pair[1].rank());
     let counts_rows = seen().all(|(run, given)| run.counts_rows(given));
     let dim = |axis: usize| {
@@ -300,9 +317,12 @@ fn found(name: &Arc<str>, runs: &[(&Seen, Option<&Given>)], rows_are_fixed: bool
     TensorSpec { name: Arc::clone(name), datatype, shape, optional, declared: false }
 }
 
-fn check(declared: &TensorSpec, runs: &[(&Seen, Option<&Given>)]) -> Result<(), EngineError> {
+fn check(
+    declared: &TensorSpec,
+    runs: &[(&ObservedRun, Option<&ObservedOutput>)],
+) -> Result<(), EngineError> {
     for (run, given) in runs {
-        let Some((_, datatype, shape)) = given else { continue };
+        let Some(ObservedOutput { datatype, shape, .. }) = given else { continue };
         if *datatype != declared.datatype || !declared.shape.accepts(shape) {
             let TensorSpec { name, datatype: wanted, shape: pattern, .. } = declared;
             let message = format!(
@@ -319,11 +339,13 @@ fn check(declared: &TensorSpec, runs: &[(&Seen, Option<&Given>)]) -> Result<(), 
 mod tests {
     use super::*;
 
-    fn seen(n_rows: usize, outputs: &[(&str, &[usize])]) -> Seen {
-        let given = |(name, dims): &(&str, &[usize])| {
-            (Some((*name).into()), DataType::Fp32, Shape::new(dims.to_vec()))
+    fn seen(n_rows: usize, outputs: &[(&str, &[usize])]) -> ObservedRun {
+        let output = |(name, dims): &(&str, &[usize])| ObservedOutput {
+            name: Some((*name).into()),
+            datatype: DataType::Fp32,
+            shape: Shape::new(dims.to_vec()),
         };
-        Seen { n_rows, outputs: outputs.iter().map(given).collect() }
+        ObservedRun { n_rows, outputs: outputs.iter().map(output).collect() }
     }
 
     fn spec(name: &str, shape: &[i64], optional: bool) -> TensorSpec {
@@ -332,8 +354,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(runs: &[Seen], known: Known<'_>, expected: (&str, AnswerForm, &[&str])) {
-        let (outputs, contract) = describe(runs, &Squeezed::default(), known).unwrap();
+    fn check(runs: &[ObservedRun], facts: OutputFacts<'_>, expected: (&str, AnswerForm, &[&str])) {
+        let (outputs, contract) = describe(runs, &Squeezed::default(), facts).unwrap();
         let word = |it: &TensorSpec| {
             format!("{}{} {}", it.name, if it.optional { "?" } else { "" }, it.shape)
         };
@@ -345,27 +367,27 @@ mod tests {
     #[test]
     fn outputs_that_may_be_missing_are_told_apart_by_name() {
         let returns = "Tuple[Tensor, Optional[Tensor]]";
-        let known = Known { declared: None, returns, rows_are_fixed: false };
+        let facts = OutputFacts { declared: None, returns, rows_are_fixed: false };
         let both = |n| seen(n, &[("output_0", &[n, 2]), ("output_1", &[n])]);
         let one = |n| seen(n, &[("output_1", &[n])]);
         let names: &[&str] = &["output_0", "output_1"];
         let all = "output_0 [-1, 2], output_1 [-1]";
-        check(&[both(2), both(1)], known, (all, AnswerForm::Rows, names));
+        check(&[both(2), both(1)], facts, (all, AnswerForm::Rows, names));
         let some = "output_1 [-1], output_0? [-1, 2]";
         let order: &[&str] = &["output_1", "output_0"];
-        check(&[one(2), both(1)], known, (some, AnswerForm::Rows, order));
-        check(&[one(2), one(1)], known, ("output_1 [-1]", AnswerForm::Rows, &["output_1"]));
+        check(&[one(2), both(1)], facts, (some, AnswerForm::Rows, order));
+        check(&[one(2), one(1)], facts, ("output_1 [-1]", AnswerForm::Rows, &["output_1"]));
         // What no run gave may be declared by the model's name for it.
         let declared = [spec("output_1", &[-1], false), spec("output_0", &[-1, 2], false)];
-        let known = Known { declared: Some(&declared), ..known };
-        let told = "output_1 [-1], output_0? [-1, 2]";
-        check(&[one(2), one(1)], known, (told, AnswerForm::Rows, order));
+        let facts = OutputFacts { declared: Some(&declared), ..facts };
+        let specs = "output_1 [-1], output_0? [-1, 2]";
+        check(&[one(2), one(1)], facts, (specs, AnswerForm::Rows, order));
         let declared = [spec("output_1", &[-1], false), spec("output_0", &[4, 2], false)];
-        let known = Known { declared: Some(&declared), ..known };
-        let told = "output_1 [-1], output_0? [4, 2]";
-        check(&[one(2), one(1)], known, (told, AnswerForm::Whole, order));
+        let facts = OutputFacts { declared: Some(&declared), ..facts };
+        let specs = "output_1 [-1], output_0? [4, 2]";
+        check(&[one(2), one(1)], facts, (specs, AnswerForm::Whole, order));
         let plain =
-            Known { declared: None, returns: "Tuple[Tensor, Tensor]", rows_are_fixed: false };
+            OutputFacts { declared: None, returns: "Tuple[Tensor, Tensor]", rows_are_fixed: false };
         check(&[both(2), both(1)], plain, (all, AnswerForm::Rows, &[]));
     }
 }

@@ -1,6 +1,6 @@
 //! The dimension of the rows that a model drops when there is one row: found, and put back.
 
-use super::outputs::Seen;
+use super::outputs::ObservedRun;
 use crate::engine::Output;
 use crate::inference::with_one_row;
 use crate::tensor::Shape;
@@ -12,7 +12,7 @@ pub(super) struct Squeezed(Vec<Option<usize>>);
 
 impl Squeezed {
     /// What runs of one row and of several, of the same rows otherwise, show.
-    pub(super) fn of(runs: &[Seen]) -> Self {
+    pub(super) fn of(runs: &[ObservedRun]) -> Self {
         let (one, many): (Vec<_>, Vec<_>) = runs.iter().partition(|run| run.n_rows == 1);
         let (Some(first), Some(other)) = (one.first(), many.first()) else {
             return Self::default();
@@ -22,10 +22,10 @@ impl Squeezed {
             return Self::default();
         }
         let rank = |place: usize| {
-            let row = other.outputs[place].2.row();
-            let is_row = |run: &&Seen| run.outputs[place].2.dims() == row;
-            let has_rows = |run: &&Seen| {
-                run.counts_rows(&run.outputs[place]) && run.outputs[place].2.row() == row
+            let row = other.outputs[place].shape.row();
+            let is_row = |run: &&ObservedRun| run.outputs[place].shape.dims() == row;
+            let has_rows = |run: &&ObservedRun| {
+                run.counts_rows(&run.outputs[place]) && run.outputs[place].shape.row() == row
             };
             (one.iter().all(is_row) && many.iter().all(has_rows)).then_some(row.len() + 1)
         };
@@ -59,11 +59,11 @@ impl Squeezed {
     }
 
     /// The same for runs that were seen before it was known.
-    pub(super) fn restore_seen(&self, runs: &mut [Seen]) {
+    pub(super) fn restore_seen(&self, runs: &mut [ObservedRun]) {
         for run in runs {
-            for (place, (_, _, shape)) in run.outputs.iter_mut().enumerate() {
-                if self.is_short(place, run.n_rows, shape) {
-                    *shape = Shape::new([&[1], shape.dims()].concat());
+            for (place, output) in run.outputs.iter_mut().enumerate() {
+                if self.is_short(place, run.n_rows, &output.shape) {
+                    output.shape = Shape::new([&[1], output.shape.dims()].concat());
                 }
             }
         }
@@ -76,11 +76,14 @@ impl Squeezed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outputs::ObservedOutput;
     use super::*;
     use crate::tensor::DataType;
 
-    fn seen(n_rows: usize, dims: &[usize]) -> Seen {
-        Seen { n_rows, outputs: vec![(None, DataType::Fp32, Shape::new(dims.to_vec()))] }
+    fn seen(n_rows: usize, dims: &[usize]) -> ObservedRun {
+        let shape = Shape::new(dims.to_vec());
+        let output = ObservedOutput { name: None, datatype: DataType::Fp32, shape };
+        ObservedRun { n_rows, outputs: vec![output] }
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! What runs here may crash, hang or eat memory: that is what the child is for. It decides nothing.
 //! The limits on it are set by the parent, from outside, before the first request.
 
-use super::inbox::{Came, Inbox};
-use super::protocol::{self, Answer, Request, WireSignature};
+use super::inbox::{Inbox, ReceivedFile};
+use super::protocol::{self, Request, Response, WireSignature};
 use super::sandbox;
 use crate::engine::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, RunOutcome,
     STACK_BYTES,
 };
 use crate::tensor::Buffer;
@@ -69,10 +69,10 @@ pub fn run_child(
     };
     let serve = move || {
         let mut output = File::from(socket.try_clone()?);
-        let came = Came::default();
-        let inbox = Inbox::new(UnixStream::from(socket), came.clone());
-        let held = Held { unconfined, ..Held::default() };
-        serve(&*loader, &mut BufReader::new(inbox), &mut output, (held, &came))
+        let received = ReceivedFile::default();
+        let inbox = Inbox::new(UnixStream::from(socket), received.clone());
+        let session = Session::new(unconfined, received);
+        serve(&*loader, &mut BufReader::new(inbox), &mut output, session)
     };
     let served = thread.spawn(serve)?.join();
     served.unwrap_or_else(|_| Err(io::Error::other("the thread of the trial panicked")))
@@ -101,31 +101,31 @@ pub(super) fn serve(
     loader: &dyn Loader,
     input: &mut dyn Read,
     output: &mut dyn Write,
-    (mut held, came): (Held, &Came),
+    mut session: Session,
 ) -> io::Result<()> {
     while let Some(request) = protocol::read_header(input)? {
         let (answer, buffers) = match request {
             Request::Run { instance, inputs } => {
                 let inputs = protocol::read_inputs(input, inputs)?;
-                guarded(|| held.run(instance, inputs))
+                guarded(|| session.run(instance, inputs))
             }
-            request => guarded(|| held.answer(loader, request, came)),
+            request => guarded(|| session.answer(loader, request)),
         };
         protocol::write(output, &answer, &buffers)?;
     }
     Ok(())
 }
 
-type Answered = Result<(Answer, Vec<Buffer>), EngineError>;
+type Answered = Result<(Response, Vec<Buffer>), EngineError>;
 
 /// Turns errors and panics into answers.
-fn guarded(work: impl FnOnce() -> Answered) -> (Answer, Vec<Buffer>) {
+fn guarded(work: impl FnOnce() -> Answered) -> (Response, Vec<Buffer>) {
     // What a panic may have left half done is one model or instance, which the parent gives up.
     let outcome = catch_unwind(AssertUnwindSafe(work));
     let outcome = outcome.unwrap_or_else(|panic| {
         Err(EngineError::new(Fault::Internal, format!("the engine panicked: {}", text(&*panic))))
     });
-    outcome.unwrap_or_else(|error| (Answer::failed(error), Vec::new()))
+    outcome.unwrap_or_else(|error| (Response::failed(error), Vec::new()))
 }
 
 fn text(panic: &(dyn Any + Send)) -> &str {
@@ -135,9 +135,11 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 
 /// What the parent has asked for and not yet given back.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Session {
     /// Layers of the sandbox that do not hold, and why.
     unconfined: Vec<String>,
+    /// The file that came with a request.
+    received: ReceivedFile,
     models: HashMap<u64, Loaded>,
     instances: HashMap<u64, Instance>,
     last_id: u64,
@@ -154,26 +156,31 @@ struct Instance {
     single: bool,
 }
 
-impl Held {
+impl Session {
+    pub(super) fn new(unconfined: Vec<String>, received: ReceivedFile) -> Self {
+        Self { unconfined, received, ..Self::default() }
+    }
+
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
 
-    fn answer(&mut self, loader: &dyn Loader, request: Request, came: &Came) -> Answered {
+    fn answer(&mut self, loader: &dyn Loader, request: Request) -> Answered {
         let answer = match request {
-            Request::Load { device, intra_op_threads, form, outputs } => {
+            Request::Load { format, device, intra_op_threads, form, outputs } => {
                 let unknown = |text| EngineError::new(Fault::Internal, text);
                 let options = LoadOptions {
                     form: form.parse().map_err(unknown)?,
                     outputs: outputs.into_iter().map(|it| it.0).collect(),
                     ..LoadOptions::plain(device.parse().map_err(unknown)?, intra_op_threads)
                 };
-                let file = came.take().ok_or_else(|| {
+                let file = self.received.take().ok_or_else(|| {
                     EngineError::new(Fault::Internal, "no file came with the request")
                 })?;
                 let file = Some(Arc::new(file));
-                let artifact = Artifact { file, ..Artifact::new(PathBuf::new(), String::new()) };
+                let artifact = Artifact::new(format.0, PathBuf::new(), String::new());
+                let artifact = Artifact { file, ..artifact };
                 let model = loader.load(&artifact, &options)?;
                 let single = options.device == Device::Cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
@@ -181,22 +188,22 @@ impl Held {
                 let memory = model.memory();
                 self.models.insert(id, Loaded { model, single });
                 let unconfined = self.unconfined.clone();
-                Answer::Loaded { model: id, signature, memory, unconfined }
+                Response::Loaded { model: id, signature, memory, unconfined }
             }
             Request::Instance { model } => {
                 let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;
                 let (engine, single) = (model.model.instance()?, model.single);
                 let id = self.next_id();
                 self.instances.insert(id, Instance { engine, single });
-                Answer::Instance { instance: id }
+                Response::Instance { instance: id }
             }
             Request::Discard { instance } => {
                 self.instances.remove(&instance);
-                Answer::Done
+                Response::Done
             }
             Request::Unload { model } => {
                 self.models.remove(&model);
-                Answer::Done
+                Response::Done
             }
             Request::Run { instance, .. } => return Err(unknown("run of instance", instance)),
         };
@@ -207,9 +214,9 @@ impl Held {
         let instance =
             self.instances.get_mut(&instance).ok_or_else(|| unknown("instance", instance))?;
         let before = processor_time();
-        let outcome = instance.engine.run(Batch { inputs })?;
+        let outcome = instance.engine.run(Batch::without_deadline(inputs))?;
         let processor_time = instance.single.then(|| processor_time().saturating_sub(before));
-        Ok(protocol::ran(Outcome { processor_time, ..outcome }))
+        Ok(protocol::ran(RunOutcome { processor_time, ..outcome }))
     }
 }
 

@@ -25,9 +25,9 @@ pub(super) fn send(socket: &UnixStream, bytes: &[u8], file: &File) -> io::Result
 
 /// The file that came last and was not taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Came(Rc<RefCell<Option<File>>>);
+pub(super) struct ReceivedFile(Rc<RefCell<Option<File>>>);
 
-impl Came {
+impl ReceivedFile {
     /// One that has come already.
     #[cfg(test)]
     pub(super) fn of(file: File) -> Self {
@@ -43,12 +43,12 @@ impl Came {
 #[derive(Debug)]
 pub(super) struct Inbox {
     socket: UnixStream,
-    came: Came,
+    received: ReceivedFile,
 }
 
 impl Inbox {
-    pub(super) fn new(socket: UnixStream, came: Came) -> Self {
-        Self { socket, came }
+    pub(super) fn new(socket: UnixStream, received: ReceivedFile) -> Self {
+        Self { socket, received }
     }
 }
 
@@ -61,7 +61,7 @@ impl Read for Inbox {
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(files) = message {
                 for file in files {
-                    *self.came.0.borrow_mut() = Some(File::from(file));
+                    *self.received.0.borrow_mut() = Some(File::from(file));
                 }
             }
         }
@@ -78,16 +78,16 @@ mod tests {
     fn a_file_comes_with_its_bytes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let file = File::open("/proc/self/exe").unwrap();
-        let came = Came::default();
-        let mut inbox = BufReader::new(Inbox::new(theirs, came.clone()));
+        let received = ReceivedFile::default();
+        let mut inbox = BufReader::new(Inbox::new(theirs, received.clone()));
         (&ours).write_all(b"abc").unwrap();
         assert_eq!(send(&ours, b"defg", &file).unwrap(), 4);
         drop(ours);
         let mut text = String::new();
         inbox.read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcdefg");
-        let taken = came.take().expect("a file must have come");
+        let taken = received.take().expect("a file must have come");
         assert_eq!(taken.metadata().unwrap().len(), file.metadata().unwrap().len());
-        assert!(came.take().is_none(), "only one came");
+        assert!(received.take().is_none(), "only one came");
     }
 }

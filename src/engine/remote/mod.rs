@@ -5,27 +5,29 @@
 //! models of a loader and is started anew after a death. Calls block; one is under way at a time.
 
 mod child;
+mod death;
 mod inbox;
 mod process;
 mod protocol;
 mod sandbox;
+mod shared;
 
 pub use child::{Confinement, run_child};
 
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Output, Phases, Signature, kind,
+    Artifact, Batch, Device, Engine, EngineError, Format, LoadOptions, Loader, Model, Output,
+    Phases, RunOutcome, Signature, kind,
 };
 use crate::tensor::Buffer;
-use process::{Message, Process};
-use protocol::{Answer, Request, WireDataType};
+use protocol::{Request, Response, WireDataType, WireFormat};
+use shared::{Deadline, Shared};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// How long giving back a model or an instance may take when its deadline has passed already.
 const UNLOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,7 +60,7 @@ impl RemoteOptions {
     ///
     /// # Errors
     ///
-    /// The path of the running program cannot be told.
+    /// The path of the running program is not known.
     pub fn of_this_program(timeout: Duration) -> io::Result<Self> {
         Ok(Self {
             program: std::env::current_exe()?,
@@ -116,13 +118,14 @@ impl Loader for RemoteLoader {
         // The child may open no files: it gets this one as a descriptor.
         let file = artifact.open()?;
         let request = Request::Load {
+            format: WireFormat(artifact.format),
             device: options.device.to_string(),
             intra_op_threads: options.intra_op_threads,
             form: options.form.to_string(),
             outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
         };
         let (generation, answer) = shared.load(&request, &file, deadline)?;
-        let Answer::Loaded { model, signature, memory, unconfined } = answer else {
+        let Response::Loaded { model, signature, memory, unconfined } = answer else {
             return Err(shared.wrong_answer(generation));
         };
         if !unconfined.is_empty() && !shared.has_warned.swap(true, Ordering::Relaxed) {
@@ -135,158 +138,15 @@ impl Loader for RemoteLoader {
         Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
     }
 
-    fn fault(&self, file: &Path) -> io::Result<Option<String>> {
-        let most = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
-        kind::fault(&mut File::open(file)?, most)
+    fn damage(&self, artifact: &Artifact) -> io::Result<Option<String>> {
+        let max_bytes = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
+        match artifact.format {
+            Format::TorchScript => kind::damage(&mut File::open(&artifact.path)?, max_bytes),
+        }
     }
 
     fn devices(&self) -> Vec<Device> {
         self.shared.options.devices.clone()
-    }
-}
-
-/// When a model's time is up, and how long that was at first.
-#[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
-    }
-
-    /// The later of this one and `limit` from now.
-    fn or_after(self, limit: Duration) -> Self {
-        let other = Self::after(limit);
-        if other.at > self.at { other } else { self }
-    }
-}
-
-/// What the loader, its models and their engines share: the child.
-#[derive(Debug)]
-struct Shared {
-    options: RemoteOptions,
-    /// Whether it was told that the sandbox is not whole.
-    has_warned: AtomicBool,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    process: Option<Process>,
-    /// Counts the children. Ids of a model are worth nothing in another child.
-    generation: u64,
-}
-
-impl Shared {
-    /// Loads in the running child, or in a new one.
-    fn load(
-        &self,
-        request: &Request,
-        file: &File,
-        deadline: Deadline,
-    ) -> Result<(u64, Answer), EngineError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.process.as_mut().is_none_or(Process::has_ended) {
-            let process = Process::spawn(&self.options).map_err(|error| {
-                let program = self.options.program.display();
-                EngineError::new(
-                    Fault::Internal,
-                    format!("cannot start a child process of {program}: {error}"),
-                )
-            })?;
-            state.generation += 1;
-            state.process = Some(process);
-        }
-        if let (Some(process), Some(time)) = (&state.process, self.options.processor_time)
-            && let Err(error) = process.allow_processor_time(time)
-        {
-            tracing::warn!(%error, "the child's processor time cannot be limited");
-        }
-        let generation = state.generation;
-        let (answer, _) = self.exchange(&mut state, Message::with_file(request, file), deadline)?;
-        Ok((generation, answer))
-    }
-
-    /// One exchange with the child of that generation.
-    fn call(
-        &self,
-        generation: u64,
-        request: &Request,
-        buffers: &[Buffer],
-        deadline: Deadline,
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.generation != generation {
-            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
-        }
-        self.exchange(&mut state, Message { request, buffers, file: None }, deadline)
-    }
-
-    fn exchange(
-        &self,
-        state: &mut State,
-        message: Message<'_>,
-        deadline: Deadline,
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
-        let Some(process) = &mut state.process else {
-            return Err(EngineError::new(Fault::Died, "the process that held the model is gone"));
-        };
-        let error = match process.call(message, deadline.at) {
-            Ok((Answer::Failed { fault, message }, _)) => {
-                let error = protocol::failure(fault, &message);
-                if error.fault != Fault::Device {
-                    return Err(error);
-                }
-                // Only a new process recovers from this one.
-                error
-            }
-            Ok(answer) => return Ok(answer),
-            Err(error) => {
-                let error = explain(process, &error, deadline);
-                let last_words = process.last_words();
-                tracing::warn!(%error, last_words, "the child process was given up");
-                error
-            }
-        };
-        state.process = None;
-        Err(error)
-    }
-
-    /// An answer that does not belong to its request: whatever runs there, it is not our program.
-    fn wrong_answer(&self, generation: u64) -> EngineError {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.generation == generation {
-            state.process = None;
-        }
-        EngineError::new(Fault::Died, "the process that ran the model gave another call's answer")
-    }
-}
-
-/// What a broken exchange says about the child, which is about to be dropped.
-fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> EngineError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => {
-            let limit = deadline.limit.as_secs_f64();
-            let message = format!("did not answer within {limit} s");
-            EngineError::new(Fault::TimedOut, message)
-        }
-        io::ErrorKind::InvalidData => EngineError::new(
-            Fault::Died,
-            format!("the process that ran the model sent no answer but {error}"),
-        ),
-        _ => {
-            let status = process.ended_by_itself();
-            let how = status.map_or_else(
-                || "closed its connection and was ended".to_owned(),
-                process::describe,
-            );
-            let is_foreign = status.is_some_and(process::was_ended_from_outside);
-            let fault = if is_foreign { Fault::Killed } else { Fault::Died };
-            EngineError::new(fault, format!("the process that ran the model {how}"))
-        }
     }
 }
 
@@ -304,8 +164,9 @@ impl Link {
         &self,
         request: &Request,
         buffers: &[Buffer],
-    ) -> Result<(Answer, Vec<Output>), EngineError> {
-        self.shared.call(self.generation, request, buffers, self.deadline)
+        deadline: Deadline,
+    ) -> Result<(Response, Vec<Output>), EngineError> {
+        self.shared.call(self.generation, request, buffers, deadline)
     }
 
     fn give_back(&self, request: &Request) {
@@ -340,7 +201,9 @@ impl Model for RemoteModel {
 
     fn instance(&self) -> Result<Box<dyn Engine>, EngineError> {
         let request = Request::Instance { model: self.link.model };
-        let (Answer::Instance { instance }, _) = self.link.call(&request, &[])? else {
+        let (Response::Instance { instance }, _) =
+            self.link.call(&request, &[], self.link.deadline)?
+        else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
         Ok(Box::new(RemoteEngine { link: Arc::clone(&self.link), instance }))
@@ -355,13 +218,14 @@ struct RemoteEngine {
 }
 
 impl Engine for RemoteEngine {
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
-        let (answer, outputs) = self.link.call(&request, &buffers)?;
-        let Answer::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
+        let (answer, outputs) =
+            self.link.call(&request, &buffers, self.link.deadline.of_run(batch.deadline))?;
+        let Response::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
             return Err(self.link.shared.wrong_answer(self.link.generation));
         };
-        Ok(Outcome { outputs, phases: Phases { input, compute, output }, processor_time })
+        Ok(RunOutcome { outputs, phases: Phases { input, compute, output }, processor_time })
     }
 }
 

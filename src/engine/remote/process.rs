@@ -5,7 +5,7 @@
 
 use super::RemoteOptions;
 use super::inbox;
-use super::protocol::{self, Answer, Request};
+use super::protocol::{self, Request, Response};
 use crate::engine::Output;
 use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -137,14 +137,14 @@ impl Process {
         &mut self,
         message: Message<'_>,
         deadline: Instant,
-    ) -> io::Result<(Answer, Vec<Output>)> {
+    ) -> io::Result<(Response, Vec<Output>)> {
         let mut stream = Timed { process: self, deadline, file: message.file };
         protocol::write(&mut stream, message.request, message.buffers)?;
         let answer = protocol::read_header(&mut stream)?;
         match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
-            Answer::Ran { outputs, phases, processor_time } => {
+            Response::Ran { outputs, phases, processor_time } => {
                 let outputs = protocol::read_outputs(&mut stream, outputs)?;
-                Ok((Answer::Ran { outputs: Vec::new(), phases, processor_time }, outputs))
+                Ok((Response::Ran { outputs: Vec::new(), phases, processor_time }, outputs))
             }
             answer => Ok((answer, Vec::new())),
         }
@@ -304,43 +304,4 @@ fn processor_seconds(pid: Pid) -> io::Result<u64> {
     let ticks: u64 =
         fields.split_whitespace().skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum();
     Ok(ticks / rustix::param::clock_ticks_per_second().max(1))
-}
-
-/// How a process ended, for people.
-pub(super) fn describe(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => describe_signal(signal),
-        (None, Some(code)) => format!("exited with code {code}"),
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-/// Whether somebody else ended it: the kernel short of memory, an operator, whoever stops the service, or the limit on its
-/// processor time.
-pub(super) fn was_ended_from_outside(status: ExitStatus) -> bool {
-    let signals =
-        [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::XCPU];
-    status.signal().and_then(Signal::from_named_raw).is_some_and(|it| signals.contains(&it))
-}
-
-fn describe_signal(signal: i32) -> String {
-    let (name, meaning) = match Signal::from_named_raw(signal) {
-        Some(Signal::SEGV) => ("SIGSEGV", "invalid memory access or stack overflow"),
-        Some(Signal::BUS) => ("SIGBUS", "invalid memory access, or a file cut short"),
-        Some(Signal::ILL) => ("SIGILL", "an instruction that this processor lacks"),
-        Some(Signal::FPE) => ("SIGFPE", "a division by zero in native code"),
-        Some(Signal::ABORT) => {
-            ("SIGABRT", "native code gave up, often for want of memory or stack")
-        }
-        Some(Signal::KILL) => ("SIGKILL", "killed from outside, most likely for want of memory"),
-        Some(Signal::TERM) => ("SIGTERM", "asked to end, as when a service is stopped"),
-        Some(Signal::INT) => ("SIGINT", "interrupted from outside"),
-        Some(Signal::HUP) => ("SIGHUP", "told that its terminal is gone"),
-        Some(Signal::QUIT) => ("SIGQUIT", "told to quit from outside"),
-        Some(Signal::XCPU) => ("SIGXCPU", "it used up its processor time"),
-        Some(Signal::XFSZ) => ("SIGXFSZ", "it tried to write to a file"),
-        Some(Signal::SYS) => ("SIGSYS", "a forbidden system call"),
-        _ => return format!("was ended by signal {signal}"),
-    };
-    format!("was ended by {name} ({meaning})")
 }

@@ -1,11 +1,14 @@
-use super::inbox::Came;
+use super::inbox::ReceivedFile;
+use super::process::{Message, Process};
 use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
+use crate::engine::{Death, Fault};
 use crate::tensor::{Shape, Tensor};
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 /// Time for a child on a machine that is busy with other things.
 const AMPLE: Duration = Duration::from_secs(300);
@@ -13,12 +16,12 @@ const AMPLE: Duration = Duration::from_secs(300);
 const CPU: LoadOptions = LoadOptions::plain(Device::Cpu, 1);
 
 fn artifact() -> Artifact {
-    Artifact::new(std::env::current_exe().unwrap(), String::new())
+    Artifact::new(Format::TorchScript, std::env::current_exe().unwrap(), String::new())
 }
 
 fn vector(values: &[f32]) -> Batch {
     let shape = Shape::from([values.len(), 1]);
-    Batch { inputs: vec![Some(Tensor::from_vec(shape, values.to_vec()).unwrap()), None] }
+    Batch::without_deadline(vec![Some(Tensor::from_vec(shape, values.to_vec()).unwrap()), None])
 }
 
 /// A file that the child can create, but not write to.
@@ -116,27 +119,29 @@ fn serve_answers_over_any_stream() {
     let seen = model.seen();
     let child = thread::spawn(move || {
         let (mut input, mut output) = (&theirs, &theirs);
-        let came = Came::of(File::open(artifact().path).unwrap());
-        child::serve(&FakeLoader(model), &mut input, &mut output, (child::Held::default(), &came))
+        let received = ReceivedFile::of(File::open(artifact().path).unwrap());
+        let session = child::Session::new(Vec::new(), received);
+        child::serve(&FakeLoader(model), &mut input, &mut output, session)
     });
     let ask = |request: Request, buffers: &[Buffer]| {
         protocol::write(&mut &ours, &request, buffers).unwrap();
-        protocol::read_header::<Answer>(&mut &ours).unwrap().unwrap()
+        protocol::read_header::<Response>(&mut &ours).unwrap().unwrap()
     };
     let load = Request::Load {
+        format: WireFormat::default(),
         device: "cpu".into(),
         intra_op_threads: 1,
         form: "plain".into(),
         outputs: vec![],
     };
-    assert!(matches!(ask(load, &[]), Answer::Loaded { model: 1, .. }));
-    assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Answer::Failed { .. }));
-    assert!(matches!(ask(Request::Instance { model: 1 }, &[]), Answer::Instance { instance: 2 }));
+    assert!(matches!(ask(load, &[]), Response::Loaded { model: 1, .. }));
+    assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Response::Failed { .. }));
+    assert!(matches!(ask(Request::Instance { model: 1 }, &[]), Response::Instance { instance: 2 }));
     let (run, buffers) = protocol::run_request(2, &vector(&[0.5]).inputs);
-    let Answer::Ran { outputs, .. } = ask(run, &buffers) else { panic!("must run") };
+    let Response::Ran { outputs, .. } = ask(run, &buffers) else { panic!("must run") };
     let outputs = protocol::read_outputs(&mut &ours, outputs).unwrap();
     assert_eq!(outputs[0].tensor.as_slice::<f32>().unwrap(), [0.5]);
-    assert!(matches!(ask(Request::Discard { instance: 2 }, &[]), Answer::Done));
+    assert!(matches!(ask(Request::Discard { instance: 2 }, &[]), Response::Done));
     assert_eq!(seen.live(), 0, "a discarded instance must be dropped");
     drop(ours);
     child.join().unwrap().unwrap();
@@ -181,26 +186,31 @@ fn dies(options: RemoteOptions, order: f32, fault: Fault, text: &str) {
     let first = pid(&loader).unwrap();
     fails(engine.run(vector(&[order])), fault, text);
     assert!(is_gone(first), "a child that failed must be reaped");
-    fails(engine.run(vector(&[0.0])), Fault::Died, "is gone");
+    fails(engine.run(vector(&[0.0])), Fault::Died(Death::Crashed), "is gone");
     let again = loader.load(&artifact(), &CPU).unwrap();
     assert!(again.instance().unwrap().run(vector(&[0.0])).is_ok(), "a new child must take over");
-    fails(engine.run(vector(&[0.0])), Fault::Died, "is gone");
+    fails(engine.run(vector(&[0.0])), Fault::Died(Death::Crashed), "is gone");
 }
 
 #[test]
 fn a_death_is_explained_and_the_child_replaced() {
-    dies(ourselves(), 3.0, Fault::Died, "SIGABRT");
+    dies(ourselves(), 3.0, Fault::Died(Death::Crashed), "SIGABRT");
     dies(ourselves(), 7.0, Fault::Device, "sticky");
-    dies(ourselves(), 9.0, Fault::Died, "exited with code 3");
+    dies(ourselves(), 9.0, Fault::Died(Death::Crashed), "exited with code 3");
 }
 
 #[test]
 fn memory_and_time_are_limited() {
     let memory_bytes = Some(512 << 20);
-    dies(RemoteOptions { memory_bytes, ..ourselves() }, 6.0, Fault::Died, "SIGABRT");
+    dies(
+        RemoteOptions { memory_bytes, ..ourselves() },
+        6.0,
+        Fault::Died(Death::Crashed),
+        "SIGABRT",
+    );
     let processor_time = Some(Duration::from_secs(1));
     let spin = RemoteOptions { processor_time, ..ourselves() };
-    dies(spin, 4.0, Fault::Killed, "SIGXCPU");
+    dies(spin, 4.0, Fault::Died(Death::Terminated), "SIGXCPU");
 }
 
 #[test]
@@ -216,33 +226,62 @@ fn a_run_that_hangs_is_ended() {
         timeout *= 2;
         assert!(timeout < AMPLE, "a model must load within {AMPLE:?}");
     };
-    let told = format!("did not answer within {} s", timeout.as_secs());
-    fails(engine.run(vector(&[4.0])), Fault::TimedOut, &told);
-    fails(engine.run(vector(&[0.0])), Fault::Died, "is gone");
+    let message = format!("did not answer within {} s", timeout.as_secs());
+    fails(engine.run(vector(&[4.0])), Fault::TimedOut, &message);
+    fails(engine.run(vector(&[0.0])), Fault::Died(Death::Crashed), "is gone");
+}
+
+#[test]
+fn a_run_that_nobody_waits_for_is_ended() {
+    let loader = RemoteLoader::new(ourselves());
+    let model = loader.load(&artifact(), &CPU).unwrap();
+    let mut engine = model.instance().unwrap();
+    let until = |deadline, values: &[f32]| Batch { deadline, ..vector(values) };
+    let soon = Instant::now() + AMPLE;
+    assert!(engine.run(until(Some(soon), &[0.0])).is_ok(), "in time");
+    let passed = Some(Instant::now());
+    assert!(engine.run(until(passed, &[0.0])).is_ok(), "it ends by itself within the grace");
+    let text = "did not answer before the deadline of its requests";
+    fails(engine.run(until(passed, &[4.0])), Fault::TimedOut, text);
+    fails(engine.run(vector(&[0.0])), Fault::Died(Death::Crashed), "is gone");
 }
 
 #[test]
 fn programs_that_are_no_child_are_reported() {
     let long = AMPLE;
     let load = |script: &str, timeout| shell(script, timeout).load(&artifact(), &CPU).map(drop);
-    fails(load("kill -SEGV $$", long), Fault::Died, "SIGSEGV");
-    for signal in ["TERM", "INT", "HUP", "QUIT", "KILL"] {
-        fails(load(&format!("kill -{signal} $$"), long), Fault::Killed, &format!("SIG{signal}"));
+    fails(load("kill -SEGV $$", long), Fault::Died(Death::Crashed), "SIGSEGV");
+    for (signal, death) in [
+        ("TERM", Death::Terminated),
+        ("INT", Death::Terminated),
+        ("HUP", Death::Terminated),
+        ("QUIT", Death::Terminated),
+        ("KILL", Death::OutOfMemory),
+    ] {
+        fails(
+            load(&format!("kill -{signal} $$"), long),
+            Fault::Died(death),
+            &format!("SIG{signal}"),
+        );
     }
-    fails(load("exit 7", long), Fault::Died, "exited with code 7");
-    fails(load("cat /dev/zero >&0", long), Fault::Died, "sent no answer but");
-    // It lives on, so that it is told for what it sent and not for its end.
+    fails(load("exit 7", long), Fault::Died(Death::Crashed), "exited with code 7");
+    fails(load("cat /dev/zero >&0", long), Fault::Died(Death::Crashed), "sent no answer but");
+    // It lives on, so that what is reported is what it sent and not its end.
     fails(
         load("printf '\\377\\377\\377\\377' >&0; exec sleep 1000", long),
-        Fault::Died,
+        Fault::Died(Death::Crashed),
         "a header of 4294967295",
     );
     fails(
         load("printf '\\4\\0\\0\\0none' >&0; exec sleep 1000", long),
-        Fault::Died,
+        Fault::Died(Death::Crashed),
         "sent no answer",
     );
-    fails(load("exec 0<&- ; exec sleep 1000", long), Fault::Died, "closed its connection");
+    fails(
+        load("exec 0<&- ; exec sleep 1000", long),
+        Fault::Died(Death::Crashed),
+        "closed its connection",
+    );
     let short = Duration::from_millis(200);
     fails(load("exec sleep 1000", short), Fault::TimedOut, "did not answer within 0.2 s");
     fails(load("sleep 1000 & sleep 1000", short), Fault::TimedOut, "0.2 s");

@@ -1,7 +1,7 @@
 //! A loaded module in another form, and the casts around its runs, so that nobody above notices.
 
 use super::{FORWARD, convert, fault};
-use crate::engine::{EngineError, Fault, Form, LoadOptions, Precision, Rewrite, Signature};
+use crate::engine::{EngineError, Fault, LoadOptions, ModelForm, Precision, Rewrite, Signature};
 use tch::Kind;
 use torch_shim::{Device, Module, Value};
 
@@ -9,10 +9,10 @@ use torch_shim::{Device, Module, Value};
 /// share its code, which is then freed with the last of them.
 pub(super) fn apply(
     module: Module,
-    form: Form,
+    form: ModelForm,
     signature: &Signature,
 ) -> Result<Module, EngineError> {
-    if form == Form::PLAIN {
+    if form == ModelForm::PLAIN {
         return Ok(module);
     }
     if signature.takes_gradients() {
@@ -93,9 +93,9 @@ impl Numbers {
     pub(super) fn cast_output(&self, place: usize, value: Value) -> Result<Value, EngineError> {
         let Value::Tensor(tensor) = value else { return Ok(value) };
         let Some(reduced) = self.reduced else { return Ok(Value::Tensor(tensor)) };
-        let told = self.outputs.get(place).copied().flatten();
-        let wanted = |kind| match told {
-            Some(told) => (is_floating(kind) && is_floating(told)).then_some(told),
+        let plain = self.outputs.get(place).copied().flatten();
+        let wanted = |kind| match plain {
+            Some(plain) => (is_floating(kind) && is_floating(plain)).then_some(plain),
             None => (kind == reduced).then_some(Kind::Float),
         };
         cast(tensor, wanted).map(Value::Tensor)

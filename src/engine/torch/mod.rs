@@ -6,16 +6,16 @@
 
 mod convert;
 mod form;
-mod said;
+mod messages;
 mod signature;
 
 use super::probe::draws;
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Outcome,
-    Phases, Signature, kind,
+    Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Phases,
+    RunOutcome, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
-use said::Speaker;
+use messages::ModelMessages;
 use signature::Arguments;
 use std::io;
 use std::path::Path;
@@ -76,8 +76,8 @@ impl TorchLoader {
     }
 
     /// Puts what models print and what libtorch warns of into the log, from now on and for the whole process.
-    pub fn log_what_is_said(&self) {
-        said::log();
+    pub fn log_messages(&self) {
+        messages::log();
     }
 
     /// Why models cannot run on a GPU here, if so.
@@ -106,8 +106,8 @@ impl Loader for TorchLoader {
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
         let device = convert::device(options.device);
-        let speaker = Arc::new(Speaker::new(artifact.label.clone()));
-        let _speaking = said::speaks(&speaker);
+        let log = Arc::new(ModelMessages::new(artifact.label.clone()));
+        let _messages = messages::attribute(&log);
         // The graph walk and the warm-up of this thread obey the limit too.
         torch_shim::set_intra_op_threads(options.intra_op_threads).map_err(fault)?;
         let module = Module::load(&*artifact.open()?, device).map_err(fault)?;
@@ -123,21 +123,13 @@ impl Loader for TorchLoader {
         let numbers = form::Numbers::new(options, &signature);
         let draws = Draws::of(&signature, &self.generator);
         let options = options.clone();
-        let shared = Shared {
-            signature,
-            arguments,
-            returns,
-            writes_inputs,
-            numbers,
-            options,
-            speaker,
-            draws,
-        };
+        let shared =
+            Shared { signature, arguments, returns, writes_inputs, numbers, options, log, draws };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
-    fn other_kind(&self, file: &Path) -> io::Result<Option<String>> {
-        kind::other_kind(file)
+    fn other_kind(&self, artifact: &Artifact) -> io::Result<Option<String>> {
+        kind::other_kind(&artifact.path)
     }
 
     fn devices(&self) -> Vec<Device> {
@@ -157,7 +149,7 @@ struct Shared {
     /// What is cast on the way in and out.
     numbers: form::Numbers,
     options: LoadOptions,
-    speaker: Arc<Speaker>,
+    log: Arc<ModelMessages>,
     draws: Draws,
 }
 
@@ -174,7 +166,7 @@ impl Draws {
     fn of(signature: &Signature, generator: &Arc<RwLock<()>>) -> Self {
         if signature.uses("aten::manual_seed") {
             Self::Alone(Arc::clone(generator))
-        } else if signature.operators.iter().any(|it| draws(it)) {
+        } else if signature.reach.operators().iter().any(|it| draws(it)) {
             Self::Beside(Arc::clone(generator))
         } else {
             Self::No
@@ -226,7 +218,7 @@ impl Model for TorchModel {
 struct TorchEngine {
     module: Arc<Module>,
     shared: Arc<Shared>,
-    /// The thread that has been told how many threads an operator may use: OpenMP counts by caller.
+    /// The thread for which it is set how many threads an operator may use: OpenMP counts by caller.
     prepared_on: Option<ThreadId>,
 }
 
@@ -259,7 +251,7 @@ impl TorchEngine {
 }
 
 impl Engine for TorchEngine {
-    fn run(&mut self, batch: Batch) -> Result<Outcome, EngineError> {
+    fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
         let device = self.shared.options.device;
         let thread = std::thread::current().id();
         if self.prepared_on != Some(thread) {
@@ -274,7 +266,7 @@ impl Engine for TorchEngine {
         let synchronize =
             || stream.as_ref().map_or(Ok(()), |stream| stream.synchronize().map_err(fault));
 
-        let _speaking = said::speaks(&self.shared.speaker);
+        let _messages = messages::attribute(&self.shared.log);
         let started = Instant::now();
         let arguments = self.arguments(&batch.inputs)?;
         synchronize()?;
@@ -290,7 +282,7 @@ impl Engine for TorchEngine {
             compute: computed - handed_over,
             output: computed.elapsed(),
         };
-        Ok(Outcome { outputs, phases, processor_time: None })
+        Ok(RunOutcome { outputs, phases, processor_time: None })
     }
 
     fn buffer(&mut self, bytes: usize) -> BufferMut {

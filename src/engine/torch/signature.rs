@@ -1,7 +1,7 @@
 //! What a TorchScript module declares, in our words.
 
 use super::{FORWARD, convert, fault};
-use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Parameter, Signature};
+use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Parameter, Reach, Signature};
 use crate::tensor::DataType;
 use std::sync::Arc;
 use torch_shim::{Module, Type, Value};
@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     /// For each argument that a request may give, its place among those of `forward`.
     places: Vec<usize>,
     /// How many arguments must be handed over whatever is given: behind them, `forward` has defaults.
-    n_least: usize,
+    n_minimum: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ impl Arguments {
 
     /// How many arguments are to be handed over where those at these places are given.
     pub(super) fn n_handed(&self, last_given: Option<usize>) -> usize {
-        self.n_least.max(last_given.map_or(0, |place| place + 1))
+        self.n_minimum.max(last_given.map_or(0, |place| place + 1))
     }
 
     /// What stands for an argument that is left out.
@@ -105,7 +105,7 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
         arguments: listed,
         returns: forward.returns.iter().map(type_name).collect::<Vec<_>>().join(", "),
         methods: methods.iter().map(|method| method.name.clone()).collect(),
-        operators,
+        reach: Reach::Operators(operators),
         mutates_state: adds_gradients || module.mutates_state().map_err(fault)?,
         // Too long or nested too deep: such code is not analyzed.
         code: module.graph(FORWARD).ok().map(Arc::from),
@@ -118,7 +118,7 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
 /// stays at its default, if it has one.
 fn arguments(forward: &[torch_shim::Argument]) -> Result<(Vec<Argument>, Arguments), EngineError> {
     let mut listed = Vec::new();
-    let mut arguments = Arguments { defaults: Vec::new(), places: Vec::new(), n_least: 0 };
+    let mut arguments = Arguments { defaults: Vec::new(), places: Vec::new(), n_minimum: 0 };
     // Behind a default that is not to be had, nothing can be given: it would have to be handed over.
     let mut is_reachable = true;
     for (place, argument) in forward.iter().enumerate() {
@@ -134,7 +134,7 @@ fn arguments(forward: &[torch_shim::Argument]) -> Result<(Vec<Argument>, Argumen
             _ => return Err(not_carried(argument)),
         }
         if !argument.optional {
-            arguments.n_least = place + 1;
+            arguments.n_minimum = place + 1;
         }
         let default = argument.default.as_ref().and_then(Fallback::of);
         is_reachable &= !argument.optional || default.is_some();

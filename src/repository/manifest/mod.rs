@@ -13,7 +13,7 @@ pub use keys::{BatchingKeys, LimitKeys, Manifest};
 pub(super) use types::are_labels;
 pub use types::{Labels, LabelsFile, Pad, Sharing};
 
-use crate::inference::{Fill, TensorSpec};
+use crate::inference::{InputPadding, TensorSpec};
 use crate::settings::{Key, Reader, Schema, SettingErrors, Table};
 use crate::tensor::Dim;
 use keys::{InputKeys, OutputKeys};
@@ -122,7 +122,7 @@ fn read_pad(pad: &PadValue, spec: &TensorSpec) -> Result<Pad, String> {
     let (Some(axis), None) = (variable.next(), variable.next()) else {
         return Err(format!("expected a shape with one -1 behind the rows, got {}", spec.shape));
     };
-    Ok(Pad { input: Arc::clone(&spec.name), fill: Fill { axis, element: element.into() } })
+    Ok(Pad { input: Arc::clone(&spec.name), padding: InputPadding { axis, element: element.into() } })
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn every_key_is_read() {
         ],
         pads: vec![Pad {
             input: "x".into(),
-            fill: Fill { axis: 1, element: 0.5f32.to_le_bytes().into() },
+            padding: InputPadding { axis: 1, element: 0.5f32.to_le_bytes().into() },
         }],
         outputs: vec![tensor("y", DataType::Fp32, &[-1, 10], false)],
         batching: BatchingKeys {
@@ -132,7 +132,7 @@ fn a_pad_is_a_number_of_its_input_and_has_one_place_to_go() {
             "[[inputs]]\nname = \"x\"\ndatatype = \"{datatype}\"\nshape = {shape}\npad = {pad}\n"
         )
     };
-    let element = |text: &str| Manifest::parse("m", text).unwrap().pads[0].fill.element.to_vec();
+    let element = |text: &str| Manifest::parse("m", text).unwrap().pads[0].padding.element.to_vec();
     assert_eq!(element(&input("INT64", "[-1, -1]", "-1")), [0xff; 8]);
     assert_eq!(element(&input("BOOL", "[-1, 2, -1]", "true")), [1]);
     assert_eq!(element(&input("FP16", "[-1, -1]", "1")), [0x00, 0x3c]);

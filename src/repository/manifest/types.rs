@@ -2,7 +2,7 @@
 
 use super::super::policy::VersionPolicy;
 use crate::engine::Precision;
-use crate::inference::{Fill, Version};
+use crate::inference::{InputPadding, Version};
 use crate::settings::{Setting, ToToml, Value, parsed, quote, words};
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
@@ -171,7 +171,7 @@ pub struct Pad {
     /// The input's name.
     pub input: Arc<str>,
     /// Where and with what.
-    pub fill: Fill,
+    pub padding: InputPadding,
 }
 
 /// What an input is padded with. Whether its datatype has such a value is seen later.

@@ -3,7 +3,8 @@
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::engine::{
-    Artifact, Device, EngineError, Fault, Form, LoadOptions, Model, Rewrite, Signature,
+    Artifact, Death, Device, EngineError, Fault, LoadOptions, Model, ModelForm, Reach, Rewrite,
+    Signature,
 };
 use crate::inference::{ErrorCode, ModelSpec, NamedTensor};
 use crate::telemetry::MetricsOptions;
@@ -41,14 +42,14 @@ impl Loader for Scripted {
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
         let script = fs::read_to_string(&artifact.path).unwrap();
-        if options.form == Form::PLAIN {
+        if options.form == ModelForm::PLAIN {
             self.loads.lock().unwrap().push(script.clone());
         } else {
             self.forms.lock().unwrap().push(options.clone());
         }
         let fault = match &*script {
             "invalid" => Fault::InvalidFile,
-            "crash" => Fault::Died,
+            "crash" => Fault::Died(Death::Crashed),
             "hang" => Fault::TimedOut,
             "panic" => panic!("asked to"),
             _ => {
@@ -58,7 +59,9 @@ impl Loader for Scripted {
                     receive("the word to go on", &proceed);
                 }
                 let model = match &*script {
-                    "saves" => with_signature(|it| it.operators = vec!["aten::save".into()]),
+                    "saves" => {
+                        with_signature(|it| it.reach = Reach::Operators(vec!["aten::save".into()]))
+                    }
                     "stateful" => with_signature(|it| it.mutates_state = true),
                     _ => FakeModel::echo(),
                 };

@@ -13,7 +13,7 @@ fn bounds(capacity: usize) -> Bounds {
 fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
     let (reply, pending) = reply();
     let (enqueued_at, span) = (Instant::now(), Span::none());
-    (Queued { request, reply, enqueued_at, span, stretch: None, is_stranger: false }, pending)
+    (Queued { request, reply, enqueued_at, span, padded_size: None, is_stranger: false }, pending)
 }
 
 fn rows(batch: &[Queued]) -> Vec<usize> {

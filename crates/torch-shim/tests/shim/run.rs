@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tch::{Kind, Tensor};
-use torch_shim::{ErrorClass, Listener, Listening, Module, Said, Value};
+use torch_shim::{ErrorClass, HandlerGuard, MessageHandler, MessageKind, Module, Value};
 
 use crate::{floats, floats_of};
 
@@ -34,21 +34,22 @@ fn a_text_is_bytes() {
 #[test]
 fn what_is_said_is_told_on_the_thread_that_runs_the_model() {
     #[derive(Default)]
-    struct Heard(Mutex<Vec<(Said, String)>>);
-    impl Listener for Heard {
-        fn hear(&self, said: Said, text: &str) {
-            self.0.lock().unwrap().push((said, text.to_owned()));
+    struct Heard(Mutex<Vec<(MessageKind, String)>>);
+    impl MessageHandler for Heard {
+        fn handle(&self, kind: MessageKind, text: &str) {
+            self.0.lock().unwrap().push((kind, text.to_owned()));
         }
     }
-    torch_shim::listen(Box::new(Heard::default()));
+    torch_shim::set_default_handler(Box::new(Heard::default()));
     let heard = Arc::new(Heard::default());
     let module = define("def forward(self):\n    print(\"as\", 7)\n    torch.warn(\"told\")\n");
-    let listening = Listening::begin(Arc::clone(&heard) as Arc<dyn Listener>);
+    let guard = HandlerGuard::begin(Arc::clone(&heard) as Arc<dyn MessageHandler>);
     module.run("forward", &[]).unwrap();
-    drop(listening);
+    drop(guard);
     module.run("forward", &[]).unwrap();
-    let expected = [(Said::Printed, "as 7\n".to_owned()), (Said::Warned, "told".to_owned())];
-    assert_eq!(*heard.0.lock().unwrap(), expected, "only while somebody listens here");
+    let expected =
+        [(MessageKind::Printed, "as 7\n".to_owned()), (MessageKind::Warned, "told".to_owned())];
+    assert_eq!(*heard.0.lock().unwrap(), expected, "only while there is a handler here");
 }
 
 #[test]

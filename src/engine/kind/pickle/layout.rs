@@ -1,7 +1,7 @@
 //! Whether tensors lie within their storages.
 
 use super::value::{Element, Numbers, Scheme, Storage, Tensor, Value};
-use super::{Refusal, value::Text};
+use super::{PickleError, value::Text};
 
 /// Most dimensions of a tensor: as many as libtorch's kernels have room for.
 const MAX_DIMENSIONS: usize = 25;
@@ -34,14 +34,14 @@ pub(super) fn place(
     offset: i64,
     sizes: &[i64],
     strides: &[i64],
-) -> Result<Tensor, Refusal> {
+) -> Result<Tensor, PickleError> {
     let refuse = |what: &str| {
         let text =
             format!("a tensor of sizes {sizes:?}, strides {strides:?} and offset {offset} {what}");
-        Err(Refusal::new(text))
+        Err(PickleError::new(text))
     };
     if sizes.len() > MAX_DIMENSIONS {
-        return Err(Refusal::new(format!("a tensor has {} dimensions", sizes.len())));
+        return Err(PickleError::new(format!("a tensor has {} dimensions", sizes.len())));
     }
     if sizes.len() != strides.len() {
         return refuse("has not as many strides as sizes");
@@ -73,9 +73,9 @@ pub(super) fn check_scales(
     scheme: Scheme,
     params: &[Value],
     tensors: &[Tensor],
-) -> Result<(), Refusal> {
+) -> Result<(), PickleError> {
     if tensor.storage.element.numbers != Numbers::Quantized {
-        return Err(Refusal::new("a quantized tensor is of another datatype"));
+        return Err(PickleError::new("a quantized tensor is of another datatype"));
     }
     match (scheme, params) {
         (Scheme::PerTensor, [Value::Float, Value::Int(_)]) => Ok(()),
@@ -95,9 +95,9 @@ pub(super) fn check_scales(
                 "a quantized tensor of sizes {:?} has not one scale and zero point for each channel along {axis}",
                 tensor.sizes
             );
-            Err(Refusal::new(text))
+            Err(PickleError::new(text))
         }
-        _ => Err(Refusal::new("a quantized tensor has other parameters than it should")),
+        _ => Err(PickleError::new("a quantized tensor has other parameters than it should")),
     }
 }
 
@@ -107,9 +107,9 @@ pub(super) fn sparse(
     size: &[i64],
     parts: &[&Tensor],
     text: impl Fn(Text) -> String,
-) -> Result<(Tensor, Vec<Indices>), Refusal> {
+) -> Result<(Tensor, Vec<Indices>), PickleError> {
     let refused = || {
-        Refusal::new(format!(
+        PickleError::new(format!(
             "the parts of a sparse tensor of sizes {size:?} do not fit each other"
         ))
     };

@@ -1,11 +1,13 @@
-//! The machine: opcodes, a stack, marks and a memo. What it makes of storages and tensors stands in `rebuild`.
+//! The machine: its opcodes, and what they call. Its stack, marks and memo stand in `stack`, what it makes of storages and
+//! tensors in `rebuild`.
 
 mod rebuild;
+mod stack;
 
 use super::layout::Indices;
-use super::types::Held;
+use super::types::TypeChecker;
 use super::value::{Element, Global, Node, Scheme, Storage, Tensor, Text, Value};
-use super::{Records, Refusal};
+use super::{PickleError, Records};
 use std::collections::HashMap;
 
 /// Most opcodes of a pickle.
@@ -55,24 +57,24 @@ impl<'a> Machine<'a> {
         }
     }
 
-    pub(super) fn run(mut self) -> Result<Vec<Indices>, Refusal> {
+    pub(super) fn run(mut self) -> Result<Vec<Indices>, PickleError> {
         if self.bytes(2)? != b"\x80\x02" {
-            return Err(Refusal::new("does not begin as a pickle of protocol 2"));
+            return Err(PickleError::new("does not begin as a pickle of protocol 2"));
         }
         for _ in 0..MAX_STEPS {
             let opcode = self.bytes(1)?[0];
             if opcode == b'.' {
                 return match self.stack.len() {
                     1 => Ok(self.indices),
-                    n => Err(Refusal::new(format!("ends with {n} values, expected one"))),
+                    n => Err(PickleError::new(format!("ends with {n} values, expected one"))),
                 };
             }
             self.step(opcode)?;
         }
-        Err(Refusal::new(format!("has more than {MAX_STEPS} opcodes")))
+        Err(PickleError::new(format!("has more than {MAX_STEPS} opcodes")))
     }
 
-    fn step(&mut self, opcode: u8) -> Result<(), Refusal> {
+    fn step(&mut self, opcode: u8) -> Result<(), PickleError> {
         match opcode {
             b'(' => self.marks.push(self.stack.len()),
             b')' => self.stack.push(Value::Tuple(0)),
@@ -94,7 +96,7 @@ impl<'a> Machine<'a> {
             0x8a => {
                 let [length] = self.array()?;
                 if length != 8 {
-                    return Err(Refusal::new(format!(
+                    return Err(PickleError::new(format!(
                         "has a number of {length} bytes, expected 8"
                     )));
                 }
@@ -174,177 +176,20 @@ impl<'a> Machine<'a> {
             // The object is made when its state comes.
             0x81 => match (self.pop()?, self.stack.last()) {
                 (Value::Tuple(0), Some(Value::Global(Global::Class(..)))) => {}
-                _ => return Err(Refusal::new("makes an object of what is no class")),
+                _ => return Err(PickleError::new("makes an object of what is no class")),
             },
             b'b' | b'R' => self.call()?,
             b'Q' => self.storage()?,
             _ => {
                 let text =
                     format!("has opcode {opcode:#04x} at byte {}, which is not known", self.at - 1);
-                return Err(Refusal::new(text));
+                return Err(PickleError::new(text));
             }
         }
         Ok(())
     }
 
-    fn starved() -> Refusal {
-        Refusal::new("takes more values than there are")
-    }
-
-    fn bytes(&mut self, n_bytes: usize) -> Result<&'a [u8], Refusal> {
-        let rest = &self.pickle[self.at..];
-        let bytes = rest.get(..n_bytes).ok_or_else(|| Refusal::new("ends too early"))?;
-        self.at += n_bytes;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.bytes(N)?);
-        Ok(array)
-    }
-
-    /// A line: a name of Python.
-    fn name(&mut self) -> Result<Text, Refusal> {
-        let start = self.at;
-        let length = self.pickle[start..].iter().take_while(|byte| **byte != b'\n').count();
-        let is_name =
-            |byte: &u8| matches!(byte, b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z');
-        let line = self.bytes(length + 1)?;
-        if !line[..length].iter().all(is_name) {
-            return Err(Refusal::new(format!("has a name at byte {start} that is none")));
-        }
-        Ok(Text { start, end: start + length })
-    }
-
-    fn text(&self, text: Text) -> String {
-        String::from_utf8_lossy(&self.pickle[text.start..text.end]).into_owned()
-    }
-
-    fn shown(&self, text: Text) -> String {
-        let end = text.end.min(text.start + MAX_SHOWN);
-        self.text(Text { end, ..text })
-    }
-
-    fn pop(&mut self) -> Result<Value, Refusal> {
-        self.stack.pop().ok_or_else(Self::starved)
-    }
-
-    fn since_mark(&mut self) -> Result<Vec<Value>, Refusal> {
-        let start = self.marks.pop().ok_or_else(|| Refusal::new("has no mark where one is due"))?;
-        if start > self.stack.len() {
-            return Err(Self::starved());
-        }
-        Ok(self.stack.split_off(start))
-    }
-
-    /// Numbers of the memo are given in order, so that it does not grow by one number.
-    fn remember(&mut self, place: usize) -> Result<(), Refusal> {
-        let value = *self.stack.last().ok_or_else(Self::starved)?;
-        let n_kept = self.memo.len();
-        match self.memo.get_mut(place) {
-            Some(slot) => *slot = value,
-            None if place == n_kept => self.memo.push(value),
-            None => return Err(Refusal::new(format!("keeps value {place} after {n_kept}"))),
-        }
-        Ok(())
-    }
-
-    fn recall(&mut self, place: usize) -> Result<(), Refusal> {
-        let value = self.memo.get(place).copied();
-        let value =
-            value.ok_or_else(|| Refusal::new(format!("asks for value {place}, which is not kept")));
-        self.stack.push(value?);
-        Ok(())
-    }
-
-    fn node(&mut self, node: Node) -> Result<usize, Refusal> {
-        if self.nodes.len() >= MAX_NODES {
-            return Err(Refusal::new(format!("has more than {MAX_NODES} containers")));
-        }
-        self.nodes.push(node);
-        Ok(self.nodes.len() - 1)
-    }
-
-    /// How deep values go that are to be held, each of which then stays as it is.
-    fn hold(&mut self, items: &[Value]) -> Result<usize, Refusal> {
-        let mut depth = 0;
-        for item in items {
-            if let Value::Tuple(at) | Value::List(at) | Value::Dict(at) | Value::Object(at) = *item
-            {
-                let node = &mut self.nodes[at];
-                node.is_held = true;
-                depth = depth.max(node.depth);
-            }
-        }
-        if depth >= MAX_DEPTH {
-            return Err(Refusal::new(format!("is nested more than {MAX_DEPTH} deep")));
-        }
-        Ok(depth + 1)
-    }
-
-    fn container(&mut self, items: Vec<Value>) -> Result<usize, Refusal> {
-        let depth = self.hold(&items)?;
-        self.node(Node { items, depth, ..Node::default() })
-    }
-
-    fn push_tuple(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
-        let node = if items.is_empty() { 0 } else { self.container(items)? };
-        self.stack.push(Value::Tuple(node));
-        Ok(())
-    }
-
-    fn append(&mut self) -> Result<(), Refusal> {
-        let items = self.since_mark()?;
-        match self.stack.last() {
-            Some(Value::List(at)) => self.extend(*at, items),
-            _ => Err(Refusal::new("appends to what is no list")),
-        }
-    }
-
-    fn set_items(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
-        Self::check_pairs(&items)?;
-        match self.stack.last() {
-            Some(Value::Dict(at)) => self.extend(*at, items),
-            _ => Err(Refusal::new("sets items of what is no dictionary")),
-        }
-    }
-
-    /// libtorch would read the value of the last key behind the end of its stack.
-    fn check_pairs(items: &[Value]) -> Result<(), Refusal> {
-        let is_key = |it: &Value| {
-            matches!(
-                it,
-                Value::Text(_)
-                    | Value::Int(_)
-                    | Value::Bool(_)
-                    | Value::Float
-                    | Value::Plain
-                    | Value::Tensor(_)
-            )
-        };
-        match items.len().is_multiple_of(2) && items.iter().step_by(2).all(is_key) {
-            true => Ok(()),
-            false => {
-                Err(Refusal::new("has a dictionary with keys that are none, or without a value"))
-            }
-        }
-    }
-
-    fn extend(&mut self, at: usize, items: Vec<Value>) -> Result<(), Refusal> {
-        let depth = self.hold(&items)?;
-        let node = &mut self.nodes[at];
-        if node.is_held {
-            return Err(Refusal::new(
-                "changes a list or dictionary that something else holds already",
-            ));
-        }
-        node.items.extend(items);
-        node.depth = node.depth.max(depth);
-        Ok(())
-    }
-
-    fn global(&self, module: Text, name: Text) -> Result<Global, Refusal> {
+    fn global(&self, module: Text, name: Text) -> Result<Global, PickleError> {
         let [of, it] = [module, name].map(|it| &self.pickle[it.start..it.end]);
         let global = match (of, it) {
             (b"torch._utils", b"_rebuild_tensor_v2") => Some(Global::Tensor),
@@ -374,7 +219,7 @@ impl<'a> Machine<'a> {
             _ => None,
         };
         global.ok_or_else(|| {
-            Refusal::new(format!(
+            PickleError::new(format!(
                 "asks for {}.{}, which is not known",
                 self.shown(module),
                 self.shown(name)
@@ -383,10 +228,10 @@ impl<'a> Machine<'a> {
     }
 
     /// Calls what lies below the top with the top.
-    fn call(&mut self) -> Result<(), Refusal> {
+    fn call(&mut self) -> Result<(), PickleError> {
         let argument = self.pop()?;
         let Value::Global(global) = self.pop()? else {
-            return Err(Refusal::new("calls what cannot be called"));
+            return Err(PickleError::new("calls what cannot be called"));
         };
         let value = match (global, argument) {
             (Global::Class(module, name), state) => {
@@ -404,42 +249,44 @@ impl<'a> Machine<'a> {
                     self.check_tag(container, &self.text(tag))?;
                     container
                 }
-                _ => return Err(Refusal::new("has a type without a list or dictionary")),
+                _ => return Err(PickleError::new("has a type without a list or dictionary")),
             },
             (Global::ListOf(tag), Value::Tuple(at)) => match self.nodes[at].items[..] {
                 [list @ Value::List(_)] => {
                     self.check_tag(list, tag)?;
                     list
                 }
-                _ => return Err(Refusal::new("has a type without a list")),
+                _ => return Err(PickleError::new("has a type without a list")),
             },
             (Global::Complex, Value::Tuple(at)) => match self.nodes[at].items[..] {
                 [Value::Float, Value::Float] => Value::Plain,
-                _ => return Err(Refusal::new("has a complex number of other parts")),
+                _ => return Err(PickleError::new("has a complex number of other parts")),
             },
             (Global::Device, Value::Tuple(at)) => match self.nodes[at].items[..] {
                 [Value::Text(_)] => Value::Plain,
-                _ => return Err(Refusal::new("has a device without a name")),
+                _ => return Err(PickleError::new("has a device without a name")),
             },
-            _ => return Err(Refusal::new("calls something with other arguments than it takes")),
+            _ => {
+                return Err(PickleError::new("calls something with other arguments than it takes"));
+            }
         };
         self.stack.push(value);
         Ok(())
     }
 
     /// A tag also says that the container stays as it is: what is added later is not compared.
-    fn check_tag(&mut self, container: Value, tag: &str) -> Result<(), Refusal> {
+    fn check_tag(&mut self, container: Value, tag: &str) -> Result<(), PickleError> {
         if let Value::List(at) | Value::Dict(at) = container {
             self.nodes[at].is_held = true;
         }
-        let mut held = Held { pickle: self.pickle, nodes: &self.nodes, budget: self.budget };
+        let mut held = TypeChecker { pickle: self.pickle, nodes: &self.nodes, budget: self.budget };
         let is_true = held.is(container, tag);
         self.budget = held.budget;
         if is_true {
             return Ok(());
         }
         let tag: String = tag.chars().take(MAX_SHOWN).collect();
-        Err(Refusal::new(format!(
+        Err(PickleError::new(format!(
             "has a list or dictionary that is not the {tag} which it is said to be"
         )))
     }

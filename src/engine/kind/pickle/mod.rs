@@ -24,15 +24,15 @@ pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 /// Why a pickle is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal(String);
+pub(super) struct PickleError(String);
 
-impl Refusal {
+impl PickleError {
     fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for PickleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -43,6 +43,6 @@ impl fmt::Display for Refusal {
 pub(super) type Records = HashMap<String, u64>;
 
 /// Walks a pickle; hands back what is still to be looked at in the records themselves.
-pub(super) fn check(pickle: &[u8], records: &Records) -> Result<Vec<Indices>, Refusal> {
+pub(super) fn check(pickle: &[u8], records: &Records) -> Result<Vec<Indices>, PickleError> {
     Machine::new(pickle, records).run()
 }

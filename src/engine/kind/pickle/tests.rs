@@ -206,8 +206,8 @@ fn real_archives_are_whole() {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let file = entry.unwrap().path().join("1/model.pt");
             let Ok(mut file_) = std::fs::File::open(&file) else { continue };
-            let fault = super::super::fault(&mut file_, u64::MAX).unwrap();
-            assert_eq!(fault, None, "{}", file.display());
+            let damage = super::super::damage(&mut file_, u64::MAX).unwrap();
+            assert_eq!(damage, None, "{}", file.display());
             n_files += 1;
         }
     }

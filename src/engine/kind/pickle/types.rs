@@ -4,7 +4,7 @@
 use super::value::{Node, Value};
 
 /// What of the machine this needs.
-pub(super) struct Held<'a> {
+pub(super) struct TypeChecker<'a> {
     pub(super) pickle: &'a [u8],
     pub(super) nodes: &'a [Node],
     /// Values that may still be looked at.
@@ -14,7 +14,7 @@ pub(super) struct Held<'a> {
 /// Deepest that types are nested.
 const MAX_DEPTH: usize = 16;
 
-impl Held<'_> {
+impl TypeChecker<'_> {
     /// Whether a value is of the type that a text names. Types that are not known have no values.
     pub(super) fn is(&mut self, value: Value, of: &str) -> bool {
         self.is_at(value, of.trim(), 0)

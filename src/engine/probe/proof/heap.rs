@@ -3,7 +3,9 @@
 //! Inside a loop of unknown length a node makes the same place each time, which then holds what any turn put there.
 
 use super::graph::ValueId;
-use super::value::{Elements, Object, Place, Reason, Value, join_numbers, join_tensors};
+use super::number::join_numbers;
+use super::reason::Reason;
+use super::value::{Elements, Object, Place, Value, join_tensors};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

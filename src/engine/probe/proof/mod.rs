@@ -8,6 +8,8 @@
 
 mod graph;
 mod heap;
+mod number;
+mod reason;
 mod rules;
 mod size;
 mod value;
@@ -17,19 +19,20 @@ mod walk;
 mod tests;
 
 pub(super) use graph::BY_VALUES;
+pub use reason::{Doubt, Reason};
 pub(in crate::engine) use rules::RANDOM;
-pub use value::{Doubt, Reason};
 
 use crate::inference::TensorSpec;
 use crate::tensor::{DataType, Dim};
 use graph::Graph;
+use number::Number;
 use size::Size;
-use value::{Axis, Elements, Kind, Number, State, Tensor, Value};
+use value::{Axis, Elements, Kind, State, Tensor, Value};
 use walk::Walk;
 
 /// What a request gives for an argument, as far as the proof is to hold.
 #[derive(Debug, Clone)]
-pub struct Given<'a> {
+pub struct ProofInput<'a> {
     /// The argument's name in the code.
     pub name: &'a str,
     /// What it is given; `None` where it is left to its default.
@@ -76,7 +79,7 @@ pub fn operators() -> Vec<(&'static str, &'static [&'static str])> {
 /// # Errors
 ///
 /// Why not: the first thing that lets rows meet, or that is not known well enough.
-pub fn prove(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Proof, Reason> {
+pub fn prove(code: &str, given: &[ProofInput<'_>], accepts_scales: bool) -> Result<Proof, Reason> {
     let graph = Graph::parse(code).map_err(Reason::unknown)?;
     let mut walk = Walk::new(accepts_scales);
     let arguments: Vec<Value> =
@@ -105,7 +108,7 @@ pub fn prove(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Pr
 }
 
 /// What the code is given for an argument.
-fn argument(walk: &mut Walk, input: &graph::Argument, given: &[Given<'_>]) -> Value {
+fn argument(walk: &mut Walk, input: &graph::Argument, given: &[ProofInput<'_>]) -> Value {
     let spec = given.iter().find(|it| it.name == input.name).and_then(|it| it.spec);
     let is_plain = matches!(input.ty.as_str(), "int" | "float" | "bool" | "number");
     match spec {

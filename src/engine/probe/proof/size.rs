@@ -62,7 +62,7 @@ impl Size {
     }
 
     /// Its least value, where all its symbols are at least one.
-    pub(super) fn least(&self) -> i64 {
+    pub(super) fn minimum(&self) -> i64 {
         self.factor
     }
 

@@ -21,8 +21,11 @@ struct Model {
 
 impl Model {
     fn prove(&self) -> Result<Proof, Reason> {
-        let given: Vec<_> =
-            self.specs.iter().map(|spec| Given { name: &spec.name, spec: Some(spec) }).collect();
+        let given: Vec<_> = self
+            .specs
+            .iter()
+            .map(|spec| ProofInput { name: &spec.name, spec: Some(spec) })
+            .collect();
         prove(&self.code, &given, false)
     }
 }
@@ -135,7 +138,7 @@ fn check(nodes: &[&str], last: u64, expected: Result<OutputRows, Doubt>) {
     let nodes: String = nodes.iter().map(|node| format!("node\t{node}\n")).collect();
     let code = format!("input\t1=Tensor \tx\t\n{nodes}end\t{last} \n");
     let spec = x_spec();
-    let proof = prove(&code, &[Given { name: "x", spec: Some(&spec) }], false);
+    let proof = prove(&code, &[ProofInput { name: "x", spec: Some(&spec) }], false);
     let found = proof.map(|proof| proof.outputs[0]).map_err(|reason| reason.doubt);
     assert_eq!(found, expected);
 }
@@ -193,7 +196,7 @@ proptest::proptest! {
         let code: String = lines.iter().map(|line| format!("{}\n", LINES[*line])).collect();
         let _ = prove(&code, &[], false);
         let spec = x_spec();
-        let _ = prove(&format!("input\t1=Tensor \tx\t\n{code}"), &[Given { name: "x", spec: Some(&spec) }], true);
+        let _ = prove(&format!("input\t1=Tensor \tx\t\n{code}"), &[ProofInput { name: "x", spec: Some(&spec) }], true);
     }
 }
 

@@ -1,25 +1,22 @@
-//! The walk over the code: each node once, both sides of a branch that is not decided, loops until nothing changes.
+//! The walk over the code: each node once, both sides of a branch that is not decided, loops (`loops`) until nothing changes.
 //!
 //! What cannot be followed ends the walk with a reason. What is followed but lets rows meet becomes a value of which
 //! nothing is promised, and that only counts where it reaches an output, a branch or something that is written in place.
 
+mod loops;
+
 use super::graph::{Block, Graph, Literal, Node, ValueId};
 use super::heap::Heap;
+use super::number::{Known, Number, join_numbers};
+use super::reason::{Doubt, Reason};
 use super::rules::{self, Call};
 use super::size::{Size, Symbols};
-use super::value::{
-    Doubt, Elements, Known, Number, Object, Reason, State, Tensor, Value, join_numbers,
-    join_tensors,
-};
+use super::value::{Elements, Object, State, Tensor, Value, join_tensors};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most nodes that are visited, those of loops each time.
 const MAX_STEPS: usize = 200_000;
-/// Most turns of a loop of known length that are walked one by one.
-const MAX_TURNS: i64 = 64;
-/// Most turns until a loop of unknown length must have come to rest.
-const MAX_ROUNDS: usize = 12;
 
 /// Whether control comes to the end of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,104 +259,6 @@ impl Walk {
             Flow::Raises => Ok(None),
             Flow::Goes => self.values(&block.outputs).map(Some),
         }
-    }
-
-    fn repeat(&mut self, node: &Node) -> Result<Flow, Reason> {
-        let [body] = &node.blocks[..] else {
-            return Err(Reason::unknown("a loop without a body"));
-        };
-        let mut inputs = self.values(&node.inputs)?.into_iter();
-        let (Some(turns), Some(goes)) = (inputs.next(), inputs.next()) else {
-            return Err(Reason::unknown("a loop without an end"));
-        };
-        let carried: Vec<_> = inputs.collect();
-        let turns = number(turns)?;
-        if let Some(reason) = turns.hangs() {
-            return Err(decided(&reason));
-        }
-        match turns.as_int() {
-            Some(turns) if turns <= MAX_TURNS => self.unroll(node, body, turns, (goes, carried)),
-            _ => self.settle(node, body, (goes, carried)),
-        }
-    }
-
-    /// A loop of few turns, one by one, for as long as it is known to go on.
-    fn unroll(
-        &mut self,
-        node: &Node,
-        body: &Block,
-        turns: i64,
-        (goes, mut carried): (Value, Vec<Value>),
-    ) -> Result<Flow, Reason> {
-        let mut goes = number(goes)?;
-        for turn in 0..turns {
-            if let Some(reason) = goes.hangs() {
-                return Err(decided(&reason));
-            }
-            match goes.as_truth() {
-                Some(true) => {}
-                Some(false) => break,
-                None => {
-                    let goes = Value::Number(goes);
-                    return self.settle(node, body, (goes, carried));
-                }
-            }
-            self.bind(&body.inputs, vec![Value::Number(Number::int(turn))]);
-            self.bind(body.inputs.get(1..).unwrap_or_default(), carried);
-            if self.block(body)? == Flow::Raises {
-                return Ok(Flow::Raises);
-            }
-            let mut outputs = self.values(&body.outputs)?.into_iter();
-            goes = match outputs.next() {
-                Some(value) => number(value)?,
-                None => return Err(Reason::unknown("a loop without a condition")),
-            };
-            carried = outputs.collect();
-        }
-        self.bind(&node.outputs, carried);
-        Ok(Flow::Goes)
-    }
-
-    /// A loop of unknown length: what it carries is joined with what comes around until nothing changes.
-    fn settle(
-        &mut self,
-        node: &Node,
-        body: &Block,
-        (goes, mut carried): (Value, Vec<Value>),
-    ) -> Result<Flow, Reason> {
-        let mut goes = number(goes)?;
-        self.heap.enter_loop();
-        for _ in 0..MAX_ROUNDS {
-            if let Some(reason) = goes.hangs() {
-                return Err(decided(&reason));
-            }
-            let before = self.heap.clone();
-            self.steps += self.heap.len();
-            let were_stale = self.are_numbers_stale;
-            self.bind(&body.inputs, vec![Value::Number(Number::unknown())]);
-            self.bind(body.inputs.get(1..).unwrap_or_default(), carried.clone());
-            if self.block(body)? == Flow::Raises {
-                break;
-            }
-            let mut outputs = self.values(&body.outputs)?.into_iter();
-            goes = match outputs.next() {
-                Some(value) => join_numbers(&goes, &number(value)?),
-                None => return Err(Reason::unknown("a loop without a condition")),
-            };
-            let around: Vec<_> = outputs.collect();
-            self.heap.join(before.clone())?;
-            let pairs = carried.iter().cloned().zip(around);
-            let joined: Vec<_> = pairs.map(|(a, b)| self.join(a, b)).collect::<Result<_, _>>()?;
-            let is_settled =
-                joined == carried && self.heap == before && were_stale == self.are_numbers_stale;
-            if is_settled && goes.hangs().is_none() {
-                self.heap.leave_loop();
-                self.bind(&node.outputs, carried);
-                return Ok(Flow::Goes);
-            }
-            carried = joined;
-        }
-        Err(Reason::unknown("a loop whose values take ever new forms"))
     }
 
     /// What is known where one of two values stands.

@@ -1,7 +1,7 @@
-//! Which models may have their inputs filled up.
+//! Which models may have their inputs padded.
 
 use super::*;
-use crate::inference::{Fill, Padding};
+use crate::inference::{InputPadding, Padding};
 
 type Outputs = Result<Vec<Tensor>, EngineError>;
 
@@ -24,16 +24,17 @@ fn model(
     .with_signature(Signature { arguments, ..Signature::default() })
 }
 
-/// Both inputs are [-1, -1] and filled up with zeros.
+/// Both inputs are [-1, -1] and padded with zeros.
 fn hints(mask_is_optional: bool, buckets: &[usize]) -> Hints {
-    let fill = |name: &str, bytes| (name.into(), Fill { axis: 1, element: vec![0; bytes].into() });
+    let pad =
+        |name: &str, bytes| (name.into(), InputPadding { axis: 1, element: vec![0; bytes].into() });
     let mask = spec("mask", DataType::Int64, &[-1, -1]);
     let inputs = vec![
         spec("x", DataType::Fp32, &[-1, -1]),
         TensorSpec { optional: mask_is_optional, ..mask },
     ];
     let padding =
-        PaddingWish { fills: vec![fill("x", 4), fill("mask", 8)], buckets: buckets.to_vec() };
+        PaddingOptions { pads: vec![pad("x", 4), pad("mask", 8)], buckets: buckets.to_vec() };
     Hints { inputs: Some(inputs), padding: Some(padding), ..Hints::default() }
 }
 
@@ -107,16 +108,16 @@ fn a_model_that_sees_its_padding_is_not_padded() {
     is_off(&doubled, &hints(false, &[4, 8]), differs);
 }
 
-/// A masked mean that is off by one where `is_wrong(positions filled up in each row, size)`.
+/// A masked mean that is off by one where `is_wrong(positions padded in each row, size)`.
 fn wrong_where(is_wrong: impl Fn(&[usize], usize) -> bool + Send + Sync + 'static) -> FakeModel {
     model(false, move |x, mask| {
         // Random numbers are never exactly zero, but for a row of nothing else.
-        let filled = |row: &&[f32]| match row.iter().rev().take_while(|x| **x == 0.0).count() {
+        let padded = |row: &&[f32]| match row.iter().rev().take_while(|x| **x == 0.0).count() {
             all if all == row.len() => 0,
             some => some,
         };
-        let filled: Vec<_> = x.iter().map(filled).collect();
-        let off = if is_wrong(&filled, x[0].len()) { 1.0 } else { 0.0 };
+        let padded: Vec<_> = x.iter().map(padded).collect();
+        let off = if is_wrong(&padded, x[0].len()) { 1.0 } else { 0.0 };
         let means = x.iter().zip(mask).map(|(row, mask)| mean(row, mask) + off);
         Ok(vec![tensor(&[x.len(), 1], means.collect())])
     })
@@ -124,10 +125,10 @@ fn wrong_where(is_wrong: impl Fn(&[usize], usize) -> bool + Send + Sync + 'stati
 
 #[test]
 fn padding_that_goes_wrong_only_in_large_buckets_or_in_company_is_found() {
-    let large = wrong_where(|filled, size| size == 64 && filled[0] > 0);
+    let large = wrong_where(|padded, size| size == 64 && padded[0] > 0);
     let differs = "an input of size 33 gets another answer when it is padded to 64";
     is_off(&large, &hints(false, &[8, 16, 32, 64]), differs);
-    let company = wrong_where(|filled, _| filled.iter().any(|it| *it != filled[0]));
+    let company = wrong_where(|padded, _| padded.iter().any(|it| *it != padded[0]));
     let differs = "an input of size 3 gets another answer when it is padded to 4 among others";
     is_off(&company, &hints(false, &[4, 8]), differs);
     assert!(found(&wrong_where(|_, _| false), &hints(false, &[4, 8])).0.is_some());
@@ -147,7 +148,7 @@ fn buckets_end_where_the_model_does() {
     let note = "padding goes up to 32: at size 48 the model raised: index out of range in self";
     assert_eq!(notes, [note]);
     assert_eq!(found(&positions(64), &hints(false, &all)).0.unwrap().buckets, all);
-    // Where the smallest is too large already, there is nothing to fill up to.
+    // Where the smallest is too large already, there is nothing to pad to.
     let (padding, notes) = found(&positions(40), &hints(false, &[48, 64]));
     assert_eq!(padding, None);
     assert!(notes[0].starts_with("padding is off: at size 48"), "{notes:?}");
@@ -185,7 +186,7 @@ fn an_input_that_varies_with_the_padded_ones_needs_a_pad_value_too() {
         false => Err(raised("the size of tensor a must match the size of tensor b")),
     });
     let mut hints = hints(false, &[4, 8]);
-    hints.padding.as_mut().unwrap().fills.truncate(1);
+    hints.padding.as_mut().unwrap().pads.truncate(1);
     let (padding, notes) = found(&strict, &hints);
     assert_eq!(padding, None);
     assert!(notes[0].starts_with("padding is off: padded to 4 the model raised"), "{notes:?}");

@@ -1,9 +1,10 @@
 //! Products of matrices: rows may be a batch of products or the rows of the left factor, never what is summed over.
 
-use super::elementwise::{either, together};
-use super::{Call, Outcome, one};
+use super::broadcast::{either, together};
+use super::{Call, RuleResult, one};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Doubt, Kind, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Kind, State, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "addbmm",
@@ -34,7 +35,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "linalg_matmul",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     match call.name {
         "linear" if call.node.kind.starts_with("quantized::") => quantized_linear(call),
         "linear_relu" | "linear_dynamic" | "linear_relu_dynamic" | "linear_dynamic_fp16" => {
@@ -65,7 +66,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// `x W^T + b`: dimensions but the last pass through.
-fn linear(call: &mut Call<'_, '_>) -> Outcome {
+fn linear(call: &mut Call<'_, '_>) -> RuleResult {
     let (input, weight) = (call.tensor("input")?, call.tensor("weight")?);
     let bias = call.optional_tensor("bias")?;
     if !weight.is_free() || bias.as_ref().is_some_and(|bias| !bias.is_free()) {
@@ -81,7 +82,7 @@ fn linear(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Weights are packed, so the width of the answer is not told.
-fn quantized_linear(call: &mut Call<'_, '_>) -> Outcome {
+fn quantized_linear(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     let is_dynamic = call.name.contains("dynamic") && !call.name.ends_with("fp16");
     if is_dynamic && !call.walk.accepts_scales {
@@ -188,7 +189,7 @@ fn without(tensor: &Tensor, at: usize) -> Tensor {
 }
 
 /// Queries see keys and values of their own batch alone.
-fn attention(call: &mut Call<'_, '_>) -> Outcome {
+fn attention(call: &mut Call<'_, '_>) -> RuleResult {
     let [query, key, value] = [call.tensor("query")?, call.tensor("key")?, call.tensor("value")?];
     if call.find("enable_gqa").is_some() && call.flag("enable_gqa")? {
         return Err(call.unclear("how its heads go together"));
@@ -216,7 +217,7 @@ fn attention(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Letters name dimensions: rows keep one letter, which the answer has too.
-fn einsum(call: &mut Call<'_, '_>) -> Outcome {
+fn einsum(call: &mut Call<'_, '_>) -> RuleResult {
     let equation = call.find("equation").and_then(super::text).unwrap_or_default();
     let equation: String = equation.chars().filter(|it| !it.is_whitespace()).collect();
     let unclear = || Reason::unknown(format!("the equation {equation:?} of einsum is not known"));
@@ -278,7 +279,7 @@ fn einsum(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-fn bilinear(call: &mut Call<'_, '_>) -> Outcome {
+fn bilinear(call: &mut Call<'_, '_>) -> RuleResult {
     let [a, b, weight] = [call.tensor("input1")?, call.tensor("input2")?, call.tensor("weight")?];
     let width = weight.sizes()?.first().cloned().ok_or_else(|| call.unclear("its weight"))?;
     let bias = call.optional_tensor("bias")?;
@@ -295,7 +296,7 @@ fn bilinear(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Distances of all vectors of one matrix to all of another, for each pair of matrices.
-fn distances(call: &mut Call<'_, '_>) -> Outcome {
+fn distances(call: &mut Call<'_, '_>) -> RuleResult {
     let [a, b] = [call.tensor("x1")?, call.tensor("x2")?];
     let batch = |tensor: &Tensor| {
         let dims = tensor.sizes()?;
@@ -315,7 +316,7 @@ fn distances(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Distances of vectors that stand at one place.
-fn pairs(call: &mut Call<'_, '_>) -> Outcome {
+fn pairs(call: &mut Call<'_, '_>) -> RuleResult {
     let [a, b] = [call.tensor("x1")?, call.tensor("x2")?];
     let both = together(call, &a, &b)?;
     let dim = if call.name == "cosine_similarity" { call.int("dim")? } else { -1 };

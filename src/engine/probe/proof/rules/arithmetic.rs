@@ -1,8 +1,9 @@
 //! Arithmetic of numbers: exact where sizes allow it, and else no more than whether it hangs on the rows.
 
-use super::{Call, Outcome, Value};
+use super::{Call, RuleResult, Value};
+use crate::engine::probe::proof::number::{Known, Number};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Kind, Known, Number, Tensor};
+use crate::engine::probe::proof::value::{Kind, Tensor};
 
 /// What computes numbers from numbers.
 pub(super) const COMPUTED: &[&str] = &[
@@ -75,7 +76,7 @@ pub(super) const COMPUTED: &[&str] = &[
 
 /// Arithmetic of tensors that hold one whole number each, as traces do with sizes. What other datatypes make of a number is
 /// not followed.
-pub(super) fn held(call: &mut Call<'_, '_>, numbers: &[Number]) -> Option<Outcome> {
+pub(super) fn held(call: &mut Call<'_, '_>, numbers: &[Number]) -> Option<RuleResult> {
     let is_tensor = |it: &Value| matches!(it, Value::Tensor(_));
     let is_whole = |number: &Number| {
         number.as_size().is_some_and(|size| size.value().is_none_or(|value| value.abs() < 1 << 31))
@@ -256,14 +257,14 @@ fn ordered(call: &Call<'_, '_>, a: &Size, b: &Size) -> Option<Known> {
     use std::cmp::Ordering;
     let symbols = &call.walk.symbols;
     // At least as much as its number, where all its symbols are at least one.
-    let least = |size: &Size| symbols.is_positive(size).then(|| size.least());
+    let minimum = |size: &Size| symbols.is_positive(size).then(|| size.minimum());
     let order = match (a.value(), b.value()) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
         _ if a.same(b) => Some(Ordering::Equal),
-        (None, Some(b)) if least(a).is_some_and(|it| it > b) => Some(Ordering::Greater),
-        (Some(a), None) if least(b).is_some_and(|it| it > a) => Some(Ordering::Less),
+        (None, Some(b)) if minimum(a).is_some_and(|it| it > b) => Some(Ordering::Greater),
+        (Some(a), None) if minimum(b).is_some_and(|it| it > a) => Some(Ordering::Less),
         // At least one, which is all that some comparisons ask.
-        (None, Some(b)) if least(a).is_some_and(|it| it >= b) => {
+        (None, Some(b)) if minimum(a).is_some_and(|it| it >= b) => {
             return match call.name {
                 "ge" => Some(Known::Bool(true)),
                 "lt" => Some(Known::Bool(false)),

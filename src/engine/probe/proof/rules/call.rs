@@ -1,11 +1,10 @@
-//! One node with its arguments: what the rules ask of them, and what is refused whatever the operator.
+//! One node with its arguments, and what the rules ask of them.
 
-use super::elementwise;
 use crate::engine::probe::proof::graph::Node;
+use crate::engine::probe::proof::number::{Known, Number};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{
-    Doubt, Elements, Kind, Known, Number, Reason, State, Tensor, Value,
-};
+use crate::engine::probe::proof::value::{Elements, Kind, State, Tensor, Value};
 use crate::engine::probe::proof::walk::{Walk, known_elements, plain_name};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,54 +13,6 @@ use std::collections::BTreeSet;
 const MAX_LOOKS: usize = 50_000;
 /// Deepest nesting of containers that is looked into.
 const MAX_DEPTH: usize = 24;
-
-/// Operators that take sizes, among which may be the number of rows. Everywhere else a number that hangs on it makes the
-/// answer hang on it.
-const TAKES_COUNTS: &[&str] = &[
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "_reshape_alias",
-    "expand",
-    "broadcast_to",
-    "repeat",
-    "zeros",
-    "ones",
-    "full",
-    "new_zeros",
-    "new_ones",
-    "new_full",
-    "arange",
-];
-
-/// Operators that may be given the rows' own places.
-const TAKES_PLACES: &[&str] = &[
-    "index",
-    "view",
-    "reshape",
-    "unsqueeze",
-    "contiguous",
-    "clone",
-    "detach",
-    "to",
-    "alias",
-    "expand",
-];
-
-/// Operators that write in place and leave the shape as it is.
-const WRITES: &[&str] = &[
-    "copy",
-    "fill",
-    "zero",
-    "masked_fill",
-    "index_put",
-    "_index_put_impl",
-    "index_fill",
-    "scatter",
-    "scatter_add",
-    "tril",
-    "triu",
-];
 
 /// A node and its arguments.
 pub(in crate::engine::probe::proof) struct Call<'n, 'w> {
@@ -283,67 +234,8 @@ impl<'n, 'w> Call<'n, 'w> {
         reason
     }
 
-    /// Whether the first argument of which nothing is promised, wherever it lies, says so.
-    pub(super) fn check_arguments(&self) -> Result<(), Reason> {
-        self.arguments.iter().try_for_each(|value| match self.mixed(value) {
-            Some(reason) => Err(reason),
-            None => Ok(()),
-        })
-    }
-
-    /// Whether it writes at most into its first argument, a tensor, and leaves that its shape.
-    pub(super) fn check_writes(&self) -> Result<(), Reason> {
-        let is_known = || {
-            WRITES.contains(&self.name)
-                || elementwise::UNARY.contains(&self.name)
-                || elementwise::BINARY.contains(&self.name)
-                || self.name.ends_with("dropout")
-        };
-        if self.node.writes.is_empty() || (self.node.writes == [0] && is_known()) {
-            return Ok(());
-        }
-        Err(Reason::unknown(format!(
-            "what {} leaves of what it writes into is not known",
-            self.node.kind
-        )))
-    }
-
-    /// Whether numbers that hang on the number of rows, and the places of rows, go only where they are understood.
-    pub(super) fn check_numbers(&self) -> Result<(), Reason> {
-        for value in &self.arguments {
-            if !TAKES_COUNTS.contains(&self.name)
-                && let Some(reason) = self.hangs(value, 0)
-            {
-                return Err(reason);
-            }
-            if !TAKES_PLACES.contains(&self.name) && self.has_places(value, 0) {
-                return Err(self.meets("computes with the places of rows"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Why a number in a value hangs on the number of rows.
-    fn hangs(&self, value: &Value, depth: usize) -> Option<Reason> {
-        match value {
-            Value::Number(number) => number.hangs(),
-            Value::Tensor(Tensor { state: State::Number(number), .. }) => number.hangs(),
-            _ => self.parts(value, depth)?.into_iter().find_map(|it| self.hangs(it, depth + 1)),
-        }
-    }
-
-    fn has_places(&self, value: &Value, depth: usize) -> bool {
-        match value {
-            Value::Tensor(tensor) => matches!(tensor.state, State::Places(_)),
-            _ => {
-                let parts = self.parts(value, depth).unwrap_or_default();
-                parts.into_iter().any(|it| self.has_places(it, depth + 1))
-            }
-        }
-    }
-
     /// What lies in a value, down to some depth: a container may hold itself.
-    fn parts<'v>(&'v self, value: &'v Value, depth: usize) -> Option<Vec<&'v Value>> {
+    pub(super) fn parts<'v>(&'v self, value: &'v Value, depth: usize) -> Option<Vec<&'v Value>> {
         if depth > MAX_DEPTH || self.looks.get() == 0 {
             return None;
         }

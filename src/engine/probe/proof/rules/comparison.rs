@@ -1,10 +1,12 @@
 //! Comparisons of lists, texts and other things that are no numbers.
 
-use super::{Call, Outcome, Value};
-use crate::engine::probe::proof::value::{Doubt, Elements, Known, Number, Reason};
+use super::{Call, RuleResult, Value};
+use crate::engine::probe::proof::number::{Known, Number};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
+use crate::engine::probe::proof::value::Elements;
 
 /// `eq`, `ne` and `in` of two such things.
-pub(super) fn compared(call: &mut Call<'_, '_>) -> Option<Outcome> {
+pub(super) fn compared(call: &mut Call<'_, '_>) -> Option<RuleResult> {
     let is_known = matches!(call.name, "eq" | "ne" | "__contains__");
     let [a, b] = &call.arguments[..] else { return None };
     if !is_known || matches!(a, Value::Tensor(_)) || matches!(b, Value::Tensor(_)) {

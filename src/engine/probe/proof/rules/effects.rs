@@ -3,7 +3,8 @@
 
 use super::{Call, recurrent};
 use crate::engine::probe::proof::graph::Node;
-use crate::engine::probe::proof::value::{Known, Reason};
+use crate::engine::probe::proof::number::Known;
+use crate::engine::probe::proof::reason::Reason;
 
 /// Operators that draw random numbers.
 pub(in crate::engine) const RANDOM: &[&str] = &[

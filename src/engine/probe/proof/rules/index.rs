@@ -1,9 +1,10 @@
 //! Look-ups: in constants by what rows say, in rows by constants, or in each row by its own indices.
 
-use super::elementwise::together;
-use super::{Call, Outcome, Value, one};
+use super::broadcast::together;
+use super::{Call, RuleResult, Value, one};
+use crate::engine::probe::proof::reason::Reason;
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Axis, Kind, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Axis, Kind, State, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "_index_put_impl",
@@ -25,7 +26,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "embedding_renorm",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     match call.name {
         "embedding" => embedding(call),
         "embedding_bag" => embedding_bag(call),
@@ -41,7 +42,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A vector of a table for each index.
-fn embedding(call: &Call<'_, '_>) -> Outcome {
+fn embedding(call: &Call<'_, '_>) -> RuleResult {
     let (table, indices) = (call.tensor("weight")?, call.tensor("indices")?);
     let width = table.sizes()?.get(1).cloned().ok_or_else(|| call.unclear("its table"))?;
     if !table.is_free() {
@@ -59,7 +60,7 @@ fn embedding(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// Sums over the indices of each row, where they are a matrix; with offsets, rows have no place of their own.
-fn embedding_bag(call: &Call<'_, '_>) -> Outcome {
+fn embedding_bag(call: &Call<'_, '_>) -> RuleResult {
     let (table, indices) = (call.tensor("weight")?, call.tensor("indices")?);
     let is_matrix =
         indices.rank()? == 2 && matches!(call.find("offsets"), None | Some(Value::None));
@@ -71,7 +72,7 @@ fn embedding_bag(call: &Call<'_, '_>) -> Outcome {
     one(indices.with_dims(vec![first, width]).of(Kind::Float))
 }
 
-fn one_hot(call: &mut Call<'_, '_>) -> Outcome {
+fn one_hot(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let classes = call.int("num_classes")?;
     if classes < 0 {
@@ -95,7 +96,7 @@ fn indices(call: &Call<'_, '_>) -> Result<Vec<Option<Tensor>>, Reason> {
     call.elements("indices")?.into_iter().map(index).collect()
 }
 
-fn index(call: &mut Call<'_, '_>) -> Outcome {
+fn index(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let indices = indices(call)?;
     if tensor.drops() {
@@ -165,7 +166,7 @@ fn index(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A mask takes as many elements as it has marks.
-fn masked(call: &mut Call<'_, '_>, tensor: &Tensor, given: &[(usize, Tensor)]) -> Outcome {
+fn masked(call: &mut Call<'_, '_>, tensor: &Tensor, given: &[(usize, Tensor)]) -> RuleResult {
     let [(at, mask)] = given else { return Err(call.unclear("its masks")) };
     if !mask.is_free() {
         return Err(call.shaped_by_values());
@@ -185,7 +186,7 @@ fn masked(call: &mut Call<'_, '_>, tensor: &Tensor, given: &[(usize, Tensor)]) -
 }
 
 /// `tensor[mask] = number`, or a write at constant places of dimensions that hold no rows.
-fn index_put(call: &mut Call<'_, '_>) -> Outcome {
+fn index_put(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let values = call.tensor("values")?;
     let given = indices(call)?;
@@ -200,8 +201,8 @@ fn index_put(call: &mut Call<'_, '_>) -> Outcome {
         let leading = tensor.sizes()?.get(..mask.rank()?);
         let leading = leading.ok_or_else(|| call.unclear("its masks"))?.to_vec();
         let leading = Tensor { dims: Some(leading), ..tensor.clone() };
-        let leads = tensor.axis().is_none_or(|at| at < mask.rank().unwrap_or_default());
-        if leads {
+        let is_leading = tensor.axis().is_none_or(|at| at < mask.rank().unwrap_or_default());
+        if is_leading {
             together(call, &leading, mask)?;
             return one(tensor);
         }
@@ -216,7 +217,7 @@ fn index_put(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Elements of a dimension by indices of the same shape.
-fn gather(call: &Call<'_, '_>) -> Outcome {
+fn gather(call: &Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let name = if call.name == "gather" { "index" } else { "indices" };
     let index = call.tensor(name)?;
@@ -231,7 +232,7 @@ fn gather(call: &Call<'_, '_>) -> Outcome {
     one(index.of(tensor.kind))
 }
 
-fn scatter(call: &Call<'_, '_>) -> Outcome {
+fn scatter(call: &Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let index = call.tensor("index")?;
     let at = tensor.dim(call.int("dim")?)?;
@@ -266,7 +267,7 @@ fn check_own(
     if same { Ok(()) } else { Err(call.unclear("where the rows of each lie")) }
 }
 
-fn index_select(call: &Call<'_, '_>) -> Outcome {
+fn index_select(call: &Call<'_, '_>) -> RuleResult {
     let (tensor, index) = (call.first()?, call.tensor("index")?);
     let at = tensor.dim(call.int("dim")?)?;
     if tensor.drops() || matches!(tensor.state, State::Places(_)) {
@@ -293,7 +294,7 @@ fn index_select(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// Writes at constant places of a dimension that holds no rows.
-fn index_fill(call: &Call<'_, '_>) -> Outcome {
+fn index_fill(call: &Call<'_, '_>) -> RuleResult {
     let (tensor, index) = (call.first()?, call.tensor("index")?);
     let at = tensor.dim(call.int("dim")?)?;
     if tensor.axis() == Some(at) || !index.is_free() || tensor.drops() {

@@ -2,7 +2,8 @@
 //! is certain is told; what the rules say of it counts for new tensors alone.
 
 use super::{Call, Value, elementwise, make, shape, split};
-use crate::engine::probe::proof::value::{Kind, Number, Tensor};
+use crate::engine::probe::proof::number::Number;
+use crate::engine::probe::proof::value::{Kind, Tensor};
 
 /// Operators that give places or counts.
 const PLACES: &[&str] = &[

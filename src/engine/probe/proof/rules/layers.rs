@@ -1,8 +1,9 @@
 //! Layers of networks: each sees one element of its batch at a time.
 
-use super::{Call, Outcome, Value, norm, one, pad};
+use super::{Call, RuleResult, Value, norm, one, pad};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
+use crate::engine::probe::proof::value::{Kind, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "_convolution",
@@ -72,7 +73,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "normalize",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     if call.node.kind.starts_with("quantized::") {
         return quantized(call);
     }
@@ -122,7 +123,7 @@ fn space(name: &str) -> usize {
     digit.map_or(2, |(_, digit)| usize::from(digit - b'0'))
 }
 
-fn convolution(call: &mut Call<'_, '_>) -> Outcome {
+fn convolution(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     let weight = call.tensor("weight")?;
     let bias = call.optional_tensor("bias")?;
@@ -238,7 +239,7 @@ fn nth_of(values: &[i64], nth: usize, default: i64) -> i64 {
 }
 
 /// Pooling and resizing.
-fn spatial(call: &mut Call<'_, '_>) -> Outcome {
+fn spatial(call: &mut Call<'_, '_>) -> RuleResult {
     let n = space(call.name);
     let (input, mut dims) = input_before(call, n)?;
     let first = dims.len() - n;
@@ -283,7 +284,7 @@ fn spatial(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// One output, or values and their places.
-fn pooled(call: &Call<'_, '_>, result: Tensor) -> Outcome {
+fn pooled(call: &Call<'_, '_>, result: Tensor) -> RuleResult {
     match call.node.outputs.len() {
         2 => Ok(Value::Tuple(vec![
             Value::Tensor(result.clone()),
@@ -304,7 +305,7 @@ fn optional_sizes(call: &Call<'_, '_>, name: &str) -> Result<Vec<Size>, Reason> 
 }
 
 /// Moves elements between channels and space, or between channels.
-fn shuffle(call: &mut Call<'_, '_>) -> Outcome {
+fn shuffle(call: &mut Call<'_, '_>) -> RuleResult {
     let n =
         if call.name == "channel_shuffle" { call.first()?.rank()?.saturating_sub(1) } else { 3 };
     let (input, mut dims) = input_before(call, n)?;
@@ -328,7 +329,7 @@ fn shuffle(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Windows of images as columns, and back.
-fn columns(call: &mut Call<'_, '_>) -> Outcome {
+fn columns(call: &mut Call<'_, '_>) -> RuleResult {
     let n = if call.name == "im2col" { 3 } else { 2 };
     let (input, dims) = input_before(call, n)?;
     let Some(first) = dims.first().filter(|_| dims.len() == n + 1 && input.axis() == Some(0))
@@ -340,7 +341,7 @@ fn columns(call: &mut Call<'_, '_>) -> Outcome {
     one(input.with_dims(sizes))
 }
 
-fn sampled(call: &mut Call<'_, '_>) -> Outcome {
+fn sampled(call: &mut Call<'_, '_>) -> RuleResult {
     let (input, grid) = (call.first()?, call.tensor("grid")?);
     let same =
         input.rows().zip(grid.rows()).is_some_and(|(a, b)| a.same(b) && a.at == 0 && !a.drops);
@@ -354,7 +355,7 @@ fn sampled(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A whole layer of an encoder in one operator; its first dimension is the batch.
-fn encoder_layer(call: &mut Call<'_, '_>) -> Outcome {
+fn encoder_layer(call: &mut Call<'_, '_>) -> RuleResult {
     let source = call.tensor("src")?;
     let rest = call.arguments.get(1..).unwrap_or_default();
     let is_free = |it: &Value| !matches!(it, Value::Tensor(tensor) if !tensor.is_free());
@@ -373,7 +374,7 @@ fn encoder_layer(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Attention in one operator, its first dimension the batch: the answer, and the weights of each row.
-fn native_attention(call: &mut Call<'_, '_>) -> Outcome {
+fn native_attention(call: &mut Call<'_, '_>) -> RuleResult {
     let query = call.tensor("query")?;
     for name in ["query", "key", "value"] {
         let tensor = call.tensor(name)?;
@@ -401,7 +402,7 @@ fn native_attention(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Layers with packed weights: their scales are fixed, their sizes are not told.
-fn quantized(call: &mut Call<'_, '_>) -> Outcome {
+fn quantized(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     if call.name.contains("dynamic") {
         return Err(Reason::new(

@@ -1,13 +1,15 @@
 //! Lists, tuples, dictionaries and texts, and what leaves a value as it is.
 
 use super::numbers::place_of;
-use super::{Call, Outcome, Value, text};
+use super::{Call, RuleResult, Value, text};
 use crate::engine::probe::proof::heap::Heap;
-use crate::engine::probe::proof::value::{Doubt, Elements, Number, Object, Reason, State, Tensor};
+use crate::engine::probe::proof::number::Number;
+use crate::engine::probe::proof::reason::{Doubt, Reason};
+use crate::engine::probe::proof::value::{Elements, Object, State, Tensor};
 use crate::engine::probe::proof::walk;
 use std::sync::Arc;
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<RuleResult> {
     Some(match call.node.kind.as_str() {
         "prim::ListConstruct" => {
             let values = call.arguments.clone();
@@ -26,7 +28,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
         }
         "prim::Uninitialized" => Ok(Value::Never),
         "prim::Print" | "aten::warn" => nothing(call),
-        "aten::format" | "aten::str" | "aten::percentFormat" | "aten::join" => Ok(told(call)),
+        "aten::format" | "aten::str" | "aten::percentFormat" | "aten::join" => Ok(words(call)),
         "prim::device" | "prim::dtype" | "prim::layout" | "aten::device" => {
             let reason = call.arguments.iter().find_map(|it| call.mixed(it));
             Ok(reason.map_or(Value::Thing, Value::Mixed))
@@ -63,7 +65,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
 }
 
 /// One value for each output, of which there may be none.
-fn nothing(call: &Call<'_, '_>) -> Outcome {
+fn nothing(call: &Call<'_, '_>) -> RuleResult {
     Ok(Value::Tuple(vec![Value::Thing; call.node.outputs.len()])).map(|tuple| {
         match call.node.outputs.len() {
             1 => Value::Thing,
@@ -73,7 +75,7 @@ fn nothing(call: &Call<'_, '_>) -> Outcome {
 }
 
 /// A text made of values: what one of them hangs on, it hangs on.
-fn told(call: &Call<'_, '_>) -> Value {
+fn words(call: &Call<'_, '_>) -> Value {
     if call.is_free() {
         return Value::Text(None);
     }
@@ -90,7 +92,7 @@ fn put(entries: &mut Vec<(Arc<str>, Value)>, wanted: Arc<str>, value: Value) {
     }
 }
 
-fn dict(call: &mut Call<'_, '_>) -> Outcome {
+fn dict(call: &mut Call<'_, '_>) -> RuleResult {
     let mut entries: Vec<(Arc<str>, Value)> = Vec::new();
     for pair in call.arguments.chunks_exact(2) {
         let key = key(&pair[0]).ok_or_else(|| call.unclear("a key"))?;
@@ -107,7 +109,7 @@ fn key(value: &Value) -> Option<Arc<str>> {
     }
 }
 
-fn unpack(call: &Call<'_, '_>) -> Outcome {
+fn unpack(call: &Call<'_, '_>) -> RuleResult {
     let count = call.node.outputs.len();
     let values = match call.arguments.first() {
         Some(Value::Tuple(values)) => values.clone(),
@@ -130,7 +132,7 @@ fn unpack(call: &Call<'_, '_>) -> Outcome {
     })
 }
 
-fn tuple_index(call: &Call<'_, '_>) -> Outcome {
+fn tuple_index(call: &Call<'_, '_>) -> RuleResult {
     match &call.arguments[..] {
         [Value::Tuple(values), Value::Number(number)] => {
             let at = place_of(number, values.len()).ok_or_else(|| call.unclear("an index"))?;
@@ -141,7 +143,7 @@ fn tuple_index(call: &Call<'_, '_>) -> Outcome {
     }
 }
 
-fn append(call: &mut Call<'_, '_>) -> Outcome {
+fn append(call: &mut Call<'_, '_>) -> RuleResult {
     let [Value::List(place), value] = &call.arguments[..] else {
         return Err(call.unclear("a list"));
     };
@@ -150,7 +152,7 @@ fn append(call: &mut Call<'_, '_>) -> Outcome {
     Ok(Value::List(place))
 }
 
-fn get(call: &Call<'_, '_>) -> Outcome {
+fn get(call: &Call<'_, '_>) -> RuleResult {
     match &call.arguments[..] {
         [Value::List(place), Value::Number(number)] => {
             if let Some(reason) = number.hangs() {
@@ -171,14 +173,14 @@ fn get(call: &Call<'_, '_>) -> Outcome {
             let found = entries.iter().rev().find(|(key, _)| *key == wanted);
             found.map(|(_, value)| value.clone()).ok_or_else(|| call.unclear("a key"))
         }
-        [Value::Text(_), _] => Ok(told(call)),
+        [Value::Text(_), _] => Ok(words(call)),
         [other, ..] => Err(call.mixed(other).unwrap_or_else(|| call.unclear("an element"))),
         [] => Err(call.unclear("an element")),
     }
 }
 
 /// An element whose index is the same for every batch but not known.
-fn one_of(call: &Call<'_, '_>, values: &[Value]) -> Outcome {
+fn one_of(call: &Call<'_, '_>, values: &[Value]) -> RuleResult {
     match values {
         [first, rest @ ..] if rest.iter().all(|it| it == first) => Ok(first.clone()),
         _ if values
@@ -191,7 +193,7 @@ fn one_of(call: &Call<'_, '_>, values: &[Value]) -> Outcome {
     }
 }
 
-fn set(call: &mut Call<'_, '_>) -> Outcome {
+fn set(call: &mut Call<'_, '_>) -> RuleResult {
     match &call.arguments[..] {
         [Value::List(place), Value::Number(number), value] => {
             let (place, value) = (*place, value.clone());
@@ -219,7 +221,7 @@ fn set(call: &mut Call<'_, '_>) -> Outcome {
     })
 }
 
-fn copy(call: &mut Call<'_, '_>) -> Outcome {
+fn copy(call: &mut Call<'_, '_>) -> RuleResult {
     let Some(Value::List(place)) = call.arguments.first() else {
         return Err(call.unclear("a list"));
     };
@@ -229,7 +231,7 @@ fn copy(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A dictionary of another one, or of a list of pairs.
-fn copy_dict(call: &mut Call<'_, '_>) -> Outcome {
+fn copy_dict(call: &mut Call<'_, '_>) -> RuleResult {
     let entries = match call.arguments.first() {
         Some(Value::Dict(place)) => call.walk.heap.dict(*place)?.to_vec(),
         Some(Value::List(place)) => {
@@ -257,7 +259,7 @@ fn copy_dict(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Two lists behind each other: a new one, or the first made longer.
-fn extend(call: &mut Call<'_, '_>) -> Outcome {
+fn extend(call: &mut Call<'_, '_>) -> RuleResult {
     let [Value::List(a), Value::List(b), ..] = &call.arguments[..] else {
         return Err(call.unclear("a list"));
     };
@@ -282,7 +284,7 @@ fn extend(call: &mut Call<'_, '_>) -> Outcome {
     })
 }
 
-fn slice(call: &mut Call<'_, '_>) -> Outcome {
+fn slice(call: &mut Call<'_, '_>) -> RuleResult {
     let Some(Value::List(place)) = call.arguments.first() else {
         return Err(call.unclear("a list"));
     };
@@ -305,7 +307,7 @@ fn slice(call: &mut Call<'_, '_>) -> Outcome {
     Ok(walk::list(&mut call.walk.heap, call.node, part))
 }
 
-fn repeated(call: &mut Call<'_, '_>) -> Outcome {
+fn repeated(call: &mut Call<'_, '_>) -> RuleResult {
     let [Value::List(place), Value::Number(times)] = &call.arguments[..] else {
         return Err(call.unclear("a list"));
     };
@@ -322,7 +324,7 @@ fn repeated(call: &mut Call<'_, '_>) -> Outcome {
     Ok(walk::list(&mut call.walk.heap, call.node, values))
 }
 
-fn entries(call: &mut Call<'_, '_>) -> Outcome {
+fn entries(call: &mut Call<'_, '_>) -> RuleResult {
     let Some(Value::Dict(place)) = call.arguments.first() else {
         return Err(call.unclear("a dictionary"));
     };
@@ -337,7 +339,7 @@ fn entries(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A number from a list of numbers.
-fn free_number(call: &Call<'_, '_>) -> Outcome {
+fn free_number(call: &Call<'_, '_>) -> RuleResult {
     let Some(Value::List(place)) = call.arguments.first() else {
         return Err(call.unclear("a list"));
     };

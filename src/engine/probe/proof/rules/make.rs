@@ -1,9 +1,10 @@
 //! New tensors: constants, which have rows where their shape counts them.
 
 use super::split::{filled, places};
-use super::{Call, Outcome, Value, kinds, one};
+use super::{Call, RuleResult, Value, kinds, one};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Doubt, Kind, Reason, Tensor};
+use crate::engine::probe::proof::value::{Kind, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "arange",
@@ -28,7 +29,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "triu_indices",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     match call.name {
         "zeros" | "ones" | "full" | "new_zeros" | "new_ones" | "new_full" => {
             // Of a tensor beside it, only the datatype and the device count.
@@ -64,7 +65,7 @@ fn kind(call: &Call<'_, '_>) -> Kind {
 }
 
 /// The numbers up to an end. Up to the number of rows they are the rows' places.
-fn arange(call: &mut Call<'_, '_>) -> Outcome {
+fn arange(call: &mut Call<'_, '_>) -> RuleResult {
     let end = call.find("end").cloned().ok_or_else(|| call.unclear("its end"))?;
     let start = match call.find("start") {
         Some(start) => call.size(&start.clone())?,
@@ -121,7 +122,7 @@ fn is_whole(value: &Value) -> bool {
 }
 
 /// What is made of numbers that do not count rows.
-fn counted(call: &mut Call<'_, '_>) -> Outcome {
+fn counted(call: &mut Call<'_, '_>) -> RuleResult {
     for value in &call.arguments {
         if let Value::Number(number) = value
             && let Some(reason) = number.hangs()
@@ -146,7 +147,7 @@ fn counted(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// A tensor made of numbers of the program. What another datatype makes of them is not followed.
-fn held(call: &mut Call<'_, '_>) -> Outcome {
+fn held(call: &mut Call<'_, '_>) -> RuleResult {
     let name = ["data", "t", "s"].into_iter().find(|name| call.find(name).is_some());
     let data = name.and_then(|name| call.find(name)).cloned();
     let own = matches!(call.find("dtype"), None | Some(Value::None));

@@ -4,7 +4,9 @@
 
 mod algebra;
 mod arithmetic;
+mod broadcast;
 mod call;
+mod check;
 mod comparison;
 mod effects;
 mod elementwise;
@@ -26,11 +28,12 @@ pub(in crate::engine) use effects::RANDOM;
 pub(super) use effects::may_change;
 
 use super::graph::Node;
-use super::value::{Doubt, Reason, State, Tensor, Value};
+use super::reason::{Doubt, Reason};
+use super::value::{State, Tensor, Value};
 use std::sync::Arc;
 
 /// What a rule gives: one value, or a tuple with one for each output.
-type Outcome = Result<Value, Reason>;
+type RuleResult = Result<Value, Reason>;
 
 /// A family of operators.
 struct Family {
@@ -38,7 +41,7 @@ struct Family {
     title: &'static str,
     /// Their names without namespace; what writes in place has a `_` more.
     operators: &'static [&'static str],
-    rule: fn(&mut Call<'_, '_>) -> Outcome,
+    rule: fn(&mut Call<'_, '_>) -> RuleResult,
 }
 
 const FAMILIES: &[Family] = &[
@@ -261,7 +264,7 @@ fn sound(outputs: Vec<Value>) -> Result<Vec<Value>, Reason> {
 }
 
 /// One tensor as an outcome.
-pub(super) fn one(tensor: Tensor) -> Outcome {
+pub(super) fn one(tensor: Tensor) -> RuleResult {
     Ok(Value::Tensor(tensor))
 }
 

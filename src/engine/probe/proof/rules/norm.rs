@@ -1,10 +1,11 @@
 //! Layers that normalize: their statistics must not be taken over the rows.
 
 use super::layers::input_before;
-use super::{Call, Outcome, Value, one};
-use crate::engine::probe::proof::value::{Kind, Reason};
+use super::{Call, RuleResult, Value, one};
+use crate::engine::probe::proof::reason::Reason;
+use crate::engine::probe::proof::value::Kind;
 
-pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     let has_statistics = call.optional_tensor("running_mean")?.is_some();
     let in_training = call.flag("training")?;
@@ -32,7 +33,7 @@ pub(super) fn batch_norm(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-pub(super) fn instance_norm(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn instance_norm(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     let own = call.flag("use_input_stats")?;
     if own && call.optional_tensor("running_mean")?.is_some() {
@@ -51,7 +52,7 @@ pub(super) fn instance_norm(call: &mut Call<'_, '_>) -> Outcome {
     one(input.of(Kind::Float))
 }
 
-pub(super) fn layer_norm(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn layer_norm(call: &mut Call<'_, '_>) -> RuleResult {
     let n = match call.find("normalized_shape") {
         Some(Value::List(_) | Value::Tuple(_)) => call.elements("normalized_shape")?.len(),
         _ => 1,
@@ -69,7 +70,7 @@ pub(super) fn layer_norm(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-pub(super) fn group_norm(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn group_norm(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     if input.axis().is_some_and(|at| at != 0) || input.drops() || call.node.outputs.len() != 1 {
         return Err(call.meets("works across the rows"));

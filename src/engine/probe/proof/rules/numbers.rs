@@ -1,10 +1,10 @@
 //! Numbers of the program: sizes of tensors, what is computed from them, and what is read out of a tensor.
 
-use super::{Call, Outcome, Value, arithmetic, comparison};
+use super::{Call, RuleResult, Value, arithmetic, comparison};
+use crate::engine::probe::proof::number::Number;
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{
-    Doubt, Elements, Kind, Number, Reason, State, Tensor, wrapped,
-};
+use crate::engine::probe::proof::value::{Elements, Kind, State, Tensor, wrapped};
 
 /// What tensors tell without their values, and what the program tells of itself.
 const ASKED: &[&str] = &[
@@ -74,7 +74,7 @@ const READ: &[&str] = &[
     "Complex",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<Outcome> {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> Option<RuleResult> {
     match call.name {
         "size" | "sym_size" => return Some(size(call)),
         "numel" | "sym_numel" => return Some(numel(call)),
@@ -117,7 +117,7 @@ fn as_number(value: &Value) -> Option<Number> {
 }
 
 /// A number out of a tensor: its values decide it.
-fn read(call: &mut Call<'_, '_>) -> Outcome {
+fn read(call: &mut Call<'_, '_>) -> RuleResult {
     let Some(value) = call.arguments.first().cloned() else {
         return Err(call.unclear("its argument"));
     };
@@ -133,7 +133,7 @@ fn read(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// All sizes as a list, or one of them.
-fn size(call: &mut Call<'_, '_>) -> Outcome {
+fn size(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = match call.arguments.first() {
         Some(Value::Tensor(tensor)) => tensor.clone(),
         Some(Value::Mixed(reason)) => return Err(reason.clone()),
@@ -166,7 +166,7 @@ fn size(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-fn numel(call: &mut Call<'_, '_>) -> Outcome {
+fn numel(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     match &tensor.dims {
         Some(dims) if !tensor.drops() => Ok(Value::Number(Number::size(Size::product(dims)))),
@@ -175,7 +175,7 @@ fn numel(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-fn len(call: &mut Call<'_, '_>) -> Option<Outcome> {
+fn len(call: &mut Call<'_, '_>) -> Option<RuleResult> {
     let number = match call.arguments.first()? {
         Value::Tensor(tensor) => match &tensor.state {
             State::Mixed(reason) => return Some(Err(reason.clone())),
@@ -236,7 +236,7 @@ fn is_none(call: &Call<'_, '_>) -> Number {
 
 /// What a tensor tells of itself. A value of which nothing is promised still has a rank that rows do not decide; but
 /// that rank is not known.
-fn asked(call: &mut Call<'_, '_>) -> Outcome {
+fn asked(call: &mut Call<'_, '_>) -> RuleResult {
     let others = call.arguments.get(1..).unwrap_or_default();
     if !others.iter().all(|it| call.is_same_for_all(it)) {
         let text = format!("{} compares with what hangs on rows", call.node.kind);

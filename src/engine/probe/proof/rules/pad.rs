@@ -1,8 +1,9 @@
 //! Padding: rows must not be among the dimensions that it widens.
 
-use super::{Call, Outcome, Value, one};
+use super::{Call, RuleResult, Value, one};
+use crate::engine::probe::proof::reason::Reason;
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Reason, Tensor};
+use crate::engine::probe::proof::value::Tensor;
 
 /// Adds widths, which are given in pairs for the last dimension first.
 pub(super) fn padded(
@@ -19,7 +20,7 @@ pub(super) fn padded(
     Ok(())
 }
 
-pub(super) fn pad(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn pad(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.first()?;
     let mut dims = input.sizes()?.to_vec();
     let Ok(widths) = call.ints("pad") else { return pad_by_sizes(call, &input, dims) };
@@ -44,7 +45,7 @@ pub(super) fn pad(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Widths that follow from sizes: the rows must not be among the dimensions that they reach.
-fn pad_by_sizes(call: &mut Call<'_, '_>, input: &Tensor, mut dims: Vec<Size>) -> Outcome {
+fn pad_by_sizes(call: &mut Call<'_, '_>, input: &Tensor, mut dims: Vec<Size>) -> RuleResult {
     let widths = call.sizes("pad")?;
     let reached = dims.len().saturating_sub(widths.len().div_ceil(2));
     if widths.iter().any(Size::has_rows)

@@ -1,8 +1,9 @@
 //! Recurrent layers: each row has a state of its own, in a dimension that the layout names.
 
-use super::{Call, Outcome, Value};
+use super::{Call, RuleResult, Value};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Axis, Doubt, Kind, Reason, State, Tensor};
+use crate::engine::probe::proof::value::{Axis, Kind, State, Tensor};
 
 pub(super) const OPERATORS: &[&str] = &[
     "gru",
@@ -17,7 +18,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "quantized_gru",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     match call.name {
         "lstm" | "gru" | "rnn_tanh" | "rnn_relu" => layers(call),
         "lstm_cell" | "gru_cell" | "rnn_tanh_cell" | "rnn_relu_cell" => cell(call),
@@ -29,7 +30,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
     }
 }
 
-fn layers(call: &mut Call<'_, '_>) -> Outcome {
+fn layers(call: &mut Call<'_, '_>) -> RuleResult {
     // Packed sequences of different lengths say in a tensor of theirs where rows begin.
     let input = call.tensor("input").map_err(|_| call.unclear("its packed input"))?;
     if call.find("batch_sizes").is_some() {
@@ -94,7 +95,7 @@ fn layers(call: &mut Call<'_, '_>) -> Outcome {
     Ok(Value::Tuple(outputs))
 }
 
-fn cell(call: &mut Call<'_, '_>) -> Outcome {
+fn cell(call: &mut Call<'_, '_>) -> RuleResult {
     let input = call.tensor("input")?;
     let states = match call.name {
         "lstm_cell" => call.tensors("hx")?,

@@ -1,8 +1,9 @@
 //! Operators that look along dimensions: reductions, and those that keep the shape.
 
-use super::{Call, Outcome, Value};
+use super::{Call, RuleResult, Value};
+use crate::engine::probe::proof::reason::Reason;
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Kind, Reason, Tensor, wrapped};
+use crate::engine::probe::proof::value::{Kind, Tensor, wrapped};
 
 /// What takes dimensions away, or leaves them with size 1.
 pub(super) const REDUCING: &[&str] = &[
@@ -66,7 +67,7 @@ pub(super) const ALONG: &[&str] = &[
 const PAIRS: &[&str] =
     &["kthvalue", "median", "mode", "nanmedian", "cummax", "cummin", "sort", "topk"];
 
-pub(super) fn reducing(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn reducing(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     if tensor.axis().is_some() && tensor.drops() {
         return Err(call.unclear("the rank of its input"));
@@ -117,7 +118,7 @@ pub(super) fn reducing(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// One output, or values and their places.
-fn outputs(call: &Call<'_, '_>, result: Tensor) -> Outcome {
+fn outputs(call: &Call<'_, '_>, result: Tensor) -> RuleResult {
     let places = || Value::Tensor(result.clone().of(Kind::Whole));
     let values = || Value::Tensor(result.clone());
     Ok(match call.name {
@@ -130,7 +131,7 @@ fn outputs(call: &Call<'_, '_>, result: Tensor) -> Outcome {
     })
 }
 
-pub(super) fn along(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn along(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     if tensor.drops() {
         return Err(call.unclear("the rank of its input"));

@@ -1,8 +1,9 @@
 //! Other shapes of the same elements: where the rows are afterwards.
 
-use super::{Call, Outcome, Value, one};
+use super::{Call, RuleResult, Value, one};
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{Axis, Doubt, Reason, State, Tensor, wrapped};
+use crate::engine::probe::proof::value::{Axis, State, Tensor, wrapped};
 
 pub(super) const OPERATORS: &[&str] = &[
     "_reshape_alias",
@@ -38,7 +39,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "ravel",
 ];
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     // A tensor that holds a number is one without dimensions.
     let tensor = match &tensor.state {
@@ -166,7 +167,7 @@ pub(super) fn viewed(
     Ok(Tensor { state, dims: Some(sizes), ..tensor.clone() })
 }
 
-fn flatten(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn flatten(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let rank = tensor.rank()?;
     if rank == 0 {
         return one(tensor.with_dims(vec![Size::of(1)]));
@@ -187,7 +188,7 @@ fn flatten(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
     }
 }
 
-fn unflatten(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn unflatten(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let at = tensor.dim(call.int("dim")?)?;
     let mut parts = call.sizes("sizes")?;
     let dims = tensor.sizes()?;
@@ -251,7 +252,7 @@ fn permuted(tensor: &Tensor, order: &[usize]) -> Result<Tensor, Reason> {
 }
 
 /// Elements of dimensions of size 1 for every index. A constant that is expanded to the rows has one for each.
-fn expand(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn expand(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let sizes = call.sizes("size")?;
     let dims = tensor.sizes()?;
     let Some(more) = sizes.len().checked_sub(dims.len()) else {
@@ -289,7 +290,7 @@ fn expand(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
 }
 
 /// Copies behind each other.
-fn repeat(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn repeat(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let name = if call.name == "tile" { "dims" } else { "repeats" };
     let mut times = call.sizes(name)?;
     let dims = tensor.sizes()?.to_vec();
@@ -322,7 +323,7 @@ fn repeat(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
 }
 
 /// Each element several times.
-fn repeat_interleave(call: &mut Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn repeat_interleave(call: &mut Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let times = match call.find("repeats") {
         Some(value @ Value::Number(_)) => call.size(&value.clone())?,
         _ => return Err(call.shaped_by_values()),
@@ -347,7 +348,7 @@ fn repeat_interleave(call: &mut Call<'_, '_>, tensor: &Tensor) -> Outcome {
 }
 
 /// Takes dimensions of size 1 away: that of the rows too, where there is one row.
-fn squeeze(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn squeeze(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let dims = tensor.sizes()?.to_vec();
     let asked: Vec<usize> = match call.find("dim") {
         None => (0..dims.len()).collect(),
@@ -397,7 +398,7 @@ fn is_over_one(axis: &Axis) -> bool {
 }
 
 /// Triangles of matrices, which the rows must not be in.
-fn inner_two(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn inner_two(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let rank = tensor.rank()?;
     match tensor.axis() {
         Some(at) if at + 2 >= rank => Err(call.meets("treats each row otherwise")),
@@ -405,7 +406,7 @@ fn inner_two(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
     }
 }
 
-fn diagonal(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn diagonal(call: &Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let [a, b] = [tensor.dim(call.int("dim1")?)?, tensor.dim(call.int("dim2")?)?];
     let rows = tensor.axis();
     if rows == Some(a) || rows == Some(b) {
@@ -420,7 +421,7 @@ fn diagonal(call: &Call<'_, '_>, tensor: &Tensor) -> Outcome {
 }
 
 /// Windows along a dimension, as a dimension more.
-fn unfold(call: &mut Call<'_, '_>, tensor: &Tensor) -> Outcome {
+fn unfold(call: &mut Call<'_, '_>, tensor: &Tensor) -> RuleResult {
     let at = tensor.dim(call.int("dimension")?)?;
     if tensor.axis() == Some(at) {
         return Err(call.meets("looks along the rows"));

@@ -1,10 +1,9 @@
 //! Parts of tensors, and tensors that are put together.
 
-use super::{Call, Outcome, Value, one};
+use super::{Call, RuleResult, Value, one};
+use crate::engine::probe::proof::reason::Reason;
 use crate::engine::probe::proof::size::Size;
-use crate::engine::probe::proof::value::{
-    Axis, Elements, Kind, Object, Reason, State, Tensor, wrapped,
-};
+use crate::engine::probe::proof::value::{Axis, Elements, Kind, Object, State, Tensor, wrapped};
 use crate::engine::probe::proof::walk;
 
 pub(super) const OPERATORS: &[&str] = &[
@@ -34,7 +33,7 @@ pub(super) const OPERATORS: &[&str] = &[
 /// Most parts that are told apart.
 const MAX_PARTS: i64 = 1024;
 
-pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
+pub(super) fn apply(call: &mut Call<'_, '_>) -> RuleResult {
     match call.name {
         "cat" | "concat" | "concatenate" => {
             let tensors = call.tensors("tensors")?;
@@ -62,7 +61,7 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// Tensors behind each other along a dimension that holds no rows.
-fn cat(call: &mut Call<'_, '_>, tensors: Vec<Tensor>, dim: i64) -> Outcome {
+fn cat(call: &mut Call<'_, '_>, tensors: Vec<Tensor>, dim: i64) -> RuleResult {
     let first = tensors.iter().find(|it| it.axis().is_some()).or(tensors.first());
     let first = first.cloned().ok_or_else(|| call.unclear("what it puts together"))?;
     if first.drops() {
@@ -93,7 +92,7 @@ fn cat(call: &mut Call<'_, '_>, tensors: Vec<Tensor>, dim: i64) -> Outcome {
     one(first.with_dims(dims))
 }
 
-fn stack(call: &mut Call<'_, '_>) -> Outcome {
+fn stack(call: &mut Call<'_, '_>) -> RuleResult {
     // A list whose length is not known gives a size that is not known.
     let (tensors, count) = match call.find("tensors") {
         Some(Value::List(place)) => match call.walk.heap.list(*place)? {
@@ -124,7 +123,7 @@ fn stack(call: &mut Call<'_, '_>) -> Outcome {
 }
 
 /// One index of a dimension.
-fn select(call: &Call<'_, '_>) -> Outcome {
+fn select(call: &Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let at = tensor.dim(call.int("dim")?)?;
     if tensor.axis() == Some(at) {
@@ -142,8 +141,8 @@ fn select(call: &Call<'_, '_>) -> Outcome {
     one(tensor.moved(dims, if rows > at { rows - 1 } else { rows }))
 }
 
-/// A stretch of a dimension; all of it, where that holds the rows.
-fn slice(call: &mut Call<'_, '_>) -> Outcome {
+/// A range of a dimension; all of it, where that holds the rows.
+fn slice(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     let at = tensor.dim(call.int("dim")?)?;
     let ends = slice_ends(call)?;
@@ -209,7 +208,7 @@ fn sliced(size: &Size, (start, end, step): (Option<i64>, Option<i64>, i64)) -> S
 }
 
 /// Several parts along a dimension that holds no rows.
-fn parts(call: &mut Call<'_, '_>) -> Outcome {
+fn parts(call: &mut Call<'_, '_>) -> RuleResult {
     let tensor = call.first()?;
     if tensor.drops() {
         return Err(call.unclear("the rank of its input"));

@@ -1,10 +1,10 @@
 //! What models print and what libtorch warns of: lines of the log with the model's name, and of each model only so many
-//! a second, so that a model cannot fill a disk or hold up anybody by what it says.
+//! a second, so that a model cannot fill a disk or hold up anybody by what it prints.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use torch_shim::{Listener, Listening, Said};
+use torch_shim::{HandlerGuard, MessageHandler, MessageKind};
 
 /// Lines of one model in a second.
 const LINES: u32 = 100;
@@ -12,42 +12,44 @@ const LINES: u32 = 100;
 const LINE_BYTES: usize = 4 << 10;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A model that may say something.
+/// The messages of a model.
 #[derive(Debug)]
-pub(super) struct Speaker {
+pub(super) struct ModelMessages {
     label: String,
-    allowance: Mutex<Allowance>,
+    rate_limit: Mutex<RateLimit>,
 }
 
-impl Speaker {
+impl ModelMessages {
     pub(super) fn new(label: String) -> Self {
-        Self { label, allowance: Mutex::default() }
+        Self { label, rate_limit: Mutex::default() }
     }
 }
 
-impl Listener for Speaker {
-    fn hear(&self, said: Said, text: &str) {
+impl MessageHandler for ModelMessages {
+    fn handle(&self, kind: MessageKind, text: &str) {
         let taken =
-            self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+            self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         let Some(left_out) = taken else { return };
         let label = Some(self.label.as_str()).filter(|it| !it.is_empty());
         let text = &*shortened(text);
-        match said {
-            Said::Printed => tracing::info!(model = label, text, left_out, "The model printed"),
-            Said::Warned => tracing::warn!(model = label, text, left_out, "libtorch warned"),
+        match kind {
+            MessageKind::Printed => {
+                tracing::info!(model = label, text, left_out, "The model printed")
+            }
+            MessageKind::Warned => tracing::warn!(model = label, text, left_out, "libtorch warned"),
         }
     }
 }
 
 /// What is left of a second's lines.
 #[derive(Debug, Default)]
-struct Allowance {
+struct RateLimit {
     began: Option<Instant>,
     n_lines: u32,
     left_out: u64,
 }
 
-impl Allowance {
+impl RateLimit {
     /// Takes a line, if one is left. `Some(0)` or how many were left out since the last.
     fn take(&mut self, now: Instant) -> Option<u64> {
         if self.began.is_none_or(|began| now.saturating_duration_since(began) >= SECOND) {
@@ -72,14 +74,14 @@ fn shortened(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}… ({} bytes)", &text[..end], text.len()))
 }
 
-/// The model speaks on this thread, while the answer lives.
-pub(super) fn speaks(speaker: &Arc<Speaker>) -> Listening {
-    Listening::begin(Arc::clone(speaker) as Arc<dyn Listener>)
+/// What is printed on this thread is this model's, while the answer lives.
+pub(super) fn attribute(log: &Arc<ModelMessages>) -> HandlerGuard {
+    HandlerGuard::begin(Arc::clone(log) as Arc<dyn MessageHandler>)
 }
 
-/// Puts what is said into the log, from now on. On threads of libtorch's own nobody knows whose work it is.
+/// Puts messages into the log, from now on. On threads of libtorch's own nobody knows whose work it is.
 pub(super) fn log() {
-    torch_shim::listen(Box::new(Speaker::new(String::new())));
+    torch_shim::set_default_handler(Box::new(ModelMessages::new(String::new())));
 }
 
 #[cfg(test)]
@@ -88,15 +90,15 @@ mod tests {
 
     #[test]
     fn a_model_has_so_many_lines_a_second_and_the_next_says_how_many_were_left_out() {
-        let mut allowance = Allowance::default();
+        let mut rate_limit = RateLimit::default();
         let start = Instant::now();
         for _ in 0..LINES {
-            assert_eq!(allowance.take(start), Some(0));
+            assert_eq!(rate_limit.take(start), Some(0));
         }
-        assert_eq!(allowance.take(start), None);
-        assert_eq!(allowance.take(start + SECOND / 2), None);
-        assert_eq!(allowance.take(start + SECOND), Some(2));
-        assert_eq!(allowance.take(start + SECOND), Some(0));
+        assert_eq!(rate_limit.take(start), None);
+        assert_eq!(rate_limit.take(start + SECOND / 2), None);
+        assert_eq!(rate_limit.take(start + SECOND), Some(2));
+        assert_eq!(rate_limit.take(start + SECOND), Some(0));
     }
 
     #[test]

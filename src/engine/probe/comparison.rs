@@ -1,11 +1,11 @@
 //! One form against the plain one: the same inputs to both, their answers compared, their times taken
 //! in turn.
 
-use super::forms::{Exercise, LoadForm, Wish};
-use super::trial::run_time;
-use super::{Findings, RunTimes};
+use super::forms::{FormOptions, LoadForm, Workload};
+use super::run::run_time;
+use super::{Findings, RunTimes, TimedRun};
 use crate::engine::compare::{changed_classes, difference, scales};
-use crate::engine::{Batch, Engine, EngineError, Fault, Form, Model, Output, Precision};
+use crate::engine::{Batch, Engine, EngineError, Fault, Model, ModelForm, Output, Precision};
 use crate::tensor::{DataType, Tensor};
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,19 @@ pub(super) struct Measured {
 
 /// Why a form is out.
 #[derive(Debug)]
-pub(super) struct Out {
+pub(super) struct Excluded {
     pub(super) reason: String,
     /// Whether it might be in on another day.
     pub(super) by_circumstance: bool,
     /// Whether it took its process with it.
     pub(super) ended: bool,
+}
+
+/// The model whose forms are compared, as its plain form was found.
+pub(super) struct Subject<'s> {
+    pub(super) findings: &'s Findings,
+    pub(super) times: RunTimes,
+    pub(super) workload: &'s Workload,
 }
 
 /// An input and the plain form's answer.
@@ -51,13 +58,13 @@ struct Check {
 }
 
 /// The plain form, and what it answered.
-pub(super) struct Contest<'a, 'l> {
-    wish: &'a Wish,
+pub(super) struct FormComparison<'a, 'l> {
+    options: &'a FormOptions,
     load: &'a mut LoadForm<'l>,
     /// Absent for as long as its process is gone.
     plain: Option<Box<dyn Engine>>,
     checks: Vec<Check>,
-    /// Rows and inputs of the sizes that are timed, the least first.
+    /// Rows and inputs of the sizes that are timed, rising.
     timed: Vec<(usize, Inputs)>,
     /// See [`Sizes::is_slow`].
     is_slow: bool,
@@ -71,7 +78,7 @@ pub(super) struct Contest<'a, 'l> {
 fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, EngineError> {
     let mut answers = Vec::new();
     for inputs in batches {
-        match plain.run(Batch { inputs: inputs.clone() }) {
+        match plain.run(Batch::without_deadline(inputs.clone())) {
             Ok(outcome) => answers.push((inputs, outcome.outputs)),
             Err(error) if is_refusal(&error) => {}
             Err(error) => return Err(error),
@@ -82,19 +89,20 @@ fn asked(plain: &mut dyn Engine, batches: Vec<Inputs>) -> Result<Vec<Check>, Eng
     Ok(answers.into_iter().map(check).collect())
 }
 
-impl<'a, 'l> Contest<'a, 'l> {
-    /// Asks the plain form for the answers that the others have to give.
+impl<'a, 'l> FormComparison<'a, 'l> {
+    /// Asks the plain form for the answers that the `n_forms` others have to give.
     pub(super) fn new(
         model: &dyn Model,
-        (findings, times): (&Findings, RunTimes),
-        exercise: &Exercise,
-        (wish, forms): (&'a Wish, usize),
+        subject: Subject<'_>,
+        options: &'a FormOptions,
+        n_forms: usize,
         load: &'a mut LoadForm<'l>,
     ) -> Result<Self, EngineError> {
+        let Subject { findings, times, workload } = subject;
         let mut plain = model.instance()?;
-        let recipe = &exercise.recipe;
+        let generator = &workload.generator;
         let in_batches = findings.batching.is_allowed();
-        let sizes = Sizes::of(times, in_batches, exercise.fixed, (wish.budget, forms));
+        let sizes = Sizes::of(times, in_batches, workload.fixed, options.budget, n_forms);
         let rows = sizes.compared;
         let mut next = 0;
         let mut batches: Vec<Inputs> = Vec::new();
@@ -102,11 +110,11 @@ impl<'a, 'l> Contest<'a, 'l> {
             // Other rows in each: first those that a sample has, then variations of them.
             let numbers: Vec<u64> = (next..).take(n_rows).collect();
             next = if next == 0 { 1 } else { FRESH + next + n_rows as u64 };
-            batches.push(recipe.batch(&numbers, None).inputs);
+            batches.push(generator.batch(&numbers, None).inputs);
         }
-        if let Some(size) = recipe.variable_size() {
-            let numbers: Vec<u64> = (0..exercise.fixed.unwrap_or(2) as u64).collect();
-            batches.push(recipe.batch(&numbers, Some(super::trial::other_size(size))).inputs);
+        if let Some(size) = generator.variable_size() {
+            let numbers: Vec<u64> = (0..workload.fixed.unwrap_or(2) as u64).collect();
+            batches.push(generator.batch(&numbers, Some(super::run::other_size(size))).inputs);
         }
         let mut checks = asked(&mut *plain, batches)?;
         if checks.is_empty() {
@@ -114,14 +122,15 @@ impl<'a, 'l> Contest<'a, 'l> {
         }
         // Rows that are unlike the given ones: by a scale of their own, which must not hide what happens to the others. Not
         // for reduced precision, whose limit is about what usually comes.
-        if wish.precision == Precision::Fp32 && !exercise.unlike.is_empty() {
-            checks.extend(asked(&mut *plain, vec![recipe.batch(&exercise.unlike, None).inputs])?);
+        if options.precision == Precision::Fp32 && !workload.unlike.is_empty() {
+            checks
+                .extend(asked(&mut *plain, vec![generator.batch(&workload.unlike, None).inputs])?);
         }
         let numbers = |n_rows: usize| (0..n_rows as u64).collect::<Vec<_>>();
         let timed = sizes.timed.into_iter();
-        let timed = timed.map(|it| (it, recipe.batch(&numbers(it), None).inputs));
+        let timed = timed.map(|it| (it, generator.batch(&numbers(it), None).inputs));
         Ok(Self {
-            wish,
+            options,
             load,
             plain: Some(plain),
             checks,
@@ -134,17 +143,17 @@ impl<'a, 'l> Contest<'a, 'l> {
     }
 
     /// Tries a form; `left` are those that still want their share of the time, this one included.
-    pub(super) fn measure(&mut self, form: Form, left: usize) -> Result<Measured, Out> {
+    pub(super) fn measure(&mut self, form: ModelForm, left: usize) -> Result<Measured, Excluded> {
         let started_at = Instant::now();
-        let remaining = self.wish.budget.saturating_sub(self.started_at.elapsed());
+        let remaining = self.options.budget.saturating_sub(self.started_at.elapsed());
         if remaining < self.longest || remaining.is_zero() {
             let reason = "there was no time left to try it".to_owned();
-            return Err(Out { reason, by_circumstance: true, ended: false });
+            return Err(Excluded { reason, by_circumstance: true, ended: false });
         }
         let share = remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX);
         // No form is begun when the budget is used up, and one that is under way gets half of it more: it is
         // ended only for hanging, not because the machine is busy.
-        let within = remaining + self.wish.budget / 2;
+        let within = remaining + self.options.budget / 2;
         let outcome = self.attempt(form, within, share);
         self.longest = self.longest.max(started_at.elapsed());
         outcome.unwrap_or_else(|error| {
@@ -155,7 +164,7 @@ impl<'a, 'l> Contest<'a, 'l> {
             }
             let by_circumstance =
                 ended || matches!(error.fault, Fault::OutOfMemory | Fault::Internal);
-            Err(Out { reason: error.message, by_circumstance, ended })
+            Err(Excluded { reason: error.message, by_circumstance, ended })
         })
     }
 
@@ -163,12 +172,12 @@ impl<'a, 'l> Contest<'a, 'l> {
     /// giving any.
     fn attempt(
         &mut self,
-        form: Form,
+        form: ModelForm,
         within: Duration,
         share: Duration,
-    ) -> Result<Result<Measured, Out>, EngineError> {
+    ) -> Result<Result<Measured, Excluded>, EngineError> {
         if self.plain.is_none() {
-            let plain = (self.load)(Form::PLAIN, &self.datatypes, within)?;
+            let plain = (self.load)(ModelForm::PLAIN, &self.datatypes, within)?;
             self.plain = Some(plain.instance()?);
         }
         let model = (self.load)(form, &self.datatypes, within)?;
@@ -179,14 +188,14 @@ impl<'a, 'l> Contest<'a, 'l> {
         // saw first must bear others.
         let passes = self.checks.iter().chain(self.checks.iter().rev());
         for check in passes {
-            let outputs = engine.run(Batch { inputs: check.inputs.clone() })?.outputs;
+            let outputs = engine.run(Batch::without_deadline(check.inputs.clone()))?.outputs;
             match difference(&check.expected, &outputs, &check.scales) {
                 Ok(found) => worst = worst.max(found),
                 Err(reason) => {
-                    return Ok(Err(Out { reason, by_circumstance: false, ended: false }));
+                    return Ok(Err(Excluded { reason, by_circumstance: false, ended: false }));
                 }
             }
-            if let Some(threshold) = self.wish.classes
+            if let Some(threshold) = self.options.classes
                 && let Some((rows, all)) = changed_classes(&check.expected, &outputs, threshold)
             {
                 let (sum, total) = changed.unwrap_or((0, 0));
@@ -203,21 +212,21 @@ impl<'a, 'l> Contest<'a, 'l> {
                 warm_up(&mut **plain, inputs, share / 16)?;
                 warm_up(&mut *engine, inputs, share / 16)?;
             }
-            let (ratio, time) = duel(&mut **plain, &mut *engine, inputs, share / 4)?;
+            let (ratio, time) = compare_times(&mut **plain, &mut *engine, inputs, share / 4)?;
             ratios.push(ratio);
-            times.push((*n_rows, time));
+            times.push(TimedRun { n_rows: *n_rows, duration: time });
         }
         let gain = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
-        let (Some(&least), Some(&most)) = (times.first(), times.last()) else {
+        let (Some(&min_rows), Some(&max_rows)) = (times.first(), times.last()) else {
             return Err(EngineError::new(Fault::Internal, "no size was timed"));
         };
-        let times = RunTimes { least, most };
+        let times = RunTimes { min_rows, max_rows };
         Ok(Ok(Measured { difference: worst, changed, times, gain }))
     }
 }
 
 /// Both forms in turn on one input: the median of the plain one's time over the other's, and the other's median time.
-fn duel(
+fn compare_times(
     plain: &mut dyn Engine,
     form: &mut dyn Engine,
     inputs: &Inputs,
@@ -268,7 +277,7 @@ pub(super) fn warm_up(
 /// programs delay one form as they like and the other not.
 pub(super) fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
     let started_at = Instant::now();
-    let outcome = engine.run(Batch { inputs: inputs.clone() })?;
+    let outcome = engine.run(Batch::without_deadline(inputs.clone()))?;
     Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
 }
 
@@ -277,7 +286,7 @@ pub(super) fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration
 struct Sizes {
     /// Where answers are compared.
     compared: Vec<usize>,
-    /// Where times are taken: the least, and the most if it is another.
+    /// Where times are taken: the minimum, and the maximum if it is another.
     timed: Vec<usize>,
     /// Whether every run takes so long that comparing must do for warming up.
     is_slow: bool,
@@ -290,28 +299,29 @@ impl Sizes {
         times: RunTimes,
         in_batches: bool,
         fixed: Option<usize>,
-        (budget, forms): (Duration, usize),
+        budget: Duration,
+        n_forms: usize,
     ) -> Self {
-        let affordable = affordable(times, budget / u32::try_from(forms).unwrap_or(u32::MAX));
-        let least = times.least.0;
+        let affordable = affordable(times, budget / u32::try_from(n_forms).unwrap_or(u32::MAX));
+        let min_rows = times.min_rows.n_rows;
         if let Some(n_rows) = fixed {
-            return Self { compared: vec![n_rows], timed: vec![least], is_slow: false };
+            return Self { compared: vec![n_rows], timed: vec![min_rows], is_slow: false };
         }
         if in_batches && affordable < SLOW_BATCH && may_take_a_slow_batch(times, budget) {
             return Self { compared: vec![1, SLOW_BATCH], timed: vec![SLOW_BATCH], is_slow: true };
         }
         let mut compared = vec![1, 2, 3];
-        compared.extend(Some(affordable).filter(|_| times.most.0 > 3));
-        let mut timed = vec![least];
-        timed.extend(Some(affordable).filter(|it| in_batches && *it > least));
+        compared.extend(Some(affordable).filter(|_| times.max_rows.n_rows > 3));
+        let mut timed = vec![min_rows];
+        timed.extend(Some(affordable).filter(|it| in_batches && *it > min_rows));
         Self { compared, timed, is_slow: false }
     }
 }
 
-/// The most rows that can be compared and timed in the share of one form.
+/// The maximum of rows that can be compared and timed in the share of one form.
 fn affordable(times: RunTimes, share: Duration) -> usize {
-    let (mut n_rows, time) = times.most;
-    let per_row = time / u32::try_from(n_rows.max(1)).unwrap_or(u32::MAX);
+    let mut n_rows = times.max_rows.n_rows;
+    let per_row = times.max_rows.per_row();
     // In turn with the plain form, twice to compare, and to warm up.
     let runs = 2 * *ROUNDS.start() as u32 + 4;
     while n_rows > 1 && per_row.saturating_mul(n_rows as u32 * runs) > share / 2 {
@@ -323,9 +333,9 @@ fn affordable(times: RunTimes, share: Duration) -> usize {
 /// Whether one form can be compared in two passes of one row and of [`SLOW_BATCH`], and timed in the fewest rounds
 /// of that, in half of all the time: a second form then has the other half.
 fn may_take_a_slow_batch(times: RunTimes, budget: Duration) -> bool {
-    let (n_rows, time) = times.most;
     let rows = 2 * (1 + SLOW_BATCH) + 2 * *ROUNDS.start() * SLOW_BATCH;
-    n_rows >= SLOW_BATCH && (time / n_rows as u32).saturating_mul(rows as u32) <= budget / 2
+    times.max_rows.n_rows >= SLOW_BATCH
+        && times.max_rows.per_row().saturating_mul(rows as u32) <= budget / 2
 }
 
 /// The model's own refusal of an input.
@@ -335,7 +345,7 @@ pub(super) fn is_refusal(error: &EngineError) -> bool {
 
 /// Whether the process that ran the form, and with it the plain one, is gone.
 fn is_end(error: &EngineError) -> bool {
-    matches!(error.fault, Fault::Died | Fault::Killed | Fault::TimedOut | Fault::Device)
+    matches!(error.fault, Fault::Died(_) | Fault::TimedOut | Fault::Device)
 }
 
 #[cfg(test)]
@@ -344,11 +354,14 @@ mod tests {
 
     #[test]
     fn sizes_follow_what_time_allows() {
-        let sizes = |per_row: u64, most: usize, in_batches: bool, fixed: Option<usize>| {
-            let took = |n_rows: usize| (n_rows, Duration::from_millis(per_row * n_rows as u64));
-            let times = RunTimes { least: took(fixed.unwrap_or(1)), most: took(most) };
+        let sizes = |per_row: u64, max_rows: usize, in_batches: bool, fixed: Option<usize>| {
+            let took = |n_rows: usize| {
+                let duration = Duration::from_millis(per_row * n_rows as u64);
+                TimedRun { n_rows, duration }
+            };
+            let times = RunTimes { min_rows: took(fixed.unwrap_or(1)), max_rows: took(max_rows) };
             let Sizes { compared, timed, is_slow } =
-                Sizes::of(times, in_batches, fixed, (Duration::from_secs(20), 3));
+                Sizes::of(times, in_batches, fixed, Duration::from_secs(20), 3);
             (compared, timed, is_slow)
         };
         assert_eq!(sizes(1, 32, true, None), (vec![1, 2, 3, 32], vec![1, 32], false));

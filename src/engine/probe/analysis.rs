@@ -1,28 +1,28 @@
 //! What the code of a model says about its rows, and what that makes of what the probes found.
 
 use super::Hints;
-use super::proof::{self, Doubt, Given, Proof, Reason, prove};
-use super::recipe::Recipe;
-use crate::engine::{Signature, without_overload};
-use crate::inference::{Batching, Shares, TensorSpec};
+use super::generator::InputGenerator;
+use super::proof::{self, Doubt, Proof, ProofInput, Reason, prove};
+use crate::engine::{Reach, Signature, without_overload};
+use crate::inference::{Batching, BatchingScope, TensorSpec};
 use crate::tensor::{Dim, ShapePattern};
 
 /// What the code says.
-pub(super) struct Judgement {
+pub(super) struct CodeAnalysis {
     proof: Result<Proof, Reason>,
     /// Whether a scale over all rows had to be accepted for the proof.
     is_accepted: bool,
     /// For which requests it holds.
-    shares: Shares,
+    scope: BatchingScope,
     /// Whether the model writes to what it holds.
     has_state: bool,
 }
 
-impl Judgement {
-    /// Looks for a proof, for requests that give what the recipe makes.
-    pub(super) fn of(signature: &Signature, recipe: &Recipe, hints: &Hints) -> Self {
+impl CodeAnalysis {
+    /// Looks for a proof, for requests that give what the generator makes.
+    pub(super) fn of(signature: &Signature, generator: &InputGenerator, hints: &Hints) -> Self {
         let has_state = signature.mutates_state;
-        let inputs = recipe.batch(&[0], None).inputs;
+        let inputs = generator.batch(&[0], None).inputs;
         let given: Vec<bool> = inputs.iter().map(Option::is_some).collect();
         let Some(code) = &signature.code else {
             let text = "the code of the model is not known";
@@ -31,13 +31,13 @@ impl Judgement {
                 false => Doubt::Unknown,
             };
             let proof = Err(Reason { doubt, text: text.into() });
-            let shares = Shares { given, any_sizes: false };
-            return Self { proof, is_accepted: false, shares, has_state };
+            let scope = BatchingScope { given, any_sizes: false };
+            return Self { proof, is_accepted: false, scope, has_state };
         };
         let prove = |specs: &[TensorSpec], accepts_scales| {
             let arguments = signature.arguments.iter().zip(specs).zip(&given);
-            let given: Vec<Given<'_>> = arguments
-                .map(|((argument, spec), given)| Given {
+            let given: Vec<ProofInput<'_>> = arguments
+                .map(|((argument, spec), given)| ProofInput {
                     name: &argument.name,
                     spec: given.then_some(spec),
                 })
@@ -45,25 +45,25 @@ impl Judgement {
             followed(code, &given, accepts_scales)
         };
         // What nobody declared may come in other sizes: best, it holds for all of them.
-        let open: Vec<_> = recipe.specs.iter().map(opened).collect();
-        let shares = |any_sizes| Shares { given: given.clone(), any_sizes };
+        let open: Vec<_> = generator.specs.iter().map(opened).collect();
+        let scope = |any_sizes| BatchingScope { given: given.clone(), any_sizes };
         if let Ok(proof) = prove(&open, false) {
-            return Self { proof: Ok(proof), is_accepted: false, shares: shares(true), has_state };
+            return Self { proof: Ok(proof), is_accepted: false, scope: scope(true), has_state };
         }
-        let proof = prove(&recipe.specs, false);
+        let proof = prove(&generator.specs, false);
         let is_scaled = |reason: &Reason| reason.doubt == Doubt::Scaled;
         let (proof, is_accepted) = match proof {
             Err(reason) if is_scaled(&reason) && hints.max_difference.is_some() => {
-                (prove(&recipe.specs, true), true)
+                (prove(&generator.specs, true), true)
             }
             proof => (proof, false),
         };
-        Self { proof, is_accepted, shares: shares(false), has_state }
+        Self { proof, is_accepted, scope: scope(false), has_state }
     }
 
     /// For which requests it was found that they may share runs, where any may.
-    pub(super) fn shares(&self) -> Shares {
-        self.shares.clone()
+    pub(super) fn scope(&self) -> BatchingScope {
+        self.scope.clone()
     }
 
     pub(super) fn is_proof(&self) -> bool {
@@ -127,7 +127,7 @@ impl Judgement {
 const STACK: usize = 64 << 20;
 
 /// The proof, on a thread of its own: whatever a file makes of it, it is no proof and nothing else.
-fn followed(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Proof, Reason> {
+fn followed(code: &str, given: &[ProofInput<'_>], accepts_scales: bool) -> Result<Proof, Reason> {
     let failed = || Reason { doubt: Doubt::Values, text: "the code could not be followed".into() };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("proof".into()).stack_size(STACK);
@@ -136,12 +136,14 @@ fn followed(code: &str, given: &[Given<'_>], accepts_scales: bool) -> Result<Pro
     })
 }
 
-/// Whether any operator of the file may let values decide a branch or a shape.
+/// Whether anything that the code can do may let values decide a branch or a shape.
 fn may_hang_on_values(signature: &Signature) -> bool {
-    let operators = signature.operators.iter();
-    operators
-        .map(String::as_str)
-        .any(|operator| proof::BY_VALUES.contains(&without_overload(operator)))
+    match &signature.reach {
+        Reach::Operators(operators) => {
+            operators.iter().any(|it| proof::BY_VALUES.contains(&without_overload(it)))
+        }
+        Reach::Native => true,
+    }
 }
 
 /// The same input with every size but the rows open that nobody declared.
@@ -164,9 +166,13 @@ mod tests {
             None => Ok(Proof { outputs: vec![super::super::proof::OutputRows::Axis(0)] }),
             Some(doubt) => Err(Reason { doubt, text: "why".into() }),
         };
-        let judgement =
-            Judgement { proof, is_accepted: false, shares: Shares::default(), has_state: false };
-        assert_eq!(judgement.conclude(probed, &Hints::default()), expected);
+        let analysis = CodeAnalysis {
+            proof,
+            is_accepted: false,
+            scope: BatchingScope::default(),
+            has_state: false,
+        };
+        assert_eq!(analysis.conclude(probed, &Hints::default()), expected);
     }
 
     #[test]
@@ -181,13 +187,13 @@ mod tests {
         }
         let hints = Hints { is_vouched_for: true, ..Hints::default() };
         let reason = Reason { doubt: Doubt::Values, text: "why".into() };
-        let judgement = Judgement {
+        let analysis = CodeAnalysis {
             proof: Err(reason),
             is_accepted: false,
-            shares: Shares::default(),
+            scope: BatchingScope::default(),
             has_state: false,
         };
-        assert_eq!(judgement.conclude(Batching::Probed, &hints), Batching::Trusted);
-        assert_eq!(judgement.conclude(Batching::Coupled, &hints), Batching::Coupled);
+        assert_eq!(analysis.conclude(Batching::Probed, &hints), Batching::Trusted);
+        assert_eq!(analysis.conclude(Batching::Coupled, &hints), Batching::Coupled);
     }
 }

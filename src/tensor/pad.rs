@@ -1,11 +1,11 @@
-//! Filling one dimension of a tensor up to a larger size, and cutting dimensions back: plain copies.
+//! Padding one dimension of a tensor to a larger size, and cutting dimensions back: plain copies.
 
 use super::{BufferMut, Shape, Tensor};
 
-/// How a dimension is filled up: where, how far and with what.
+/// How a dimension is padded: where, how far and with what.
 #[derive(Debug, Clone, Copy)]
-pub struct Filling<'a> {
-    /// The dimension; 0 counts rows and is never filled.
+pub struct PadTo<'a> {
+    /// The dimension; 0 counts rows and is never padded.
     pub axis: usize,
     /// The size that it gets, at least its own.
     pub size: usize,
@@ -14,24 +14,24 @@ pub struct Filling<'a> {
 }
 
 impl Tensor {
-    /// Bytes of this tensor once it is filled up; `None` when that cannot be: no such dimension, one
+    /// Bytes of this tensor once it is padded; `None` when that cannot be: no such dimension, one
     /// that is larger already, an element of another size, more bytes than can be counted.
     #[must_use]
-    pub fn filled_bytes(&self, filling: Filling<'_>) -> Option<usize> {
-        let size = self.datatype().byte_size().filter(|size| *size == filling.element.len())?;
+    pub fn padded_bytes(&self, pad_to: PadTo<'_>) -> Option<usize> {
+        let size = self.datatype().byte_size().filter(|size| *size == pad_to.element.len())?;
         let dims = self.shape().dims();
-        if filling.axis == 0 || *dims.get(filling.axis)? > filling.size {
+        if pad_to.axis == 0 || *dims.get(pad_to.axis)? > pad_to.size {
             return None;
         }
-        self.shape().with_dim(filling.axis, filling.size).elements()?.checked_mul(size)
+        self.shape().with_dim(pad_to.axis, pad_to.size).elements()?.checked_mul(size)
     }
 
-    /// Writes the filled tensor's bytes to `place`, which has [`Tensor::filled_bytes`] of them.
-    pub fn write_filled(&self, filling: Filling<'_>, place: &mut [u8]) {
-        let element = filling.element;
+    /// Writes the padded tensor's bytes to `place`, which has [`Tensor::padded_bytes`] of them.
+    pub fn write_padded(&self, pad_to: PadTo<'_>, place: &mut [u8]) {
+        let element = pad_to.element;
         let dims = self.shape().dims();
-        let inner: usize = dims[filling.axis + 1..].iter().product::<usize>() * element.len();
-        let (old, new) = (dims[filling.axis] * inner, filling.size * inner);
+        let inner: usize = dims[pad_to.axis + 1..].iter().product::<usize>() * element.len();
+        let (old, new) = (dims[pad_to.axis] * inner, pad_to.size * inner);
         if old == 0 {
             return;
         }
@@ -103,25 +103,25 @@ mod tests {
         Tensor::from_vec(shape, values).unwrap()
     }
 
-    fn filled(tensor: &Tensor, axis: usize, size: usize, element: i64) -> Option<Tensor> {
+    fn padded(tensor: &Tensor, axis: usize, size: usize, element: i64) -> Option<Tensor> {
         let element = element.to_le_bytes();
-        let filling = Filling { axis, size, element: &element };
-        let mut buffer = BufferMut::zeroed(tensor.filled_bytes(filling)?);
+        let pad_to = PadTo { axis, size, element: &element };
+        let mut buffer = BufferMut::zeroed(tensor.padded_bytes(pad_to)?);
         buffer.as_mut().fill(0xaa);
-        tensor.write_filled(filling, buffer.as_mut());
+        tensor.write_padded(pad_to, buffer.as_mut());
         Tensor::new(tensor.datatype(), tensor.shape().with_dim(axis, size), buffer.freeze()).ok()
     }
 
     #[test]
-    fn a_dimension_is_filled_up_behind_what_is_there() {
+    fn a_dimension_is_padded_behind_what_is_there() {
         let tensor = counting(&[2, 2]);
-        let wider = filled(&tensor, 1, 3, -7).unwrap();
+        let wider = padded(&tensor, 1, 3, -7).unwrap();
         assert_eq!(wider.as_slice::<i64>(), Some(&[1, 2, -7, 3, 4, -7][..]));
-        assert_eq!(filled(&tensor, 1, 1, 0).map(|it| it.shape().clone()), None, "no cutting here");
-        assert!(filled(&tensor, 0, 3, 0).is_none(), "rows are never filled up");
-        assert!(filled(&tensor, 2, 3, 0).is_none());
-        let other = Filling { axis: 1, size: 3, element: &[0] };
-        assert_eq!(tensor.filled_bytes(other), None, "an element of another size");
+        assert_eq!(padded(&tensor, 1, 1, 0).map(|it| it.shape().clone()), None, "no cutting here");
+        assert!(padded(&tensor, 0, 3, 0).is_none(), "rows are never padded");
+        assert!(padded(&tensor, 2, 3, 0).is_none());
+        let other = PadTo { axis: 1, size: 3, element: &[0] };
+        assert_eq!(tensor.padded_bytes(other), None, "an element of another size");
     }
 
     #[test]
@@ -137,13 +137,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_filled_up_and_cut_back_is_what_it_was(
+        fn what_is_padded_and_cut_back_is_what_it_was(
             dims in prop::collection::vec(1usize..5, 2..5), axis in 1usize..4, more in 0usize..5
         ) {
             let axis = axis.min(dims.len() - 1);
             let tensor = counting(&dims);
             for element in [0, -1] {
-                let wider = filled(&tensor, axis, dims[axis] + more, element).unwrap();
+                let wider = padded(&tensor, axis, dims[axis] + more, element).unwrap();
                 prop_assert_eq!(wider.cut(&[axis], dims[axis]).unwrap(), tensor.clone());
                 let kept = |value: &&i64| **value != element;
                 let values: Vec<_> = wider.as_slice::<i64>().unwrap().iter().filter(kept).collect();
