@@ -122,7 +122,10 @@ fn read_pad(pad: &PadValue, spec: &TensorSpec) -> Result<Pad, String> {
     let (Some(axis), None) = (variable.next(), variable.next()) else {
         return Err(format!("expected a shape with one -1 behind the rows, got {}", spec.shape));
     };
-    Ok(Pad { input: Arc::clone(&spec.name), padding: InputPadding { axis, element: element.into() } })
+    Ok(Pad {
+        input: Arc::clone(&spec.name),
+        padding: InputPadding { axis, element: element.into() },
+    })
 }
 
 #[cfg(test)]
