@@ -58,6 +58,28 @@ std::tuple<at::Tensor, at::Tensor> pad_packed_sequence(
   return at::native::_pad_packed_sequence(data, sizes, batch_first, padding, total_length);
 }
 
+// libtorch looks at the first and the last offset of a bag alone, and reads where those between them say. They may be a client's.
+void check_bags(const at::Tensor& indices, const at::Tensor& offsets) {
+  const auto places = offsets.to(at::kLong).contiguous();
+  TORCH_CHECK(places.dim() == 1, "offsets of bags are a list of integers");
+  const auto* place = places.const_data_ptr<int64_t>();
+  int64_t last = 0;
+  for (int64_t at = 0; at < places.numel(); ++at) {
+    TORCH_CHECK(
+        place[at] >= last && place[at] <= indices.numel() && (at > 0 || place[at] == 0),
+        "offsets of bags begin with 0, never fall, and end within the ", indices.numel(), " indices");
+    last = place[at];
+  }
+}
+
+// Stands before the kernels of `_embedding_bag` and `_embedding_bag_forward_only`: weight, indices, offsets, ...
+void embedding_bag(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  const size_t first = stack->size() - op.schema().arguments().size();
+  check_bags((*stack)[first + 1].toTensor(), (*stack)[first + 2].toTensor());
+  const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::BackendSelect);
+  op.redispatchBoxed(keys & behind, stack);
+}
+
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.
 class Silent : public c10::WarningHandler {
   void process(const c10::Warning&) override {}
@@ -182,6 +204,11 @@ void guard_operators() {
     static torch::Library library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
     library.impl("repeat_interleave.Tensor", TORCH_FN(repeat_interleave));
     library.impl("_pad_packed_sequence", TORCH_FN(pad_packed_sequence));
+    // Every call passes there, whatever it is for, and no kernel is replaced.
+    static torch::Library before(torch::Library::IMPL, "aten", c10::DispatchKey::BackendSelect, __FILE__, __LINE__);
+    for (const char* bag : {"_embedding_bag", "_embedding_bag_forward_only"}) {
+      before.impl(bag, torch::CppFunction::makeFromBoxedFunction<&embedding_bag>());
+    }
     return true;
   }();
   (void)once;

@@ -33,6 +33,10 @@ namespace {
 // From this size on each allocation asks, and smaller ones when they have come to as much.
 constexpr size_t kLarge = size_t{1} << 20;
 
+// What whoever was refused something may still take, to say so and to put things away. Not more: libtorch itself catches what
+// fails while it folds constants, and goes on.
+constexpr uint64_t kWayOut = uint64_t{16} << 20;
+
 // What the process may take; 0: whatever there is.
 std::atomic<uint64_t> limit{0};
 // Of it, what others have.
@@ -107,8 +111,7 @@ void give_back() { mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0); }
 bool is_admitted_when_asked(size_t bytes, std::unique_lock<std::mutex>& lock) {
   const uint64_t most = limit.load(std::memory_order_relaxed);
   ask_at = *allocated_here + kLarge;
-  // Whoever has been refused is on the way out, and needs memory for that.
-  if (most == 0 || current->is_refused() || current->held() + bytes <= current->assured()) {
+  if (most == 0 || current->is_on_the_way_out(bytes) || current->held() + bytes <= current->assured()) {
     return true;
   }
   lock = std::unique_lock<std::mutex>(turn);
@@ -168,10 +171,15 @@ uint64_t Account::held() const {
 }
 
 void Account::refuse(uint64_t bytes, uint64_t most) {
+  if (is_refused()) {
+    return;
+  }
   refused_ = bytes > 0 ? bytes : 1;
   most_ = most;
   held_then_ = held();
 }
+
+bool Account::is_on_the_way_out(size_t bytes) const { return is_refused() && held() + bytes <= held_then_ + kWayOut; }
 
 void Account::check() const {
   if (refused_ != 0) {

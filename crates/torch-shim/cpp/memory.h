@@ -1,6 +1,7 @@
 // How much memory models may take; memory.cpp says more.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace sconce {
@@ -16,9 +17,11 @@ class Account {
 
   // What it holds of what was allocated since, in bytes.
   uint64_t held() const;
+  // Whether it was refused something and so much more is still for its way out.
+  bool is_on_the_way_out(size_t bytes) const;
   // What it may hold whatever else is held.
   uint64_t assured() const;
-  // Notes that it asked for so much in vain, where the process may take so much.
+  // Notes that it asked for so much in vain, where the process may take so much. The first time counts.
   void refuse(uint64_t bytes, uint64_t most);
   // Whether it did.
   bool is_refused() const { return refused_ != 0; }

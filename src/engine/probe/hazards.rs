@@ -4,7 +4,7 @@
 //! Found by trying every operator of the library with odd arguments: sizes, indices and divisors out of range, empty tensors,
 //! other datatypes, each in a process of its own with a page that cannot be touched behind every tensor. What real
 //! networks use is not here: gather, index, embedding, as_strided, quantize_per_tensor and their like look at what they are
-//! given. Makers of sparse tensors, repeat_interleave and packed sequences do not; the shim makes them look (`guards.cpp`).
+//! given. Makers of sparse tensors, repeat_interleave, packed sequences and bags of embeddings do not; the shim makes them look (`guards.cpp`).
 
 /// Some operators of a namespace, sorted, and what they do.
 struct Class {
@@ -68,7 +68,9 @@ const CLASSES: &[Class] = &[
         operators: &[
             "_convert_indices_from_coo_to_csr",
             "_convert_indices_from_csr_to_coo",
-            "segment_reduce",
+            "_ctc_loss",
+            "_jagged_to_padded_dense_forward",
+            "_padded_dense_to_jagged_forward",
             "_sparse_bsc_tensor_unsafe",
             "_sparse_bsr_tensor_unsafe",
             "_sparse_compressed_tensor_unsafe",
@@ -78,8 +80,37 @@ const CLASSES: &[Class] = &[
             "_sparse_coo_tensor_with_dims_and_tensors",
             "_sparse_csc_tensor_unsafe",
             "_sparse_csr_tensor_unsafe",
+            "ctc_loss",
+            "fractional_max_pool2d",
+            "fractional_max_pool3d",
+            "linalg_ldl_solve",
+            "segment_reduce",
         ],
         reason: "reads or writes where numbers in a tensor say, wherever that is",
+    },
+    Class {
+        namespace: "aten::",
+        operators: &[
+            "_indices",
+            "_values",
+            "ccol_indices",
+            "col_indices",
+            "crow_indices",
+            "indices",
+            "row_indices",
+        ],
+        reason: "hands out what a sparse tensor is made of, which can be changed after it was checked",
+    },
+    Class {
+        namespace: "quantized::",
+        operators: &[
+            "embedding_bag_2bit_rowwise_offsets",
+            "embedding_bag_4bit",
+            "embedding_bag_4bit_rowwise_offsets",
+            "embedding_bag_byte",
+            "embedding_bag_byte_rowwise_offsets",
+        ],
+        reason: "reads where numbers in a tensor say, wherever that is",
     },
     Class {
         namespace: "aten::",
@@ -176,6 +207,10 @@ mod tests {
             "aten::reflection_pad2d_backward.grad_input",
             "aten::_log_softmax_backward_data.out",
             "aten::segment_reduce",
+            "aten::ctc_loss.Tensor",
+            "aten::crow_indices",
+            "quantized::embedding_bag_byte",
+            "static_runtime::embedding_bag",
             "prim::FusionGroup",
         ] {
             assert!(concern(operator).is_some(), "{operator}");
@@ -185,6 +220,8 @@ mod tests {
             "aten::as_strided",
             "aten::view",
             "aten::stack",
+            "aten::embedding_bag",
+            "aten::values.str",
             "aten::remainder.int",
         ] {
             assert_eq!(concern(operator), None, "{operator}");

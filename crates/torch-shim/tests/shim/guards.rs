@@ -6,7 +6,8 @@ use torch_shim::{Device, Module, Value, tensor_from_owner};
 use crate::{Aligned, ScratchFile, floats, floats_of};
 
 const SOURCE: &str = "def repeat(self, n):\n    return torch.repeat_interleave(n)\n\
-    def padded(self, x, sizes):\n    y, n = torch._pad_packed_sequence(x, sizes, True, 0.0, -1)\n    return y\n";
+    def padded(self, x, sizes):\n    y, n = torch._pad_packed_sequence(x, sizes, True, 0.0, -1)\n    return y\n\
+    def bags(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets)[0]\n";
 
 fn integers(values: &[i64]) -> Value {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
@@ -32,5 +33,15 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
     assert_eq!(floats_of(padded(&[2, 1, 1]).unwrap()), [1., 3., 4., 2., 0., 0.]);
     for sizes in [&[2, 1][..], &[3, 2], &[2, 1, 1, 1], &[-1, 5], &[1, 3], &[i64::MAX, 1], &[]] {
         assert!(padded(sizes).is_err(), "{sizes:?}");
+    }
+
+    let bags = |offsets: &[i64]| {
+        let rows = floats(&[1., 2., 4., 8.], &[4, 1]).into();
+        module.run("bags", &[rows, integers(&[0, 1, 2, 3]), integers(offsets)])
+    };
+    assert_eq!(floats_of(bags(&[0, 1, 1, 4]).unwrap()), [1., 0., 14., 0.]);
+    for offsets in [&[0, -1][..], &[0, 3, 1], &[0, 5, 3], &[1, 2], &[0, 5], &[0, i64::MIN, 2]] {
+        let error = bags(offsets).unwrap_err();
+        assert!(error.message.contains("offsets of bags"), "{offsets:?}: {error}");
     }
 }
