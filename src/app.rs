@@ -17,7 +17,7 @@ use crate::scheduler::Permits;
 use crate::shutdown::{self, Outcome, Shutdown};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
-use crate::telemetry::{BuildFacts, Metrics, MetricsOptions, Reading};
+use crate::telemetry::{BuildFacts, Family, Metrics, MetricsOptions, families};
 use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
@@ -323,31 +323,34 @@ async fn unload(repository: Repository) {
 fn export(app: &App, shutdown: &Shutdown, log: &LogGuard) {
     let metrics = &app.metrics;
     let phases = shutdown.phases();
-    metrics.read_at_scrape(Reading::Draining, move || u64::from(*phases.borrow() > Phase::Serving));
+    metrics.read_at_scrape(&families::DRAINING, &[], move || {
+        u64::from(*phases.borrow() > Phase::Serving)
+    });
     let repository = app.repository.clone();
     let phases = shutdown.phases();
-    metrics.read_at_scrape(Reading::Ready, move || {
+    metrics.read_at_scrape(&families::READY, &[], move || {
         let serving = *phases.borrow() == Phase::Serving;
         u64::from(serving && repository.readiness().ready)
     });
     let budget = app.budget.clone();
-    metrics.read_at_scrape(Reading::InflightBytes, move || budget.used() as u64);
+    metrics.read_at_scrape(&families::INFLIGHT_BYTES, &[], move || budget.used() as u64);
     let budget = app.budget.clone();
-    metrics.read_at_scrape(Reading::InflightBytesLimit, move || budget.limit() as u64);
-    metrics.read_at_scrape(Reading::LogLinesDropped, log.dropped_lines());
+    metrics.read_at_scrape(&families::INFLIGHT_BYTES_LIMIT, &[], move || budget.limit() as u64);
+    metrics.read_at_scrape(&families::LOG_LINES_DROPPED, &[], log.dropped_lines());
 }
 
 fn export_connections(metrics: &Metrics, listener: &'static str, stats: &Arc<ConnectionStats>) {
-    let read = |reading, counter: fn(&ConnectionStats) -> &AtomicU64| {
+    type Counter = fn(&ConnectionStats) -> &AtomicU64;
+    let read = |family: &'static Family, labels: &[&'static str], counter: Counter| {
         let stats = Arc::clone(stats);
-        metrics.read_at_scrape(reading, move || counter(&stats).load(Ordering::Relaxed));
+        metrics.read_at_scrape(family, labels, move || counter(&stats).load(Ordering::Relaxed));
     };
-    read(Reading::HttpConnections { listener }, |stats| &stats.open);
-    read(Reading::HttpAccepted { listener }, |stats| &stats.accepted);
-    read(Reading::HttpCapacityWaits { listener }, |stats| &stats.capacity_waits);
-    read(Reading::HttpAcceptErrors { listener }, |stats| &stats.accept_errors);
-    read(Reading::HttpStreamsReset { listener }, |stats| &stats.reset_streams);
-    let closed = |reason, counter| read(Reading::HttpClosed { listener, reason }, counter);
+    read(&families::HTTP_CONNECTIONS, &[listener], |stats| &stats.open);
+    read(&families::HTTP_ACCEPTED, &[listener], |stats| &stats.accepted);
+    read(&families::HTTP_CAPACITY_WAITS, &[listener], |stats| &stats.capacity_waits);
+    read(&families::HTTP_ACCEPT_ERRORS, &[listener], |stats| &stats.accept_errors);
+    read(&families::HTTP_STREAMS_RESET, &[listener], |stats| &stats.reset_streams);
+    let closed = |reason, counter| read(&families::HTTP_CLOSED, &[listener, reason], counter);
     closed("framing", |stats| &stats.closed_framing);
     closed("header_timeout", |stats| &stats.closed_header_timeout);
     closed("keep_alive_timeout", |stats| &stats.closed_keep_alive_timeout);

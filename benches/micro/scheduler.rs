@@ -29,8 +29,7 @@ pub(crate) fn batches(criterion: &mut Criterion<ProcessorTime>) {
     let mut group = criterion.benchmark_group("batch");
     for n_requests in [1, 8, 64] {
         let requests: Vec<_> = (0..n_requests).map(|_| request(&body.spec, &body.text)).collect();
-        let parts: Vec<_> =
-            requests.iter().map(|request| Part { request, padded_size: None }).collect();
+        let parts: Vec<_> = requests.iter().map(|request| Part { request, padded: None }).collect();
         group.bench_function(BenchmarkId::new("concat", n_requests), |bencher| {
             bencher.iter(|| concat(black_box(&parts), None, BufferMut::zeroed));
         });
@@ -65,6 +64,7 @@ pub(crate) fn hop(criterion: &mut Criterion) {
         batch: BatchLimits { max_batch_size: 32, max_queue_delay: Duration::ZERO },
         instances: 1,
         direct: false,
+        warm_up_timeout: Duration::from_secs(60),
         run_timeout: Duration::ZERO,
         stuck_grace: Duration::from_secs(60),
         max_stuck: 1,

@@ -2,7 +2,7 @@
 
 use crate::clock::ProcessorTime;
 use criterion::Criterion;
-use sconce::telemetry::{Metrics, MetricsOptions, RequestGuard, RunRecord};
+use sconce::telemetry::{Metrics, MetricsOptions, Phase, RequestGuard, RunRecord};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,12 +13,9 @@ pub(crate) fn record(criterion: &mut Criterion<ProcessorTime>) {
         bencher.iter(|| {
             let mut guard = RequestGuard::new(Arc::clone(&metrics), Instant::now(), "abandoned");
             let phase = black_box(Some(Duration::from_micros(12)));
-            guard.record.decode = phase;
-            guard.record.queue = phase;
-            guard.record.input = phase;
-            guard.record.compute = phase;
-            guard.record.output = phase;
-            guard.record.encode = phase;
+            for each in Phase::ALL {
+                guard.record.phases[each] = phase;
+            }
             guard.succeed();
         });
     });

@@ -11,7 +11,7 @@ use crate::inference::{ByteLease, InferError, InferResponse};
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Target};
 use crate::protocol::{Metadata, Wire};
 use crate::repository::ModelHandle;
-use crate::telemetry::RequestRecord;
+use crate::telemetry::PhaseTimes;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
@@ -115,25 +115,18 @@ fn respond<W: Wire>(answered: Answered<Packing>) -> Response {
     if W::PACKS {
         headers.insert(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     }
-    headers.extend(server_timing(&record).map(|value| (SERVER_TIMING, value)));
+    headers.extend(server_timing(&record.phases).map(|value| (SERVER_TIMING, value)));
     response
 }
 
 /// The header of that name (W3C Server Timing): milliseconds a phase, with three decimals.
-fn server_timing(record: &RequestRecord) -> Option<HeaderValue> {
-    let phases = [
-        ("decode", record.decode),
-        ("queue", record.queue),
-        ("input", record.input),
-        ("compute", record.compute),
-        ("output", record.output),
-        ("encode", record.encode),
-    ];
+fn server_timing(phases: &PhaseTimes) -> Option<HeaderValue> {
     let mut text = String::with_capacity(160);
-    for (name, duration) in phases {
+    for (phase, duration) in phases.iter() {
+        let (name, Some(duration)) = (phase.name(), duration) else { continue };
         let separator = if text.is_empty() { "" } else { ", " };
         // Whole microseconds, as digits: formatting a float exactly takes longer than a decode.
-        let micros = duration.unwrap_or_default().as_micros();
+        let micros = duration.as_micros();
         let (whole, rest) = (micros / 1000, micros % 1000);
         write!(text, "{separator}{name};dur={whole}.{rest:03}").ok()?;
     }

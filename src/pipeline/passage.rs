@@ -3,7 +3,7 @@
 use super::observer::{Observers, Tap};
 use crate::inference::{ErrorCode, InferResponse, ValidRequest};
 use crate::repository::ModelHandle;
-use crate::telemetry::{RequestGuard, RequestRecord};
+use crate::telemetry::{Phase, RequestGuard, RequestRecord};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl Passage {
 
     /// The body has become tensors.
     pub(super) fn decoded(&mut self, took: Duration) {
-        self.guard.record.decode = Some(took);
+        self.guard.record.phases[Phase::Decode] = Some(took);
     }
 
     /// The tensors suit the model.
@@ -37,10 +37,10 @@ impl Passage {
     /// The model has answered.
     pub(super) fn inferred(&mut self, response: &InferResponse) {
         let record = &mut self.guard.record;
-        record.queue = Some(response.timings.queue);
-        record.input = Some(response.timings.input);
-        record.compute = Some(response.timings.compute);
-        record.output = Some(response.timings.output);
+        record.phases[Phase::Queue] = Some(response.timings.queue);
+        record.phases[Phase::Input] = Some(response.timings.input);
+        record.phases[Phase::Compute] = Some(response.timings.compute);
+        record.phases[Phase::Output] = Some(response.timings.output);
         for tap in &mut self.taps {
             tap.inferred(response);
         }
@@ -48,7 +48,7 @@ impl Passage {
 
     /// The answer is written.
     pub(super) fn encoded(&mut self, took: Duration) {
-        self.guard.record.encode = Some(took);
+        self.guard.record.phases[Phase::Encode] = Some(took);
     }
 
     /// The caller gets a prediction; what is known about it so far.

@@ -12,13 +12,14 @@ use super::sample::{Sample, SampleDecoder};
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::Source;
 use super::start::{Resources, start};
+use super::threads::{DetachedLimit, within};
 use super::trial::{Subject, Trial};
 use super::verdict::{Verdict, agrees};
 use super::verdicts::{VerdictFile, VerdictKey, Verdicts};
 use crate::engine::probe::{Findings, concerns};
 use crate::engine::{Artifact, Device, LoadOptions, Loader, Model};
 use crate::inference::Batching;
-use crate::scheduler::{Permits, Scheduler, Tell};
+use crate::scheduler::{OnDifference, Permits, Scheduler};
 use crate::telemetry::{Metrics, TrialOutcome};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,8 @@ pub(super) struct VersionLoader {
     pub(super) metrics: Metrics,
     pub(super) verdicts: Verdicts,
     pub(super) loaded: Loaded,
+    /// How many are being loaded here.
+    pub(super) loading: DetachedLimit,
     /// Held during a trial: there is one child process, and memory for one more model at a time.
     pub(super) trying: Mutex<()>,
 }
@@ -153,7 +156,7 @@ impl VersionLoader {
             outputs: findings.outputs.iter().map(|spec| spec.datatype).collect(),
             ..candidate.plain()
         };
-        let model = self.loader.load(&candidate.artifact(), &options)?;
+        let model = self.load_in_time(candidate, options)?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
         if let [concern, ..] = concerns(model.signature())[..]
             && !candidate.is_trusted
@@ -169,6 +172,38 @@ impl VersionLoader {
         }
     }
 
+    /// Loads the model, which took no longer than a trial may in its trial. One that does here is left to itself: its code
+    /// may never end, and others wait.
+    fn load_in_time(
+        &self,
+        candidate: &Candidate<'_>,
+        options: LoadOptions,
+    ) -> Result<Box<dyn Model>, ModelFailure> {
+        let hanging = || {
+            let text = "too many models are being loaded, or hang while they are";
+            ModelFailure::new(FailureCode::TimedOut, text)
+        };
+        let permit = self.loading.take().ok_or_else(hanging)?;
+        let (loader, artifact) = (Arc::clone(&self.loader), candidate.artifact());
+        let load = move || {
+            let _permit = permit;
+            loader.load(&artifact, &options)
+        };
+        let time = self.options.trial_timeout;
+        let loaded = within(time, load).map_err(|error| {
+            ModelFailure::new(FailureCode::Other, format!("cannot start a thread: {error}"))
+        })?;
+        loaded
+            .ok_or_else(|| {
+                let text = format!(
+                    "loading it took longer than {} s, which its trial did not",
+                    time.as_secs_f64()
+                );
+                ModelFailure::new(FailureCode::TimedOut, text)
+            })?
+            .map_err(ModelFailure::from)
+    }
+
     /// Starts what was tried, and makes a version of it.
     fn serve(
         &self,
@@ -182,6 +217,7 @@ impl VersionLoader {
             settings: &settings,
             defaults: &self.options.defaults,
             findings: &findings,
+            trial_timeout: self.options.trial_timeout,
             signature: model.signature(),
             decode_sample: &self.decode_sample,
             on_difference: remember(findings.clone(), verdict),
@@ -191,7 +227,6 @@ impl VersionLoader {
         let metrics = self.metrics.model(candidate.name.as_str(), &version.to_string());
         metrics.set_memory(memory);
         metrics.set_batching(plan.spec.batching.as_str());
-        metrics.set_queue_capacity(settings.queue_capacity);
         let resources = Resources {
             model: Arc::from(model),
             permits: (settings.device == Device::Cpu).then(|| self.permits.source()),
@@ -244,7 +279,7 @@ fn unreadable(error: io::Error) -> ModelFailure {
 }
 
 /// Has the next start know what answers have shown: that requests may not share runs.
-fn remember(found: Findings, verdict: VerdictFile) -> Arc<Tell> {
+fn remember(found: Findings, verdict: VerdictFile) -> Arc<OnDifference> {
     Arc::new(move |text: &str| {
         let (batching, grounds) = (Batching::Refuted, Some(text.to_owned()));
         verdict.put(&Verdict::Passed(Box::new(Findings { batching, grounds, ..found.clone() })));

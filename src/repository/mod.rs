@@ -142,6 +142,7 @@ impl Repository {
             metrics,
             verdicts,
             loaded: Loaded::default(),
+            loading: DetachedLimit::default(),
             trying: Mutex::new(()),
         };
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);

@@ -8,7 +8,7 @@ use super::warmup::{self, WarmupPlan};
 use crate::engine::probe::{Findings, RunTimes, TimedRun, is_straight_line};
 use crate::engine::{Device, Precision, Rewrite, Signature};
 use crate::inference::{AnswerForm, Batching, Contract, ModelSpec, Padding};
-use crate::scheduler::{BatchLimits, SchedulerOptions, Tell, Warmup, Watch};
+use crate::scheduler::{BatchLimits, OnDifference, SchedulerOptions, Warmup, Watch};
 use crate::tensor::Dim;
 use crate::transform::Postprocess;
 use std::sync::Arc;
@@ -29,10 +29,12 @@ pub(super) struct PlanInputs<'a> {
     pub(super) settings: &'a Settings,
     pub(super) defaults: &'a Defaults,
     pub(super) findings: &'a Findings,
+    /// How long a trial may take, and so a run that warms up.
+    pub(super) trial_timeout: Duration,
     pub(super) signature: &'a Signature,
     pub(super) decode_sample: &'a SampleDecoder,
     /// Called once when an answer turns out to hang on what shares its run.
-    pub(super) on_difference: Arc<Tell>,
+    pub(super) on_difference: Arc<OnDifference>,
 }
 
 /// How a version is to be served.
@@ -140,7 +142,8 @@ fn scheduler_options(
     spec: &ModelSpec,
     max_batch_size: usize,
 ) -> SchedulerOptions {
-    let PlanInputs { candidate, settings, defaults, findings, signature, .. } = *from;
+    let PlanInputs { candidate, settings, defaults, findings, signature, trial_timeout, .. } =
+        *from;
     // Each instance of a stateful model has a state of its own: more than one, unless asked
     // for, would make its answers depend on which of them is idle.
     let is_stateful = spec.batching == Batching::Stateful;
@@ -154,6 +157,7 @@ fn scheduler_options(
         direct: is_straight_line(signature)
             && may_run_directly(settings, spec, findings.times, max_batch_size),
         watch: watch(from),
+        warm_up_timeout: trial_timeout,
         run_timeout: settings.timeout,
         stuck_grace: defaults.stuck_grace,
         max_stuck: defaults.max_stuck,

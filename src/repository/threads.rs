@@ -1,10 +1,13 @@
 //! The threads on which models are loaded: plain ones, with a deep stack, and no more than a few at once.
 
 use crate::engine::STACK_BYTES;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// Loads and orders that may be under way at once, each with a thread of its own.
 pub(super) const MAX_DETACHED: usize = 16;
@@ -23,6 +26,25 @@ pub(super) fn on_loading_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         spawned.ok().and_then(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     done.unwrap_or_else(|| take().expect("no thread was started that took it")())
+}
+
+/// Does the work on such a thread and waits for it, but no longer than that: then there is no outcome, and the work is left
+/// to itself.
+pub(super) fn within<T: Send + 'static>(
+    time: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
+    let (done, outcome) = mpsc::channel();
+    let thread = loading_thread().spawn(move || drop(done.send(work())))?;
+    match outcome.recv_timeout(time) {
+        Ok(outcome) => Ok(Some(outcome)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        // It panicked.
+        Err(RecvTimeoutError::Disconnected) => {
+            let panic = thread.join().expect_err("a thread that ends well has sent its outcome");
+            resume_unwind(panic)
+        }
+    }
 }
 
 /// How many loads and orders are under way. Clones count together.
@@ -44,5 +66,26 @@ pub(super) struct DetachedPermit(DetachedLimit);
 impl Drop for DetachedPermit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::PATIENCE;
+
+    #[test]
+    fn work_that_takes_too_long_is_left_to_itself() {
+        assert_eq!(within(PATIENCE, || 7).unwrap(), Some(7));
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let hangs = move || may_go_on.recv_timeout(PATIENCE);
+        assert_eq!(within(Duration::from_millis(1), hangs).unwrap(), None);
+        drop(go_on);
+    }
+
+    #[test]
+    #[should_panic(expected = "while it loads")]
+    fn a_panic_is_passed_on() {
+        let _ = within(PATIENCE, || panic!("while it loads"));
     }
 }

@@ -2,18 +2,23 @@
 
 use crate::engine::Output;
 use crate::inference::{PaddedSize, Padding, ValidRequest};
-use crate::tensor::BufferMut;
-use crate::tensor::Shape;
-use crate::tensor::Tensor;
-use crate::tensor::TensorError;
+use crate::tensor::{BufferMut, Shape, Tensor, TensorError};
 
 /// A request as a batch sees it.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     /// The request.
     pub request: &'a ValidRequest,
-    /// How far its inputs are padded; `None` when they are run as they are.
-    pub padded_size: Option<PaddedSize>,
+    /// The size that its inputs are padded to; `None` when they are run as they are.
+    pub padded: Option<PaddedSize>,
+}
+
+impl Part<'_> {
+    /// Whether something has to be put behind its inputs.
+    #[must_use]
+    pub fn is_padded(&self) -> bool {
+        self.padded.is_some_and(|size| !size.is_exact())
+    }
 }
 
 /// Whether the rows of two requests may lie in one tensor: the same arguments are given, rows are of one
@@ -22,19 +27,19 @@ pub struct Part<'a> {
 #[must_use]
 pub fn compatible(a: Part<'_>, b: Part<'_>, padding: Option<&Padding>) -> bool {
     let may_share = a.request.may_share_runs() && b.request.may_share_runs();
-    if !may_share || a.padded_size.map(|it| it.to) != b.padded_size.map(|it| it.to) {
+    if !may_share || a.padded.map(|it| it.to) != b.padded.map(|it| it.to) {
         return false;
     }
-    let pads = padding.filter(|_| a.padded_size.is_some()).map_or(&[][..], |it| &it.pads);
+    let padded = padding.filter(|_| a.padded.is_some()).map_or(&[][..], |it| &it.pads);
     let pairs = a.request.inputs().iter().zip(b.request.inputs());
     pairs.enumerate().all(|(place, pair)| match pair {
         (None, None) => true,
         (Some(a), Some(b)) if a.shape().rank() == 0 => a == b,
         (Some(a), Some(b)) => {
-            let padded = pads.get(place).and_then(Option::as_ref).map(|pad| pad.axis);
+            let axis = padded.get(place).and_then(Option::as_ref).map(|it| it.axis);
             // `BYTES` elements differ in length, so their rows cannot be laid end to end by size.
             let is_fixed = a.datatype().byte_size().is_some();
-            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), padded)
+            is_fixed && a.datatype() == b.datatype() && same_rows(a.shape(), b.shape(), axis)
         }
         _ => false,
     })
@@ -61,28 +66,26 @@ pub fn concat(
     let Some((first, rest)) = parts.split_first() else {
         return Ok(Vec::new());
     };
-    let is_exact = first.padded_size.is_none_or(PaddedSize::is_exact);
-    if rest.is_empty() && is_exact {
+    if rest.is_empty() && !first.is_padded() {
         return Ok(first.request.inputs().to_vec());
     }
     let n_rows = parts.iter().map(|part| part.request.n_rows()).sum();
     let mut inputs = Vec::with_capacity(first.request.inputs().len());
     for (place, input) in first.request.inputs().iter().enumerate() {
-        let pad_to =
-            first.padded_size.and_then(|padded_size| padding?.pad_to(place, padded_size.to));
+        let pad = first.padded.and_then(|size| padding?.pad_to(place, size.to));
         let Some(tensor) = input else {
             inputs.push(None);
             continue;
         };
-        if tensor.shape().rank() == 0 || (rest.is_empty() && pad_to.is_none()) {
+        if tensor.shape().rank() == 0 || (rest.is_empty() && pad.is_none()) {
             inputs.push(Some(tensor.clone()));
             continue;
         }
         let tensors = parts.iter().filter_map(|part| part.request.inputs()[place].as_ref());
-        let bytes = |tensor: &Tensor| match pad_to {
+        let bytes = |tensor: &Tensor| match pad {
             None => Ok(tensor.buffer().len()),
-            Some(pad_to) => tensor
-                .padded_bytes(pad_to)
+            Some(pad) => tensor
+                .padded_bytes(pad)
                 .ok_or_else(|| TensorError::Overflow { shape: tensor.shape().clone() }),
         };
         let total = tensors.clone().map(bytes).sum::<Result<usize, _>>()?;
@@ -90,15 +93,15 @@ pub fn concat(
         let mut free = buffer.as_mut();
         for tensor in tensors {
             let (place, behind) = free.split_at_mut(bytes(tensor)?);
-            match pad_to {
+            match pad {
                 None => place.copy_from_slice(tensor.buffer().as_bytes()),
-                Some(pad_to) => tensor.write_padded(pad_to, place),
+                Some(pad) => tensor.write_padded(pad, place),
             }
             free = behind;
         }
         let mut shape = tensor.shape().with_rows(n_rows);
-        if let Some(pad_to) = pad_to {
-            shape = shape.with_dim(pad_to.axis, pad_to.size);
+        if let Some(pad) = pad {
+            shape = shape.with_dim(pad.axis, pad.size);
         }
         inputs.push(Some(Tensor::new(tensor.datatype(), shape, buffer.freeze())?));
     }
@@ -125,8 +128,8 @@ pub(super) fn follow(outputs: &[Output], padding: &Padding, size: usize) -> bool
         })
 }
 
-/// Each request's rows of each output, copied only where it was padded. Call only where
-/// [`has_rows`] and, for what was padded, `follow` hold.
+/// Each request's rows of each output, copied only where it was padded. Call only where [`has_rows`] and,
+/// for what was padded, `follow` hold.
 #[must_use]
 pub fn split(
     outputs: &[Output],
@@ -137,16 +140,14 @@ pub fn split(
     let mut split = Vec::with_capacity(parts.len());
     for part in parts {
         let n_rows = part.request.n_rows();
-        let cut = part.padded_size.filter(|padded_size| !padded_size.is_exact()).zip(padding);
+        let cut = part.padded.filter(|size| !size.is_exact()).zip(padding);
         let own = |(place, output): (usize, &Output)| {
             let rows = match parts {
                 [_] => output.tensor.clone(),
                 _ => output.tensor.rows(start, n_rows)?,
             };
             match cut {
-                Some((padded_size, padding)) => {
-                    rows.cut(padding.follows.get(place)?, padded_size.from)
-                }
+                Some((size, padding)) => rows.cut(padding.follows.get(place)?, size.from),
                 None => Some(rows),
             }
         };
@@ -267,12 +268,12 @@ mod tests {
                 .map(|tensor| Output { name: None, tensor: tensor.clone() }).collect();
             let n_rows = requests.iter().map(ValidRequest::n_rows).sum();
             prop_assert!(has_rows(&outputs, n_rows));
-            let padded = parts.iter().any(|part| !part.padded_size.unwrap().is_exact());
-            prop_assert!(parts.len() == 1 && !padded || follow(&outputs, &padding, 8));
+            let is_padded = parts.iter().any(|part| part.is_padded());
+            prop_assert!(parts.len() == 1 && !is_padded || follow(&outputs, &padding, 8));
             let ids = outputs[0].tensor.as_slice::<i64>().unwrap();
             let expected: usize = requests.iter()
                 .map(|it| it.n_rows() * (8 - it.inputs()[0].as_ref().unwrap().shape().dims()[1])).sum();
-            if parts.len() > 1 || padded {
+            if parts.len() > 1 || is_padded {
                 let padded = ids.iter().filter(|id| **id == padded::PAD).count();
                 prop_assert_eq!(padded, expected, "every place behind a row holds the declared value");
             }

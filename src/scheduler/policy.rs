@@ -28,8 +28,8 @@ pub struct Waiting {
 /// What an idle instance does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Take the oldest request and what may run with it, up to this many rows.
-    Dispatch(usize),
+    /// Take the oldest request and what may run with it.
+    Dispatch,
     /// Look again then, or when another request comes.
     WaitUntil(Instant),
     /// Sleep until a request comes.
@@ -44,7 +44,7 @@ pub fn decide(waiting: Option<Waiting>, limits: BatchLimits, now: Instant) -> De
     };
     let patience_ends = waiting.oldest + limits.max_queue_delay;
     if waiting.closing || waiting.rows >= limits.max_batch_size || now >= patience_ends {
-        return Decision::Dispatch(limits.max_batch_size);
+        return Decision::Dispatch;
     }
     Decision::WaitUntil(patience_ends)
 }
@@ -73,12 +73,12 @@ mod tests {
     #[test]
     fn instances_wait_only_when_told_to() {
         check(None, EAGER, |_| Decision::Idle);
-        check(Some((1, 0, false)), EAGER, |_| Decision::Dispatch(8));
+        check(Some((1, 0, false)), EAGER, |_| Decision::Dispatch);
         check(Some((1, 0, false)), DELAYED, |oldest| {
             Decision::WaitUntil(oldest + Duration::from_millis(5))
         });
-        check(Some((8, 0, false)), DELAYED, |_| Decision::Dispatch(8));
-        check(Some((1, 5, false)), DELAYED, |_| Decision::Dispatch(8));
-        check(Some((1, 0, true)), DELAYED, |_| Decision::Dispatch(8));
+        check(Some((8, 0, false)), DELAYED, |_| Decision::Dispatch);
+        check(Some((1, 5, false)), DELAYED, |_| Decision::Dispatch);
+        check(Some((1, 0, true)), DELAYED, |_| Decision::Dispatch);
     }
 }

@@ -1,6 +1,7 @@
 //! Requests and models for this room's tests.
 
 use super::batch::Part;
+use super::metrics::SchedulerMetrics;
 use crate::inference::{
     Batching, Context, Contract, InferRequest, ModelSpec, NamedTensor, TensorSpec, ValidRequest,
 };
@@ -58,7 +59,7 @@ fn checked(spec: &ModelSpec, inputs: Vec<NamedTensor>, deadline: Instant) -> Val
 
 /// A request that is run as it is.
 pub(super) fn plain(request: &ValidRequest) -> Part<'_> {
-    Part { request, padded_size: None }
+    Part { request, padded: None }
 }
 
 /// A request of a model of texts, one a row.
@@ -119,7 +120,7 @@ pub(super) mod padded {
     }
 
     pub(in crate::scheduler) fn part<'a>(request: &'a ValidRequest, padding: &Padding) -> Part<'a> {
-        Part { request, padded_size: padding.padded_size(request.inputs()) }
+        Part { request, padded: padding.padded_size(request.inputs()) }
     }
 
     /// Values that differ everywhere.
@@ -143,4 +144,8 @@ pub(super) mod padded {
 
 pub(super) fn metrics() -> Arc<ModelMetrics> {
     Metrics::new(MetricsOptions::default()).model("test", "1")
+}
+
+pub(super) fn scheduler_metrics() -> Arc<SchedulerMetrics> {
+    Arc::new(SchedulerMetrics::new(&metrics()))
 }

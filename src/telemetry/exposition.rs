@@ -1,5 +1,6 @@
 //! Families of metrics and the gathering of their samples in the registry's own words.
 
+use super::histogram::Histogram;
 use prometheus::core::Desc;
 use prometheus::proto;
 use std::collections::HashMap;
@@ -59,13 +60,13 @@ impl Family {
 
 /// Samples being gathered for one scrape.
 #[derive(Debug, Default)]
-pub(super) struct Exposition {
+pub struct Samples {
     families: Vec<(Family, Vec<proto::Metric>)>,
 }
 
-impl Exposition {
+impl Samples {
     /// Adds the value of one counter or gauge.
-    pub(super) fn number(&mut self, family: &Family, labels: &[&str], value: f64) {
+    pub fn number(&mut self, family: &Family, labels: &[&str], value: f64) {
         let mut metric = labeled(family, labels);
         if family.kind == Kind::Counter {
             let mut counter = proto::Counter::default();
@@ -80,9 +81,9 @@ impl Exposition {
     }
 
     /// Adds one histogram.
-    pub(super) fn histogram(&mut self, family: &Family, labels: &[&str], value: proto::Histogram) {
+    pub fn histogram(&mut self, family: &Family, labels: &[&str], histogram: &Histogram) {
         let mut metric = labeled(family, labels);
-        metric.set_histogram(value);
+        metric.set_histogram(histogram.snapshot());
         self.push(family, metric);
     }
 

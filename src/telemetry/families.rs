@@ -1,15 +1,18 @@
-//! The one table of every metric: the doc comment of a family is its help text.
+//! The one table of every metric: the doc comment of a family is its help text. The histograms of phases are made from
+//! the list of phases, `phase`.
 //!
-//! `docs/metrics.md` repeats this table; a test compares the two and what is really exported.
+//! `docs/metrics.md` repeats this table; a test compares the two and what is really exported. A family is counted where its
+//! room says so: see `collect`.
 
 use super::exposition::{Family, Kind};
+use super::phase;
 
-/// Declares each family as a constant, its help text written once, and lists them all.
+/// Declares each family as a constant, its help text written once, and lists them.
 macro_rules! families {
-    ($($(#[doc = $help:literal])+ $id:ident: $kind:ident = $name:literal [$($label:literal),*];)*) => {
+    ($all:ident; $($(#[doc = $help:literal])+ $id:ident: $kind:ident = $name:literal [$($label:literal),*];)*) => {
         $(
             $(#[doc = $help])+
-            pub(super) const $id: Family = Family {
+            pub const $id: Family = Family {
                 name: $name,
                 // Each line of a doc comment begins with the blank that follows the slashes.
                 help: concat!($($help),+),
@@ -18,12 +21,16 @@ macro_rules! families {
             };
         )*
 
-        /// Every family, in the order of the page that documents them.
-        pub const ALL: &[Family] = &[$($id),*];
+        const $all: &[Family] = &[$($id),*];
     };
 }
 
-families! {
+/// Every family, in the order of the page that documents them.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, PROCESS].into_iter().flatten()
+}
+
+families! { SERVER;
     /// Facts about this build; always 1.
     BUILD_INFO: Gauge = "sconce_build_info" ["version", "libtorch"];
     /// 1 while every required model is ready and the server is not draining, as the readiness probe says.
@@ -38,7 +45,9 @@ families! {
     LOG_LINES_DROPPED: Counter = "sconce_log_lines_dropped_total" [];
     /// Trials of model files in the child process, by outcome; `known` needed no child.
     TRIALS: Counter = "sconce_trials_total" ["outcome"];
+}
 
+families! { HTTP;
     /// HTTP responses by matched route, method and status; series appear with their first response.
     HTTP_REQUESTS: Counter = "sconce_http_requests_total" ["route", "method", "status"];
     /// Connections open now.
@@ -53,23 +62,16 @@ families! {
     HTTP_CAPACITY_WAITS: Counter = "sconce_http_capacity_waits_total" ["listener"];
     /// Times that accepting a connection failed.
     HTTP_ACCEPT_ERRORS: Counter = "sconce_http_accept_errors_total" ["listener"];
+}
 
+families! { REQUESTS_AND_TIMES;
     /// Inference requests by code, `ok` or that of the error; those that named no served model count under `<unknown>`.
     REQUESTS: Counter = "sconce_requests_total" ["model", "version", "code"];
     /// From the request's arrival to its encoded answer or error.
     REQUEST_DURATION: Histogram = "sconce_request_duration_seconds" ["model", "version"];
-    /// Reading the body into tensors.
-    DECODE_DURATION: Histogram = "sconce_decode_duration_seconds" ["model", "version"];
-    /// Waiting in the model's queue.
-    QUEUE_DURATION: Histogram = "sconce_queue_duration_seconds" ["model", "version"];
-    /// Putting the batch together and handing it to the device.
-    INPUT_DURATION: Histogram = "sconce_input_duration_seconds" ["model", "version"];
-    /// The model's own run; counted once for each request of a batch.
-    COMPUTE_DURATION: Histogram = "sconce_compute_duration_seconds" ["model", "version"];
-    /// Getting the outputs back and cutting them apart.
-    OUTPUT_DURATION: Histogram = "sconce_output_duration_seconds" ["model", "version"];
-    /// Writing the answer.
-    ENCODE_DURATION: Histogram = "sconce_encode_duration_seconds" ["model", "version"];
+}
+
+families! { MODELS;
     /// Rows of each run of the model: `_count` counts runs, `_sum` rows.
     BATCH_ROWS: Histogram = "sconce_batch_rows" ["model", "version"];
     /// Positions of padded dimensions that were run, padding included: for text, tokens. Stays 0 for models without `pad`.
@@ -99,7 +101,9 @@ families! {
     BATCHING_VERIFICATIONS: Counter = "sconce_batching_verifications_total" ["model", "version", "outcome"];
     /// How long the version took from the start of its load until it was ready, the last time.
     MODEL_LOAD_DURATION: Gauge = "sconce_model_load_duration_seconds" ["model", "version"];
+}
 
+families! { PROCESS;
     /// Processor time used by the process.
     PROCESS_CPU: Counter = "process_cpu_seconds_total" [];
     /// Memory of the process that is in RAM.

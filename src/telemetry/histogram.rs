@@ -41,7 +41,7 @@ const ROWS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /// Counts of observations by size.
 #[derive(Debug)]
-pub(super) struct Histogram {
+pub struct Histogram {
     bounds: &'static [u64],
     /// How many of what is counted make one of the exported unit.
     per_unit: f64,
@@ -52,12 +52,14 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// Counts nanoseconds, exports seconds.
-    pub(super) fn of_durations() -> Self {
+    #[must_use]
+    pub fn of_durations() -> Self {
         Self::new(DURATIONS, 1e9)
     }
 
     /// Counts rows.
-    pub(super) fn of_rows() -> Self {
+    #[must_use]
+    pub fn of_rows() -> Self {
         Self::new(ROWS, 1.0)
     }
 
@@ -66,14 +68,16 @@ impl Histogram {
         Self { bounds, per_unit, sum: AtomicU64::new(0), buckets }
     }
 
-    pub(super) fn observe(&self, value: u64) {
+    /// Counts one.
+    pub fn observe(&self, value: u64) {
         let bucket = self.bounds.partition_point(|&bound| bound < value);
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         // Nanoseconds fill the sum after 584 years of measured time.
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    pub(super) fn observe_duration(&self, duration: Duration) {
+    /// Counts one, of a histogram of durations.
+    pub fn observe_duration(&self, duration: Duration) {
         self.observe(nanos(duration));
     }
 

@@ -1,7 +1,8 @@
 //! Responses by route, method and status: a fixed table of counters, so that recording looks up no
 //! label and no client can make a series.
 
-use super::exposition::Exposition;
+use super::collect::Collect;
+use super::exposition::Samples;
 use super::families;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -63,8 +64,10 @@ impl HttpMetrics {
         let cell = row * N_STATUSES + status.unwrap_or(STATUSES.len());
         self.counts[cell].fetch_add(1, Ordering::Relaxed);
     }
+}
 
-    pub(super) fn expose(&self, out: &mut Exposition) {
+impl Collect for HttpMetrics {
+    fn collect(&self, out: &mut Samples) {
         for (cell, count) in self.counts.iter().enumerate() {
             let count = count.load(Ordering::Relaxed);
             // Thousands of combinations never happen; a series begins with its first response.
@@ -95,8 +98,8 @@ mod tests {
             let (path, method) = (format!("/c{idx}"), format!("M{idx}"));
             metrics.record(metrics.route(&path), &method, 1000 + idx);
         }
-        let mut out = Exposition::default();
-        metrics.expose(&mut out);
+        let mut out = Samples::default();
+        metrics.collect(&mut out);
         let families = out.into_families();
         let series = families[0].get_metric().iter().map(|metric| {
             let labels: Vec<_> = metric.get_label().iter().map(|label| label.value()).collect();

@@ -1,14 +1,18 @@
-//! The one set of metrics of a process, and its text for Prometheus.
+//! The one registry of a process, and its text for Prometheus.
 
-use super::exposition::{Exposition, Family};
+use super::codes::Unresolved;
+use super::collect::Collect;
+use super::exposition::{Family, Samples};
 use super::families;
 use super::http::HttpMetrics;
-use super::model::{CodeCounters, Lists, ModelMetrics, ModelTable, UNKNOWN};
-use super::process;
+use super::model::ModelMetrics;
+use super::process::Process;
+use super::readings::Readings;
+use super::trials::{TrialOutcome, Trials};
+use super::versions::{Lists, Versions};
 use prometheus::core::{Collector, Desc};
 use prometheus::{Registry, TextEncoder, proto};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The content type of [`Metrics::render`].
@@ -36,96 +40,6 @@ pub struct MetricsOptions {
     pub batching: Vec<&'static str>,
 }
 
-/// A number that another room keeps, read at each scrape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// 1 while the server is ready.
-    Ready,
-    /// 1 while it shuts down.
-    Draining,
-    /// Bytes held by requests now.
-    InflightBytes,
-    /// Bytes that requests may hold at once.
-    InflightBytesLimit,
-    /// Log lines dropped.
-    LogLinesDropped,
-    /// Open connections of a listener.
-    HttpConnections {
-        /// Which listener.
-        listener: &'static str,
-    },
-    /// Connections that a listener accepted.
-    HttpAccepted {
-        /// Which listener.
-        listener: &'static str,
-    },
-    /// Connections that a listener ended on its own account.
-    HttpClosed {
-        /// Which listener.
-        listener: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
-    /// Streams that a listener reset because their client was too slow.
-    HttpStreamsReset {
-        /// Which listener.
-        listener: &'static str,
-    },
-    /// Times that a listener waited at its connection cap.
-    HttpCapacityWaits {
-        /// Which listener.
-        listener: &'static str,
-    },
-    /// Times that a listener failed to accept.
-    HttpAcceptErrors {
-        /// Which listener.
-        listener: &'static str,
-    },
-}
-
-impl Reading {
-    fn family_and_labels(&self) -> (&'static Family, Vec<&'static str>) {
-        match *self {
-            Self::Ready => (&families::READY, vec![]),
-            Self::Draining => (&families::DRAINING, vec![]),
-            Self::InflightBytes => (&families::INFLIGHT_BYTES, vec![]),
-            Self::InflightBytesLimit => (&families::INFLIGHT_BYTES_LIMIT, vec![]),
-            Self::LogLinesDropped => (&families::LOG_LINES_DROPPED, vec![]),
-            Self::HttpConnections { listener } => (&families::HTTP_CONNECTIONS, vec![listener]),
-            Self::HttpAccepted { listener } => (&families::HTTP_ACCEPTED, vec![listener]),
-            Self::HttpClosed { listener, reason } => {
-                (&families::HTTP_CLOSED, vec![listener, reason])
-            }
-            Self::HttpStreamsReset { listener } => (&families::HTTP_STREAMS_RESET, vec![listener]),
-            Self::HttpCapacityWaits { listener } => {
-                (&families::HTTP_CAPACITY_WAITS, vec![listener])
-            }
-            Self::HttpAcceptErrors { listener } => (&families::HTTP_ACCEPT_ERRORS, vec![listener]),
-        }
-    }
-}
-
-/// How the trial of a model file ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TrialOutcome {
-    /// The model may be served.
-    Passed,
-    /// The file is no model, or one that may not be served.
-    Failed,
-    /// The child process died.
-    Crashed,
-    /// The child process took too long.
-    TimedOut,
-    /// An earlier verdict held, no child was needed.
-    Known,
-}
-
-impl TrialOutcome {
-    const NAMES: [&'static str; 5] = ["passed", "failed", "crashed", "timed_out", "known"];
-}
-
-type ReadFn = Box<dyn Fn() -> u64 + Send + Sync>;
-
 /// All that is exported. Cheap to clone: clones share everything.
 #[derive(Clone)]
 pub struct Metrics {
@@ -134,15 +48,17 @@ pub struct Metrics {
 }
 
 struct Inner {
-    build: BuildFacts,
     lists: Lists,
-    models: Arc<ModelTable>,
-    unresolved: CodeCounters,
-    http: HttpMetrics,
-    trials: [AtomicU64; TrialOutcome::NAMES.len()],
-    /// Kept by the app, which adds a few at start; the lock is held while they are read.
-    readings: Mutex<Vec<(Reading, ReadFn)>>,
+    versions: Arc<Versions>,
+    unresolved: Arc<Unresolved>,
+    http: Arc<HttpMetrics>,
+    trials: Arc<Trials>,
+    readings: Arc<Readings>,
+    collectors: Arc<Collectors>,
 }
+
+/// Who is asked at a scrape; the lock is held meanwhile.
+type Collectors = Mutex<Vec<Arc<dyn Collect>>>;
 
 impl Metrics {
     /// Metrics with no model and no reading yet.
@@ -153,22 +69,36 @@ impl Metrics {
     #[must_use]
     pub fn new(options: MetricsOptions) -> Self {
         let codes: Arc<[_]> = options.codes.into();
-        let inner = Arc::new(Inner {
-            build: options.build,
-            models: Arc::default(),
-            unresolved: CodeCounters::new(Arc::clone(&codes)),
-            lists: Lists { codes, batching: options.batching.into() },
-            http: HttpMetrics::new(&options.routes),
-            trials: Default::default(),
-            readings: Mutex::default(),
-        });
-        let registry = Registry::new();
-        let descriptions = families::ALL.iter().map(Family::describe);
-        let descriptions = descriptions.collect::<Result<_, _>>();
+        let descriptions = families::all().map(Family::describe).collect::<Result<_, _>>();
         let descriptions = descriptions.expect("the names and labels of the table are valid");
-        let scrape = Scrape { inner: Arc::clone(&inner), descriptions };
+        let collectors = Arc::<Collectors>::default();
+        let registry = Registry::new();
+        let scrape = Scrape { collectors: Arc::clone(&collectors), descriptions };
         registry.register(Box::new(scrape)).expect("a new registry knows no other name");
-        Self { inner, registry }
+        let inner = Inner {
+            versions: Arc::default(),
+            unresolved: Arc::new(Unresolved::new(Arc::clone(&codes))),
+            lists: Lists { codes, batching: options.batching.into() },
+            http: Arc::new(HttpMetrics::new(&options.routes)),
+            trials: Arc::default(),
+            readings: Arc::default(),
+            collectors,
+        };
+        let metrics = Self { inner: Arc::new(inner), registry };
+        metrics.register(Arc::new(options.build));
+        metrics.register(Arc::new(Process));
+        metrics.register(Arc::<Trials>::clone(&metrics.inner.trials));
+        metrics.register(Arc::<Readings>::clone(&metrics.inner.readings));
+        metrics.register(Arc::<HttpMetrics>::clone(&metrics.inner.http));
+        metrics.register(Arc::<Unresolved>::clone(&metrics.inner.unresolved));
+        metrics.register(Arc::<Versions>::clone(&metrics.inner.versions));
+        metrics
+    }
+
+    /// Has a room asked for what it counts, at each scrape from now on.
+    pub fn register(&self, collector: Arc<dyn Collect>) {
+        let mut collectors = self.inner.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        collectors.push(collector);
     }
 
     /// The handle through which one load of a model version writes. Call it once for each load;
@@ -176,12 +106,12 @@ impl Metrics {
     #[must_use]
     pub fn model(&self, model: &str, version: &str) -> Arc<ModelMetrics> {
         let inner = &self.inner;
-        Arc::new(ModelMetrics::new(&inner.models, model, version, &inner.lists))
+        Arc::new(ModelMetrics::new(&inner.versions, model, version, &inner.lists))
     }
 
     /// Counts a request that named no served model. What it did name is not a label.
     pub fn record_unresolved(&self, code: &str) {
-        self.inner.unresolved.add(Some(code));
+        self.inner.unresolved.add(code);
     }
 
     /// Counts responses.
@@ -192,19 +122,18 @@ impl Metrics {
 
     /// Counts a trial.
     pub fn record_trial(&self, outcome: TrialOutcome) {
-        self.inner.trials[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        self.inner.trials.add(outcome);
     }
 
-    /// Has a number of another room read at each scrape; must not block. Called a second time, the
-    /// new source takes the old one's place.
+    /// Has a number that somebody keeps anyway read at each scrape; must not block. Called a second time for the same family
+    /// and labels, the new source takes the old one's place.
     pub fn read_at_scrape(
         &self,
-        reading: Reading,
+        family: &'static Family,
+        labels: &[&'static str],
         source: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
-        let mut readings = self.inner.readings.lock().unwrap_or_else(PoisonError::into_inner);
-        readings.retain(|(known, _)| *known != reading);
-        readings.push((reading, Box::new(source)));
+        self.inner.readings.set(family, labels, Box::new(source));
     }
 
     /// Everything, in Prometheus' text format; see [`CONTENT_TYPE`]. Reads a few files of `/proc`.
@@ -223,13 +152,19 @@ impl Metrics {
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metrics").field("build", &self.inner.build).finish_non_exhaustive()
+        f.debug_struct("Metrics").field("versions", &self.inner.versions).finish_non_exhaustive()
     }
 }
 
-/// Gathers everything when Prometheus asks.
+impl Collect for BuildFacts {
+    fn collect(&self, samples: &mut Samples) {
+        samples.number(&families::BUILD_INFO, &[&self.version, &self.libtorch], 1.0);
+    }
+}
+
+/// Asks everybody when Prometheus asks.
 struct Scrape {
-    inner: Arc<Inner>,
+    collectors: Arc<Collectors>,
     descriptions: Vec<Desc>,
 }
 
@@ -239,22 +174,10 @@ impl Collector for Scrape {
     }
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
-        let mut out = Exposition::default();
-        let inner = &*self.inner;
-        out.number(&families::BUILD_INFO, &[&inner.build.version, &inner.build.libtorch], 1.0);
-        for (name, count) in TrialOutcome::NAMES.iter().zip(&inner.trials) {
-            out.number(&families::TRIALS, &[name], count.load(Ordering::Relaxed) as f64);
+        let mut samples = Samples::default();
+        for collector in self.collectors.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            collector.collect(&mut samples);
         }
-        for (reading, source) in
-            inner.readings.lock().unwrap_or_else(PoisonError::into_inner).iter()
-        {
-            let (family, labels) = reading.family_and_labels();
-            out.number(family, &labels, source() as f64);
-        }
-        inner.http.expose(&mut out);
-        inner.unresolved.expose(&mut out, UNKNOWN, UNKNOWN);
-        inner.models.expose(&mut out);
-        process::expose(&mut out);
-        out.into_families()
+        samples.into_families()
     }
 }

@@ -2,27 +2,42 @@
 //!
 //! Nothing of the service is known here. Labels and codes come in as text from closed lists, so no
 //! text that a client wrote can become a series; whoever measures calls in, nothing here calls out.
+//! Rooms that count something of their own export it themselves, by a row of [`families`] and a collector
+//! ([`Collect`], and [`VersionSeries`] for what belongs to a model version).
 
+pub mod families;
 pub mod logging;
 pub mod request_id;
 
+mod codes;
+mod collect;
 mod exposition;
-mod families;
 mod histogram;
 mod http;
 mod metrics;
 mod model;
+mod number;
+mod phase;
 mod process;
+mod readings;
+mod record;
 mod request;
 mod statistics;
+mod trials;
+mod versions;
 
-pub use exposition::Family;
-pub use families::ALL as FAMILIES;
+pub use collect::{Collect, VersionSamples, VersionSeries};
+pub use exposition::{Family, Samples};
+pub use histogram::Histogram;
 pub use http::{HttpMetrics, METHODS, RouteIndex};
-pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions, Reading, TrialOutcome};
-pub use model::{ModelMetrics, Verification};
-pub use request::{RequestGuard, RequestRecord};
+pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions};
+pub use model::ModelMetrics;
+pub use number::{Counter, Gauge, GaugePart};
+pub use phase::{ByPhase, Phase, PhaseTimes};
+pub use record::RequestRecord;
+pub use request::RequestGuard;
 pub use statistics::{BatchStatistics, ModelStatistics, RunRecord, Tally};
+pub use trials::TrialOutcome;
 
 #[cfg(test)]
 mod tests;

@@ -3,37 +3,43 @@
 //! A reader of our own, because the registry's needs another library for a few numbers and leaves
 //! out sub-tick processor time. Where there is no `/proc`, these families are missing.
 
-use super::exposition::Exposition;
+use super::collect::Collect;
+use super::exposition::Samples;
 use super::families;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
 
-pub(super) fn expose(out: &mut Exposition) {
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    out.number(&families::PROCESS_CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
-    if let Ok(status) = fs::read_to_string("/proc/self/status") {
-        let kib = |key| field(&status, key).map(|value| value * 1024.0);
-        let numbers = [
-            (&families::PROCESS_RESIDENT_MEMORY, kib("VmRSS:")),
-            (&families::PROCESS_VIRTUAL_MEMORY, kib("VmSize:")),
-            (&families::PROCESS_THREADS, field(&status, "Threads:")),
-        ];
-        for (family, value) in numbers {
-            if let Some(value) = value {
-                out.number(family, &[], value);
+/// See the file's head.
+pub(super) struct Process;
+
+impl Collect for Process {
+    fn collect(&self, out: &mut Samples) {
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        out.number(&families::PROCESS_CPU, &[], cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
+        if let Ok(status) = fs::read_to_string("/proc/self/status") {
+            let kib = |key| field(&status, key).map(|value| value * 1024.0);
+            let numbers = [
+                (&families::PROCESS_RESIDENT_MEMORY, kib("VmRSS:")),
+                (&families::PROCESS_VIRTUAL_MEMORY, kib("VmSize:")),
+                (&families::PROCESS_THREADS, field(&status, "Threads:")),
+            ];
+            for (family, value) in numbers {
+                if let Some(value) = value {
+                    out.number(family, &[], value);
+                }
             }
         }
-    }
-    if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-        // The folder that is being read is one of them.
-        out.number(&families::PROCESS_OPEN_FDS, &[], entries.count().saturating_sub(1) as f64);
-    }
-    // No limit at all is written as the largest number.
-    let limit = getrlimit(Resource::Nofile).current.map_or(f64::INFINITY, |limit| limit as f64);
-    out.number(&families::PROCESS_MAX_FDS, &[], limit);
-    if let Some(started) = start_time() {
-        out.number(&families::PROCESS_START_TIME, &[], started);
+        if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+            // The folder that is being read is one of them.
+            out.number(&families::PROCESS_OPEN_FDS, &[], entries.count().saturating_sub(1) as f64);
+        }
+        // No limit at all is written as the largest number.
+        let limit = getrlimit(Resource::Nofile).current.map_or(f64::INFINITY, |limit| limit as f64);
+        out.number(&families::PROCESS_MAX_FDS, &[], limit);
+        if let Some(started) = start_time() {
+            out.number(&families::PROCESS_START_TIME, &[], started);
+        }
     }
 }
 
@@ -60,8 +66,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_plausible() {
-        let mut out = Exposition::default();
-        expose(&mut out);
+        let mut out = Samples::default();
+        Process.collect(&mut out);
         let families = out.into_families();
         let value = |name: &str| {
             let family = families.iter().find(|family| family.name() == name).unwrap();

@@ -1,29 +1,9 @@
-//! What is known about one request when it is over, and the guard that records it however it ends.
+//! The guard that records a request however it ends.
 
 use super::model::ModelMetrics;
+use super::record::RequestRecord;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How one request went. A phase that it did not reach stays `None` and is not counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// The error's code; `None` when it was answered with a prediction.
-    pub failure: Option<&'static str>,
-    /// Reading the body into tensors.
-    pub decode: Option<Duration>,
-    /// Waiting in the queue.
-    pub queue: Option<Duration>,
-    /// Putting the batch together and handing it to the device.
-    pub input: Option<Duration>,
-    /// The model's own run.
-    pub compute: Option<Duration>,
-    /// Getting the outputs back and cutting them apart.
-    pub output: Option<Duration>,
-    /// Writing the answer.
-    pub encode: Option<Duration>,
-    /// From arrival to the encoded answer.
-    pub total: Duration,
-}
+use std::time::Instant;
 
 /// A request under way: counted as in flight from here to the drop, which records it. A future that
 /// is dropped because its client hung up is thereby recorded like any other.

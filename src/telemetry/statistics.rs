@@ -116,7 +116,7 @@ impl Runs {
     }
 
     /// Adds what is known about runs.
-    pub(super) fn tell(&self, statistics: &mut ModelStatistics) {
+    pub(super) fn report(&self, statistics: &mut ModelStatistics) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         for (batch_size, size) in self.sizes.iter().enumerate() {
             let count = read(&size.runs);
@@ -156,25 +156,25 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    fn told(runs: &Runs) -> ModelStatistics {
+    fn reported(runs: &Runs) -> ModelStatistics {
         let mut statistics = ModelStatistics::default();
-        runs.tell(&mut statistics);
+        runs.report(&mut statistics);
         statistics
     }
 
     #[test]
     fn runs_are_summed_by_their_size_and_large_ones_beside() {
         let runs = Runs::new();
-        assert_eq!(told(&runs), ModelStatistics::default());
+        assert_eq!(reported(&runs), ModelStatistics::default());
         for n_rows in [3, 1, 3, MAX_SIZE, MAX_SIZE + 1, 1000] {
             let nanos = |n: usize| Duration::from_nanos(n as u64);
             let (input, compute, output) = (nanos(n_rows), nanos(10 * n_rows), nanos(1));
             runs.record(&RunRecord { n_rows, input, compute, output, ended_at: Instant::now() });
         }
-        let told = told(&runs);
-        assert_eq!(told.execution_count, 6);
-        assert_eq!(told.inference_count, (3 + 1 + 3 + MAX_SIZE + MAX_SIZE + 1 + 1000) as u64);
-        let sizes: Vec<_> = told.batches.iter().map(|batch| batch.batch_size).collect();
+        let reported = reported(&runs);
+        assert_eq!(reported.execution_count, 6);
+        assert_eq!(reported.inference_count, (3 + 1 + 3 + MAX_SIZE + MAX_SIZE + 1 + 1000) as u64);
+        let sizes: Vec<_> = reported.batches.iter().map(|batch| batch.batch_size).collect();
         assert_eq!(sizes, [1, 3, MAX_SIZE]);
         let expected = BatchStatistics {
             batch_size: 3,
@@ -182,7 +182,7 @@ mod tests {
             compute_infer: Tally { count: 2, ns: 60 },
             compute_output: Tally { count: 2, ns: 2 },
         };
-        assert_eq!(told.batches[1], expected);
+        assert_eq!(reported.batches[1], expected);
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let ended_at = Instant::now() + ago;
         let zero = Duration::ZERO;
         runs.record(&RunRecord { n_rows: 1, input: zero, compute: zero, output: zero, ended_at });
-        let last = told(&runs).last_inference.unwrap();
+        let last = reported(&runs).last_inference.unwrap();
         assert!(last <= SystemTime::now() && last > SystemTime::now() - ago);
     }
 }

@@ -1,13 +1,17 @@
 //! Tests of the room as a whole: the page, the table and the text agree.
 
 use super::*;
+use crate::engine::fake::FakeModel;
+use crate::inference::{Batching, Contract, ModelSpec};
+use crate::scheduler::{BatchLimits, Job, Scheduler, SchedulerOptions, Warmup, Watch};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
 
 /// Metrics with one model, every reading and one HTTP response: all families have a series.
-fn full() -> (Metrics, std::sync::Arc<ModelMetrics>) {
+fn full() -> (Metrics, Arc<ModelMetrics>) {
     let metrics = Metrics::new(MetricsOptions {
         build: BuildFacts { version: "1.2.3".to_owned(), libtorch: "2.11.0".to_owned() },
         routes: vec!["/predict/{model}", "/metrics"],
@@ -15,26 +19,59 @@ fn full() -> (Metrics, std::sync::Arc<ModelMetrics>) {
         batching: vec!["safe", "off"],
     });
     let listener = "main";
-    let readings = [
-        Reading::Ready,
-        Reading::Draining,
-        Reading::InflightBytes,
-        Reading::InflightBytesLimit,
-        Reading::LogLinesDropped,
-        Reading::HttpConnections { listener },
-        Reading::HttpAccepted { listener },
-        Reading::HttpClosed { listener, reason: "idle" },
-        Reading::HttpClosed { listener, reason: "head_timeout" },
-        Reading::HttpStreamsReset { listener },
-        Reading::HttpCapacityWaits { listener },
-        Reading::HttpAcceptErrors { listener },
+    let readings: [(&'static Family, &[&'static str]); 12] = [
+        (&families::READY, &[]),
+        (&families::DRAINING, &[]),
+        (&families::INFLIGHT_BYTES, &[]),
+        (&families::INFLIGHT_BYTES_LIMIT, &[]),
+        (&families::LOG_LINES_DROPPED, &[]),
+        (&families::HTTP_CONNECTIONS, &[listener]),
+        (&families::HTTP_ACCEPTED, &[listener]),
+        (&families::HTTP_CLOSED, &[listener, "idle"]),
+        (&families::HTTP_CLOSED, &[listener, "head_timeout"]),
+        (&families::HTTP_STREAMS_RESET, &[listener]),
+        (&families::HTTP_CAPACITY_WAITS, &[listener]),
+        (&families::HTTP_ACCEPT_ERRORS, &[listener]),
     ];
-    for reading in readings {
-        metrics.read_at_scrape(reading, || 7);
+    for (family, labels) in readings {
+        metrics.read_at_scrape(family, labels, || 7);
     }
     metrics.http().record(metrics.http().route("/predict/{model}"), "POST", 200);
     let model = metrics.model("digits", "1");
     (metrics, model)
+}
+
+/// The room that exports the most of a version.
+fn idle_scheduler(metrics: Arc<ModelMetrics>) -> Scheduler {
+    let options = SchedulerOptions {
+        label: "digits/1".to_owned(),
+        queue_capacity: 1,
+        max_queue_wait: None,
+        batch: BatchLimits { max_batch_size: 1, max_queue_delay: Duration::ZERO },
+        instances: 1,
+        direct: false,
+        warm_up_timeout: Duration::from_secs(60),
+        run_timeout: Duration::ZERO,
+        stuck_grace: Duration::from_secs(1),
+        watch: Watch::default(),
+        max_stuck: 0,
+    };
+    let spec = ModelSpec {
+        inputs: vec![],
+        outputs: vec![],
+        batching: Batching::Proved,
+        max_rows: 1,
+        contract: Contract::default(),
+    };
+    let job = Job {
+        model: Arc::new(FakeModel::echo()),
+        spec: Arc::new(spec),
+        permits: None,
+        metrics,
+        padding: None,
+        warmup: Warmup::default(),
+    };
+    Scheduler::start(options, job).unwrap()
 }
 
 /// Families of a text: name to type and labels; panics where the text breaks the format.
@@ -80,12 +117,13 @@ fn parse(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 #[test]
 fn the_text_holds_what_the_table_says() {
     let (metrics, model) = full();
-    let expected = FAMILIES.iter().map(|family| {
+    let scheduler = idle_scheduler(Arc::clone(&model));
+    let expected = families::all().map(|family| {
         let labels = family.labels().iter().map(|&label| label.to_owned()).collect();
         (family.name().to_owned(), (family.type_name().to_owned(), labels))
     });
     assert_eq!(parse(&metrics.render()), expected.collect());
-    drop(model);
+    drop((model, scheduler));
 }
 
 #[test]
@@ -95,7 +133,7 @@ fn the_page_holds_what_the_table_says() {
         let (name, kind, help) = (family.name(), family.type_name(), family.help());
         format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "))
     };
-    let expected: Vec<String> = FAMILIES.iter().map(row).collect();
+    let expected: Vec<String> = families::all().map(row).collect();
     let found: Vec<&str> = PAGE.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(
         found,
@@ -138,7 +176,7 @@ fn a_request_is_recorded_however_it_ends() {
     };
     let mut answered = RequestGuard::new(model.clone(), Instant::now(), "client_closed");
     line("sconce_inflight_requests{model=\"digits\",version=\"1\"} 1");
-    answered.record.compute = Some(Duration::from_micros(700));
+    answered.record.phases[Phase::Compute] = Some(Duration::from_micros(700));
     answered.succeed();
     drop(answered);
     line("sconce_inflight_requests{model=\"digits\",version=\"1\"} 0");

@@ -10,7 +10,7 @@ use crate::pipeline::{
 use crate::protocol::Metadata;
 use crate::protocol::predict::Native;
 use crate::repository::ModelHandle;
-use crate::telemetry::RequestRecord;
+use crate::telemetry::{Phase, RequestRecord};
 use crate::tensor::Tensor;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -94,7 +94,8 @@ impl Tap for Noting {
 
     fn recorded(mut self: Box<Self>, record: &RequestRecord) {
         self.seen.failure = record.failure;
-        self.seen.phases = [record.decode, record.compute, record.encode].map(|it| it.is_some());
+        self.seen.phases =
+            [Phase::Decode, Phase::Compute, Phase::Encode].map(|it| record.phases[it].is_some());
         assert!(record.total > Duration::ZERO);
         self.all.lock().unwrap().push(self.seen);
     }

@@ -10,6 +10,7 @@ use crate::inference::{
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, Received, Target, late};
 use crate::protocol::{Decoded, Encoded, Header, Metadata, Wire};
 use crate::repository::ModelHandle;
+use crate::telemetry::Phase;
 use crate::tensor::{Buffer, BufferVec, Shape, Tensor};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -159,7 +160,8 @@ async fn a_unary_call_goes_through_the_door() {
     let version = Header { name: "model-version", value: "1".to_owned() };
     assert_eq!(answer.header, Some(version));
     assert_eq!((record.failure, answer.packing), (None, None));
-    assert!(record.decode.is_some() && record.compute.is_some() && record.encode.is_some());
+    let phases = [Phase::Decode, Phase::Compute, Phase::Encode];
+    assert!(phases.iter().all(|phase| record.phases[*phase].is_some()));
     assert_eq!(served.budget.used(), 0, "a small answer holds nothing");
     let first = ("echo", VersionSelector::Specific(Version(1)));
     let timed = [PLAIN, &[("grpc-timeout", "60000m")]].concat();

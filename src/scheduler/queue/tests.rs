@@ -1,8 +1,11 @@
 //! What a queue takes in, and in which order it gives it out.
 
+use super::load::Load;
 use super::*;
 use crate::inference::{Pending, reply};
-use crate::scheduler::testing::{metrics, request, request_until};
+use crate::scheduler::options::Answer;
+use crate::scheduler::testing::{request, request_until, scheduler_metrics as metrics};
+use tracing::Span;
 
 const LIMITS: BatchLimits = BatchLimits { max_batch_size: 4, max_queue_delay: Duration::ZERO };
 
@@ -13,7 +16,7 @@ fn bounds(capacity: usize) -> Bounds {
 fn queued(request: ValidRequest) -> (Queued, Pending<Answer>) {
     let (reply, pending) = reply();
     let (enqueued_at, span) = (Instant::now(), Span::none());
-    (Queued { request, reply, enqueued_at, span, padded_size: None, is_stranger: false }, pending)
+    (Queued { request, reply, enqueued_at, span, padded: None, is_outlier: false }, pending)
 }
 
 fn rows(batch: &[Queued]) -> Vec<usize> {
@@ -75,7 +78,7 @@ fn a_closed_queue_is_emptied_before_its_threads_leave() {
     let (first, _pending) = queued(request(&[1.0], None));
     drop(queue.push(first).unwrap());
     queue.close(InferError::new(ErrorCode::Draining, "draining"));
-    let wait = || queue.wait(|| false, || true);
+    let wait = || queue.wait(|| true);
     assert!(matches!(wait(), Work::Run(_)), "what waits must still be run");
     assert_eq!(queue.take(Instant::now()).len(), 1);
     assert_eq!(wait(), Work::Leave);
@@ -121,19 +124,19 @@ fn what_would_wait_too_long_or_be_late_is_refused_at_once() {
 }
 
 #[test]
-fn strangers_run_with_strangers_after_others() {
+fn outliers_run_with_outliers_after_others() {
     let queue = Queue::new(bounds(64), LIMITS, None, metrics());
     let mut pending = Vec::new();
-    // Those that are strangers have two rows, the others one.
-    let mut push = |is_stranger: bool| {
-        let rows = if is_stranger { 2 } else { 1 };
+    // Those that are outliers have two rows, the others one.
+    let mut push = |is_outlier: bool| {
+        let rows = if is_outlier { 2 } else { 1 };
         let (queued, wait) = queued(request(&vec![0.0; rows], None));
-        drop(queue.push(Queued { is_stranger, ..queued }).unwrap());
+        drop(queue.push(Queued { is_outlier, ..queued }).unwrap());
         pending.push(wait);
     };
     let now = Instant::now();
     [true, false].into_iter().for_each(&mut push);
-    assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is a stranger");
+    assert_eq!(rows(&queue.take(now)), [2, 1], "nothing has failed, so nobody is an outlier");
     queue.caution.failed(false);
     let others = std::iter::repeat_n(false, 4 * (OTHERS_FIRST + 1));
     std::iter::repeat_n(true, 3).chain(others).for_each(&mut push);
@@ -141,11 +144,11 @@ fn strangers_run_with_strangers_after_others() {
     let taken: Vec<_> = taken.take_while(|rows| !rows.is_empty()).collect();
     let others = vec![vec![1; 4]; OTHERS_FIRST];
     let expected = [vec![vec![2, 2]], others, vec![vec![2], vec![1; 4]]].concat();
-    assert_eq!(taken, expected, "strangers have one turn in a few");
+    assert_eq!(taken, expected, "outliers have one turn in a few");
 }
 
 #[test]
-fn strangers_do_not_fill_the_queue_for_others() {
+fn outliers_do_not_fill_the_queue_for_others() {
     let bounds = Bounds { max_wait: Some(Duration::from_secs(20)), ..bounds(100) };
     let queue = Queue::new(bounds, LIMITS, None, metrics());
     queue.pace().warmed_up(4, Duration::from_secs(10));
@@ -155,22 +158,23 @@ fn strangers_do_not_fill_the_queue_for_others() {
     }
     let day = Duration::from_secs(86400);
     let mut pending = Vec::new();
-    let mut n_taken_in = |is_stranger: bool| {
+    let mut n_taken_in = |is_outlier: bool| {
         let mut push = || {
             let (queued, wait) = queued(request_until(&[1.0], Instant::now() + day));
             pending.push(wait);
-            let pushed = queue.push(Queued { is_stranger, ..queued });
+            let pushed = queue.push(Queued { is_outlier, ..queued });
             pushed.map(drop).is_ok()
         };
         (0..100).take_while(|_| push()).count()
     };
-    // One stranger makes a run, and there are no others before it yet.
+    // One outlier makes a run, and there are no others before it yet.
     assert_eq!(n_taken_in(true), 2);
-    assert_eq!(n_taken_in(false), 7, "as many as without strangers");
+    assert_eq!(n_taken_in(false), 7, "as many as without outliers");
     assert_eq!(n_taken_in(true), 0);
     while !queue.take(Instant::now()).is_empty() {}
     let state = queue.lock();
-    assert_eq!((&state.load, &state.strangers), (&Load::default(), &Load::default()));
+    let loads = (state.waiting.load(), state.waiting.outliers());
+    assert_eq!(loads, (&Load::default(), &Load::default()));
 }
 
 #[test]
@@ -184,7 +188,7 @@ fn the_load_is_what_waits() {
     }
     pending.remove(2);
     while !queue.take(Instant::now()).is_empty() {}
-    assert_eq!(queue.lock().load, Load::default());
+    assert_eq!(queue.lock().waiting.load(), &Load::default());
 }
 
 fn futures_now<T>(pending: Pending<T>) -> Result<T, InferError> {

@@ -36,7 +36,7 @@ struct Watching {
     scheduler: Scheduler,
     seen: Arc<Seen>,
     gate: Arc<Gate>,
-    told: Arc<AtomicUsize>,
+    n_reports: Arc<AtomicUsize>,
     registry: Metrics,
 }
 
@@ -50,12 +50,12 @@ fn watching(every: u64, model: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'stat
         let y = model(x.as_slice::<f32>().unwrap());
         Ok(vec![Tensor::from_vec(Shape::from([y.len()]), y).unwrap()])
     });
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&told);
-    let tell = move |_: &str| {
+    let n_reports = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&n_reports);
+    let report = move |_: &str| {
         count.fetch_add(1, Ordering::SeqCst);
     };
-    let watch = Watch { every, tolerance: 1e-4, on_difference: Some(Arc::new(tell)) };
+    let watch = Watch { every, tolerance: 1e-4, on_difference: Some(Arc::new(report)) };
     let seen = model.seen();
     let registry = Metrics::new(MetricsOptions {
         batching: vec!["proved", "refuted"],
@@ -70,7 +70,7 @@ fn watching(every: u64, model: impl Fn(&[f32]) -> Vec<f32> + Send + Sync + 'stat
         warmup: Warmup::default(),
     };
     let scheduler = Scheduler::start(SchedulerOptions { watch, ..options() }, job).unwrap();
-    Watching { scheduler, seen, gate, told, registry }
+    Watching { scheduler, seen, gate, n_reports, registry }
 }
 
 impl Watching {
@@ -112,12 +112,12 @@ async fn a_row_that_gets_another_answer_in_a_batch_ends_sharing() {
     let refuted = || watching.scheduler.status().refuted.is_some();
     crate::testing::until_in_task("the difference is found", refuted).await;
     assert!(watching.counted("different"));
-    assert_eq!(watching.told.load(Ordering::SeqCst), 1);
+    assert_eq!(watching.n_reports.load(Ordering::SeqCst), 1);
     // From here on each gets its own answer.
     let before = watching.seen.rows().len();
     assert_eq!(watching.share([1.0, 2.0, 200.0]).await, [1.0, 2.0, 200.0]);
     assert_eq!(watching.seen.rows()[before..before + 3], [1, 1, 1]);
-    assert_eq!(watching.told.load(Ordering::SeqCst), 1, "once is enough");
+    assert_eq!(watching.n_reports.load(Ordering::SeqCst), 1, "once is enough");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

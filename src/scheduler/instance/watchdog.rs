@@ -3,7 +3,7 @@
 //! A thread of its own and not a timer of the async runtime: it must work when that is busy, and a
 //! stuck run whose client has hung up has no task left that could notice.
 
-use super::instance::Shared;
+use super::pool::Pool;
 use crate::engine::{EngineError, Fault};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -11,29 +11,31 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often it looks, whatever the grace: often enough for short ones, rare enough to cost nothing.
-const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+const SHORTEST_PERIOD: Duration = Duration::from_millis(20);
+const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 
 /// When it looks again at a run that may only have been kept from the processor.
 const SOON: Duration = Duration::from_millis(100);
 
-pub(super) struct Watchdog {
+pub(in crate::scheduler) struct Watchdog {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watchdog {
-    pub(super) fn spawn(shared: &Arc<Shared>) -> Result<Self, EngineError> {
+    pub(in crate::scheduler) fn spawn(pool: &Arc<Pool>) -> Result<Self, EngineError> {
         let (stop, stopped) = mpsc::channel();
-        let period = (shared.options.stuck_grace / 4).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
+        let period = pool.shared.options.stuck_grace / 4;
+        let period = period.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
         // Weak, so that the watched can go while the watcher sleeps.
-        let shared: Weak<Shared> = Arc::downgrade(shared);
+        let pool: Weak<Pool> = Arc::downgrade(pool);
         let watch = move || {
             let mut next = period;
             while stopped.recv_timeout(next) == Err(RecvTimeoutError::Timeout) {
-                let Some(shared) = shared.upgrade() else { return };
+                let Some(pool) = pool.upgrade() else { return };
                 let now = Instant::now();
-                shared.replace_stuck(now);
-                let again = shared.look_at_direct_runs(now);
+                pool.replace_stuck(now);
+                let again = pool.look_at_direct_runs(now);
                 next = if again { period.min(SOON) } else { period };
             }
         };
@@ -44,7 +46,7 @@ impl Watchdog {
     }
 
     /// Ends it and waits for that.
-    pub(super) fn stop(&mut self) {
+    pub(in crate::scheduler) fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // It has nothing of its own that could panic; a panic would have been printed.

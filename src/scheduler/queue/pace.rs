@@ -4,12 +4,11 @@
 //! compute, to the last answer. So other models, busy cores and repeated runs count as what they are to those who
 //! wait. Medians of the last few, by the size of the run: one run that hangs tells nothing about the next.
 
+use super::load::{Load, SIZES, size};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Runs are told apart by their rows to the next power of two, up to a million.
-const SIZES: usize = 21;
 /// Turns that a median is taken of.
 const RECENT: usize = 7;
 /// A wait that is always allowed unless somebody sets another bound: nobody notices less, and bursts of a fast model
@@ -20,7 +19,8 @@ const SHORT: Duration = Duration::from_millis(100);
 const TURNS: u64 = 2;
 /// What is borne by a queue that has not been found overloaded lately: this long, or so many turns. Callers that each wait for
 /// their answer make a queue of their number and no longer one; only more than can be served make it as long as this.
-const PATIENCE: (Duration, u64) = (Duration::from_secs(1), 5);
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENT_TURNS: u64 = 5;
 /// How long a queue counts as overloaded since it was found so. Each time that it is found out costs those a long wait who
 /// come meanwhile: they are to stay below one in a hundred.
 pub(super) const OVERLOADED_FOR: Duration = Duration::from_secs(300);
@@ -57,7 +57,7 @@ impl Recent {
 
 /// What an instance takes for its turns, and how many are under way.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::scheduler) struct Pace {
     /// Nanoseconds of a turn, by the size of its run.
     turns: [Recent; SIZES],
     under_way: [AtomicUsize; SIZES],
@@ -68,7 +68,7 @@ pub(super) struct Pace {
 /// A turn that has begun.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Turn<'a> {
+pub(in crate::scheduler) struct Turn<'a> {
     pace: &'a Pace,
     size: usize,
     since: Instant,
@@ -76,7 +76,7 @@ pub(super) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Everybody has an answer.
-    pub(super) fn end(self) {
+    pub(in crate::scheduler) fn end(self) {
         self.pace.took(self.size, self.since.elapsed());
     }
 }
@@ -84,41 +84,6 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.pace.under_way[self.size].fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What waits, in requests that share runs and in those that are runs of their own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    /// Rows of requests that are smaller than a batch.
-    shared_rows: usize,
-    /// Requests that fill a batch by themselves, by their size.
-    alone: [usize; SIZES],
-}
-
-impl Load {
-    /// Adds a request of so many rows where a batch has at most `max_batch_size`.
-    pub(super) fn add(&mut self, n_rows: usize, max_batch_size: usize) {
-        match n_rows < max_batch_size {
-            true => self.shared_rows += n_rows,
-            false => self.alone[size(n_rows)] += 1,
-        }
-    }
-
-    /// Takes one away that was added.
-    pub(super) fn remove(&mut self, n_rows: usize, max_batch_size: usize) {
-        match n_rows < max_batch_size {
-            true => self.shared_rows -= n_rows,
-            false => self.alone[size(n_rows)] -= 1,
-        }
-    }
-}
-
-impl Load {
-    /// With another one, so many times.
-    pub(super) fn plus(&self, other: &Self, times: usize) -> Self {
-        let alone = std::array::from_fn(|size| self.alone[size] + other.alone[size] * times);
-        Self { shared_rows: self.shared_rows + other.shared_rows * times, alone }
     }
 }
 
@@ -163,7 +128,7 @@ impl Pace {
     }
 
     /// A run of this many rows took so long, outside of any turn.
-    pub(super) fn warmed_up(&self, n_rows: usize, took: Duration) {
+    pub(in crate::scheduler) fn warmed_up(&self, n_rows: usize, took: Duration) {
         self.took(size(n_rows), took);
     }
 
@@ -210,12 +175,12 @@ impl Pace {
         let bearable = longest.saturating_mul(TURNS);
         let bearable = bearable.max(own_share.saturating_mul(COMPANY) / instances);
         let bearable = SHORT.max(Duration::from_nanos(bearable));
-        let turns = Duration::from_nanos(longest.saturating_mul(PATIENCE.1));
+        let turns = Duration::from_nanos(longest.saturating_mul(PATIENT_TURNS));
         Some(Forecast {
             wait: Duration::from_nanos(wait),
             turn: Duration::from_nanos(own_turn),
             bearable,
-            patient: bearable.max(PATIENCE.0).max(turns),
+            patient: bearable.max(PATIENCE).max(turns),
             next: Duration::from_nanos(longest / instances),
         })
     }
@@ -226,11 +191,6 @@ impl Pace {
         let larger = || (size..SIZES).find_map(|it| Some(self.turns[it].get()? >> (it - size)));
         smaller.or_else(larger)
     }
-}
-
-/// The place of a number of rows among the sizes.
-fn size(n_rows: usize) -> usize {
-    (n_rows.max(1).next_power_of_two().ilog2() as usize).min(SIZES - 1)
 }
 
 impl Forecast {

@@ -1,6 +1,6 @@
 //! Why a run gave no answers, and whose fault that is. Pure.
 
-use super::run::Health;
+use super::engine::Health;
 use crate::engine::{EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, ModelSpec, RefusalReason, ValidRequest};
 use std::fmt;

@@ -1,0 +1,115 @@
+//! An engine with the slot through which others see its runs: what both ways to run have in common.
+//!
+//! An instance's thread owns one for good; a thread that runs a batch of its own borrows one. Both recover in the same way
+//! from a run that fails.
+
+use super::slot::{Running, Slot};
+use crate::engine::{Batch, Engine, EngineError};
+use crate::scheduler::permits::{Permit, PermitSource};
+use crate::scheduler::queue::Queued;
+use crate::scheduler::run::{self, Health};
+use crate::scheduler::shared::Shared;
+use crate::scheduler::warmup::Inputs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest that looking at a batch again may take before the run counts as stuck.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
+pub(super) struct Runner {
+    engine: Box<dyn Engine>,
+    slot: Arc<Slot>,
+}
+
+/// A batch that has been taken.
+pub(super) struct Taken {
+    pub(super) batch: Vec<Queued>,
+    /// When its first request was found waiting.
+    pub(super) since: Instant,
+    pub(super) permit: Option<Permit>,
+    /// Where the thread belongs to somebody else: what the system calls it.
+    pub(super) thread: Option<i32>,
+}
+
+impl Runner {
+    /// With an engine of its own.
+    pub(super) fn new(shared: &Shared, slot: Arc<Slot>) -> Result<Self, EngineError> {
+        Ok(Self { engine: shared.engine()?, slot })
+    }
+
+    /// Runs what warms the engine up, seen by the watchdog like any run, and says how long that took; `None` if it was
+    /// given up.
+    pub(super) fn warm_up(
+        &mut self,
+        shared: &Shared,
+        inputs: Inputs,
+    ) -> Option<Result<Duration, EngineError>> {
+        let permit = shared.permits().map(PermitSource::acquire);
+        let now = Instant::now();
+        let until = now + shared.options.warm_up_timeout;
+        let running = Running { since: now, until, _permit: permit, thread: None, found: None };
+        self.slot.begin(running);
+        let outcome = run::run(&mut *self.engine, Batch::without_deadline(inputs));
+        if self.slot.end() {
+            shared.stuck_run_ended();
+            return None;
+        }
+        Some(outcome.map(|_| now.elapsed()))
+    }
+
+    /// Runs a batch; says whether another one may be run.
+    pub(super) fn run(&mut self, shared: &Shared, taken: Taken) -> bool {
+        let Taken { batch, since, permit, thread } = taken;
+        let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
+        let Some(last_deadline) = deadlines.max() else { return true };
+        let now = Instant::now();
+        let until = shared.stuck_after(last_deadline, now);
+        let running = Running { since: now, until, _permit: permit, thread, found: None };
+        self.slot.begin(running);
+        let turn = shared.queue.begin(&batch, since);
+        let health = caught(|| run::run_batch(shared, &mut *self.engine, batch));
+        turn.end();
+        self.recover(shared, health)
+    }
+
+    /// Looks at a batch that was answered; says whether another one may be run.
+    pub(super) fn look_again(&mut self, shared: &Shared, permit: Option<Permit>) -> bool {
+        let now = Instant::now();
+        let until = now + LONGEST_LOOK;
+        let running = Running { since: now, until, _permit: permit, thread: None, found: None };
+        self.slot.begin(running);
+        let health = caught(|| run::verify(shared, &mut *self.engine));
+        self.recover(shared, health)
+    }
+
+    /// Ends a run, and makes the engine fit for the next one if that can be.
+    fn recover(&mut self, shared: &Shared, health: Health) -> bool {
+        let was_given_up = self.slot.end();
+        if was_given_up {
+            shared.stuck_run_ended();
+        }
+        match health {
+            Health::Lost(reason) => {
+                shared.fail(reason);
+                false
+            }
+            // It has been counted as stuck and replaced, and its engine is not to be trusted.
+            _ if was_given_up => false,
+            Health::Good => true,
+            Health::Rebuild => match shared.rebuild_engine() {
+                Some(engine) => {
+                    self.engine = engine;
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+}
+
+/// A panic outside of the engine's own code, which has been caught before, is a fault of ours; what was being done with the
+/// engine is not known either.
+fn caught(run: impl FnOnce() -> Health) -> Health {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Health::Rebuild)
+}
