@@ -1,12 +1,9 @@
 //! What every handler knows of its request: its id, its clock, its deadline.
 
-use super::App;
-use super::error::Failure;
-use super::shape::Shape;
+use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::request_id;
 use axum::http::{HeaderMap, HeaderName};
-use axum::response::{IntoResponse, Response};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,58 +14,53 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// In the extensions of every request. Clones share everything.
 #[derive(Debug, Clone)]
-pub(super) struct RequestContext(Arc<Parts>);
+pub(super) struct RequestContext(Arc<Request>);
 
+/// A request on its way.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct Request {
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
     pub(super) started_at: Instant,
-    shape: Shape,
-    told: Mutex<Told>,
+    findings: Mutex<Findings>,
 }
 
-/// What a handler found out that the request's line of the log tells.
+/// What a handler found out about a request, for its line of the log.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told {
-    /// The model that it resolved.
-    pub(super) served: Option<(ModelName, Version)>,
+pub(super) struct Findings {
+    /// The model that was resolved.
+    pub(super) model: Option<(ModelName, Version)>,
     /// Rows of the request.
     pub(super) n_rows: Option<usize>,
 }
 
 impl RequestContext {
-    /// Begins now; failures are written in this shape.
-    pub(super) fn new(app: &App, headers: &HeaderMap, shape: Shape) -> Self {
+    /// Begins now.
+    pub(super) fn new(app: &App, headers: &HeaderMap) -> Self {
         let trace = headers.get(TRACEPARENT);
-        Self(Arc::new(Parts {
+        Self(Arc::new(Request {
             request_id: request_id(app, headers),
             trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
             started_at: Instant::now(),
-            shape,
-            told: Mutex::default(),
+            findings: Mutex::default(),
         }))
     }
 
     /// Notes something for the log.
-    pub(super) fn tell(&self, note: impl FnOnce(&mut Told)) {
-        note(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(super) fn note(&self, note: impl FnOnce(&mut Findings)) {
+        note(&mut self.findings.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What has been noted.
-    pub(super) fn told(&self) -> Told {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn fail(&self, error: InferError) -> Response {
-        Failure::new(error, &self.request_id, self.shape).into_response()
+    pub(super) fn findings(&self) -> Findings {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Deref for RequestContext {
-    type Target = Parts;
+    type Target = Request;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &Request {
         &self.0
     }
 }

@@ -4,9 +4,11 @@
 //! What a route does beside it is to say which model and which `Wire` is meant.
 
 use super::body::{self, BodyTimeouts};
+use super::booking;
 use super::context::{RequestContext, timeout};
+use super::error::Failed;
 use super::packing::Packing;
-use super::{App, booking};
+use super::state::App;
 use crate::inference::{ByteLease, InferError, InferResponse};
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Target};
 use crate::protocol::{Metadata, Wire};
@@ -29,14 +31,8 @@ pub(super) async fn answer<W: Wire>(
     context: &RequestContext,
     target: Result<Target, InferError>,
     request: Request,
-) -> Response {
-    let target = match target {
-        Ok(target) => target,
-        Err(error) => {
-            app.door.turned_away(&error);
-            return context.fail(error);
-        }
-    };
+) -> Result<Response, Failed> {
+    let target = target.inspect_err(|error| app.door.turned_away(error))?;
     let caller = Caller {
         request_id: Arc::clone(&context.request_id),
         trace: context.trace.clone(),
@@ -49,10 +45,7 @@ pub(super) async fn answer<W: Wire>(
         body: Some(body),
         timeouts: app.options.body_timeouts,
     };
-    match app.door.answer::<W, _>(target, caller, call).await {
-        Ok(answered) => respond::<W>(answered),
-        Err(error) => context.fail(error),
-    }
+    Ok(respond::<W>(app.door.answer::<W, _>(target, caller, call).await?))
 }
 
 /// A request as axum hands it over.
@@ -92,11 +85,11 @@ impl Call for HttpCall<'_> {
     }
 
     fn resolved(&self, model: &ModelHandle) {
-        self.context.tell(|told| told.served = Some((model.name().clone(), model.version())));
+        self.context.note(|found| found.model = Some((model.name().clone(), model.version())));
     }
 
     fn inferred(&self, response: &InferResponse) {
-        self.context.tell(|told| told.n_rows = Some(response.n_rows));
+        self.context.note(|found| found.n_rows = Some(response.n_rows));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Probes: whether the process answers, and whether traffic should come here.
 
 use super::booking::Booking;
-use super::{App, describe};
+use super::describe;
+use super::state::App;
 use crate::inference::ModelName;
 use axum::Json;
 use axum::extract::State;
@@ -10,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 /// The process answers; nothing is looked at, so that nothing but a dead process fails it.
-pub(super) async fn live() -> Response {
-    Json(json!({"status": "live"})).into_response()
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({"status": "live"}))
 }
 
 /// Every required model is ready, less those that an operator unloaded, there is a model at all, and the

@@ -1,6 +1,6 @@
 //! `/`: one page that says what is served and how to call it. No script, nothing from elsewhere.
 
-use super::App;
+use super::state::App;
 use crate::protocol::predict;
 use crate::repository::ModelStatus;
 use axum::extract::State;

@@ -1,97 +1,73 @@
 //! What changes state; on the management listener only.
 
-use super::context::RequestContext;
+use super::describe;
+use super::error::Failed;
 use super::path::{NamePath, VersionPath, named, numbered};
-use super::{App, describe};
+use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::repository::{Repository, RepositoryError};
+use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use serde_json::Value;
 
 /// Reads a model's folder again; answers when what it holds serves.
-pub(super) async fn reload(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    let name = named(path).map(|model| model.name);
-    change(&app, &context, name, |models, name| models.reload(name).map(drop)).await
+pub(super) async fn reload(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    let name = named(path)?.name;
+    change(&app, name, |models, name| models.reload(name).map(drop)).await
 }
 
 /// Lets a model go; it finishes what it has after this answer.
-pub(super) async fn unload(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    let name = named(path).map(|model| model.name);
-    change(&app, &context, name, Repository::unload).await
+pub(super) async fn unload(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    let name = named(path)?.name;
+    change(&app, name, Repository::unload).await
 }
 
 /// Makes the highest version the default again.
 pub(super) async fn clear_default(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: NamePath,
-) -> Response {
-    let name = named(path).map(|model| model.name);
-    change(&app, &context, name, Repository::clear_default).await
+) -> Result<Json<Value>, Failed> {
+    let name = named(path)?.name;
+    change(&app, name, Repository::clear_default).await
 }
 
 /// Lets one version go; it finishes what it has after this answer.
 pub(super) async fn unload_version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    change_version(&app, &context, path, Repository::unload_version).await
+) -> Result<Json<Value>, Failed> {
+    change_version(&app, path, Repository::unload_version).await
 }
 
 /// Makes a version the default.
 pub(super) async fn set_default(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    change_version(&app, &context, path, Repository::set_default).await
+) -> Result<Json<Value>, Failed> {
+    change_version(&app, path, Repository::set_default).await
 }
 
 async fn change_version(
     app: &App,
-    context: &RequestContext,
     path: VersionPath,
     order: fn(&Repository, &ModelName, Version) -> Result<(), RepositoryError>,
-) -> Response {
-    match numbered(path) {
-        Ok((name, version)) => {
-            let order = move |models: &Repository, name: &ModelName| order(models, name, version);
-            change(app, context, Ok(name), order).await
-        }
-        Err(error) => context.fail(error),
-    }
+) -> Result<Json<Value>, Failed> {
+    let (name, version) = numbered(path)?;
+    change(app, name, move |models, name| order(models, name, version)).await
 }
 
 /// Carries an order out and answers with what the model is afterwards.
 async fn change(
     app: &App,
-    context: &RequestContext,
-    name: Result<ModelName, InferError>,
+    name: ModelName,
     order: impl FnOnce(&Repository, &ModelName) -> Result<(), RepositoryError> + Send + 'static,
-) -> Response {
-    let name = match name {
-        Ok(name) => name,
-        Err(error) => return context.fail(error),
-    };
-    let changed = run(app, name, |models, name| {
+) -> Result<Json<Value>, Failed> {
+    let status = run(app, name, |models, name| {
         order(models, name)?;
         // Models are forgotten at the end of the server alone.
         models.describe(name).ok_or(RepositoryError::Draining)
     });
-    match changed.await {
-        Ok(status) => Json(describe::model(&status)).into_response(),
-        Err(error) => context.fail(error),
-    }
+    Ok(Json(describe::model(&status.await?)))
 }
 
 /// Runs a transition of a model to its end, detached from its request: a client that hangs up must

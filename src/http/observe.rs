@@ -4,22 +4,24 @@
 //! A service around the router and not layers within it: axum boxes and clones each layer for each
 //! request, which on a small model costs more than the model.
 
-use super::context::{REQUEST_ID, RequestContext, Told};
+use super::booking;
+use super::context::{Findings, REQUEST_ID, RequestContext};
 use super::cors::Grant;
-use super::error::status;
+use super::error::{Failed, Report, failure, status};
 use super::routes::ROUTES;
 use super::shape::{Shape, Side};
+use super::state::App;
 use super::unpack::UNDERSTOOD;
 use super::unread::Unread;
-use super::{App, booking};
 use crate::inference::{ErrorCode, InferError};
+use crate::protocol::codes::meaning;
 use crate::telemetry::logging::RequestLine;
 use crate::telemetry::{METHODS, RouteIndex};
 use axum::body::{Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use matchit::Router as Paths;
 use std::any::Any;
@@ -31,7 +33,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tower::Service;
-use tracing::Instrument;
+use tracing::{Instrument, Level};
 
 /// What a listener serves.
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Inner {
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
         let shape = Shape::of(self.side, request.method(), request.uri().path());
-        let context = RequestContext::new(&self.app, request.headers(), shape);
+        let context = RequestContext::new(&self.app, request.headers());
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,
@@ -124,7 +126,7 @@ impl Inner {
         };
         let preflight = match refused {
             Ok(()) => grant.preflight(request.method(), request.headers()),
-            Err(error) => Some(record.context.fail(error)),
+            Err(error) => Some(Failed::from(error).into_response()),
         };
         let (unread, version) = (Unread::default(), request.version());
         let request = request.map(|body| unread.lend(body));
@@ -140,11 +142,15 @@ impl Inner {
                 .unwrap_or_else(|panic| panicked(&record.context, &*panic)),
         };
         // Who watches the server must see it when there is no room for answers: whoever reaches this listener may do worse.
+        let report =
+            Report { shape, request_id: &record.context.request_id, method: &record.method };
+        let response = report.write(response);
         let booked = match self.side {
             Side::Public => booking::book(&self.app.budget, response).await,
             Side::Management => Ok(response),
         };
-        let mut response = booked.unwrap_or_else(|error| record.context.fail(error));
+        let refused = |error| report.write(Failed::from(error).into_response());
+        let mut response = booked.unwrap_or_else(refused);
         grant.tell(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
@@ -197,7 +203,8 @@ impl Inner {
 fn panicked(context: &RequestContext, panic: &(dyn Any + Send)) -> Response {
     let (text, request_id) = (text_of(panic), &*context.request_id);
     tracing::error!(panic = text, request_id, "a handler panicked");
-    context.fail(InferError::new(ErrorCode::Internal, "the server failed on this request"))
+    let error = InferError::new(ErrorCode::Internal, "the server failed on this request");
+    Failed::from(error).into_response()
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
@@ -218,8 +225,7 @@ struct Record<'a> {
 impl Record<'_> {
     fn finish(&mut self, response: &Response) {
         self.done = true;
-        let error = response.extensions().get::<Arc<InferError>>();
-        self.write(response.status(), error.map(AsRef::as_ref));
+        self.write(response.status(), failure(response));
     }
 
     fn write(&self, status: StatusCode, error: Option<&InferError>) {
@@ -230,17 +236,19 @@ impl Record<'_> {
         if !app.request_log.wants(error.is_some(), duration, now) {
             return;
         }
-        let Told { served, n_rows } = context.told();
-        let version = served.as_ref().map(|(_, version)| version.to_string());
+        let Findings { model, n_rows } = context.findings();
+        let version = model.as_ref().map(|(_, version)| version.to_string());
         let line = RequestLine {
             request_id: &context.request_id,
             method: METHODS.iter().find(|known| **known == method.as_str()).unwrap_or(&"other"),
             route: route.path,
             status: status.as_u16(),
+            // A probe that says "not yet" has not failed.
+            level: error.map_or(Level::INFO, |error| meaning(error.code).level),
             code: error.map(|error| error.code.as_str()),
             error: error.map(|error| error.message.as_ref()),
             cause: error.and_then(|error| error.details.cause.as_deref()),
-            model: served.as_ref().map(|(model, _)| model.as_str()),
+            model: model.as_ref().map(|(model, _)| model.as_str()),
             version: version.as_deref(),
             n_rows,
             duration,

@@ -1,7 +1,8 @@
 //! The native prediction routes.
 
-use super::App;
+use super::state::App;
 use super::context::RequestContext;
+use super::error::Failed;
 use super::exchange;
 use super::path::{NamePath, VersionPath, named, versioned};
 use crate::pipeline::Target;
@@ -14,7 +15,7 @@ pub(super) async fn default_model(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     exchange::answer::<Native>(&app, &context, Ok(Target::default()), request).await
 }
 
@@ -23,7 +24,7 @@ pub(super) async fn model(
     Extension(context): Extension<RequestContext>,
     path: NamePath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let target = named(path).map(Target::from);
     exchange::answer::<Native>(&app, &context, target, request).await
 }
@@ -33,7 +34,7 @@ pub(super) async fn version(
     Extension(context): Extension<RequestContext>,
     path: VersionPath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let target = versioned(path).map(Target::from);
     exchange::answer::<Native>(&app, &context, target, request).await
 }

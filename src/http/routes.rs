@@ -1,19 +1,20 @@
 //! The routes of both listeners.
 
-use super::context::RequestContext;
+use super::error::Failed;
 use super::observe::Observed;
 use super::shape::Side;
+use super::state::App;
 use super::{
-    App, health, index, instances, manage, models, open_inference, openapi, predict, torchserve,
+    health, index, instances, manage, models, open_inference, openapi, predict, torchserve,
 };
 use crate::inference::{ErrorCode, InferError};
 use crate::telemetry;
+use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
-use axum::{Extension, Router};
 
 /// Every route of both listeners, as the routers write them: the closed list of a metric's label
 /// and of the page that documents them.
@@ -164,17 +165,17 @@ async fn metrics(State(app): State<App>) -> Response {
     ([(CONTENT_TYPE, content_type)], app.metrics.render()).into_response()
 }
 
-async fn not_found(Extension(context): Extension<RequestContext>) -> Response {
+async fn not_found() -> Failed {
     let message = "there is no such route; GET / says which there are";
-    context.fail(InferError::new(ErrorCode::RouteNotFound, message))
+    InferError::new(ErrorCode::RouteNotFound, message).into()
 }
 
-async fn method_not_allowed(Extension(context): Extension<RequestContext>) -> Response {
+async fn method_not_allowed() -> Failed {
     let message = "the route does not take this method; the header Allow names those that it takes";
-    context.fail(InferError::new(ErrorCode::MethodNotAllowed, message))
+    InferError::new(ErrorCode::MethodNotAllowed, message).into()
 }
 
-async fn management_only(Extension(context): Extension<RequestContext>) -> Response {
+async fn management_only() -> Failed {
     let message = "this route answers on the management listener only";
-    context.fail(InferError::new(ErrorCode::ManagementOnly, message))
+    InferError::new(ErrorCode::ManagementOnly, message).into()
 }

@@ -1,38 +1,29 @@
 //! Inputs and outputs, as TensorFlow Serving describes them.
 
-use crate::http::App;
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
-use crate::inference::{InferError, ModelRef, TensorSpec};
+use crate::http::state::App;
+use crate::inference::{ModelRef, TensorSpec};
 use crate::protocol::instances::SIGNATURE;
 use crate::repository::ModelHandle;
 use crate::tensor::DataType;
+use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 
-pub(super) async fn model(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    answer(&app, &context, named(path))
+pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    answer(&app, &named(path)?)
 }
 
 pub(super) async fn version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    answer(&app, &context, versioned(path))
+) -> Result<Json<Value>, Failed> {
+    answer(&app, &versioned(path)?)
 }
 
-fn answer(app: &App, context: &RequestContext, model: Result<ModelRef, InferError>) -> Response {
-    match model.and_then(|model| app.repository.resolve(&model)) {
-        Ok(handle) => Json(document(&handle)).into_response(),
-        Err(error) => context.fail(error),
-    }
+fn answer(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
+    Ok(Json(document(&app.repository.resolve(model)?)))
 }
 
 fn document(handle: &ModelHandle) -> Value {

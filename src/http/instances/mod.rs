@@ -8,12 +8,11 @@ mod metadata;
 mod predict;
 mod status;
 
-use super::App;
-use super::context::RequestContext;
+use super::error::Failed;
+use super::state::App;
 use crate::inference::{ErrorCode, InferError};
-use axum::response::Response;
+use axum::Router;
 use axum::routing::{any, get};
-use axum::{Extension, Router};
 
 /// The routes, which both listeners have.
 pub(super) fn routes() -> Router<App> {
@@ -26,7 +25,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/models/{model}/versions/{version}/metadata", get(metadata::version))
 }
 
-async fn labels(Extension(context): Extension<RequestContext>) -> Response {
+async fn labels() -> Failed {
     let message = "labels of versions are not supported: name the version by its number, or none";
-    context.fail(InferError::new(ErrorCode::Unsupported, message))
+    InferError::new(ErrorCode::Unsupported, message).into()
 }

@@ -1,17 +1,17 @@
 //! Predictions.
 
-use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::exchange;
 use crate::http::path::{NamePath, VersionPath, model_ref, segments};
+use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError};
 use crate::pipeline::Target;
 use crate::protocol::instances::V1;
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::header::ALLOW;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 /// What the protocol has beside `predict`. Nothing that is served has a signature for it.
 const UNSUPPORTED: &[&str] = &["classify", "explain", "regress"];
@@ -21,7 +21,7 @@ pub(super) async fn model(
     Extension(context): Extension<RequestContext>,
     path: NamePath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let asked = segments(path).map(|last| (last, None));
     answer(&app, &context, asked, request).await
 }
@@ -31,7 +31,7 @@ pub(super) async fn version(
     Extension(context): Extension<RequestContext>,
     path: VersionPath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let asked = segments(path).map(|(name, last)| (last, Some(name)));
     answer(&app, &context, asked, request).await
 }
@@ -43,14 +43,11 @@ async fn answer(
     context: &RequestContext,
     asked: Result<(String, Option<String>), InferError>,
     request: Request,
-) -> Response {
-    let (last, name) = match asked {
-        Ok(asked) => asked,
-        Err(error) => return context.fail(error),
-    };
+) -> Result<Response, Failed> {
+    let (last, name) = asked?;
     let (last, verb) = last.split_once(':').unwrap_or((&last, ""));
     if verb != "predict" {
-        return refuse(context, verb);
+        return refuse(verb);
     }
     let model = match &name {
         Some(name) => model_ref(name, Some(last)),
@@ -59,21 +56,21 @@ async fn answer(
     exchange::answer::<V1>(app, context, model.map(Target::from), request).await
 }
 
-fn refuse(context: &RequestContext, verb: &str) -> Response {
+fn refuse(verb: &str) -> Result<Response, Failed> {
     if verb.is_empty() {
         let message = "a model is asked by GET, and predictions behind its name with \":predict\"";
-        let mut response = context.fail(InferError::new(ErrorCode::MethodNotAllowed, message));
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
-        return response;
+        let failed = Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message));
+        return Ok(([(ALLOW, "GET,HEAD")], failed).into_response());
     }
-    match UNSUPPORTED.iter().find(|known| **known == verb) {
+    let error = match UNSUPPORTED.iter().find(|known| **known == verb) {
         Some(verb) => {
             let message = format!("{verb:?} is not supported, expected \":predict\"");
-            context.fail(InferError::new(ErrorCode::Unsupported, message))
+            InferError::new(ErrorCode::Unsupported, message)
         }
         None => {
             let message = "there is no such verb, expected \":predict\"";
-            context.fail(InferError::new(ErrorCode::RouteNotFound, message))
+            InferError::new(ErrorCode::RouteNotFound, message)
         }
-    }
+    };
+    Err(error.into())
 }

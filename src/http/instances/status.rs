@@ -1,47 +1,31 @@
 //! States of models and versions: what TensorFlow Serving and KServe say of them, in one document.
 
-use crate::http::App;
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, numbered};
+use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::repository::{VersionState, VersionStatus};
+use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 /// The models, as KServe lists them.
-pub(super) async fn list(State(app): State<App>) -> Response {
+pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
-    Json(json!({"models": names})).into_response()
+    Json(json!({"models": names}))
 }
 
-pub(super) async fn model(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    answer(&app, &context, named(path).map(|model| (model.name, None)))
+pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    Ok(Json(document(&app, &named(path)?.name, None)?))
 }
 
 pub(super) async fn version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    answer(&app, &context, numbered(path).map(|(name, version)| (name, Some(version))))
-}
-
-fn answer(
-    app: &App,
-    context: &RequestContext,
-    asked: Result<(ModelName, Option<Version>), InferError>,
-) -> Response {
-    match asked.and_then(|(name, version)| document(app, &name, version)) {
-        Ok(document) => Json(document).into_response(),
-        Err(error) => context.fail(error),
-    }
+) -> Result<Json<Value>, Failed> {
+    let (name, version) = numbered(path)?;
+    Ok(Json(document(&app, &name, Some(version))?))
 }
 
 /// A model that is not ready is told of with 200 as well: TensorFlow Serving's clients look for the

@@ -1,105 +1,82 @@
 //! The server and its models as the protocol's core describes them.
 
 use super::EXTENSIONS;
-use crate::http::App;
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
-use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, TensorSpec};
+use crate::http::state::App;
+use crate::inference::{ErrorCode, ModelName, ModelRef, TensorSpec};
 use crate::repository::ModelHandle;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 /// `<project>_<format>`, the specification's word for what runs the model.
 pub(super) const PLATFORM: &str = "pytorch_torchscript";
 
-pub(super) async fn server() -> Response {
-    let document =
-        json!({"name": "sconce", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS});
-    Json(document).into_response()
+pub(super) async fn server() -> Json<Value> {
+    Json(json!({"name": "sconce", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS}))
 }
 
-pub(super) async fn live() -> Response {
-    Json(json!({"live": true})).into_response()
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({"live": true}))
 }
 
-pub(super) async fn ready(State(app): State<App>) -> Response {
+pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let ready = app.is_ready();
     readiness(ready, json!({"ready": ready}))
 }
 
 /// The models, as KServe lists them.
-pub(super) async fn list(State(app): State<App>) -> Response {
+pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
-    Json(json!({"models": names})).into_response()
+    Json(json!({"models": names}))
 }
 
-pub(super) async fn model(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    describe(&app, &context, named(path))
+pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    describe(&app, &named(path)?)
 }
 
 pub(super) async fn version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    describe(&app, &context, versioned(path))
+) -> Result<Json<Value>, Failed> {
+    describe(&app, &versioned(path)?)
 }
 
 pub(super) async fn model_ready(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: NamePath,
-) -> Response {
-    tell_ready(&app, &context, named(path))
+) -> Result<(StatusCode, Json<Value>), Failed> {
+    is_ready(&app, &named(path)?)
 }
 
 pub(super) async fn version_ready(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    tell_ready(&app, &context, versioned(path))
+) -> Result<(StatusCode, Json<Value>), Failed> {
+    is_ready(&app, &versioned(path)?)
 }
 
-fn describe(app: &App, context: &RequestContext, model: Result<ModelRef, InferError>) -> Response {
-    let handle = model.and_then(|model| app.repository.resolve(&model));
-    match handle {
-        Ok(handle) => Json(document(&handle, &served(app, handle.name()))).into_response(),
-        Err(error) => context.fail(error),
-    }
+fn describe(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
+    let handle = app.repository.resolve(model)?;
+    Ok(Json(document(&handle, &served(app, handle.name()))))
 }
 
-fn tell_ready(
-    app: &App,
-    context: &RequestContext,
-    model: Result<ModelRef, InferError>,
-) -> Response {
-    let resolved = model.and_then(|model| {
-        let name = model.name.clone();
-        match app.repository.resolve(&model) {
-            Ok(handle) => Ok((name, handle.failure().is_none())),
-            Err(error) if error.code == ErrorCode::ModelNotReady => Ok((name, false)),
-            Err(error) => Err(error),
-        }
-    });
-    match resolved {
-        Ok((name, ready)) => readiness(ready, json!({"name": name.as_str(), "ready": ready})),
-        Err(error) => context.fail(error),
-    }
+fn is_ready(app: &App, model: &ModelRef) -> Result<(StatusCode, Json<Value>), Failed> {
+    let ready = match app.repository.resolve(model) {
+        Ok(handle) => handle.failure().is_none(),
+        Err(error) if error.code == ErrorCode::ModelNotReady => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(readiness(ready, json!({"name": model.name.as_str(), "ready": ready})))
 }
 
 /// Not ready is 503, so that a probe needs to read no body. (Triton says 400.)
-fn readiness(ready: bool, document: Value) -> Response {
+fn readiness(ready: bool, document: Value) -> (StatusCode, Json<Value>) {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(document)).into_response()
+    (status, Json(document))
 }
 
 /// The versions of a model that answer, lowest first.

@@ -11,9 +11,9 @@ mod repository;
 mod statistics;
 mod unsupported;
 
-use super::App;
+use super::state::App;
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 /// What `/v2` says that is there beyond the protocol's core: no name without its routes.
 const EXTENSIONS: &[&str] = &[
@@ -44,7 +44,18 @@ pub(super) fn routes() -> Router<App> {
         .route("/v2/models/{model}/versions/{version}/ready", get(metadata::version_ready))
         .route("/v2/models/{model}/versions/{version}/stats", get(statistics::version))
         .route("/v2/repository/index", post(repository::index))
-        .merge(unsupported::routes())
+        .route("/v2/cudasharedmemory/{*rest}", any(unsupported::cuda_shared_memory))
+        .route("/v2/logging", any(unsupported::logging))
+        .route("/v2/models/{model}/generate", any(unsupported::generation))
+        .route("/v2/models/{model}/generate_stream", any(unsupported::generation))
+        .route("/v2/models/{model}/trace/setting", any(unsupported::trace_settings))
+        .route("/v2/models/{model}/versions/{version}/generate", any(unsupported::generation))
+        .route(
+            "/v2/models/{model}/versions/{version}/generate_stream",
+            any(unsupported::generation),
+        )
+        .route("/v2/systemsharedmemory/{*rest}", any(unsupported::system_shared_memory))
+        .route("/v2/trace/setting", any(unsupported::trace_settings))
 }
 
 /// The routes that change state, which the management listener has beside those.

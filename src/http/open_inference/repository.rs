@@ -1,14 +1,14 @@
 //! The repository extension: what there is, and loading and unloading it.
 
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, named};
-use crate::http::{App, body, manage};
+use crate::http::state::App;
+use crate::http::{body, manage};
 use crate::inference::{ErrorCode, InferError, ModelName};
 use crate::pipeline::BodyLimits;
 use crate::repository::{Repository, RepositoryError, VersionState, VersionStatus};
+use axum::Json;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -32,13 +32,9 @@ struct ChangeBody {
 
 pub(super) async fn index(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     request: Request,
-) -> Response {
-    let wanted = match read::<IndexBody>(&app, request).await {
-        Ok(wanted) => wanted,
-        Err(error) => return context.fail(error),
-    };
+) -> Result<Json<Vec<Value>>, Failed> {
+    let wanted: IndexBody = read(&app, request).await?;
     let mut entries: Vec<Value> = Vec::new();
     for model in app.repository.list() {
         let name = model.name.as_str();
@@ -59,7 +55,7 @@ pub(super) async fn index(
             entries.push(json!({"name": name}));
         }
     }
-    Json(entries).into_response()
+    Ok(Json(entries))
 }
 
 /// Triton's word for a state, and why. The reason of a failure is for operators and stays with
@@ -77,43 +73,31 @@ fn describe(version: &VersionStatus) -> (&'static str, &'static str) {
 /// Reads a model's folder anew, as Triton does; also for a model that came after the start.
 pub(super) async fn load(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: NamePath,
     request: Request,
-) -> Response {
-    change(&app, &context, path, request, |repository, name| repository.reload(name).map(drop))
-        .await
+) -> Result<(), Failed> {
+    change(&app, path, request, |repository, name| repository.reload(name).map(drop)).await
 }
 
 pub(super) async fn unload(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: NamePath,
     request: Request,
-) -> Response {
-    change(&app, &context, path, request, Repository::unload).await
+) -> Result<(), Failed> {
+    change(&app, path, request, Repository::unload).await
 }
 
 async fn change(
     app: &App,
-    context: &RequestContext,
     path: NamePath,
     request: Request,
     transition: fn(&Repository, &ModelName) -> Result<(), RepositoryError>,
-) -> Response {
-    let wanted = match named(path) {
-        Ok(model) => read::<ChangeBody>(app, request).await.map(|body| (model.name, body)),
-        Err(error) => Err(error),
-    };
-    let name = match wanted.and_then(|(name, body)| accept(&body.parameters).map(|()| name)) {
-        Ok(name) => name,
-        Err(error) => return context.fail(error),
-    };
-    match manage::run(app, name, transition).await {
-        // The protocol's answer has no body.
-        Ok(()) => ().into_response(),
-        Err(error) => context.fail(error),
-    }
+) -> Result<(), Failed> {
+    let name = named(path)?.name;
+    let body: ChangeBody = read(app, request).await?;
+    accept(&body.parameters)?;
+    // The protocol's answer has no body.
+    Ok(manage::run(app, name, transition).await?)
 }
 
 /// A load by parameters would serve what no folder holds and no restart brings back.

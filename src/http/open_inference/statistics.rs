@@ -1,53 +1,41 @@
 //! The statistics extension: what has been counted of each version since it was first loaded.
 
-use crate::http::App;
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
-use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
+use crate::http::state::App;
+use crate::inference::{ModelName, ModelRef, Version, VersionSelector};
 use crate::repository::ModelHandle;
 use crate::telemetry::{BatchStatistics, Tally};
+use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
 
-pub(super) async fn all(State(app): State<App>) -> Response {
+pub(super) async fn all(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names = models.into_iter().map(|model| model.name);
-    Json(document(names.flat_map(|name| handles(&app, &name)))).into_response()
+    Json(document(names.flat_map(|name| handles(&app, &name))))
 }
 
-pub(super) async fn model(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-    path: NamePath,
-) -> Response {
-    let model = match named(path) {
-        Ok(model) => model,
-        Err(error) => return context.fail(error),
-    };
+pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+    let model = named(path)?;
     let handles = handles(&app, &model.name);
     if handles.is_empty() {
         // Resolving says why there is none.
-        return one(&app, &context, Ok(model));
+        return one(&app, &model);
     }
-    Json(document(handles.into_iter())).into_response()
+    Ok(Json(document(handles.into_iter())))
 }
 
 pub(super) async fn version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    one(&app, &context, versioned(path))
+) -> Result<Json<Value>, Failed> {
+    one(&app, &versioned(path)?)
 }
 
-fn one(app: &App, context: &RequestContext, model: Result<ModelRef, InferError>) -> Response {
-    match model.and_then(|model| app.repository.resolve(&model)) {
-        Ok(handle) => Json(document(std::iter::once(handle))).into_response(),
-        Err(error) => context.fail(error),
-    }
+fn one(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
+    Ok(Json(document(std::iter::once(app.repository.resolve(model)?))))
 }
 
 /// The versions of a model that are loaded.

@@ -19,13 +19,13 @@ mod tests;
 
 pub(super) use page::page;
 
-use super::App;
-use super::context::RequestContext;
+use super::error::Failed;
+use super::state::App;
 use crate::inference::{ErrorCode, InferError};
 use crate::repository::ModelStatus;
+use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use models::{Served, card};
 use operation::{On, Operation};
 use serde_json::{Map, Value, json};
@@ -43,24 +43,18 @@ fn operations() -> impl Iterator<Item = &'static Operation> {
 }
 
 /// The document of the listener for predictions.
-pub(super) async fn public(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-) -> Response {
-    answer(app, &context, On::Public).await
+pub(super) async fn public(State(app): State<App>) -> Result<Response, Failed> {
+    answer(app, On::Public).await
 }
 
 /// The document of the management listener.
-pub(super) async fn management(
-    State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
-) -> Response {
-    answer(app, &context, On::Management).await
+pub(super) async fn management(State(app): State<App>) -> Result<Response, Failed> {
+    answer(app, On::Management).await
 }
 
 /// Made on a thread for blocking work: with many models it is long. One at a time, so that those who ask for it often
 /// leave these threads to predictions.
-async fn answer(app: App, context: &RequestContext, listener: On) -> Response {
+async fn answer(app: App, listener: On) -> Result<Response, Failed> {
     let turn = Arc::clone(&app.describing);
     let turn = turn.acquire_owned().await.expect("we never close the semaphore");
     let made = tokio::task::spawn_blocking(move || {
@@ -69,12 +63,11 @@ async fn answer(app: App, context: &RequestContext, listener: On) -> Response {
         if listener == On::Public && !app.options.public_metrics {
             document["paths"].as_object_mut().and_then(|paths| paths.remove("/metrics"));
         }
+        // Written here too, since it is long.
         Json(document).into_response()
     });
-    made.await.unwrap_or_else(|_| {
-        let message = "the server failed on this request";
-        context.fail(InferError::new(ErrorCode::Internal, message))
-    })
+    let failed = |_| InferError::new(ErrorCode::Internal, "the server failed on this request");
+    Ok(made.await.map_err(failed)?)
 }
 
 fn document(models: &[ModelStatus], listener: On) -> Value {

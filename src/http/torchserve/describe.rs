@@ -1,15 +1,14 @@
 //! What is registered, as TorchServe tells it. A model that was unloaded is registered no more.
 
 use super::time;
-use crate::http::App;
-use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, model_ref, named, segments};
+use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
 use crate::repository::{LoadedStatus, ModelStatus, VersionStatus};
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,12 +23,11 @@ pub(super) struct Page {
 
 pub(super) async fn list(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     page: Result<Query<Page>, QueryRejection>,
-) -> Response {
+) -> Result<Json<Value>, Failed> {
     let Ok(Query(page)) = page else {
         let message = "the query's \"limit\" and \"next_page_token\" are whole numbers";
-        return context.fail(InferError::new(ErrorCode::InvalidRequest, message));
+        return Err(InferError::new(ErrorCode::InvalidRequest, message).into());
     };
     // What is below zero or above the most means the same as what is missing.
     let number = |given: Option<i64>| given.and_then(|given| usize::try_from(given).ok());
@@ -47,31 +45,24 @@ pub(super) async fn list(
     if end < models.len() {
         body["nextPageToken"] = json!(end.to_string());
     }
-    Json(body).into_response()
+    Ok(Json(body))
 }
 
 pub(super) async fn default(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: NamePath,
-) -> Response {
-    let model = named(path).and_then(|asked| registered(&app, &asked.name));
-    let described = model.map(|model| shown(&model).map(|version| describe(&model, version)));
-    match described {
-        Ok(described) => Json(described.into_iter().collect::<Vec<_>>()).into_response(),
-        Err(error) => context.fail(error),
-    }
+) -> Result<Json<Vec<Value>>, Failed> {
+    let model = registered(&app, &named(path)?.name)?;
+    let described = shown(&model).map(|version| describe(&model, version));
+    Ok(Json(described.into_iter().collect()))
 }
 
 pub(super) async fn version(
     State(app): State<App>,
-    Extension(context): Extension<RequestContext>,
     path: VersionPath,
-) -> Response {
-    match segments(path).and_then(|(name, version)| versions(&app, &name, &version)) {
-        Ok(described) => Json(described).into_response(),
-        Err(error) => context.fail(error),
-    }
+) -> Result<Json<Vec<Value>>, Failed> {
+    let (name, version) = segments(path)?;
+    Ok(Json(versions(&app, &name, &version)?))
 }
 
 /// One version, or all of them.

@@ -10,12 +10,11 @@ mod ping;
 mod predictions;
 mod time;
 
-use super::App;
-use super::context::RequestContext;
+use super::error::Failed;
+use super::state::App;
 use crate::inference::{ErrorCode, InferError};
-use axum::response::Response;
+use axum::Router;
 use axum::routing::{any, get, post, put};
-use axum::{Extension, Router};
 
 /// The routes that predict, which both listeners have.
 pub(super) fn routes() -> Router<App> {
@@ -40,7 +39,7 @@ pub(super) fn management_routes() -> Router<App> {
         .route("/models/{model}/{version}/set-default", put(manage::set_default))
 }
 
-async fn explanations(Extension(context): Extension<RequestContext>) -> Response {
+async fn explanations() -> Failed {
     let message = "explanations are not supported: /predictions answers what the model gives";
-    context.fail(InferError::new(ErrorCode::Unsupported, message))
+    InferError::new(ErrorCode::Unsupported, message).into()
 }

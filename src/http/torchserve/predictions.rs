@@ -1,9 +1,10 @@
 //! Predictions: JSON, plain bytes, forms.
 
-use crate::http::App;
 use crate::http::context::RequestContext;
+use crate::http::error::Failed;
 use crate::http::exchange;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
+use crate::http::state::App;
 use crate::pipeline::Target;
 use crate::protocol::torchserve::TorchServe;
 use axum::Extension;
@@ -15,7 +16,7 @@ pub(super) async fn model(
     Extension(context): Extension<RequestContext>,
     path: NamePath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let target = named(path).map(Target::from);
     exchange::answer::<TorchServe>(&app, &context, target, request).await
 }
@@ -25,7 +26,7 @@ pub(super) async fn version(
     Extension(context): Extension<RequestContext>,
     path: VersionPath,
     request: Request,
-) -> Response {
+) -> Result<Response, Failed> {
     let target = versioned(path).map(Target::from);
     exchange::answer::<TorchServe>(&app, &context, target, request).await
 }

@@ -44,7 +44,7 @@ impl Default for RequestLogOptions {
 }
 
 /// A request that is over, as the log tells it. No field holds a body or a credential.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct RequestLine<'a> {
     /// The caller's id for the request, or ours.
     pub request_id: &'a str,
@@ -54,6 +54,8 @@ pub struct RequestLine<'a> {
     pub route: &'a str,
     /// The status that was answered; 499 when nobody was there to be answered.
     pub status: u16,
+    /// How much it matters; the edge has the table that says so.
+    pub level: Level,
     /// The error's code.
     pub code: Option<&'a str>,
     /// The error's message, as the client got it.
@@ -73,19 +75,6 @@ pub struct RequestLine<'a> {
 }
 
 impl RequestLine<'_> {
-    /// An error is what someone should act on: a fault of the model or of ours. A busy server, a
-    /// missed deadline and what is not supported are told apart from it, since clients can cause
-    /// them at will.
-    fn level(&self) -> Level {
-        match self.status {
-            // A probe that says "not yet" has not failed.
-            _ if self.code.is_none() => Level::INFO,
-            501 | 503 | 504 => Level::WARN,
-            500.. => Level::ERROR,
-            _ => Level::INFO,
-        }
-    }
-
     /// Writes it, wanted or not: see [`RequestLog::wants`].
     pub fn write(&self) {
         // The level is part of an event's static description, so there is one event a level.
@@ -111,7 +100,7 @@ impl RequestLine<'_> {
                 )
             };
         }
-        match self.level() {
+        match self.level {
             Level::ERROR => event!(Level::ERROR),
             Level::WARN => event!(Level::WARN),
             _ => event!(Level::INFO),
@@ -238,11 +227,15 @@ mod tests {
             method: "POST",
             route: "/predict/{model}",
             status: 200,
+            level: Level::INFO,
+            code: None,
+            error: None,
+            cause: None,
             model: Some("digits"),
             version: Some("1"),
             n_rows: Some(2),
             duration: Duration::from_micros(1500),
-            ..RequestLine::default()
+            trace_id: None,
         }
     }
 
@@ -273,21 +266,18 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_level(status: u16, expected: &str) {
+    fn check_level(level: Level, expected: &str) {
         let (log, now) = log(RequestLogMode::Errors);
-        let failed = RequestLine { status, code: Some("some_code"), ..line() };
+        let failed = RequestLine { level, code: Some("some_code"), ..line() };
         let text = capture(LogFormat::Human, "info", || log.log(&failed, now));
         assert!(text.contains(expected) && text.contains("code=\"some_code\""), "{text}");
     }
 
     #[test]
-    fn only_our_own_faults_are_errors() {
-        check_level(400, " INFO ");
-        check_level(429, " INFO ");
-        check_level(499, " INFO ");
-        check_level(500, "ERROR ");
-        check_level(503, " WARN ");
-        check_level(504, " WARN ");
+    fn a_line_has_the_level_that_it_is_given() {
+        check_level(Level::INFO, " INFO ");
+        check_level(Level::WARN, " WARN ");
+        check_level(Level::ERROR, "ERROR ");
     }
 
     #[test]

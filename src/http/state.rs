@@ -1,0 +1,86 @@
+//! What every handler is given: the models, and what all requests share.
+
+use super::body::BodyTimeouts;
+use super::cors::CorsOrigins;
+use super::visitors::HostNames;
+use crate::inference::ByteBudget;
+use crate::listener::{DrainSignal, Phase};
+use crate::pipeline::Door;
+use crate::repository::Repository;
+use crate::telemetry::Metrics;
+use crate::telemetry::logging::RequestLog;
+use crate::telemetry::request_id::RequestIds;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// How requests are answered.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long bodies may take.
+    pub body_timeouts: BodyTimeouts,
+    /// Whether the public listener answers `/metrics`.
+    pub public_metrics: bool,
+    /// Whose pages may read the public listener's answers.
+    pub cors_origins: CorsOrigins,
+    /// The names by which the management listener answers.
+    pub management_hosts: HostNames,
+}
+
+/// What every handler has. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+    /// Held while the document of the API is being made.
+    pub(super) describing: Arc<Semaphore>,
+}
+
+/// What an [`App`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// How requests are answered.
+    pub options: Options,
+    /// Where requests for predictions go in.
+    pub door: Door,
+    /// The models.
+    pub repository: Repository,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    /// Which requests are logged.
+    pub request_log: RequestLog,
+    /// Makes ids for requests that bring none.
+    pub request_ids: RequestIds,
+    /// The bytes that requests may hold.
+    pub budget: ByteBudget,
+    /// Whether the server is on its way down.
+    pub phase: DrainSignal,
+    /// When the process began to serve.
+    pub started_at: Instant,
+}
+
+impl App {
+    /// The state of the routers.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), describing: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether readiness is off because the server is on its way down.
+    pub(super) fn is_draining(&self) -> bool {
+        *self.phase.borrow() > Phase::Serving
+    }
+
+    /// Whether traffic should come here: every required model serves and nothing is ending.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.repository.readiness().ready
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
