@@ -7,9 +7,11 @@
 use crate::config::Config;
 use crate::engine::remote::RemoteLoader;
 use crate::engine::{Loader, STACK_BYTES};
-use crate::http::{self, App, ROUTES};
+use crate::http::{self, App};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
-use crate::listener::{self, BindError, ConnectionStats, DrainReport, Listener, Phase, Threads};
+use crate::listener::{
+    self, BindError, ConnectionStats, DrainReport, Listener, ListenerOptions, Phase, Threads,
+};
 use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
@@ -219,7 +221,7 @@ pub fn metrics(libtorch: &str) -> Metrics {
         BuildFacts { version: env!("CARGO_PKG_VERSION").to_owned(), libtorch: libtorch.to_owned() };
     Metrics::new(MetricsOptions {
         build,
-        routes: ROUTES.to_vec(),
+        routes: http::route_paths(),
         codes: ErrorCode::ALL.iter().map(|code| code.as_str()).collect(),
         batching: Batching::ALL.iter().map(|batching| batching.as_str()).collect(),
     })
@@ -254,7 +256,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
         (config.public_listener_options(), config.listener_options());
     listener::within_descriptor_limit(&mut public, &mut management);
     let listen = |address, options| {
-        Listener::bind(address, listener::Options { budget: budget.clone(), ..options })
+        Listener::bind(address, ListenerOptions { budget: budget.clone(), ..options })
     };
     let public = listen(config.http.listen, public)?;
     let management = listen(config.management.listen, management)?;
@@ -266,7 +268,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
 
     let shutdown = Shutdown::new();
     let mut signals = shutdown::os_signals()?;
-    let app = App::new(http::Parts {
+    let app = App::new(http::AppParts {
         options: config.http_options(),
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository: repository.clone(),

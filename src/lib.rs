@@ -25,7 +25,7 @@
 //!
 //! - A room names only the rooms that its row in `ARCHITECTURE.md` allows; `tests/layering` reads the
 //!   source and holds it to that.
-//! - Only `engine::torch` names libtorch's bindings; only [`http`] knows a status code; policies are
+//! - Only `engine::torch` names libtorch's bindings; only [`http`] writes a status code; policies are
 //!   pure functions of state and time.
 //! - Nothing is global but the log. Torch is never called on the async runtime.
 //! - What a client sends never reaches a model unchecked, never makes a metric series, and never changes

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::listener::{DrainSignal, Phase};
 
-/// What a listener needs to end once it was told to abort. It drops its connections at once, so
+/// What a listener needs to end once it was ordered to abort. It drops its connections at once, so
 /// this is only a net: under a thread that is busy with something else.
 const ABORT_GRACE: Duration = Duration::from_millis(300);
 
@@ -28,7 +28,7 @@ pub enum Signal {
 
 /// How long the steps of the way down may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct ShutdownOptions {
     /// How long to go on serving with readiness off (5 s). It must outlast the load balancer's
     /// health check interval.
     pub lame_duck: Duration,
@@ -36,7 +36,7 @@ pub struct Options {
     pub drain: Duration,
 }
 
-impl Default for Options {
+impl Default for ShutdownOptions {
     fn default() -> Self {
         Self { lame_duck: Duration::from_secs(5), drain: Duration::from_secs(20) }
     }
@@ -88,11 +88,11 @@ impl Shutdown {
 
     /// Waits for a signal, then leads through the phases. `drained` resolves when all listeners
     /// have ended; it must make progress by itself (spawned tasks), since it is polled only after
-    /// they were told to close.
+    /// they were ordered to close.
     pub async fn run<T>(
         &self,
         signals: &mut mpsc::Receiver<Signal>,
-        options: Options,
+        options: ShutdownOptions,
         drained: impl Future<Output = T>,
     ) -> Ending<T> {
         let mut drained = pin!(drained);
@@ -122,7 +122,7 @@ impl Shutdown {
     async fn lead_down<T>(
         &self,
         signal: Signal,
-        options: Options,
+        options: ShutdownOptions,
         drained: impl Future<Output = T>,
     ) -> Option<T> {
         if signal == Signal::Terminate && !options.lame_duck.is_zero() {
@@ -148,7 +148,7 @@ async fn next_signal(signals: &mut mpsc::Receiver<Signal>) -> Signal {
 }
 
 /// The process's signals: SIGTERM, and SIGHUP and SIGQUIT, which mean no less, and SIGINT. SIGUSR1 and SIGUSR2 mean nothing here,
-/// and those who are used to send them are told. More than two unread ones are dropped: two already mean now.
+/// and the log says so to those who are used to send them. More than two unread ones are dropped: two already mean now.
 pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -224,7 +224,7 @@ mod tests {
         let running = Arc::clone(&shutdown);
         let ending = tokio::spawn(async move {
             let drained = async { drained_rx.await.expect("the test holds the sender") };
-            running.run(&mut receiver, Options::default(), drained).await
+            running.run(&mut receiver, ShutdownOptions::default(), drained).await
         });
         Rig { shutdown, signals, drained, ending, phases }
     }

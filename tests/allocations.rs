@@ -179,8 +179,8 @@ fn served() -> Served {
     let seconds = Duration::from_secs(10);
     let log = RequestLogOptions { mode: RequestLogMode::Errors, ..RequestLogOptions::default() };
     let budget = ByteBudget::new(1 << 20);
-    let app = App::new(http::Parts {
-        options: http::Options {
+    let app = App::new(http::AppParts {
+        options: http::HttpOptions {
             body_timeouts: BodyTimeouts { idle: seconds, total: seconds },
             public_metrics: true,
             cors_origins: http::CorsOrigins::default(),

@@ -3,14 +3,13 @@
 use super::Config;
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
-use crate::http;
-use crate::http::{BodyTimeouts, refusal_body};
-use crate::listener;
+use crate::http::{self, BodyTimeouts, HttpOptions};
+use crate::listener::ListenerOptions;
 use crate::repository;
 use crate::repository::Defaults;
 use crate::repository::manifest::DeviceChoice;
 use crate::settings::ByteSize;
-use crate::shutdown;
+use crate::shutdown::ShutdownOptions;
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
 use std::io;
 
@@ -30,39 +29,38 @@ impl Config {
 
     /// For handlers.
     #[must_use]
-    pub fn http_options(&self) -> http::Options {
+    pub fn http_options(&self) -> HttpOptions {
         let body_timeouts =
             BodyTimeouts { idle: self.http.body_idle_timeout, total: self.http.body_timeout };
         let cors_origins = self.http.cors_origins.clone();
         let management_hosts = self.management.hosts.clone();
         let public_metrics = self.http.metrics;
-        http::Options { body_timeouts, public_metrics, cors_origins, management_hosts }
+        HttpOptions { body_timeouts, public_metrics, cors_origins, management_hosts }
     }
 
     /// For the listener for predictions.
     #[must_use]
-    pub fn public_listener_options(&self) -> listener::Options {
+    pub fn public_listener_options(&self) -> ListenerOptions {
         let refusal_headers = self.http.cors_origins.for_refusals();
-        listener::Options { refusal_headers, ..self.listener_options() }
+        ListenerOptions { refusal_headers, ..self.listener_options() }
     }
 
     /// For the management listener, and what both have.
     #[must_use]
-    pub fn listener_options(&self) -> listener::Options {
-        listener::Options {
+    pub fn listener_options(&self) -> ListenerOptions {
+        ListenerOptions {
             max_connections: self.http.max_connections,
             header_timeout: self.http.header_timeout,
             keep_alive_timeout: self.http.keep_alive_timeout,
             write_timeout: self.http.write_timeout,
-            refusal_body,
-            ..listener::Options::default()
+            ..ListenerOptions::new(http::refusal)
         }
     }
 
     /// For the way down.
     #[must_use]
-    pub fn shutdown_options(&self) -> shutdown::Options {
-        shutdown::Options { lame_duck: self.shutdown.lame_duck, drain: self.shutdown.drain }
+    pub fn shutdown_options(&self) -> ShutdownOptions {
+        ShutdownOptions { lame_duck: self.shutdown.lame_duck, drain: self.shutdown.drain }
     }
 
     /// For the child that tries models on these devices.

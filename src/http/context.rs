@@ -12,6 +12,9 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// The route of a request whose path the table does not know.
+pub(super) const UNMATCHED: &str = "<unmatched>";
+
 /// In the extensions of every request. Clones share everything.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext(Arc<Request>);
@@ -19,6 +22,8 @@ pub(super) struct RequestContext(Arc<Request>);
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Request {
+    /// The path of the table that was asked for, or [`UNMATCHED`].
+    pub(super) route: &'static str,
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
     pub(super) started_at: Instant,
@@ -36,9 +41,10 @@ pub(super) struct Findings {
 
 impl RequestContext {
     /// Begins now.
-    pub(super) fn new(app: &App, headers: &HeaderMap) -> Self {
+    pub(super) fn new(app: &App, headers: &HeaderMap, route: &'static str) -> Self {
         let trace = headers.get(TRACEPARENT);
         Self(Arc::new(Request {
+            route,
             request_id: request_id(app, headers),
             trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
             started_at: Instant::now(),

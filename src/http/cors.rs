@@ -56,7 +56,7 @@ impl CorsOrigins {
                 _ => None,
             },
         };
-        Grant { allow, varies: false }.tell(&mut headers);
+        Grant { allow, varies: false }.write(&mut headers);
         headers
     }
 
@@ -144,8 +144,8 @@ impl Grant {
         Some(response)
     }
 
-    /// Tells the browser, on any answer.
-    pub(super) fn tell(self, headers: &mut HeaderMap) {
+    /// Says so to the browser, on any answer.
+    pub(super) fn write(self, headers: &mut HeaderMap) {
         if let Some(allow) = self.allow {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allow);
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
@@ -208,11 +208,11 @@ mod tests {
     }
 
     /// Headers of an answer to this head, as `name: value`.
-    fn told(origins: &[&str], lines: &[(axum::http::HeaderName, &'static str)]) -> Vec<String> {
+    fn written(origins: &[&str], lines: &[(axum::http::HeaderName, &'static str)]) -> Vec<String> {
         let grant = CorsOrigins::parse(origins).unwrap().grant(&head(lines));
         let mut headers = HeaderMap::new();
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        grant.tell(&mut headers);
+        grant.write(&mut headers);
         let line =
             |(name, value): (_, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
         headers.iter().map(line).collect()
@@ -226,18 +226,22 @@ mod tests {
         let allow = |origin: &str| format!("access-control-allow-origin: {origin}");
         let vary = "vary: origin".to_owned();
         let nothing = std::slice::from_ref(&kept);
-        assert_eq!(told(&[], &a), nothing, "nothing unless it is configured");
+        assert_eq!(written(&[], &a), nothing, "nothing unless it is configured");
         let listed = ["https://b", "https://a"];
         assert_eq!(
-            told(&listed, &a),
+            written(&listed, &a),
             [kept.clone(), vary.clone(), allow("https://a"), exposed.clone()]
         );
         for other in ["https://c", "https://a:1", "http://a", "https://A", "null", ""] {
-            assert_eq!(told(&listed, &[(ORIGIN, other)]), [kept.clone(), vary.clone()], "{other}");
+            assert_eq!(
+                written(&listed, &[(ORIGIN, other)]),
+                [kept.clone(), vary.clone()],
+                "{other}"
+            );
         }
-        assert_eq!(told(&listed, &[]), [kept.clone(), vary]);
-        assert_eq!(told(&["*"], &a), [kept.clone(), allow("*"), exposed.clone()]);
-        assert_eq!(told(&["*"], &[]), [kept, allow("*"), exposed]);
+        assert_eq!(written(&listed, &[]), [kept.clone(), vary]);
+        assert_eq!(written(&["*"], &a), [kept.clone(), allow("*"), exposed.clone()]);
+        assert_eq!(written(&["*"], &[]), [kept, allow("*"), exposed]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the repository tells about models, as JSON.
+//! What the repository reports about models, as JSON.
 //!
 //! Some sentences hold words of a model file or of its code, which may have read what it should not: a raised error, what was
 //! measured, where the code couples rows. They are for operators; everybody else gets a fixed text in their place.
@@ -30,7 +30,7 @@ pub(super) fn refuted(model: &ModelStatus) -> impl Iterator<Item = Value> {
     versions.map(|version| json!(format!("{}/{}", model.name, version.version)))
 }
 
-/// Who is told.
+/// Who reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
     Everybody,
@@ -39,7 +39,7 @@ pub(super) enum Audience {
 
 impl Audience {
     /// A sentence that may hold words of a file, or what stands in its place.
-    fn told<'a>(self, sentence: &'a str, fixed: &'a str) -> &'a str {
+    fn may_read<'a>(self, sentence: &'a str, fixed: &'a str) -> &'a str {
         match self {
             Self::Everybody => fixed,
             Self::Operators => sentence,
@@ -47,7 +47,7 @@ impl Audience {
     }
 
     fn explanation(self, failure: &ModelFailure) -> &str {
-        self.told(failure.details(), failure.public())
+        self.may_read(failure.details(), failure.public())
     }
 }
 
@@ -112,7 +112,7 @@ fn loaded(audience: Audience, loaded: &LoadedStatus) -> serde_json::Map<String, 
             json!({
                 "enabled": loaded.batching().is_allowed(),
                 "finding": loaded.batching().as_str(),
-                "reason": audience.told(&loaded.batching_reason(), loaded.batching().reason()),
+                "reason": audience.may_read(&loaded.batching_reason(), loaded.batching().reason()),
                 "max_batch_size": facts.batch_size.rows,
                 "max_batch_size_reason": facts.batch_size.reason,
                 "costs": facts.curve.iter().map(run).collect::<Vec<_>>(),
@@ -192,7 +192,7 @@ fn form(audience: Audience, form: &FormFindings) -> Value {
     let tried = |tried: &TriedForm| {
         let mut body = match &tried.outcome {
             Ok(it) => facts(it),
-            Err(reason) => json!({"reason": audience.told(reason, FORM_REASON)}),
+            Err(reason) => json!({"reason": audience.may_read(reason, FORM_REASON)}),
         };
         body["form"] = json!(tried.form.to_string());
         body

@@ -1,14 +1,12 @@
-//! The pages about routes and errors tell the truth.
+//! The tables of pages, and the page about errors tells the truth.
 
-use super::routes::is_management_only;
-use super::{ROUTES, status};
+use super::status;
 use crate::inference::ErrorCode;
 
-const ROUTES_PAGE: &str = include_str!("../../docs/http.md");
 const ERRORS_PAGE: &str = include_str!("../../docs/errors.md");
 
 /// The cells of the rows below a table's head, without the marks of code.
-fn rows(page: &str, head: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(page: &str, head: &str) -> Vec<Vec<String>> {
     let below = page.split_once(head).expect("the page has the table").1;
     let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));
     let cells = |row: &str| {
@@ -16,21 +14,6 @@ fn rows(page: &str, head: &str) -> Vec<Vec<String>> {
         row.split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
     };
     rows.map(cells).collect()
-}
-
-#[test]
-fn the_page_has_every_route_and_no_other() {
-    let listed = rows(ROUTES_PAGE, "| route | method | listener |");
-    let listed: Vec<_> = listed.iter().map(|cells| &*cells[0]).collect();
-    assert_eq!(listed, ROUTES, "docs/http.md must list the routes, in order");
-}
-
-#[test]
-fn the_page_says_where_state_is_changed() {
-    for cells in rows(ROUTES_PAGE, "| route | method | listener |") {
-        let manages = is_management_only(&cells[0]);
-        assert_eq!(cells[2] == "management", manages, "{} stands at the wrong listener", cells[0]);
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Failures on their way out: a handler says what is wrong, and one place writes it.
 
-use super::shape::Shape;
+use super::route::Protocol;
 use crate::inference::{ErrorCode, InferError};
 use crate::listener::Refusal;
 use crate::protocol::codes::meaning;
@@ -12,6 +12,8 @@ use axum::response::{IntoResponse, Response};
 use std::mem;
 use std::sync::Arc;
 
+const JSON: &str = "application/json";
+
 /// The status that a failure is answered with.
 #[must_use]
 pub fn status(code: ErrorCode) -> StatusCode {
@@ -20,11 +22,14 @@ pub fn status(code: ErrorCode) -> StatusCode {
 
 /// The answer to a head that breaks the framing rules, in the shape of every other error.
 #[must_use]
-pub fn refusal_body(refusal: Refusal) -> Bytes {
-    let is_large = refusal.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+pub fn refusal(refusal: Refusal) -> Response<Bytes> {
+    let is_large = refusal.is_about_size();
     let code = if is_large { ErrorCode::HeadTooLarge } else { ErrorCode::InvalidRequest };
     let error = InferError::new(code, refusal.to_string());
-    predict::encode_error(&error, "").into()
+    let mut response = Response::new(predict::encode_error(&error, "").into());
+    *response.status_mut() = status(code);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
 }
 
 /// Why a handler has no answer.
@@ -38,7 +43,7 @@ impl From<InferError> for Failed {
 }
 
 impl IntoResponse for Failed {
-    /// An answer with a status and no words: the error lies in its extensions, for [`write()`] and for the
+    /// An answer with a status and no words: the error lies in its extensions, for [`Report::write`] and for the
     /// request's line of the log.
     fn into_response(self) -> Response {
         let mut response = status(self.0.code).into_response();
@@ -48,33 +53,37 @@ impl IntoResponse for Failed {
 }
 
 /// The failure that an answer stands for, if it does.
-pub(super) fn failure(response: &Response) -> Option<&InferError> {
-    response.extensions().get::<Arc<InferError>>().map(AsRef::as_ref)
+pub(super) fn failure(response: &Response) -> Option<&Arc<InferError>> {
+    response.extensions().get()
 }
 
-/// How a failure is told to the one who asked.
-#[derive(Debug, Clone, Copy)]
+/// A failure, and how the one who asked is to read it.
+#[derive(Debug)]
 pub(super) struct Report<'a> {
-    pub(super) shape: Shape,
+    pub(super) error: Arc<InferError>,
+    pub(super) protocol: Protocol,
     pub(super) request_id: &'a str,
     pub(super) method: &'a Method,
 }
 
 impl Report<'_> {
-    /// Writes the failure that an answer stands for. What else is in the answer's head stays there.
+    /// Writes it into the answer that stands for it. What else is in the answer's head stays there.
     pub(super) fn write(self, mut response: Response) -> Response {
-        let Some(error) = failure(&response) else { return response };
-        let body = match self.shape {
-            Shape::Native => predict::encode_error(error, self.request_id),
-            Shape::TorchServe => torchserve::encode_error(error, response.status().as_u16()),
+        let error = &*self.error;
+        let body = match self.protocol {
+            // Clients of the others read its member `error`, which is all that they know.
+            Protocol::Native | Protocol::OpenInference | Protocol::Instances => {
+                predict::encode_error(error, self.request_id)
+            }
+            Protocol::TorchServe => torchserve::encode_error(error, response.status().as_u16()),
         };
         let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         if let Some(after) = error.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
         }
         let mut head = mem::replace(response.headers_mut(), headers);
-        // What the router measured is the empty body; it also leaves away what nobody wants to have.
+        // The router measured an empty body. Where it did, it would have left away one that is not wanted.
         let is_measured = head.remove(CONTENT_LENGTH).is_some();
         response.headers_mut().extend(head);
         if is_measured {

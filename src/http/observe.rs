@@ -5,11 +5,11 @@
 //! request, which on a small model costs more than the model.
 
 use super::booking;
-use super::context::{Findings, REQUEST_ID, RequestContext};
+use super::context::{Findings, REQUEST_ID, RequestContext, UNMATCHED};
 use super::cors::Grant;
 use super::error::{Failed, Report, failure, status};
-use super::routes::ROUTES;
-use super::shape::{Shape, Side};
+use super::route::{Route, Side};
+use super::shape::protocol_of;
 use super::state::App;
 use super::unpack::UNDERSTOOD;
 use super::unread::Unread;
@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use matchit::Router as Paths;
 use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,43 +40,54 @@ use tracing::{Instrument, Level};
 #[derive(Debug, Clone)]
 pub struct Observed(Arc<Inner>);
 
+/// What a listener serves, by the table of routes.
+#[derive(Debug)]
+pub(super) struct RouteTable {
+    pub(super) side: Side,
+    pub(super) router: Router,
+    /// The rows that it answers or refuses.
+    pub(super) routes: Vec<Route>,
+    /// The paths of both listeners.
+    pub(super) paths: Vec<&'static str>,
+}
+
 #[derive(Debug)]
 struct Inner {
     app: App,
-    router: Router,
-    paths: Paths<Leads>,
-    side: Side,
+    table: RouteTable,
+    labels: Paths<Labels>,
 }
 
-/// Where a path leads: to a route, or to one of those that have a verb behind it, `{model}:predict`.
-/// Such a verb is no segment of its own, so the paths do not know it.
+/// By what name requests to a path are counted. A verb, `{model}:predict`, is no segment of its own, so the
+/// path leads to all that stand behind it.
 #[derive(Debug)]
-struct Leads {
-    route: Route,
-    verbs: Vec<(&'static str, Route)>,
+struct Labels {
+    plain: Label,
+    verbs: Vec<(&'static str, Label)>,
 }
 
-/// The route as the router writes it, and its place in the table of counts.
+/// A path of the table, and its place in the table of counts.
 #[derive(Debug, Clone, Copy)]
-struct Route {
+struct Label {
     path: &'static str,
     index: RouteIndex,
 }
 
 impl Observed {
-    /// Puts the service around a router whose routes are among [`ROUTES`].
-    pub(super) fn new(router: Router, app: &App, side: Side) -> Self {
-        let route = |path| Route { path, index: app.metrics.http().route(path) };
-        let mut paths = Paths::new();
-        for &path in ROUTES.iter().filter(|path| !path.contains(':')) {
+    /// Puts the service around a router.
+    pub(super) fn new(app: &App, table: RouteTable) -> Self {
+        let label = |path| Label { path, index: app.metrics.http().route(path) };
+        let mut labels = Paths::new();
+        for &path in table.paths.iter().filter(|path| !path.contains(':')) {
             let verb = |other: &&'static str| {
-                Some((other.strip_prefix(path)?.strip_prefix(':')?, route(other)))
+                Some((other.strip_prefix(path)?.strip_prefix(':')?, label(other)))
             };
-            let leads =
-                Leads { route: route(path), verbs: ROUTES.iter().filter_map(verb).collect() };
-            paths.insert(path, leads).expect("the routes do not contradict each other");
+            let verbs = table.paths.iter().filter_map(verb).collect();
+            labels
+                .insert(path, Labels { plain: label(path), verbs })
+                .expect("the routes do not contradict each other");
         }
-        Self(Arc::new(Inner { app: app.clone(), router, paths, side }))
+        Self(Arc::new(Inner { app: app.clone(), table, labels }))
     }
 }
 
@@ -102,22 +114,24 @@ impl Inner {
     where
         B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
     {
-        let shape = Shape::of(self.side, request.method(), request.uri().path());
-        let context = RequestContext::new(&self.app, request.headers());
+        let path = request.uri().path();
+        let label = self.label(path);
+        let asked = asked(label, path);
+        let context = RequestContext::new(&self.app, request.headers(), label.path);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,
-            route: self.route(request.uri().path()),
+            label,
             method: request.method().clone(),
             context,
             done: false,
         };
         let is_packed = request.headers().contains_key(CONTENT_ENCODING);
-        let grant = match self.side {
+        let grant = match self.table.side {
             Side::Public => self.app.options.cors_origins.grant(request.headers()),
             Side::Management => Grant::NONE,
         };
-        let refused = match self.side {
+        let refused = match self.table.side {
             Side::Public => Ok(()),
             Side::Management => {
                 let (method, uri) = (request.method(), request.uri());
@@ -142,16 +156,15 @@ impl Inner {
                 .unwrap_or_else(|panic| panicked(&record.context, &*panic)),
         };
         // Who watches the server must see it when there is no room for answers: whoever reaches this listener may do worse.
-        let report =
-            Report { shape, request_id: &record.context.request_id, method: &record.method };
-        let response = report.write(response);
-        let booked = match self.side {
+        let write = |response| self.write(response, &record, &asked);
+        let response = write(response);
+        let booked = match self.table.side {
             Side::Public => booking::book(&self.app.budget, response).await,
             Side::Management => Ok(response),
         };
-        let refused = |error| report.write(Failed::from(error).into_response());
+        let refused = |error: InferError| write(Failed::from(error).into_response());
         let mut response = booked.unwrap_or_else(refused);
-        grant.tell(response.headers_mut());
+        grant.write(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -165,18 +178,30 @@ impl Inner {
         response
     }
 
-    fn route(&self, path: &str) -> Route {
-        let unmatched = Route { path: "<unmatched>", index: self.app.metrics.http().unmatched() };
-        let Ok(Leads { route, verbs }) = self.paths.at(path).map(|matched| matched.value) else {
+    fn label(&self, path: &str) -> Label {
+        let unmatched = Label { path: UNMATCHED, index: self.app.metrics.http().unmatched() };
+        let Ok(Labels { plain, verbs }) = self.labels.at(path).map(|matched| matched.value) else {
             return unmatched;
         };
         match path.rsplit_once(':') {
             Some((_, verb)) if !verbs.is_empty() => {
                 let known = verbs.iter().find(|(known, _)| *known == verb);
-                known.map_or(unmatched, |(_, route)| *route)
+                known.map_or(unmatched, |(_, label)| *label)
             }
-            _ => *route,
+            _ => *plain,
         }
+    }
+
+    /// Writes an answer that is a failure.
+    fn write(&self, response: Response, record: &Record<'_>, asked: &str) -> Response {
+        let Some(error) = failure(&response) else { return response };
+        let report = Report {
+            error: Arc::clone(error),
+            protocol: protocol_of(&self.table.routes, &record.method, asked),
+            request_id: &record.context.request_id,
+            method: &record.method,
+        };
+        report.write(response)
     }
 
     /// Runs the handler; a panic in it becomes an error.
@@ -195,7 +220,15 @@ impl Inner {
     }
 
     async fn hand_on(&self, request: Request) -> Response {
-        self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
+        self.table.router.clone().call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
+/// The path that was asked for, as the table has it if it does: then nothing is copied.
+fn asked(label: Label, path: &str) -> Cow<'static, str> {
+    match label.path {
+        UNMATCHED => Cow::Owned(path.to_owned()),
+        known => Cow::Borrowed(known),
     }
 }
 
@@ -217,7 +250,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 struct Record<'a> {
     app: &'a App,
     context: RequestContext,
-    route: Route,
+    label: Label,
     method: Method,
     done: bool,
 }
@@ -225,12 +258,12 @@ struct Record<'a> {
 impl Record<'_> {
     fn finish(&mut self, response: &Response) {
         self.done = true;
-        self.write(response.status(), failure(response));
+        self.write(response.status(), failure(response).map(AsRef::as_ref));
     }
 
     fn write(&self, status: StatusCode, error: Option<&InferError>) {
-        let Self { app, context, route, method, .. } = self;
-        app.metrics.http().record(route.index, method.as_str(), status.as_u16());
+        let Self { app, context, label, method, .. } = self;
+        app.metrics.http().record(label.index, method.as_str(), status.as_u16());
         let now = Instant::now();
         let duration = now - context.started_at;
         if !app.request_log.wants(error.is_some(), duration, now) {
@@ -241,7 +274,7 @@ impl Record<'_> {
         let line = RequestLine {
             request_id: &context.request_id,
             method: METHODS.iter().find(|known| **known == method.as_str()).unwrap_or(&"other"),
-            route: route.path,
+            route: label.path,
             status: status.as_u16(),
             // A probe that says "not yet" has not failed.
             level: error.map_or(Level::INFO, |error| meaning(error.code).level),

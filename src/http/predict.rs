@@ -1,10 +1,10 @@
 //! The native prediction routes.
 
-use super::state::App;
 use super::context::RequestContext;
 use super::error::Failed;
 use super::exchange;
 use super::path::{NamePath, VersionPath, named, versioned};
+use super::state::App;
 use crate::pipeline::Target;
 use crate::protocol::predict::Native;
 use axum::Extension;

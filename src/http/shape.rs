@@ -1,73 +1,35 @@
-//! In which shape a failure is written: that of the protocol whose route was asked for, also where
+//! In whose words a failure is written: those of the protocol whose route was asked for, also where
 //! there is no such route or it does not take the method.
-//!
-//! Most protocols have an object with `error`, beside which our other members may stand. TorchServe
-//! has one of its own.
 
+use super::route::{Protocol, Route};
 use axum::http::Method;
+use std::cmp::Reverse;
 
-/// A shape of errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
-    /// An object with `error`.
-    Native,
-    /// TorchServe's `code`, `type` and `message`.
-    TorchServe,
+/// The protocol of a request, by the rows of the listener that was asked.
+///
+/// It is that of the row which the path agrees with for the longest; where several do, of the one that takes
+/// the method, otherwise of the last. Where not even the first segment is known, nobody else's clients are
+/// meant.
+pub(super) fn protocol_of(routes: &[Route], method: &Method, path: &str) -> Protocol {
+    let agreeing = routes.iter().filter_map(|route| {
+        let Agreement { agree, rest } = agreement(route.path, path);
+        let takes = route.operation.methods.take(method);
+        (agree > 0).then_some(((agree, Reverse(rest), takes), route.operation.protocol))
+    });
+    let nearest = agreeing.max_by_key(|(closeness, _)| *closeness);
+    nearest.map_or(Protocol::Native, |(_, protocol)| protocol)
 }
 
-/// Which listener was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Public,
-    Management,
+/// How many leading segments of a row a path has, and how many more the row has.
+struct Agreement {
+    agree: usize,
+    rest: usize,
 }
 
-/// The first segments of TorchServe's paths for predictions.
-const TORCHSERVE: &[&str] = &["api-description", "explanations", "ping", "predictions"];
-
-impl Shape {
-    /// The shape of what is wrong with this request.
-    pub(super) fn of(side: Side, method: &Method, path: &str) -> Self {
-        let mut segments = path.split('/').skip(1);
-        let first = segments.next().unwrap_or("");
-        // The management listener's models are TorchServe's. On the public one they are ours; who
-        // wants to change them there, or a version of them, speaks TorchServe's protocol.
-        let manages = first == "models"
-            && (side == Side::Management
-                || segments.count() > 1
-                || !(method == Method::GET || method == Method::HEAD));
-        if manages || TORCHSERVE.contains(&first) { Self::TorchServe } else { Self::Native }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_protocol_has_its_shape() {
-        use Shape::{Native, TorchServe};
-        use Side::{Management, Public};
-        for (side, method, path, expected) in [
-            (Public, Method::GET, "/models", Native),
-            (Public, Method::HEAD, "/models/m", Native),
-            (Public, Method::POST, "/models", TorchServe),
-            (Public, Method::DELETE, "/models/m", TorchServe),
-            (Public, Method::GET, "/models/m/1", TorchServe),
-            (Management, Method::GET, "/models", TorchServe),
-            (Management, Method::GET, "/models/m", TorchServe),
-            (Management, Method::GET, "/manage/models/m", Native),
-            (Public, Method::GET, "/ping", TorchServe),
-            (Public, Method::GET, "/pingpong", Native),
-            (Public, Method::POST, "/predictions/m", TorchServe),
-            (Public, Method::POST, "/predictions", TorchServe),
-            (Management, Method::POST, "/predictions/m/1/x", TorchServe),
-            (Public, Method::POST, "/predict/m", Native),
-            (Public, Method::POST, "/v1/models/m:predict", Native),
-            (Public, Method::GET, "/", Native),
-            (Public, Method::OPTIONS, "*", Native),
-        ] {
-            assert_eq!(Shape::of(side, &method, path), expected, "{side:?} {method} {path}");
-        }
-    }
+fn agreement(route: &str, path: &str) -> Agreement {
+    let own = route.split('/').skip(1);
+    let n_own = own.clone().count();
+    let same = |(own, asked): &(&str, &str)| own.starts_with('{') || own == asked;
+    let agree = own.zip(path.split('/').skip(1)).take_while(same).count();
+    Agreement { agree, rest: n_own - agree }
 }

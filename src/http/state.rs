@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 /// How requests are answered.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct HttpOptions {
     /// How long bodies may take.
     pub body_timeouts: BodyTimeouts,
     /// Whether the public listener answers `/metrics`.
@@ -30,16 +30,16 @@ pub struct Options {
 /// What every handler has. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct App {
-    parts: Arc<Parts>,
+    parts: Arc<AppParts>,
     /// Held while the document of the API is being made.
     pub(super) describing: Arc<Semaphore>,
 }
 
 /// What an [`App`] is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct AppParts {
     /// How requests are answered.
-    pub options: Options,
+    pub options: HttpOptions,
     /// Where requests for predictions go in.
     pub door: Door,
     /// The models.
@@ -61,7 +61,7 @@ pub struct Parts {
 impl App {
     /// The state of the routers.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: AppParts) -> Self {
         Self { parts: Arc::new(parts), describing: Arc::new(Semaphore::new(1)) }
     }
 
@@ -78,9 +78,9 @@ impl App {
 }
 
 impl std::ops::Deref for App {
-    type Target = Parts;
+    type Target = AppParts;
 
-    fn deref(&self) -> &Parts {
+    fn deref(&self) -> &AppParts {
         &self.parts
     }
 }

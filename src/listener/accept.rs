@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -20,10 +20,9 @@ use tracing::{debug, warn};
 use super::activity::Activity;
 use super::connection::{self, Client, Shared};
 use super::crowd::{Crowd, LOOK_AGAIN, Need};
-use super::options::Options;
 use super::phase::{DrainSignal, Phase};
 use super::service::HttpService;
-use super::stats::{ConnectionStats, count};
+use super::stats::count;
 use super::threads::Threads;
 
 /// How long to wait after the first accept that failed for lack of descriptors or memory, and at
@@ -69,20 +68,22 @@ struct Connections<S> {
 impl<S: HttpService> Acceptor<S> {
     pub(super) fn new(
         socket: TcpListener,
-        (service, threads): (S, Threads),
-        (options, stats): (Options, Arc<ConnectionStats>),
+        shared: Shared,
+        service: S,
+        threads: Threads,
         phases: DrainSignal,
     ) -> Self {
+        let max_connections = shared.options.max_connections;
         Self {
             socket,
-            room: Arc::new(Semaphore::new(options.max_connections)),
+            room: Arc::new(Semaphore::new(max_connections)),
             back_off: FIRST_BACK_OFF,
             waiting: None,
             connections: Connections {
                 service,
                 threads,
-                crowd: Crowd::new(options.max_connections),
-                shared: Arc::new(Shared { options, stats, aborted: AtomicU64::new(0) }),
+                crowd: Crowd::new(max_connections),
+                shared: Arc::new(shared),
                 phases,
                 tasks: JoinSet::new(),
             },

@@ -1,28 +1,22 @@
 //! What a connection is doing, as far as its deadlines and the drain care. Written by the I/O guard
 //! and the service adapter, read by the task that drives the connection.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::deadline::{Expiry, Timeouts};
 use super::head::Refusal;
-use super::options::Options;
+use super::options::ListenerOptions;
+use super::state::{Blocked, MakesWay, State, Unsent};
 use super::taking::Taking;
 use crate::inference::ByteBudget;
 
 /// How often answers that wait are looked at: how long they may depends on how scarce room is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a connection that has sent nothing, or half a head, is left alone while room is wanted, and how long one that
-/// has sent nothing is listened to once the listener is closing: its request may be on its way.
-pub(super) const FIRST_BYTE_GRACE: Duration = Duration::from_secs(1);
-
-/// How long an HTTP/2 client has to close after GOAWAY while others wait for its place: a round trip.
-const LINGER_AT_THE_CAP: Duration = Duration::from_millis(500);
 
 /// Shared by the parts of one connection. A std mutex and not tokio's, since nothing is awaited
 /// while it is held; on HTTP/1 all its users live in one task, so it is never contended.
@@ -32,53 +26,6 @@ pub(super) struct Activity {
     timeouts: Timeouts,
     /// Says how scarce room for answers is.
     budget: ByteBudget,
-}
-
-#[derive(Debug)]
-struct Timeouts {
-    header: Duration,
-    keep_alive: Duration,
-    write: Duration,
-    linger: Duration,
-}
-
-#[derive(Debug)]
-struct State {
-    http2: bool,
-    /// Requests given to hyper, and those of them whose answer has gone out or was given up.
-    begun: u64,
-    finished: u64,
-    /// Requests that hyper gave to the service. On HTTP/1 the n-th call is the n-th head.
-    called: u64,
-    /// The head that broke the rules, by its number. It is always the last of its connection.
-    refusal: Option<(u64, Refusal)>,
-    /// Since when no request has been in progress. Meaningless while one is.
-    quiet_since: Instant,
-    /// Since when a part of a request head has been waiting for the rest.
-    head_since: Option<Instant>,
-    /// How the socket takes the answer that it has refused bytes of.
-    blocked: Option<Blocked>,
-    /// When answers that wait are to be looked at.
-    look_at: Instant,
-    /// HTTP/2 only: answers with bytes that flow control holds back, by request.
-    unsent: HashMap<u64, Unsent>,
-    /// Answers tell the client not to come back.
-    draining: bool,
-    /// The connection closes as soon as it is idle.
-    closing_since: Option<Instant>,
-    /// A connection that never sent a request was listened to for long enough.
-    had_its_grace: bool,
-    /// Others wait for a place, and this connection was chosen to make way.
-    makes_way: MakesWay,
-    /// Who drives the connection, to be woken when it has to make way.
-    driver: Option<Waker>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MakesWay {
-    No,
-    AfterItsAnswer,
-    WhenIdle,
 }
 
 /// What a connection is doing, for the choice of those that make way.
@@ -92,27 +39,6 @@ pub(super) enum Standing {
     Unheard { since: Instant },
 }
 
-#[derive(Debug)]
-struct Blocked {
-    /// It does now.
-    is_now: bool,
-    /// Which answer it is, by the number of those before it.
-    answer: u64,
-    taking: Taking,
-}
-
-#[derive(Debug)]
-struct Unsent {
-    n_chunks: usize,
-    taking: Taking,
-    /// The task of its stream, which resets it when it is ended.
-    task: Option<AbortHandle>,
-    /// That task was ended.
-    is_given_up: bool,
-    /// Who waits until it has left.
-    waiting: Option<Waker>,
-}
-
 /// What became of answers that are taken too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
@@ -122,39 +48,10 @@ pub(super) enum Judgement {
     Close,
 }
 
-/// Which deadline a connection ran into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expiry {
-    Header,
-    KeepAlive,
-    Write,
-    Linger,
-    /// A connection that has sent nothing had time enough for it.
-    FirstByte,
-    /// Others wait for its place.
-    Room,
-}
-
 impl Activity {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &ListenerOptions) -> Self {
         Self {
-            state: Mutex::new(State {
-                http2: false,
-                begun: 0,
-                finished: 0,
-                called: 0,
-                refusal: None,
-                quiet_since: Instant::now(),
-                head_since: None,
-                blocked: None,
-                look_at: Instant::now(),
-                unsent: HashMap::new(),
-                draining: false,
-                closing_since: None,
-                had_its_grace: false,
-                makes_way: MakesWay::No,
-                driver: None,
-            }),
+            state: Mutex::new(State::new(Instant::now())),
             timeouts: Timeouts {
                 header: options.header_timeout,
                 keep_alive: options.keep_alive_timeout,
@@ -352,7 +249,7 @@ impl Activity {
             && !state.is_blocked()
     }
 
-    /// Whether the client may be told not to begin anything new: the connection was asked to close, and the client has
+    /// Whether the client may be asked not to begin anything new: the connection was asked to close, and the client has
     /// had the time for what it came for.
     pub(super) fn may_send_away(&self) -> bool {
         let state = self.lock();
@@ -421,80 +318,12 @@ impl Activity {
 
     /// The next deadline. None while only the service is at work: its deadlines are its own.
     pub(super) fn deadline(&self) -> Option<(Instant, Expiry)> {
-        let state = self.lock();
-        let waits = state.unsent.values().any(|unsent| !unsent.is_given_up);
-        if waits || state.is_blocked() {
-            return Some((state.look_at, Expiry::Write));
-        }
-        if state.is_busy() {
-            return None;
-        }
-        let quiet_since = state.quiet_since;
-        if state.makes_way == MakesWay::WhenIdle && state.closing_since.is_none() {
-            // A head that has just begun is no longer idle: it gets what any new one gets.
-            let begun = state.head_since.map(|since| since.max(quiet_since) + FIRST_BYTE_GRACE);
-            return Some((begun.unwrap_or(quiet_since), Expiry::Room));
-        }
-        if let Some(since) = state.closing_since
-            && state.head_since.is_none()
-            && !state.was_heard()
-        {
-            return Some((since.max(quiet_since) + FIRST_BYTE_GRACE, Expiry::FirstByte));
-        }
-        if state.http2 {
-            return Some(self.http2_deadline(&state));
-        }
-        if let Some(since) = state.head_since {
-            // The client of the connection's first head is on the clock since the accept. Later
-            // heads may have come while an answer was being made; that time is ours.
-            let since = if state.begun == 0 { quiet_since } else { since.max(quiet_since) };
-            return Some((since + self.timeouts.header, Expiry::Header));
-        }
-        Some(match state.closing_since {
-            Some(since) => (since.max(quiet_since) + self.timeouts.header, Expiry::Header),
-            None if state.begun == 0 => (quiet_since + self.timeouts.header, Expiry::Header),
-            None => (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive),
-        })
-    }
-
-    /// Of a connection on which no stream is open.
-    fn http2_deadline(&self, state: &State) -> (Instant, Expiry) {
-        let quiet_since = state.quiet_since;
-        let half = state.head_since.map(|since| since.max(quiet_since) + self.timeouts.header);
-        let half = half.map(|at| (at, Expiry::Header));
-        match (state.closing_since, state.makes_way) {
-            (Some(since), MakesWay::WhenIdle) => {
-                (since + self.timeouts.linger.min(LINGER_AT_THE_CAP), Expiry::Linger)
-            }
-            (Some(since), _) => {
-                half.unwrap_or((since.max(quiet_since) + self.timeouts.linger, Expiry::Linger))
-            }
-            (None, _) => {
-                // Whole frames that are no requests do not keep a connection alive.
-                let idle = (quiet_since + self.timeouts.keep_alive, Expiry::KeepAlive);
-                half.filter(|half| half.0 < idle.0).unwrap_or(idle)
-            }
-        }
+        self.timeouts.deadline(&self.lock())
     }
 
     /// How long a connection without a deadline is left alone before it is looked at again. Only
     /// a net under the wake-ups that come with every change.
     pub(super) fn look_again(&self) -> Duration {
         self.timeouts.keep_alive
-    }
-}
-
-impl State {
-    /// Whether the client has had the time to send a request.
-    fn was_heard(&self) -> bool {
-        self.begun > 0 || self.had_its_grace
-    }
-
-    fn is_busy(&self) -> bool {
-        self.begun > self.finished
-    }
-
-    fn is_blocked(&self) -> bool {
-        self.blocked.as_ref().is_some_and(|blocked| blocked.is_now)
     }
 }

@@ -14,9 +14,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
 
-use super::activity::{Activity, Expiry, Judgement};
-use super::guard::{Guard, Protocol, Socket};
-use super::options::Options;
+use super::activity::{Activity, Judgement};
+use super::deadline::Expiry;
+use super::guard::{Guard, HeadLimits, Protocol, Socket};
+use super::options::ListenerOptions;
 use super::phase::{DrainSignal, Phase};
 use super::service::{Adapter, HttpService};
 use super::stats::{ConnectionStats, count, uncount};
@@ -25,10 +26,16 @@ use super::streams::Streams;
 /// What all connections of a listener share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) options: Options,
+    pub(super) options: ListenerOptions,
     pub(super) stats: Arc<ConnectionStats>,
     /// Connections that still owed an answer when the drain deadline passed.
     pub(super) aborted: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(options: ListenerOptions, stats: Arc<ConnectionStats>) -> Self {
+        Self { options, stats, aborted: AtomicU64::new(0) }
+    }
 }
 
 /// Counts a connection as open until it is dropped, panics included.
@@ -62,7 +69,8 @@ pub(super) async fn serve<T, S>(
     let _open = Open(&shared.stats);
     let options = &shared.options;
     let Client { peer, activity } = client;
-    let limits = (options.max_header_bytes, options.max_headers);
+    let limits =
+        HeadLimits { max_bytes: options.max_header_bytes, max_headers: options.max_headers };
     let mut guard = Guard::new(socket, Arc::clone(&activity), limits);
     let mut driver = Driver {
         shared: &shared,
@@ -76,7 +84,7 @@ pub(super) async fn serve<T, S>(
         peer,
         activity: Arc::clone(&activity),
         stats: Arc::clone(&shared.stats),
-        refusal_body: options.refusal_body,
+        refusal: options.refusal,
         refusal_headers: options.refusal_headers.clone(),
         streams: None,
     };
@@ -109,7 +117,7 @@ pub(super) async fn serve<T, S>(
     }
 }
 
-fn http1_builder(options: &Options) -> http1::Builder {
+fn http1_builder(options: &ListenerOptions) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The deadlines are ours: hyper's own would run through the keep-alive time as well.
     builder.timer(TokioTimer::new()).header_read_timeout(None);
@@ -120,7 +128,7 @@ fn http1_builder(options: &Options) -> http1::Builder {
     builder
 }
 
-fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams> {
+fn http2_builder(options: &ListenerOptions, streams: Streams) -> http2::Builder<Streams> {
     let limits = &options.http2;
     let max_header_list = u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(streams);
@@ -137,7 +145,7 @@ fn http2_builder(options: &Options, streams: Streams) -> http2::Builder<Streams>
 
 /// Closing a socket with unread bytes resets the connection, and a reset may overtake the answer
 /// (a 413 while the body is still coming). So end our side, and read on until the client has.
-async fn linger<T: Socket>(mut socket: T, options: &Options, mut phases: DrainSignal) {
+async fn linger<T: Socket>(mut socket: T, options: &ListenerOptions, mut phases: DrainSignal) {
     let discard = async {
         socket.shutdown().await?;
         let mut space = [0_u8; 8 * 1024];

@@ -15,7 +15,8 @@ use std::time::Duration;
 use tokio::task::Id;
 use tokio::time::Instant;
 
-use super::activity::{Activity, FIRST_BYTE_GRACE, Standing};
+use super::activity::{Activity, Standing};
+use super::deadline::FIRST_BYTE_GRACE;
 
 /// Idle connections are closed so that this part of the cap stays free.
 const RESERVE_PART: usize = 16;
@@ -199,7 +200,7 @@ fn choose<I: Copy + Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listener::options::Options;
+    use crate::listener::options::ListenerOptions;
 
     fn at(seconds: u64) -> Instant {
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
@@ -257,7 +258,7 @@ mod tests {
         let mut crowd = Crowd::new(cap);
         let mut activities = Vec::new();
         for _ in 0..n_kept {
-            let activity = Arc::new(Activity::new(&Options::default()));
+            let activity = Arc::new(Activity::new(&ListenerOptions::default()));
             activity.head_released(None);
             activity.called();
             activity.finished();

@@ -11,11 +11,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
 use super::activity::Activity;
 use super::body::BodyFraming;
-use super::frames::{Frames, Patience, Work};
+use super::flood::{Flood, FrameWatch};
 use super::head::{self, Refusal, Scan};
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,6 +44,13 @@ pub(super) enum Protocol {
     Nothing,
 }
 
+/// How large a request head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    pub(super) max_bytes: usize,
+    pub(super) max_headers: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Guard<T> {
     socket: T,
@@ -54,8 +60,7 @@ pub(super) struct Guard<T> {
     buffer: BytesMut,
     /// How many at the front of `buffer` may go to hyper.
     released: usize,
-    max_header_bytes: usize,
-    max_headers: usize,
+    limits: HeadLimits,
     is_blocked: bool,
     written_bytes: u64,
     /// Of these, what the socket had taken when it last refused some or took them again.
@@ -73,33 +78,18 @@ enum State {
     /// After the last message that we let through: what comes is thrown away.
     Refused,
     /// HTTP/2, which has no such ambiguities: its frames are only counted.
-    Open(Box<Open>),
+    Frames(Box<FrameWatch>),
 }
-
-#[derive(Debug)]
-struct Open {
-    frames: Frames,
-    patience: Patience,
-    /// What the activity was told last: whether something stands half, and behind how many whole ones.
-    half: Option<u64>,
-}
-
-/// The client sends frames in great numbers that ask for nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("HTTP/2 frames come in great numbers and ask for nothing")]
-struct Flood;
 
 impl<T: Socket> Guard<T> {
-    pub(super) fn new(socket: T, activity: Arc<Activity>, limits: (usize, usize)) -> Self {
-        let (max_header_bytes, max_headers) = limits;
+    pub(super) fn new(socket: T, activity: Arc<Activity>, limits: HeadLimits) -> Self {
         Self {
             socket,
             activity,
             state: State::Head { scanned: 0 },
             buffer: BytesMut::new(),
             released: 0,
-            max_header_bytes,
-            max_headers,
+            limits,
             is_blocked: false,
             written_bytes: 0,
             noted_bytes: 0,
@@ -116,9 +106,9 @@ impl<T: Socket> Guard<T> {
             }
             if n_compared == HTTP2_PREFACE.len() {
                 self.activity.speaks_http2();
-                let mut open = Open::new();
-                open.note(&self.buffer, &self.activity);
-                self.state = State::Open(Box::new(open));
+                let mut watch = FrameWatch::new();
+                watch.note(&self.buffer, &self.activity);
+                self.state = State::Frames(Box::new(watch));
                 self.released = self.buffer.len();
                 return Poll::Ready(Ok(Protocol::Http2));
             }
@@ -195,7 +185,7 @@ impl<T: Socket> Guard<T> {
                     }
                 }
                 State::Refused => self.buffer.clear(),
-                State::Open(_) => self.released = self.buffer.len(),
+                State::Frames(_) => self.released = self.buffer.len(),
             }
         }
         Ok(())
@@ -215,11 +205,11 @@ impl<T: Socket> Guard<T> {
 
     fn judge(&mut self, scanned: usize) -> Result<Option<(usize, BodyFraming)>, Refusal> {
         match head::scan(&self.buffer, scanned)? {
-            Scan::Complete { len } if len <= self.max_header_bytes => {
-                let body = head::check(&self.buffer[..len], self.max_headers)?;
+            Scan::Complete { len } if len <= self.limits.max_bytes => {
+                let body = head::check(&self.buffer[..len], self.limits.max_headers)?;
                 Ok(Some((len, body)))
             }
-            Scan::Partial { scanned } if scanned < self.max_header_bytes => {
+            Scan::Partial { scanned } if scanned < self.limits.max_bytes => {
                 self.state = State::Head { scanned };
                 Ok(None)
             }
@@ -268,11 +258,11 @@ impl<T: Socket> Guard<T> {
     ) -> Poll<io::Result<()>> {
         let n_before = out.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, out))?;
-        let State::Open(open) = &mut self.state else {
+        let State::Frames(watch) = &mut self.state else {
             return Poll::Ready(Ok(()));
         };
-        open.note(&out.filled()[n_before..], &self.activity);
-        if !open.is_borne(self.written_bytes, &self.activity) {
+        watch.note(&out.filled()[n_before..], &self.activity);
+        if !watch.is_borne(self.written_bytes, &self.activity) {
             self.is_flooded = true;
             return Poll::Ready(Err(invalid_data(Flood)));
         }
@@ -294,34 +284,6 @@ impl<T: Socket> Guard<T> {
 impl State {
     fn after_head(body: BodyFraming) -> Self {
         if body.is_done() { Self::Head { scanned: 0 } } else { Self::Body(body) }
-    }
-}
-
-impl Open {
-    fn new() -> Self {
-        Self { frames: Frames::new(), patience: Patience::new(Instant::now()), half: None }
-    }
-
-    /// Counts what came, and tells the activity when something begins or ceases to stand half.
-    fn note(&mut self, came: &[u8], activity: &Activity) {
-        self.frames.walk(came);
-        let half = self.frames.stands_half().then(|| self.frames.n_units());
-        if half != self.half {
-            match half {
-                Some(_) => activity.head_restarted(),
-                None => activity.head_vanished(),
-            }
-            self.half = half;
-        }
-    }
-
-    fn is_borne(&mut self, written_bytes: u64, activity: &Activity) -> bool {
-        let tally = self.frames.tally();
-        if !self.patience.is_used_up(tally) {
-            return true;
-        }
-        let work = Work { tally, n_requests: activity.n_begun(), written_bytes };
-        self.patience.bears(&work, Instant::now())
     }
 }
 
@@ -351,7 +313,7 @@ impl<T: Socket> AsyncRead for Guard<T> {
             }
             match me.state {
                 State::Body(_) => return me.poll_read_body(cx, out),
-                State::Open(_) => return me.poll_read_frames(cx, out),
+                State::Frames(_) => return me.poll_read_frames(cx, out),
                 State::Refused => {
                     // Hyper looks for the end of the stream while the refusal is being written;
                     // it must not see it before that is done, or it would give the answer up.

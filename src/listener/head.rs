@@ -9,8 +9,6 @@
 
 use std::fmt;
 
-use http::StatusCode;
-
 use super::body::{BodyFraming, Chunked};
 
 /// Why a request head was refused. The text is safe to send.
@@ -34,25 +32,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::TooManyHeaders | Self::HeadTooLarge => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
-            Self::BareLineFeed
-            | Self::BareCarriageReturn
-            | Self::RequestLine
-            | Self::HeaderName
-            | Self::HeaderValue
-            | Self::FoldedLine
-            | Self::MissingHost
-            | Self::RepeatedHost
-            | Self::InvalidHost
-            | Self::InvalidContentLength
-            | Self::RepeatedContentLength
-            | Self::LengthAndTransferEncoding
-            | Self::TransferEncoding => StatusCode::BAD_REQUEST,
-        }
+    /// Whether the head is only larger than we take.
+    #[must_use]
+    pub fn is_about_size(self) -> bool {
+        matches!(self, Self::TooManyHeaders | Self::HeadTooLarge)
     }
 }
 

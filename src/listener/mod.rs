@@ -3,22 +3,26 @@
 //! deadlines, the connection cap, strict framing, the drain. Body limits and body deadlines are the
 //! router's. Nothing here knows a route, an error code or a metric's name.
 //!
-//! The way of a connection: `accept` → `connection` (which protocol, deadlines, drain) → `guard`
-//! (lets only whole, legal heads through: `head`, `body`; counts `frames`) → hyper → `service` → the router.
-//! `activity` is what they know in common about what the connection is doing; by it `crowd` chooses who makes way when
-//! the connection cap is near.
+//! The way of a connection: `accept` → `connection` (which protocol, drain) → `guard` (lets only whole, legal
+//! heads through: `head`, `body`; has `flood` count `frames`) → hyper → `service` → the router.
+//! `activity` is what they know in common about what the connection is doing (`state`); from it follow its
+//! `deadline`, and by it `crowd` chooses who makes way when the connection cap is near.
 
 mod accept;
 mod activity;
 mod body;
 mod connection;
 mod crowd;
+mod deadline;
+mod exchange;
+mod flood;
 mod frames;
 mod guard;
 mod head;
 mod options;
 mod phase;
 mod service;
+mod state;
 mod stats;
 mod streams;
 mod taking;
@@ -34,9 +38,12 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::warn;
 
+use accept::Acceptor;
+use connection::Shared;
+
 pub use accept::DrainReport;
 pub use head::Refusal;
-pub use options::{Http2Options, Options};
+pub use options::{Http2Options, ListenerOptions};
 pub use phase::{DrainSignal, Phase};
 pub use service::{AnswerBody, HttpService, PeerAddr};
 pub use stats::ConnectionStats;
@@ -48,7 +55,7 @@ const BACKLOG: u32 = 1024;
 /// Descriptors that are left to everything but connections: model files, the listeners themselves, logs.
 const SPARE_DESCRIPTORS: usize = 128;
 
-/// The least part of all connections that is kept for the management listener.
+/// The smallest part of all connections that is kept for the management listener.
 const MANAGEMENT_PART: usize = 16;
 
 /// A bound port. Connections queue in the kernel until it is served.
@@ -56,7 +63,7 @@ const MANAGEMENT_PART: usize = 16;
 pub struct Listener {
     socket: TcpListener,
     local_addr: SocketAddr,
-    options: Options,
+    options: ListenerOptions,
     stats: Arc<ConnectionStats>,
 }
 
@@ -70,7 +77,7 @@ pub struct BindError {
 
 impl Listener {
     /// Binds the address, port 0 included. Must be called on a tokio runtime.
-    pub fn bind(addr: SocketAddr, options: Options) -> Result<Self, BindError> {
+    pub fn bind(addr: SocketAddr, options: ListenerOptions) -> Result<Self, BindError> {
         let named = |source| BindError { addr, source };
         let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
         let socket = socket.map_err(named)?;
@@ -103,34 +110,44 @@ impl Listener {
     where
         S: HttpService,
     {
-        let limits = (self.options, self.stats);
-        accept::Acceptor::new(self.socket, (service, threads), limits, phases).run()
+        let shared = Shared::new(self.options, self.stats);
+        Acceptor::new(self.socket, shared, service, threads, phases).run()
     }
 }
 
 /// Lowers the caps of both listeners to what the descriptor limit allows together: running out of descriptors hurts the
 /// whole program, a cap only new connections.
-pub fn within_descriptor_limit(public: &mut Options, management: &mut Options) {
+pub fn within_descriptor_limit(public: &mut ListenerOptions, management: &mut ListenerOptions) {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
-    let wanted = (public.max_connections, management.max_connections);
-    let (allowed, of_management) = shares(wanted, limit.saturating_sub(SPARE_DESCRIPTORS));
-    if allowed < public.max_connections {
+    let wanted = Shares { public: public.max_connections, management: management.max_connections };
+    let allowed = wanted.within(limit.saturating_sub(SPARE_DESCRIPTORS));
+    if allowed.public < wanted.public {
         warn!(
-            wanted = public.max_connections,
-            allowed,
+            wanted = wanted.public,
+            allowed = allowed.public,
             descriptor_limit = limit,
             "the descriptor limit allows fewer connections than configured"
         );
     }
-    public.max_connections = allowed;
-    management.max_connections = of_management;
+    public.max_connections = allowed.public;
+    management.max_connections = allowed.management;
 }
 
-/// What the public and the management listener get of so many connections: the public one what it wants, less a part
-/// that is kept for probes and operators.
-fn shares((public, management): (usize, usize), n_allowed: usize) -> (usize, usize) {
-    let reserved = (n_allowed / MANAGEMENT_PART).clamp(1, management.max(1));
-    let public = public.min(n_allowed.saturating_sub(reserved)).max(1);
-    (public, management.min(n_allowed.saturating_sub(public)).max(1))
+/// How many connections each listener has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shares {
+    public: usize,
+    management: usize,
+}
+
+impl Shares {
+    /// What is left of them where only so many are allowed: the public listener gets what it wants, less a part that
+    /// is kept for probes and operators.
+    fn within(self, n_allowed: usize) -> Self {
+        let reserved = (n_allowed / MANAGEMENT_PART).clamp(1, self.management.max(1));
+        let public = self.public.min(n_allowed.saturating_sub(reserved)).max(1);
+        let management = self.management.min(n_allowed.saturating_sub(public)).max(1);
+        Self { public, management }
+    }
 }

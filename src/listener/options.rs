@@ -4,14 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 
 use super::head::Refusal;
 use crate::inference::ByteBudget;
 
-/// The limits of one listener. `Default` is what the configuration documents.
+/// The limits of one listener.
 #[derive(Clone)]
-pub struct Options {
+pub struct ListenerOptions {
     /// Connections open at once (4,096). Has to stay below the descriptor limit.
     pub max_connections: usize,
     /// From the first byte of a request head to its last, and from the accept of a connection to
@@ -33,9 +33,9 @@ pub struct Options {
     pub max_headers: usize,
     /// What is special to HTTP/2.
     pub http2: Http2Options,
-    /// The body of the answer to a head that breaks the framing rules, as `application/json`.
-    /// The caller brings its own error shape; there is no request yet, so it has no request id.
-    pub refusal_body: fn(Refusal) -> Bytes,
+    /// The answer to a head that breaks the framing rules, by whoever serves here. There is no
+    /// request yet, so it has no request id.
+    pub refusal: fn(Refusal) -> Response<Bytes>,
     /// Headers of that answer beside its own (none).
     pub refusal_headers: HeaderMap,
     /// What answers are booked in: the less room there is, the shorter they may wait for their clients (one without
@@ -59,8 +59,10 @@ pub struct Http2Options {
     pub ping_timeout: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl ListenerOptions {
+    /// What is documented, with these answers to heads that nobody can read.
+    #[must_use]
+    pub fn new(refusal: fn(Refusal) -> Response<Bytes>) -> Self {
         Self {
             max_connections: 4096,
             header_timeout: Duration::from_secs(10),
@@ -70,7 +72,7 @@ impl Default for Options {
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             http2: Http2Options::default(),
-            refusal_body: plain_refusal_body,
+            refusal,
             refusal_headers: HeaderMap::new(),
             budget: ByteBudget::new(usize::MAX),
         }
@@ -89,9 +91,9 @@ impl Default for Http2Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for ListenerOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
+        f.debug_struct("ListenerOptions")
             .field("max_connections", &self.max_connections)
             .field("header_timeout", &self.header_timeout)
             .field("keep_alive_timeout", &self.keep_alive_timeout)
@@ -102,11 +104,4 @@ impl fmt::Debug for Options {
             .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
-}
-
-/// The texts of a refusal are ours and need no escaping.
-fn plain_refusal_body(refusal: Refusal) -> Bytes {
-    let text =
-        format!("{{\"error\":\"{refusal}\",\"code\":\"invalid_request\",\"request_id\":null}}");
-    Bytes::from(text)
 }

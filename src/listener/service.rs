@@ -6,18 +6,18 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use http::header::{CONNECTION, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::task::AbortHandle;
 use tower::ServiceExt as _;
 
 use super::activity::Activity;
+use super::exchange::Exchange;
 use super::head::Refusal;
 use super::stats::{ConnectionStats, count};
 use super::streams::Streams;
@@ -77,7 +77,7 @@ pub(super) struct Adapter<S> {
     pub(super) peer: SocketAddr,
     pub(super) activity: Arc<Activity>,
     pub(super) stats: Arc<ConnectionStats>,
-    pub(super) refusal_body: fn(Refusal) -> Bytes,
+    pub(super) refusal: fn(Refusal) -> Response<Bytes>,
     pub(super) refusal_headers: HeaderMap,
     /// On HTTP/2, where the streams' tasks are started.
     pub(super) streams: Option<Streams>,
@@ -91,15 +91,18 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (number, refusal) = self.activity.called();
         let activity = Arc::clone(&self.activity);
-        let exchange = Arc::new(Exchange { activity, number, task: Mutex::default() });
+        let exchange = Arc::new(Exchange::new(activity, number));
         if let Some(streams) = &self.streams {
             streams.called(&exchange);
         }
         if let Some(refusal) = refusal {
             count(&self.stats.closed_framing);
-            let mut response = refuse(refusal, (self.refusal_body)(refusal));
-            response.headers_mut().extend(self.refusal_headers.clone());
-            let response = response.map(|bytes| Tracked::new(Source::Refusal(bytes), exchange));
+            let mut response = (self.refusal)(refusal);
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.extend(self.refusal_headers.clone());
+            let tracked = |bytes| Tracked::new(Source::Refusal(Some(bytes)), exchange);
+            let response = response.map(tracked);
             return Box::pin(std::future::ready(Ok(response)));
         }
         request.extensions_mut().insert(PeerAddr(self.peer));
@@ -107,43 +110,12 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let answer = self.service.clone().oneshot(request);
         Box::pin(async move {
             let mut response = answer.await?;
-            if answers_http1 && exchange.activity.is_last_answer() {
+            if answers_http1 && exchange.activity().is_last_answer() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
             Ok(response.map(|body| Tracked::new(Source::Service(body), exchange)))
         })
-    }
-}
-
-fn refuse(refusal: Refusal, body: Bytes) -> Response<Option<Bytes>> {
-    let mut response = Response::new(Some(body));
-    *response.status_mut() = refusal.status();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-/// A request in progress. Held by the service's future, then by the answer's body, then by the
-/// bytes of it that are queued: the last of them to be dropped ends it.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    activity: Arc<Activity>,
-    number: u64,
-    /// On HTTP/2, the task that sends the answer.
-    task: Mutex<Option<AbortHandle>>,
-}
-
-impl Exchange {
-    pub(super) fn runs_in(&self, task: AbortHandle) {
-        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.activity.finished();
     }
 }
 
@@ -181,12 +153,12 @@ impl<B: AnswerBody> Body for Tracked<B> {
             Source::Refusal(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         if frame.is_none() && self.keeps_end_back {
-            ready!(self.exchange.activity.poll_sent(self.exchange.number, cx));
+            ready!(self.exchange.poll_sent(cx));
         }
         let is_long =
             |frame: &Frame<Bytes>| frame.data_ref().is_some_and(|bytes| bytes.len() > FRAME_BYTES);
         if matches!(&frame, Some(Ok(frame)) if is_long(frame)) {
-            self.keeps_end_back = self.exchange.activity.is_http2();
+            self.keeps_end_back = self.exchange.activity().is_http2();
         }
         let exchange = &self.exchange;
         Poll::Ready(frame.map(|frame| Ok(frame?.map_data(|bytes| Chunk::new(bytes, exchange)))))
@@ -221,17 +193,16 @@ pub(super) struct Chunk {
 
 impl Chunk {
     fn new(bytes: Bytes, exchange: &Arc<Exchange>) -> Self {
-        let is_watched = exchange.activity.is_http2();
+        let is_watched = exchange.activity().is_http2();
         if is_watched {
-            let task = exchange.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            exchange.activity.chunk_queued(exchange.number, task);
+            exchange.chunk_queued();
         }
         Self { bytes, exchange: Arc::clone(exchange), is_watched }
     }
 
     fn progressed(&self, n_bytes: usize) {
         if self.is_watched {
-            self.exchange.activity.chunk_progressed(self.exchange.number, n_bytes);
+            self.exchange.chunk_progressed(n_bytes);
         }
     }
 }
@@ -239,7 +210,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         if self.is_watched {
-            self.exchange.activity.chunk_done(self.exchange.number);
+            self.exchange.chunk_done();
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::rt::Executor;
 
-use super::service::Exchange;
+use super::exchange::Exchange;
 
 /// Where the service leaves the request for whose stream hyper will start a task next.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Predictions.
 
-use crate::http::context::RequestContext;
+use crate::http::context::{RequestContext, UNMATCHED};
 use crate::http::error::Failed;
 use crate::http::exchange;
 use crate::http::path::{NamePath, VersionPath, model_ref, segments};
@@ -13,10 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 
-/// What the protocol has beside `predict`. Nothing that is served has a signature for it.
-const UNSUPPORTED: &[&str] = &["classify", "explain", "regress"];
-
-pub(super) async fn model(
+pub(in crate::http) async fn model(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
     path: NamePath,
@@ -26,7 +23,7 @@ pub(super) async fn model(
     answer(&app, &context, asked, request).await
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
     path: VersionPath,
@@ -47,7 +44,7 @@ async fn answer(
     let (last, name) = asked?;
     let (last, verb) = last.split_once(':').unwrap_or((&last, ""));
     if verb != "predict" {
-        return refuse(verb);
+        return refuse(context, verb);
     }
     let model = match &name {
         Some(name) => model_ref(name, Some(last)),
@@ -56,21 +53,19 @@ async fn answer(
     exchange::answer::<V1>(app, context, model.map(Target::from), request).await
 }
 
-fn refuse(verb: &str) -> Result<Response, Failed> {
+/// What the protocol has beside `predict` is known as a route: nothing that is served has a signature for it.
+fn refuse(context: &RequestContext, verb: &str) -> Result<Response, Failed> {
     if verb.is_empty() {
         let message = "a model is asked by GET, and predictions behind its name with \":predict\"";
         let failed = Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message));
         return Ok(([(ALLOW, "GET,HEAD")], failed).into_response());
     }
-    let error = match UNSUPPORTED.iter().find(|known| **known == verb) {
-        Some(verb) => {
-            let message = format!("{verb:?} is not supported, expected \":predict\"");
-            InferError::new(ErrorCode::Unsupported, message)
-        }
-        None => {
-            let message = "there is no such verb, expected \":predict\"";
-            InferError::new(ErrorCode::RouteNotFound, message)
-        }
+    let error = if context.route == UNMATCHED {
+        let message = "there is no such verb, expected \":predict\"";
+        InferError::new(ErrorCode::RouteNotFound, message)
+    } else {
+        let message = format!("{verb:?} is not supported, expected \":predict\"");
+        InferError::new(ErrorCode::Unsupported, message)
     };
     Err(error.into())
 }

@@ -10,17 +10,20 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 /// The models, as KServe lists them.
-pub(super) async fn list(State(app): State<App>) -> Json<Value> {
+pub(in crate::http) async fn list(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
     Json(json!({"models": names}))
 }
 
-pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+pub(in crate::http) async fn model(
+    State(app): State<App>,
+    path: NamePath,
+) -> Result<Json<Value>, Failed> {
     Ok(Json(document(&app, &named(path)?.name, None)?))
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {
@@ -28,7 +31,7 @@ pub(super) async fn version(
     Ok(Json(document(&app, &name, Some(version))?))
 }
 
-/// A model that is not ready is told of with 200 as well: TensorFlow Serving's clients look for the
+/// A model that is not ready is described with 200 as well: TensorFlow Serving's clients look for the
 /// state of a version, and do not find it in an error.
 fn document(app: &App, name: &ModelName, version: Option<Version>) -> Result<Value, InferError> {
     let model = app.repository.describe(name).ok_or_else(|| {
@@ -48,7 +51,7 @@ fn document(app: &App, name: &ModelName, version: Option<Version>) -> Result<Val
     }))
 }
 
-/// TensorFlow Serving's words. Why a version failed is for operators, and told elsewhere.
+/// TensorFlow Serving's words. Why a version failed is for operators, and reported elsewhere.
 fn state(version: &VersionStatus) -> Value {
     let (state, code, message) = match version.state {
         VersionState::Loading => ("LOADING", "OK", ""),

@@ -14,11 +14,14 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+pub(in crate::http) async fn model(
+    State(app): State<App>,
+    path: NamePath,
+) -> Result<Json<Value>, Failed> {
     answer(&app, &named(path)?)
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {

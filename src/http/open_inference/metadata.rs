@@ -1,6 +1,5 @@
 //! The server and its models as the protocol's core describes them.
 
-use super::EXTENSIONS;
 use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
 use crate::http::state::App;
@@ -11,48 +10,61 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+/// What `/v2` says that is there beyond the protocol's core: no name without its routes.
+const EXTENSIONS: &[&str] = &[
+    "binary_tensor_data",
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "statistics",
+];
+
 /// `<project>_<format>`, the specification's word for what runs the model.
 pub(super) const PLATFORM: &str = "pytorch_torchscript";
 
-pub(super) async fn server() -> Json<Value> {
+pub(in crate::http) async fn server() -> Json<Value> {
     Json(json!({"name": "sconce", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS}))
 }
 
-pub(super) async fn live() -> Json<Value> {
+pub(in crate::http) async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
-pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
+pub(in crate::http) async fn ready(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let ready = app.is_ready();
     readiness(ready, json!({"ready": ready}))
 }
 
 /// The models, as KServe lists them.
-pub(super) async fn list(State(app): State<App>) -> Json<Value> {
+pub(in crate::http) async fn list(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
     Json(json!({"models": names}))
 }
 
-pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+pub(in crate::http) async fn model(
+    State(app): State<App>,
+    path: NamePath,
+) -> Result<Json<Value>, Failed> {
     describe(&app, &named(path)?)
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {
     describe(&app, &versioned(path)?)
 }
 
-pub(super) async fn model_ready(
+pub(in crate::http) async fn model_ready(
     State(app): State<App>,
     path: NamePath,
 ) -> Result<(StatusCode, Json<Value>), Failed> {
     is_ready(&app, &named(path)?)
 }
 
-pub(super) async fn version_ready(
+pub(in crate::http) async fn version_ready(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<(StatusCode, Json<Value>), Failed> {

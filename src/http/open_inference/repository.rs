@@ -30,7 +30,7 @@ struct ChangeBody {
     parameters: Map<String, Value>,
 }
 
-pub(super) async fn index(
+pub(in crate::http) async fn index(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<Vec<Value>>, Failed> {
@@ -71,7 +71,7 @@ fn describe(version: &VersionStatus) -> (&'static str, &'static str) {
 }
 
 /// Reads a model's folder anew, as Triton does; also for a model that came after the start.
-pub(super) async fn load(
+pub(in crate::http) async fn load(
     State(app): State<App>,
     path: NamePath,
     request: Request,
@@ -79,7 +79,7 @@ pub(super) async fn load(
     change(&app, path, request, |repository, name| repository.reload(name).map(drop)).await
 }
 
-pub(super) async fn unload(
+pub(in crate::http) async fn unload(
     State(app): State<App>,
     path: NamePath,
     request: Request,

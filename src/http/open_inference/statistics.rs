@@ -11,13 +11,16 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
 
-pub(super) async fn all(State(app): State<App>) -> Json<Value> {
+pub(in crate::http) async fn all(State(app): State<App>) -> Json<Value> {
     let models = app.repository.list();
     let names = models.into_iter().map(|model| model.name);
     Json(document(names.flat_map(|name| handles(&app, &name))))
 }
 
-pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
+pub(in crate::http) async fn model(
+    State(app): State<App>,
+    path: NamePath,
+) -> Result<Json<Value>, Failed> {
     let model = named(path)?;
     let handles = handles(&app, &model.name);
     if handles.is_empty() {
@@ -27,7 +30,7 @@ pub(super) async fn model(State(app): State<App>, path: NamePath) -> Result<Json
     Ok(Json(document(handles.into_iter())))
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {

@@ -1,10 +1,10 @@
 //! The bodies of predictions of one model, in the words of each protocol.
 
-use super::models::Served;
-use super::operation::Protocol;
 use super::schemas::{nullable, object, prediction};
+use super::served::Served;
 use super::tensors::{Way, evidence, row, rows, whole};
 use super::{instances, open_inference};
+use crate::http::route::Protocol;
 use crate::inference::{AnswerForm, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::predict;
 use crate::repository::LoadedStatus;
@@ -118,7 +118,7 @@ fn answer(loaded: &LoadedStatus) -> Value {
 /// Rows without a word around them, of one input or by name. Elements may be written in more ways
 /// here than in ours, so that only the lists are described.
 fn instances(loaded: &LoadedStatus) -> Bodies {
-    let sized = |least: usize| json!({"type": "array", "items": {}, "minItems": least, "maxItems": loaded.spec.max_rows});
+    let sized = |minimum: usize| json!({"type": "array", "items": {}, "minItems": minimum, "maxItems": loaded.spec.max_rows});
     let example = sample(loaded).map(|body| {
         let rows = match (body.get("features"), body.get("instances")) {
             (Some(row), _) => json!([row]),

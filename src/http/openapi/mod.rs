@@ -1,17 +1,17 @@
-//! What the server answers, as an OpenAPI document: every route of the listener that is asked, from
-//! tables that tests hold to the router, and every model that serves, with its own bodies.
+//! What the server answers, as an OpenAPI document: every route of the listener that is asked, by its row of
+//! the table of routes, and every model that serves, with its own bodies.
 //!
-//! A route is described by a row of the table of its protocol (`native`, `open_inference`, …); `operation` makes the
-//! document's words of it. Version 3.0.3 of the format, because every tool reads that.
+//! `operation` makes the document's words of a row. Version 3.0.3 of the format, because every tool reads that.
 
 mod bodies;
+mod components;
 mod instances;
 mod models;
-mod native;
 mod open_inference;
 mod operation;
 mod page;
 mod schemas;
+mod served;
 mod tensors;
 mod torchserve;
 #[cfg(test)]
@@ -20,49 +20,33 @@ mod tests;
 pub(super) use page::page;
 
 use super::error::Failed;
+use super::route::{Place, Route};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError};
 use crate::repository::ModelStatus;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use models::{Served, card};
-use operation::{On, Operation};
+use axum::routing::MethodRouter;
+use models::card;
 use serde_json::{Map, Value, json};
+use served::Served;
 use std::sync::Arc;
 
-/// Every operation of every route.
-fn operations() -> impl Iterator<Item = &'static Operation> {
-    let tables = [
-        native::OPERATIONS,
-        open_inference::OPERATIONS,
-        instances::OPERATIONS,
-        torchserve::OPERATIONS,
-    ];
-    tables.into_iter().flatten()
-}
-
-/// The document of the listener for predictions.
-pub(super) async fn public(State(app): State<App>) -> Result<Response, Failed> {
-    answer(app, On::Public).await
-}
-
-/// The document of the management listener.
-pub(super) async fn management(State(app): State<App>) -> Result<Response, Failed> {
-    answer(app, On::Management).await
+/// The document of a listener.
+pub(super) fn document(place: &Place<'_>) -> MethodRouter<App> {
+    let described = Arc::clone(place.described);
+    place.to(move |State(app): State<App>| answer(app, Arc::clone(&described)))
 }
 
 /// Made on a thread for blocking work: with many models it is long. One at a time, so that those who ask for it often
 /// leave these threads to predictions.
-async fn answer(app: App, listener: On) -> Result<Response, Failed> {
+async fn answer(app: App, routes: Arc<[Route]>) -> Result<Response, Failed> {
     let turn = Arc::clone(&app.describing);
     let turn = turn.acquire_owned().await.expect("we never close the semaphore");
     let made = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let mut document = document(&app.repository.list(), listener);
-        if listener == On::Public && !app.options.public_metrics {
-            document["paths"].as_object_mut().and_then(|paths| paths.remove("/metrics"));
-        }
+        let document = describe(&app.repository.list(), &routes);
         // Written here too, since it is long.
         Json(document).into_response()
     });
@@ -70,16 +54,16 @@ async fn answer(app: App, listener: On) -> Result<Response, Failed> {
     Ok(made.await.map_err(failed)?)
 }
 
-fn document(models: &[ModelStatus], listener: On) -> Value {
+fn describe(models: &[ModelStatus], routes: &[Route]) -> Value {
     let mut paths = Map::new();
-    for operation in operations().filter(|operation| operation.is_on(listener)) {
-        let path = paths.entry(operation.document_path()).or_insert_with(|| json!({}));
-        for &method in operation.methods() {
-            path[method] = operation.document(method);
+    for route in routes {
+        let path = paths.entry(route.document_path()).or_insert_with(|| json!({}));
+        for &method in route.methods() {
+            path[method] = route.document(method);
         }
     }
     for model in models.iter().filter_map(Served::new) {
-        model.add_to(&mut paths, listener, operations());
+        model.add_to(&mut paths, routes);
     }
     json!({
         "openapi": "3.0.3",
@@ -90,7 +74,7 @@ fn document(models: &[ModelStatus], listener: On) -> Value {
             "license": {"name": "Apache-2.0"},
         },
         "paths": paths,
-        "components": schemas::components(),
+        "components": components::components(),
         "x-sconce-models": models.iter().map(card).collect::<Vec<_>>(),
     })
 }

@@ -2,56 +2,40 @@
 //! answers.
 
 use super::bodies;
-use super::operation::{On, Operation};
+use super::served::Served;
 use crate::http::describe;
-use crate::inference::Version;
-use crate::repository::{LoadedStatus, ModelStatus};
+use crate::http::route::Route;
+use crate::repository::ModelStatus;
 use serde_json::{Map, Value, json};
 
-/// A model that answers by default, and the version that does.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Served<'a> {
-    pub(super) name: &'a str,
-    pub(super) version: Version,
-    pub(super) loaded: &'a LoadedStatus,
-}
-
-impl<'a> Served<'a> {
-    pub(super) fn new(model: &'a ModelStatus) -> Option<Self> {
-        let version = model.serving?;
-        let status = model.versions.iter().find(|status| status.version == version)?;
-        Some(Self { name: model.name.as_str(), version, loaded: status.loaded.as_ref()? })
-    }
-
+impl Served<'_> {
     /// Adds its paths.
-    pub(super) fn add_to(
-        self,
-        paths: &mut Map<String, Value>,
-        listener: On,
-        operations: impl Iterator<Item = &'static Operation>,
-    ) {
-        for operation in operations.filter(|it| it.predicts && it.is_on(listener)) {
-            let path = operation.document_path();
-            if path.contains("{model}") && !path.contains("{version}") {
-                let path = path.replace("{model}", self.name);
-                let document = self.document(operation, &path);
-                paths.entry(path).or_insert_with(|| json!({}))[operation.method] = document;
+    pub(super) fn add_to(self, paths: &mut Map<String, Value>, routes: &[Route]) {
+        for route in routes.iter().filter(|route| route.operation.predicts()) {
+            let path = route.document_path();
+            if !path.contains("{model}") || path.contains("{version}") {
+                continue;
+            }
+            let path = path.replace("{model}", self.name);
+            for &method in route.methods() {
+                let document = self.document(route, method, &path);
+                paths.entry(path.clone()).or_insert_with(|| json!({}))[method] = document;
             }
         }
     }
 
-    fn document(self, operation: &Operation, path: &str) -> Value {
-        let mut document = operation.document(operation.method);
+    fn document(self, route: &Route, method: &str, path: &str) -> Value {
+        let mut document = route.document(method);
         // No word of a path has a colon, so this is nobody else's.
-        document["operationId"] =
-            json!(format!("{}:{}", operation.id(operation.method), self.name));
-        document["parameters"] = operation.parameters(path).into();
+        document["operationId"] = json!(format!("{}:{}", route.id(method), self.name));
+        document["parameters"] = route.parameters(path).into();
         document["tags"] = json!([self.name]);
-        document["summary"] = json!(format!("{} Version {}.", operation.summary, self.version));
+        document["summary"] = json!(format!("{} Version {}.", route.summary, self.version));
         if let Some(description) = &self.loaded.facts.description {
             document["description"] = json!(description);
         }
-        let bodies::Bodies { request, example, answer } = bodies::of(operation.protocol, self);
+        let bodies::Bodies { request, example, answer } =
+            bodies::of(route.operation.protocol, self);
         let body = &mut document["requestBody"]["content"]["application/json"];
         body["schema"] = request;
         if let Some(example) = example {

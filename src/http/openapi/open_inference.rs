@@ -1,116 +1,10 @@
-//! The operations of the Open Inference Protocol V2, and the bodies that they have of their own.
+//! The bodies of the Open Inference Protocol V2.
 
-use super::native::{ORDER, PREDICTION, VERSION};
-use super::operation::{Content, On, Operation, Protocol};
 use super::schemas::{list, object, text};
-use crate::inference::ErrorCode;
 use crate::tensor::DataType;
 use serde_json::{Value, json};
 
-/// Why a model cannot be told of.
-const READ: &[ErrorCode] = &[ErrorCode::ModelNotFound, ErrorCode::ModelNotReady];
-
-/// Why a body that may be missing cannot be read.
-const BODY: &[ErrorCode] = &[
-    ErrorCode::InvalidJson,
-    ErrorCode::InvalidBody,
-    ErrorCode::BodyTimeout,
-    ErrorCode::BodyTooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::Overloaded,
-];
-
-const fn get(gives: &'static [(u16, &'static [Content])]) -> Operation {
-    Operation {
-        protocol: Protocol::OpenInference,
-        gives,
-        ..Operation::new("get", "Open Inference Protocol V2")
-    }
-}
-
-const fn model(gives: &'static [(u16, &'static [Content])]) -> Operation {
-    Operation { fails: &[READ], ..get(gives) }
-}
-
-const fn version(gives: &'static [(u16, &'static [Content])]) -> Operation {
-    Operation { fails: &[READ, VERSION], ..get(gives) }
-}
-
-const METADATA: &[(u16, &[Content])] = &[(200, &[Content::json("V2Model")])];
-const CONFIG: &[(u16, &[Content])] = &[(200, &[Content::json("V2Config")])];
-const STATISTICS: &[(u16, &[Content])] = &[(200, &[Content::json("V2Statistics")])];
-const READY: &[(u16, &[Content])] =
-    &[(200, &[Content::json("V2ModelReady")]), (503, &[Content::json("V2ModelReady")])];
-
-const INFER: Operation = Operation {
-    method: "post",
-    takes: &[Content::json("V2Request"), Content::BYTES],
-    fails: &[PREDICTION],
-    predicts: true,
-    ..get(&[(200, &[Content::json("V2Answer"), Content::BYTES])])
-};
-
-const NEVER: Operation =
-    Operation { method: "any", fails: &[&[ErrorCode::Unsupported]], ..get(&[]) };
-
-const CHANGE: Operation = Operation {
-    method: "post",
-    on: On::Management,
-    takes: &[Content::json("V2Change")],
-    ..get(&[(200, &[])])
-};
-
-pub(super) const OPERATIONS: &[Operation] = &[
-    get(&[(200, &[Content::json("V2Server")])]).at("/v2", "Name, version and extensions."),
-    NEVER.at("/v2/cudasharedmemory/{*rest}", "Not supported."),
-    get(&[(200, &[Content::json("V2Live")])]).at("/v2/health/live", "Whether the process answers."),
-    get(&[(200, &[Content::json("V2Ready")]), (503, &[Content::json("V2Ready")])])
-        .at("/v2/health/ready", "Whether traffic should come here."),
-    NEVER.at("/v2/logging", "Not supported."),
-    get(&[(200, &[Content::json("V2Models")])]).at("/v2/models", "The names of the models."),
-    get(STATISTICS).at("/v2/models/stats", "Statistics of every version that is loaded."),
-    model(METADATA).at("/v2/models/{model}", "Versions, inputs and outputs of a model."),
-    model(CONFIG).at("/v2/models/{model}/config", "The model in the words of a configuration."),
-    NEVER.at("/v2/models/{model}/generate", "Not supported."),
-    NEVER.at("/v2/models/{model}/generate_stream", "Not supported."),
-    INFER.at("/v2/models/{model}/infer", "A prediction of the model's default version."),
-    Operation { fails: &[&[ErrorCode::ModelNotFound]], ..get(READY) }
-        .at("/v2/models/{model}/ready", "Whether the model answers."),
-    model(STATISTICS).at("/v2/models/{model}/stats", "Statistics of the model's versions."),
-    NEVER.at("/v2/models/{model}/trace/setting", "Not supported."),
-    version(METADATA)
-        .at("/v2/models/{model}/versions/{version}", "Inputs and outputs of this version."),
-    version(CONFIG).at(
-        "/v2/models/{model}/versions/{version}/config",
-        "This version in the words of a configuration.",
-    ),
-    NEVER.at("/v2/models/{model}/versions/{version}/generate", "Not supported."),
-    NEVER.at("/v2/models/{model}/versions/{version}/generate_stream", "Not supported."),
-    Operation { fails: &[PREDICTION, VERSION], ..INFER }
-        .at("/v2/models/{model}/versions/{version}/infer", "A prediction of this version."),
-    Operation { fails: &[&[ErrorCode::ModelNotFound], VERSION], ..get(READY) }
-        .at("/v2/models/{model}/versions/{version}/ready", "Whether this version answers."),
-    version(STATISTICS)
-        .at("/v2/models/{model}/versions/{version}/stats", "Statistics of this version."),
-    Operation {
-        method: "post",
-        takes: &[Content::json("V2IndexRequest")],
-        fails: &[BODY],
-        ..get(&[(200, &[Content::json("V2Index")])])
-    }
-    .at("/v2/repository/index", "The models, their versions and states."),
-    Operation {
-        fails: &[BODY, ORDER, &[ErrorCode::ModelNotReady, ErrorCode::Unsupported]],
-        ..CHANGE
-    }
-    .at("/v2/repository/models/{model}/load", "Reads the model's folder again."),
-    Operation { fails: &[BODY, ORDER, &[ErrorCode::Unsupported]], ..CHANGE }
-        .at("/v2/repository/models/{model}/unload", "Lets the model go."),
-    NEVER.at("/v2/systemsharedmemory/{*rest}", "Not supported."),
-    NEVER.at("/v2/trace/setting", "Not supported."),
-];
-
-/// The schemas that these operations name.
+/// The schemas that the rows of its routes name.
 pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     let flag = || json!({"type": "boolean"});
     let count = || json!({"type": "integer", "minimum": 0});
@@ -189,8 +83,8 @@ fn datatype() -> Value {
     json!({"type": "string", "enum": names})
 }
 
-fn sizes(least: i64) -> Value {
-    list(json!({"type": "integer", "minimum": least}))
+fn sizes(minimum: i64) -> Value {
+    list(json!({"type": "integer", "minimum": minimum}))
 }
 
 /// A request, whose inputs are of this schema.

@@ -74,8 +74,7 @@ fn nested(element: Value, dims: &[Dim], way: Way) -> Value {
 }
 
 fn element(datatype: DataType, way: Way) -> Value {
-    let integer =
-        |least: Value, most: Value| json!({"type": "integer", "minimum": least, "maximum": most});
+    let integer = |minimum: Value, maximum: Value| json!({"type": "integer", "minimum": minimum, "maximum": maximum});
     match datatype {
         DataType::Bool => json!({"type": "boolean"}),
         DataType::UInt8 => integer(json!(0), json!(u8::MAX)),
@@ -94,9 +93,9 @@ fn element(datatype: DataType, way: Way) -> Value {
     }
 }
 
-fn number(most: f64, way: Way) -> Value {
+fn number(maximum: f64, way: Way) -> Value {
     match way {
-        Way::In => json!({"type": "number", "minimum": -most, "maximum": most}),
+        Way::In => json!({"type": "number", "minimum": -maximum, "maximum": maximum}),
         Way::Out => json!({"type": "number", "nullable": true}),
     }
 }

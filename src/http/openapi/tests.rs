@@ -3,20 +3,17 @@
 
 use super::tensors::{Way, row, rows, whole};
 use super::*;
-use crate::http::{ROUTES, status};
+use crate::http::route::Side;
+use crate::http::routes::described;
+use crate::http::status;
 use crate::inference::{ErrorCode, TensorSpec};
 use crate::tensor::{DataType, ShapePattern};
 use std::collections::BTreeSet;
 
 #[test]
-fn every_route_is_described_and_no_other() {
-    for route in ROUTES {
-        let described = operations().any(|operation| operation.path == *route);
-        assert!(described, "{route} is in no table of the document");
-    }
-    for operation in operations() {
-        assert!(ROUTES.contains(&operation.path), "{} is no route", operation.path);
-        assert!(operation.summary.ends_with('.'), "{}: say what it does", operation.path);
+fn every_row_says_what_it_does() {
+    for route in described(Side::Public).into_iter().chain(described(Side::Management)) {
+        assert!(route.summary.ends_with('.'), "{}: say what it does", route.path);
     }
 }
 
@@ -35,8 +32,8 @@ fn walk<'v>(root: &'v Value, visit: &mut impl FnMut(&'v Value)) {
 
 #[test]
 fn every_pointer_leads_somewhere_and_every_id_is_the_only_one() {
-    for listener in [On::Public, On::Management] {
-        let document = document(&[], listener);
+    for side in [Side::Public, Side::Management] {
+        let document = describe(&[], &described(side));
         let mut used = BTreeSet::new();
         walk(&document, &mut |value| {
             if let Some(pointer) = value.get("$ref").and_then(Value::as_str) {
@@ -59,7 +56,7 @@ fn every_pointer_leads_somewhere_and_every_id_is_the_only_one() {
 fn every_status_is_one_of_the_table_or_a_success() {
     let known: BTreeSet<_> =
         ErrorCode::ALL.iter().map(|code| status(*code).as_u16().to_string()).collect();
-    let document = document(&[], On::Management);
+    let document = describe(&[], &described(Side::Management));
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let responses = operation["responses"].as_object().unwrap();
@@ -76,15 +73,16 @@ fn every_status_is_one_of_the_table_or_a_success() {
 
 #[test]
 fn what_needs_no_model_is_refused_for_none() {
-    for operation in operations().filter(|it| it.path.contains("{model}")) {
+    let routes = described(Side::Public).into_iter().chain(described(Side::Management));
+    for Route { path, operation, .. } in routes.filter(|it| it.path.contains("{model}")) {
         let fails: Vec<_> = operation.fails.iter().copied().flatten().collect();
         // What is not done at all is not done for any model.
         let refusals = [&ErrorCode::Unsupported, &ErrorCode::ManagementOnly];
         let never = operation.gives.is_empty() && fails.iter().all(|it| refusals.contains(it));
         let not_found = fails.contains(&&ErrorCode::ModelNotFound);
-        assert!(never || not_found, "{} may name a model that is not there", operation.path);
-        if operation.path.contains("{version}") && !never {
-            assert!(fails.contains(&&ErrorCode::VersionNotFound), "{}", operation.path);
+        assert!(never || not_found, "{path} may name a model that is not there");
+        if path.contains("{version}") && !never {
+            assert!(fails.contains(&&ErrorCode::VersionNotFound), "{path}");
         }
     }
 }

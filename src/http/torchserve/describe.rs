@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 const MAX_LISTED: usize = 100;
 
 #[derive(Deserialize)]
-pub(super) struct Page {
+pub(in crate::http) struct Page {
     limit: Option<i64>,
     next_page_token: Option<i64>,
 }
 
-pub(super) async fn list(
+pub(in crate::http) async fn list(
     State(app): State<App>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Value>, Failed> {
@@ -29,7 +29,7 @@ pub(super) async fn list(
         let message = "the query's \"limit\" and \"next_page_token\" are whole numbers";
         return Err(InferError::new(ErrorCode::InvalidRequest, message).into());
     };
-    // What is below zero or above the most means the same as what is missing.
+    // What is below zero or above the maximum means the same as what is missing.
     let number = |given: Option<i64>| given.and_then(|given| usize::try_from(given).ok());
     let limit = number(page.limit).filter(|limit| *limit <= MAX_LISTED).unwrap_or(MAX_LISTED);
     let start = number(page.next_page_token).unwrap_or(0);
@@ -48,7 +48,7 @@ pub(super) async fn list(
     Ok(Json(body))
 }
 
-pub(super) async fn default(
+pub(in crate::http) async fn default(
     State(app): State<App>,
     path: NamePath,
 ) -> Result<Json<Vec<Value>>, Failed> {
@@ -57,7 +57,7 @@ pub(super) async fn default(
     Ok(Json(described.into_iter().collect()))
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Vec<Value>>, Failed> {

@@ -10,19 +10,19 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-pub(super) async fn register() -> Failed {
+pub(in crate::http) async fn register() -> Failed {
     let message = "models are not registered by request: put the model's folder among the others \
                    and POST /manage/models/{model}/reload";
     InferError::new(ErrorCode::Unsupported, message).into()
 }
 
-pub(super) async fn scale() -> Failed {
+pub(in crate::http) async fn scale() -> Failed {
     let message = "workers are not scaled by request: set \"instances\" in the model's model.toml \
                    and POST /manage/models/{model}/reload";
     InferError::new(ErrorCode::Unsupported, message).into()
 }
 
-pub(super) async fn unregister(
+pub(in crate::http) async fn unregister(
     State(app): State<App>,
     path: NamePath,
 ) -> Result<Json<Value>, Failed> {
@@ -32,7 +32,7 @@ pub(super) async fn unregister(
     Ok(status(&done))
 }
 
-pub(super) async fn unregister_version(
+pub(in crate::http) async fn unregister_version(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {
@@ -43,7 +43,7 @@ pub(super) async fn unregister_version(
     Ok(status(&done))
 }
 
-pub(super) async fn set_default(
+pub(in crate::http) async fn set_default(
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-pub(super) async fn ping(State(app): State<App>) -> (StatusCode, Json<Value>) {
+pub(in crate::http) async fn ping(State(app): State<App>) -> (StatusCode, Json<Value>) {
     let (status, word) = if app.is_ready() {
         (StatusCode::OK, "Healthy")
     } else {

@@ -11,7 +11,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-pub(super) async fn model(
+pub(in crate::http) async fn model(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
     path: NamePath,
@@ -21,7 +21,7 @@ pub(super) async fn model(
     exchange::answer::<TorchServe>(&app, &context, target, request).await
 }
 
-pub(super) async fn version(
+pub(in crate::http) async fn version(
     State(app): State<App>,
     Extension(context): Extension<RequestContext>,
     path: VersionPath,

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn in_the_lame_duck_answers_say_close() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut old = rig.connect().await;
     assert!(!says_close(&old.get("/").await));
     rig.enter(Phase::LameDuck);
@@ -17,7 +17,7 @@ async fn in_the_lame_duck_answers_say_close() {
 
 #[tokio::test]
 async fn in_the_lame_duck_a_request_in_progress_says_close() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until_held(1).await;
@@ -31,7 +31,7 @@ async fn in_the_lame_duck_a_request_in_progress_says_close() {
 
 #[tokio::test]
 async fn closing_ends_idle_connections_and_answers_the_others() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let mut idle = rig.connect().await;
     idle.get("/").await;
     let mut silent = rig.connect().await;
@@ -63,7 +63,7 @@ async fn closing_ends_idle_connections_and_answers_the_others() {
 /// On one thread the accept loop has not run when the phase changes: everything is in the kernel.
 #[tokio::test]
 async fn requests_in_the_backlog_are_answered() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut clients = Vec::new();
     for _ in 0..50 {
         let mut socket = std::net::TcpStream::connect(rig.addr).expect("the backlog has room");
@@ -83,7 +83,7 @@ async fn requests_in_the_backlog_are_answered() {
 /// The request has reached the kernel but not us, on a connection that looks idle to us.
 #[tokio::test]
 async fn a_request_that_meets_the_close_on_an_idle_connection_is_answered() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client.get("/").await;
     let mut socket = client.0.into_std().expect("a socket");
@@ -98,7 +98,7 @@ async fn a_request_that_meets_the_close_on_an_idle_connection_is_answered() {
 /// The client connected before the listener closed; its first byte comes after that.
 #[tokio::test]
 async fn a_first_request_in_the_drain_is_answered() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     rig.until(|stats| &stats.accepted, 1).await;
     rig.enter(Phase::Closing);
@@ -111,7 +111,7 @@ async fn a_first_request_in_the_drain_is_answered() {
 
 #[tokio::test]
 async fn stalled_clients_are_dropped_at_the_deadline() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let mut half_head = rig.connect().await;
     half_head.send("GET / HTTP/1.1\r\nHo").await;
     let mut half_body = rig.connect().await;
@@ -145,7 +145,7 @@ async fn half_a_head_does_not_hold_up_the_drain() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_before_the_close() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     let hold = "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(format!("{hold}GET / HTTP/1.1\r\nHost: a\r\n\r\n")).await;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::activity::Activity;
-use super::super::guard::{Guard, Socket};
+use super::super::guard::{Guard, HeadLimits, Socket};
 use super::*;
 
 /// A client that sends these pieces and leaves.
@@ -63,10 +63,10 @@ struct Passed {
 
 /// Everything that hyper would read, `space` bytes at a time.
 fn pass(pieces: &[Vec<u8>], space: usize) -> Passed {
-    let options = Options::default();
+    let options = ListenerOptions::default();
     let activity = Arc::new(Activity::new(&options));
     let pieces = pieces.iter().filter(|piece| !piece.is_empty()).cloned();
-    let limits = (1024, 20);
+    let limits = HeadLimits { max_bytes: 1024, max_headers: 20 };
     let mut guard = Guard::new(Script(pieces.collect()), Arc::clone(&activity), limits);
     let mut cx = Context::from_waker(std::task::Waker::noop());
     let mut passed = Passed { bytes: Vec::new(), ends: Vec::new(), n_heads: 0, has_failed: false };

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_connection_is_kept_alive() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     for _ in 0..3 {
         let answer = client.get("/").await;
@@ -16,7 +16,7 @@ async fn a_connection_is_kept_alive() {
 
 #[tokio::test]
 async fn http_1_0_is_served_and_closed() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client.send("GET / HTTP/1.0\r\n\r\n").await;
     let text = client.rest().await.expect("a clean close");
@@ -25,7 +25,7 @@ async fn http_1_0_is_served_and_closed() {
 
 #[tokio::test]
 async fn the_peer_is_in_the_request() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     let own = client.0.local_addr().expect("connected").to_string();
     assert!(client.get("/peer").await.ends_with(&own));
@@ -33,7 +33,7 @@ async fn the_peer_is_in_the_request() {
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     let requests = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nfirst\
         POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -47,7 +47,7 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test]
 async fn a_request_may_come_byte_by_byte() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     for _ in 0..2 {
         let request = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -62,7 +62,7 @@ async fn a_request_may_come_byte_by_byte() {
 
 #[tokio::test]
 async fn a_client_may_wait_for_100_continue() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client
         .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
@@ -75,7 +75,7 @@ async fn a_client_may_wait_for_100_continue() {
 /// One row for each rule, over the wire; the full table is in `head`.
 #[tokio::test]
 async fn ambiguous_heads_are_answered_and_the_connection_is_closed() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let rows = [
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -114,7 +114,8 @@ async fn ambiguous_heads_are_answered_and_the_connection_is_closed() {
 
 #[tokio::test]
 async fn a_large_head_is_431() {
-    let options = Options { max_header_bytes: 1000, max_headers: 10, ..Options::default() };
+    let options =
+        ListenerOptions { max_header_bytes: 1000, max_headers: 10, ..ListenerOptions::default() };
     let rig = Rig::start(options);
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}", "x".repeat(3000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(10));
@@ -129,7 +130,7 @@ async fn a_large_head_is_431() {
 /// Hyper's own limit of 100 must not be the lower one.
 #[tokio::test]
 async fn more_than_100_headers_can_be_allowed() {
-    let rig = Rig::start(Options { max_headers: 200, ..Options::default() });
+    let rig = Rig::start(ListenerOptions { max_headers: 200, ..ListenerOptions::default() });
     let mut client = rig.connect().await;
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(150))).await;
     assert!(client.answer().await.ends_with("hello"));
@@ -137,7 +138,7 @@ async fn more_than_100_headers_can_be_allowed() {
 
 #[tokio::test]
 async fn a_refusal_waits_for_the_answers_before_it() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until_held(1).await;
@@ -150,7 +151,7 @@ async fn a_refusal_waits_for_the_answers_before_it() {
 
 #[tokio::test]
 async fn a_broken_chunk_fails_the_body_and_nothing_after_it_is_served() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client
         .send("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n")
@@ -163,7 +164,7 @@ async fn a_broken_chunk_fails_the_body_and_nothing_after_it_is_served() {
 /// The answer must arrive although the client is still sending: no reset may overtake it.
 #[tokio::test]
 async fn an_early_answer_survives_an_unread_body() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     client.send("POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000\r\n\r\n").await;
     client.send(vec![b'x'; 4_000_000]).await;
@@ -173,7 +174,7 @@ async fn an_early_answer_survives_an_unread_body() {
 
 #[tokio::test]
 async fn a_panic_closes_one_connection_only() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut other = rig.connect().await;
     other.get("/").await;
     let mut client = rig.connect().await;

@@ -38,7 +38,7 @@ async fn ask(sender: &mut SendRequest<Bytes>, path: &str) -> Result<String, h2::
 
 #[tokio::test]
 async fn both_protocols_share_the_port() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
     assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
     assert!(rig.connect().await.get("/").await.ends_with("hello"));
@@ -50,7 +50,7 @@ async fn both_protocols_share_the_port() {
 
 #[tokio::test]
 async fn in_the_lame_duck_connections_are_sent_away_after_an_answer() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let (mut old, old_driver) = connect(&rig, &client::Builder::new()).await;
     get(&mut old, "/").await.expect("an answer");
     rig.enter(Phase::LameDuck);
@@ -64,7 +64,7 @@ async fn in_the_lame_duck_connections_are_sent_away_after_an_answer() {
 
 #[tokio::test]
 async fn closing_answers_the_streams_in_progress() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let (_idle, idle_driver) = connect(&rig, &client::Builder::new()).await;
     let (sender, driver) = connect(&rig, &client::Builder::new()).await;
     let mut busy = sender.clone();
@@ -81,7 +81,7 @@ async fn closing_answers_the_streams_in_progress() {
 
 #[tokio::test]
 async fn a_stream_in_progress_is_dropped_at_the_deadline() {
-    let mut rig = Rig::start(Options::default());
+    let mut rig = Rig::start(ListenerOptions::default());
     let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
     let answer = tokio::spawn(async move { get(&mut sender, "/hold").await });
     rig.until_held(1).await;
@@ -114,7 +114,7 @@ async fn an_idle_connection_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_makes_way_at_the_cap() {
-    let rig = Rig::start(Options { max_connections: 1, ..Options::default() });
+    let rig = Rig::start(ListenerOptions { max_connections: 1, ..ListenerOptions::default() });
     let (mut sender, driver) = connect(&rig, &client::Builder::new()).await;
     get(&mut sender, "/").await.expect("an answer");
     assert!(rig.connect().await.get("/").await.ends_with("hello"), "must be served");
@@ -125,7 +125,7 @@ async fn an_idle_connection_makes_way_at_the_cap() {
 /// The client connected before the listener closed and sends its first request after that.
 #[tokio::test]
 async fn a_first_request_in_the_drain_is_answered() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let socket = rig.connect().await.0;
     rig.until(|stats| &stats.accepted, 1).await;
     rig.enter(Phase::Closing);
@@ -142,7 +142,7 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// The quiet client's deadline would be the keep-alive time, which is long here.
 #[tokio::test]
 async fn half_a_head_or_frame_is_closed() {
-    let rig = Rig::start(Options { keep_alive_timeout: PATIENCE, ..short() });
+    let rig = Rig::start(ListenerOptions { keep_alive_timeout: PATIENCE, ..short() });
     let halves: [(usize, &[u8]); 5] = [
         // HEADERS without their end, half of them, half a PING, half a frame's header.
         (HELLO.len(), b"\0\0\x06\x01\x01\0\0\0\x01\x82\x86\x84\x41\x01a"),
@@ -179,7 +179,7 @@ async fn flood(rig: &Rig, frame: &[u8]) {
 
 #[tokio::test]
 async fn floods_end_the_connection() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let frames: [&[u8]; 5] = [
         // PING, SETTINGS, WINDOW_UPDATE by one, PRIORITY, a frame that nobody knows.
         b"\0\0\x08\x06\0\0\0\0\0abcdefgh",
@@ -245,11 +245,11 @@ async fn a_short_answer_that_is_never_read_ends_its_connection() {
 async fn where_room_is_scarce_slow_answers_go_early() {
     let budget = ByteBudget::new(100);
     let long = Duration::from_secs(3600);
-    let rig = Rig::start(Options {
+    let rig = Rig::start(ListenerOptions {
         write_timeout: long,
         keep_alive_timeout: long,
         budget: budget.clone(),
-        ..Options::default()
+        ..ListenerOptions::default()
     });
     let (sender, _driver) = connect(&rig, client::Builder::new().initial_window_size(10)).await;
     let mut ready = sender.ready().await.expect("open");
@@ -263,7 +263,7 @@ async fn where_room_is_scarce_slow_answers_go_early() {
 
 #[tokio::test]
 async fn a_panic_ends_one_stream_only() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
     assert!(get(&mut sender, "/panic").await.is_err());
     assert_eq!(get(&mut sender, "/").await.expect("an answer"), "hello");
@@ -272,7 +272,7 @@ async fn a_panic_ends_one_stream_only() {
 /// Streams opened and reset in one breath, as frames: a polite client library would not send them.
 #[tokio::test]
 async fn rapid_resets_end_the_connection() {
-    let rig = Rig::start(Options::default());
+    let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     let mut frames = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     for n_streams in 0..2000_u32 {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -41,19 +42,40 @@ struct Rig {
     report: JoinHandle<DrainReport>,
 }
 
+impl Default for ListenerOptions {
+    fn default() -> Self {
+        Self::new(refusal)
+    }
+}
+
+/// The texts of a refusal are ours and need no escaping.
+fn refusal(refusal: Refusal) -> Response<Bytes> {
+    let body =
+        format!("{{\"error\":\"{refusal}\",\"code\":\"invalid_request\",\"request_id\":null}}");
+    let mut response = Response::new(Bytes::from(body));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    if refusal.is_about_size() {
+        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    } else {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    response
+}
+
 /// Deadlines that pass within a test, and in which a busy machine still does what must come before them.
-fn short() -> Options {
-    Options {
+fn short() -> ListenerOptions {
+    ListenerOptions {
         header_timeout: SHORT,
         keep_alive_timeout: SHORT,
         write_timeout: SHORT,
         linger_timeout: SHORT,
-        ..Options::default()
+        ..ListenerOptions::default()
     }
 }
 
 impl Rig {
-    fn start(options: Options) -> Self {
+    fn start(options: ListenerOptions) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(any, options).expect("port 0 is always free");
         let (addr, stats) = (listener.local_addr(), listener.stats());

@@ -1,0 +1,209 @@
+//! The parts of the document that do not depend on models.
+
+use super::schemas::{list, nullable, object, of, prediction, text};
+use super::{instances, open_inference, torchserve};
+use crate::inference::{AnswerForm, Batching, ErrorCode};
+use crate::repository::VersionState;
+use crate::tensor::DataType;
+use serde_json::{Value, json};
+
+/// What `$ref`s point to.
+pub(super) fn components() -> Value {
+    let mut schemas = schemas();
+    let others = [open_inference::schemas(), instances::schemas(), torchserve::schemas()];
+    for (name, schema) in others.into_iter().flatten() {
+        schemas[name] = schema;
+    }
+    json!({"schemas": schemas, "parameters": parameters(), "headers": headers()})
+}
+
+fn schemas() -> Value {
+    let codes: Vec<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    let states: Vec<_> = VersionState::ALL.iter().map(|state| state.as_str()).collect();
+    let whole = json!({"type": "integer", "minimum": 0});
+    let ready = [
+        ("status", json!({"type": "string", "enum": ["ready", "not_ready", "draining"]})),
+        ("waiting_for", list(text())),
+        ("unloaded", list(text())),
+        ("reason", text()),
+    ];
+    let summary = [
+        ("name", text()),
+        ("state", json!({"type": "string", "enum": states})),
+        ("version", nullable(text())),
+        ("required", json!({"type": "boolean"})),
+    ];
+    let default =
+        object(&[("version", text()), ("survives_restart", json!({"type": "boolean"}))], &[]);
+    let model = [
+        ("default", nullable(default)),
+        ("problem", nullable(text())),
+        ("versions", list(of("Version"))),
+    ];
+    json!({
+        "Text": text(),
+        "Bytes": {"type": "string", "format": "binary"},
+        "Document": {"type": "object"},
+        "Error": object(
+            &[
+                ("error", text()),
+                ("code", json!({"type": "string", "enum": codes})),
+                ("request_id", text()),
+                ("model", text()),
+                ("input", text()),
+                ("expected", text()),
+                ("got", text()),
+            ],
+            &["model", "input", "expected", "got"],
+        ),
+        "Live": object(&[("status", json!({"type": "string", "enum": ["live"]}))], &[]),
+        "Ready": object(&ready, &["reason"]),
+        "Summary": object(
+            &[
+                &ready[..],
+                &[("version", text()), ("uptime_seconds", whole.clone()), ("refuted", list(text())), ("models", list(of("ModelSummary")))],
+            ]
+            .concat(),
+            &["reason"],
+        ),
+        "ModelSummary": object(&summary, &[]),
+        "Models": object(&[("models", list(of("ModelSummary")))], &[]),
+        "Model": object(&[&summary[..], &model].concat(), &[]),
+        "Version": version(&whole, &states),
+        "Tensor": tensor(),
+        "PredictRequest": {
+            "description": "Exactly one of the three members; what stands in them follows from the model.",
+            "oneOf": [
+                object(&[("features", json!({}))], &[]),
+                object(&[("instances", json!({"type": "array", "items": {}, "minItems": 1}))], &[]),
+                object(&[("inputs", json!({"type": "object"}))], &[]),
+            ],
+        },
+        "Prediction": prediction(
+            &[
+                ("prediction", json!({})),
+                ("predictions", json!({})),
+                ("outputs", json!({"type": "object"})),
+            ],
+            true,
+        ),
+    })
+}
+
+fn tensor() -> Value {
+    let names: Vec<_> = DataType::ALL.iter().map(|datatype| datatype.name()).collect();
+    let dimension = json!({"type": "integer", "minimum": -1});
+    object(
+        &[
+            ("name", text()),
+            ("datatype", json!({"type": "string", "enum": names})),
+            ("shape", nullable(list(dimension))),
+            ("optional", json!({"type": "boolean"})),
+            ("declared", json!({"type": "boolean"})),
+        ],
+        &["optional", "declared"],
+    )
+}
+
+/// What is known about a version; all but the first four only once it is loaded.
+fn version(whole: &Value, states: &[&str]) -> Value {
+    let seconds = json!({"type": "number", "minimum": 0});
+    let findings: Vec<_> = Batching::ALL.iter().map(|batching| batching.as_str()).collect();
+    let forms: Vec<_> = AnswerForm::ALL.iter().map(|form| form.as_str()).collect();
+    let always = [
+        ("version", text()),
+        ("state", json!({"type": "string", "enum": states})),
+        ("reason", nullable(text())),
+        ("since", seconds.clone()),
+    ];
+    let batching = [
+        ("enabled", json!({"type": "boolean"})),
+        ("finding", json!({"type": "string", "enum": findings})),
+        ("reason", text()),
+        ("max_batch_size", whole.clone()),
+        ("max_batch_size_reason", text()),
+        ("costs", list(object(&[("rows", whole.clone()), ("seconds", seconds.clone())], &[]))),
+        ("max_queue_delay_seconds", seconds.clone()),
+    ];
+    let loaded = [
+        ("description", nullable(text())),
+        ("inputs", list(of("Tensor"))),
+        ("outputs", list(of("Tensor"))),
+        ("answers", json!({"type": "string", "enum": forms})),
+        ("labels", list(text())),
+        ("batching", object(&batching, &[])),
+        (
+            "padding",
+            nullable(object(&[("inputs", list(text())), ("buckets", list(whole.clone()))], &[])),
+        ),
+        ("device", text()),
+        ("precision", text()),
+        ("form", json!({"type": "object"})),
+        ("memory_bytes", whole.clone()),
+        ("file", object(&[("sha256", text()), ("bytes", whole.clone())], &[])),
+        (
+            "limits",
+            object(
+                &[
+                    ("max_rows", whole.clone()),
+                    ("max_body_bytes", whole.clone()),
+                    ("timeout_seconds", seconds.clone()),
+                ],
+                &[],
+            ),
+        ),
+        (
+            "queue",
+            object(
+                &[
+                    ("waiting", whole.clone()),
+                    ("capacity", whole.clone()),
+                    ("max_wait_seconds", nullable(seconds.clone())),
+                    ("running", whole.clone()),
+                    ("direct", json!({"type": "boolean"})),
+                    ("direct_ended", nullable(text())),
+                    ("instances", whole.clone()),
+                ],
+                &[],
+            ),
+        ),
+        ("notes", list(text())),
+        ("load_seconds", seconds),
+    ];
+    let optional: Vec<_> = loaded.iter().map(|(name, _)| *name).collect();
+    object(&[&always[..], &loaded].concat(), &optional)
+}
+
+fn parameters() -> Value {
+    let in_path = |name: &str, schema: Value| json!({"name": name, "in": "path", "required": true, "schema": schema});
+    let in_header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
+    json!({
+        "Model": in_path("model", json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
+        "Version": in_path("version", json!({"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"})),
+        "Rest": in_path("rest", text()),
+        "RequestId": in_header(
+            "X-Request-Id",
+            "Kept, returned and logged where it is 1 to 128 visible ASCII characters; otherwise one is made.",
+            text(),
+        ),
+        "Timeout": in_header(
+            "X-Request-Timeout-Ms",
+            "Milliseconds to wait for the answer; can only shorten the server's own limit.",
+            json!({"type": "integer", "minimum": 1}),
+        ),
+        "TraceParent": in_header("traceparent", "The caller's trace (W3C Trace Context).", text()),
+    })
+}
+
+fn headers() -> Value {
+    let header =
+        |description: &str, schema: Value| json!({"description": description, "schema": schema});
+    json!({
+        "RequestId": header("The id of this request.", text()),
+        "ServerTiming": header("Milliseconds in each phase of the prediction.", text()),
+        "RetryAfter": header(
+            "Seconds after which to try again, where that may help.",
+            json!({"type": "integer", "minimum": 1}),
+        ),
+    })
+}

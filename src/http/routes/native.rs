@@ -1,0 +1,127 @@
+//! Our own routes.
+
+use super::codes::{ORDER, PREDICTION, VERSION};
+use crate::http::route::{
+    Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
+};
+use crate::http::{health, index, manage, metrics, models, openapi, predict};
+use crate::inference::ErrorCode;
+
+const fn ours(methods: Methods, tag: &'static str) -> Operation {
+    Operation::new(methods, Protocol::Native, tag)
+}
+
+const fn read(gives: Gives) -> Operation {
+    Operation { gives, ..ours(Methods::Get, "Server") }
+}
+
+const JSON: Operation = read(&[(200, &[Content::json("Document")])]);
+const HTML: Operation = read(&[(200, &[Content::text("text/html")])]);
+const LIVE: Operation = read(&[(200, &[Content::json("Live")])]);
+const READY: Operation =
+    read(&[(200, &[Content::json("Ready")]), (503, &[Content::json("Ready")])]);
+const SUMMARY: Operation =
+    read(&[(200, &[Content::json("Summary")]), (503, &[Content::json("Summary")])]);
+const METRICS: Operation =
+    Operation { rights: Rights::Metrics, ..read(&[(200, &[Content::text("text/plain")])]) };
+
+const MODELS: Operation = Operation {
+    sides: PUBLIC,
+    gives: &[(200, &[Content::json("Models")])],
+    ..ours(Methods::Get, "Models")
+};
+const MODEL: Operation = Operation {
+    gives: &[(200, &[Content::json("Model")])],
+    fails: &[&[ErrorCode::ModelNotFound]],
+    ..MODELS
+};
+
+const PREDICT: Operation = Operation {
+    rights: Rights::Predict,
+    takes: &[Content::json("PredictRequest"), Content::BYTES],
+    gives: &[(200, &[Content::json("Prediction")])],
+    fails: &[PREDICTION],
+    ..ours(Methods::Post, "Predict")
+};
+
+/// Says more than what everybody may read.
+const fn for_operators(operation: Operation) -> Operation {
+    Operation { sides: MANAGEMENT, rights: Rights::Manage, ..operation }
+}
+
+const MANAGE: Operation = for_operators(Operation {
+    gives: &[(200, &[Content::json("Model")])],
+    fails: &[ORDER],
+    ..ours(Methods::Post, "Manage")
+});
+const MANAGE_VERSION: Operation = Operation { fails: &[ORDER, VERSION], ..MANAGE };
+
+/// A reload answers when the model serves, or says why it does not.
+const RELOAD: Operation = Operation { fails: &[ORDER, &[ErrorCode::ModelNotReady]], ..MANAGE };
+
+pub(super) const ROUTES: &[Route] = &[
+    HTML.at("/", "A page for people: the models, with a command that calls each.", |place| {
+        place.to(index::page)
+    }),
+    HTML.at("/docs", "The page that shows this document and sends requests.", |place| {
+        place.to(openapi::page)
+    }),
+    SUMMARY.at("/health", "Readiness, and a summary of the models.", |place| {
+        place.to(health::summary)
+    }),
+    LIVE.at("/health/live", "Whether the process answers.", |place| place.to(health::live)),
+    READY.at("/health/ready", "Whether traffic should come here.", |place| place.to(health::ready)),
+    LIVE.at("/livez", "The same as /health/live.", |place| place.to(health::live)),
+    for_operators(MODELS)
+        .at("/manage/models", "The models and their states.", |place| place.to(models::list)),
+    for_operators(MODEL).at(
+        "/manage/models/{model}",
+        "All that is known about one model.",
+        |place| place.to(models::describe_whole),
+    ),
+    Operation { methods: Methods::Delete, ..MANAGE }.at(
+        "/manage/models/{model}/default",
+        "Makes the highest version that is ready the default again.",
+        |place| place.to(manage::clear_default),
+    ),
+    RELOAD.at(
+        "/manage/models/{model}/reload",
+        "Reads the model's folder again; answers when what it holds serves.",
+        |place| place.to(manage::reload),
+    ),
+    MANAGE.at(
+        "/manage/models/{model}/unload",
+        "Lets the model go, until it is reloaded; answers at once.",
+        |place| place.to(manage::unload),
+    ),
+    MANAGE_VERSION.at(
+        "/manage/models/{model}/versions/{version}/default",
+        "Makes this version the default, also after a restart.",
+        |place| place.to(manage::set_default),
+    ),
+    MANAGE_VERSION.at(
+        "/manage/models/{model}/versions/{version}/unload",
+        "Lets this version go, until the model is reloaded.",
+        |place| place.to(manage::unload_version),
+    ),
+    METRICS.at("/metrics", "Metrics in Prometheus' text format.", |place| place.to(metrics::page)),
+    MODELS.at("/models", "The models and their states.", |place| place.to(models::list)),
+    MODEL.at("/models/{model}", "All that is known about one model.", |place| {
+        place.to(models::describe)
+    }),
+    JSON.at("/openapi.json", "This document.", openapi::document),
+    Operation { fails: &[PREDICTION, &[ErrorCode::ModelRequired]], ..PREDICT }.at(
+        "/predict",
+        "A prediction of the default model, or of the only one.",
+        |place| place.to(predict::default_model),
+    ),
+    PREDICT.at("/predict/{model}", "A prediction of the model's default version.", |place| {
+        place.to(predict::model)
+    }),
+    Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
+        "/predict/{model}/versions/{version}",
+        "A prediction of this version.",
+        |place| place.to(predict::version),
+    ),
+    READY.at("/readyz", "The same as /health/ready.", |place| place.to(health::ready)),
+];
