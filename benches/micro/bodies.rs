@@ -173,7 +173,7 @@ pub(crate) fn answer(dims: &[usize]) -> InferResponse {
         request_id: "0190f5a1c2d34e5f8a9b0c1d2e3f4a5b".into(),
         outputs: vec![NamedTensor { name: "y".into(), tensor }],
         n_rows: dims[0],
-        labels: None,
+        extras: Vec::new(),
         timings: Timings::default(),
         layout: Layout { is_sole: true, ..Layout::default() },
     }

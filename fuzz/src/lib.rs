@@ -59,7 +59,7 @@ pub fn echo(inputs: &[NamedTensor]) -> InferResponse {
         request_id: "r".into(),
         outputs: inputs.to_vec(),
         n_rows: inputs.first().map_or(1, |input| input.tensor.n_rows()),
-        labels: None,
+        extras: Vec::new(),
         timings: Timings::default(),
         layout: Layout { form: AnswerForm::Whole, is_sole: false, absent: Vec::new() },
     }

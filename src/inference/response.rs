@@ -19,15 +19,50 @@ pub struct Timings {
     pub output: Duration,
 }
 
-/// The best class of one row and the runners-up.
+/// What a step adds to an answer beside its outputs: a value for each row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RowLabel {
-    /// The best label.
-    pub label: Arc<str>,
-    /// Its score; NaN when the model gave NaN.
-    pub score: f32,
-    /// The best labels with their scores, best first, `label` among them.
-    pub top: Vec<(Arc<str>, f32)>,
+pub struct Extra {
+    /// Its name beside an answer of one row.
+    pub name: &'static str,
+    /// Its name beside a list of rows.
+    pub plural: &'static str,
+    /// A value for each row.
+    pub values: ExtraValues,
+}
+
+/// The values of an [`Extra`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExtraValues {
+    /// A text for each row.
+    Texts(Vec<Arc<str>>),
+    /// A number for each row; NaN where the model gave NaN.
+    Numbers(Vec<f32>),
+    /// The best classes of each row.
+    Rankings(Rankings),
+}
+
+/// The best classes of each row with their scores, best first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rankings {
+    /// The names of all classes of the model's first output, by their index.
+    pub classes: Arc<[Arc<str>]>,
+    /// The best of them, for each row.
+    pub rows: Vec<Ranking>,
+}
+
+/// The best classes of one row with their scores.
+pub type Ranking = Vec<(Arc<str>, f32)>;
+
+impl ExtraValues {
+    /// Rows that have a value.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Rankings(rankings) => rankings.rows.len(),
+        }
+    }
 }
 
 /// The answer to one request.
@@ -43,10 +78,21 @@ pub struct InferResponse {
     pub outputs: Vec<NamedTensor>,
     /// Rows of the request.
     pub n_rows: usize,
-    /// One entry a row, where the model has labels.
-    pub labels: Option<Vec<RowLabel>>,
+    /// What stands beside the outputs, in the order in which it is written.
+    pub extras: Vec<Extra>,
     /// Where the time went.
     pub timings: Timings,
     /// How it is written.
     pub layout: Layout,
+}
+
+impl InferResponse {
+    /// The best classes of each row, where the model has labels.
+    #[must_use]
+    pub fn rankings(&self) -> Option<&Rankings> {
+        self.extras.iter().find_map(|extra| match &extra.values {
+            ExtraValues::Rankings(rankings) => Some(rankings),
+            ExtraValues::Texts(_) | ExtraValues::Numbers(_) => None,
+        })
+    }
 }

@@ -4,7 +4,6 @@ use super::call::Packing;
 use super::offload::off_runtime;
 use crate::inference::{ByteLease, InferError, InferResponse};
 use crate::protocol::{Encoded, Header, Wire};
-use crate::repository::ModelHandle;
 use std::time::Instant;
 
 /// Answers up to this size are booked nowhere and never refused: with its heads, its task and its state a stream takes
@@ -56,7 +55,6 @@ pub struct EncodedAnswer<P> {
 
 /// What it takes to write an answer.
 pub(super) struct Unwritten<W: Wire, P> {
-    pub(super) model: ModelHandle,
     pub(super) response: InferResponse,
     pub(super) plan: W::Plan,
     pub(super) packing: Option<P>,
@@ -69,7 +67,7 @@ pub(super) struct Unwritten<W: Wire, P> {
 impl<W: Wire, P: Packing> Unwritten<W, P> {
     /// Encodes and packs; the bytes stay booked until the transport has sent them.
     pub(super) async fn write(self) -> Result<EncodedAnswer<P>, InferError> {
-        let Self { model, response, plan, packing, mut lease, deadline } = self;
+        let Self { response, plan, packing, mut lease, deadline } = self;
         let outputs = response.outputs.iter().map(|output| output.tensor.buffer().len());
         let outputs: usize = outputs.sum();
         // The answer's tensors, and their text at some three characters a byte.
@@ -78,7 +76,7 @@ impl<W: Wire, P: Packing> Unwritten<W, P> {
         // Packing takes some four times as long as writing what is packed.
         let effort = if packing.is_some() { text.saturating_mul(4) } else { text };
         let write = move || {
-            let encoded = W::encode(plan, &response, &model.facts().labels)?;
+            let encoded = W::encode(plan, &response)?;
             let packed = packing.and_then(|packing| Some((packing, packing.pack(&encoded.bytes)?)));
             Ok::<_, InferError>((encoded, packed, lease))
         };

@@ -100,7 +100,7 @@ impl Door {
         let received = call.read(limits, self.budget.lease()).await?;
 
         let decode_started = Instant::now();
-        let (decoded, lease) = decode(wire, received, model.spec(), deadline).await?;
+        let (decoded, lease) = decode(wire, received, model.interface(), deadline).await?;
         if let Some(timeout) = decoded.timeout {
             deadline = deadline.min(caller.started_at + timeout);
         }
@@ -117,8 +117,8 @@ impl Door {
 
         let encode_started = Instant::now();
         let packing = if W::PACKS { call.packing() } else { None };
-        let (model, plan) = (model.clone(), decoded.plan);
-        let unwritten = Unwritten::<W, _> { model, response, plan, packing, lease, deadline };
+        let plan = decoded.plan;
+        let unwritten = Unwritten::<W, _> { response, plan, packing, lease, deadline };
         let answer = unwritten.write().await?;
         passage.encoded(encode_started.elapsed());
         Ok(answer)

@@ -1,13 +1,14 @@
 //! Models, tensors and answers for the tests of the protocols.
 
 use crate::inference::{
-    AnswerForm, Batching, Contract, InferResponse, Layout, ModelSpec, NamedTensor, RowLabel,
-    TensorSpec,
+    AnswerForm, Batching, Contract, Extra, ExtraValues, InferResponse, Layout, ModelSpec,
+    NamedTensor, Rankings, TensorSpec,
 };
 use crate::inference::{Timings, Version};
 use crate::tensor::{Buffer, DataType, Element, Shape, ShapePattern, Tensor};
 use half::{bf16, f16};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 pub(super) fn input(
     name: &str,
@@ -74,6 +75,28 @@ pub(super) fn any_texts() -> impl Strategy<Value = Tensor> {
     })
 }
 
+/// What labels add to one row.
+#[derive(Clone)]
+pub(super) struct RowLabel {
+    pub(super) label: Arc<str>,
+    pub(super) score: f32,
+    pub(super) top: Vec<(Arc<str>, f32)>,
+}
+
+/// The same of all rows, as the step adds it.
+fn extras(rows: Vec<RowLabel>) -> Vec<Extra> {
+    let extra = |name, plural, values| Extra { name, plural, values };
+    let labels = rows.iter().map(|row| row.label.clone()).collect();
+    let scores = rows.iter().map(|row| row.score).collect();
+    let tops = rows.into_iter().map(|row| row.top).collect();
+    let rankings = Rankings { classes: Arc::from([]), rows: tops };
+    vec![
+        extra("label", "labels", ExtraValues::Texts(labels)),
+        extra("score", "scores", ExtraValues::Numbers(scores)),
+        extra("top", "top", ExtraValues::Rankings(rankings)),
+    ]
+}
+
 pub(super) fn response(
     outputs: Vec<NamedTensor>,
     n_rows: usize,
@@ -89,7 +112,7 @@ pub(super) fn response(
         request_id: "r-1".into(),
         outputs,
         n_rows,
-        labels,
+        extras: labels.map_or_else(Vec::new, extras),
         timings: Timings::default(),
         layout,
     }

@@ -5,7 +5,6 @@
 
 use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor};
 use crate::tensor::Buffer;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What accompanies a body, by name.
@@ -40,16 +39,12 @@ pub trait Wire: Sized + Send + 'static {
     /// The body is malformed, or its tensors are not such as the model takes.
     fn decode(self, body: Buffer, spec: &ModelSpec) -> Result<Decoded<Self::Plan>, InferError>;
 
-    /// Writes an answer. The labels are the names of the model's classes.
+    /// Writes an answer.
     ///
     /// # Errors
     ///
     /// The request asks for something that the answer does not have.
-    fn encode(
-        plan: Self::Plan,
-        response: &InferResponse,
-        labels: &[Arc<str>],
-    ) -> Result<Encoded, InferError>;
+    fn encode(plan: Self::Plan, response: &InferResponse) -> Result<Encoded, InferError>;
 }
 
 /// What a body holds.

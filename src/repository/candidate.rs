@@ -5,8 +5,10 @@ use super::fingerprint::Fingerprint;
 use super::layout::{ModelFolder, VersionFolder};
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
+use super::steps::steps;
 use crate::engine::{Artifact, Device, Format, LoadOptions};
 use crate::inference::ModelName;
+use crate::transform::Steps;
 
 pub(super) struct Candidate<'a> {
     pub(super) name: &'a ModelName,
@@ -14,6 +16,7 @@ pub(super) struct Candidate<'a> {
     pub(super) source: &'a Source,
     /// What its model.toml says, inside the server's limits.
     pub(super) settings: Settings,
+    pub(super) steps: Steps,
     pub(super) fingerprint: Fingerprint,
     /// Whether the server's configuration vouches for the file.
     pub(super) is_trusted: bool,
@@ -30,6 +33,7 @@ impl<'a> Candidate<'a> {
     ) -> Result<Self, ModelFailure> {
         let settings = Settings::resolve(&options.defaults, &source.manifest, devices)
             .map_err(|reason| ModelFailure::new(FailureCode::Settings, reason))?;
+        let steps = steps(source, &settings).map_err(|error| error.to_string())?;
         let fingerprint = Fingerprint::take_up_to(&file.file, options.max_file_bytes);
         let fingerprint =
             fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
@@ -38,7 +42,7 @@ impl<'a> Candidate<'a> {
             .trusted
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
-        Ok(Self { name, file, source, settings, fingerprint, is_trusted })
+        Ok(Self { name, file, source, settings, steps, fingerprint, is_trusted })
     }
 
     pub(super) fn artifact(&self) -> Artifact {

@@ -121,7 +121,7 @@ impl VersionLoader {
             return Err(ModelFailure::new(FailureCode::Damaged, reason));
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
-        let Candidate { name, source, settings, .. } = candidate;
+        let Candidate { name, source, settings, steps, .. } = candidate;
         let sample = source.sample.as_deref();
         let subject = Subject {
             name,
@@ -130,7 +130,12 @@ impl VersionLoader {
             digest: &candidate.fingerprint.digest,
             trusted: candidate.is_trusted,
             manifest: &source.manifest,
-            sample: sample.map(|text| Sample { model: name, text, decode: &self.decode_sample }),
+            sample: sample.map(|text| Sample {
+                model: name,
+                text,
+                decode: &self.decode_sample,
+                steps,
+            }),
             max_batch_size: settings.max_batch_size,
             batch_size_is_chosen: settings.batch_size_is_chosen,
             form: settings.form_options(source, self.options.trial_timeout),
@@ -239,8 +244,8 @@ impl VersionLoader {
         Ok(Served {
             name: candidate.name.clone(),
             version,
-            spec: Arc::clone(&plan.spec),
-            postprocess: plan.postprocess.clone(),
+            engine_spec: plan.spec,
+            transform: plan.transform,
             metrics: resources.metrics,
             limits: ModelLimits {
                 max_body_bytes: settings.max_body_bytes,

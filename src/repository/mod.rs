@@ -38,6 +38,7 @@ mod source;
 mod start;
 mod state_file;
 mod status;
+mod steps;
 mod threads;
 mod transition;
 mod trial;

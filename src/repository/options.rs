@@ -6,7 +6,7 @@ use super::source::Source;
 use crate::engine::probe::FormOptions;
 use crate::engine::{Device, Precision};
 use crate::inference::ModelName;
-use crate::transform::{Activation, Postprocess};
+use crate::transform::{Activation, Labels};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -105,7 +105,7 @@ impl Default for Defaults {
             max_rows: 1024,
             max_body_bytes: 16 << 20,
             timeout: Duration::from_secs(30),
-            top: Postprocess::DEFAULT_TOP,
+            top: Labels::DEFAULT_TOP,
             stuck_grace: Duration::from_secs(5),
             max_stuck: 2,
         }

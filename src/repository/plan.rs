@@ -7,10 +7,10 @@ use super::sample::{Sample, SampleDecoder};
 use super::warmup::{self, WarmupPlan};
 use crate::engine::probe::{Findings, RunTimes, TimedRun, is_straight_line};
 use crate::engine::{Device, Precision, Rewrite, Signature};
-use crate::inference::{AnswerForm, Batching, Contract, ModelSpec, Padding};
+use crate::inference::{Batching, Contract, ModelSpec, Padding};
 use crate::scheduler::{BatchLimits, OnDifference, SchedulerOptions, Warmup, Watch};
 use crate::tensor::Dim;
-use crate::transform::Postprocess;
+use crate::transform::Transform;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,9 +40,10 @@ pub(super) struct PlanInputs<'a> {
 /// How a version is to be served.
 #[derive(Debug)]
 pub(super) struct ServingPlan {
+    /// What the engine takes and gives.
     pub(super) spec: Arc<ModelSpec>,
-    /// The step that labels answers, when model.toml gives labels.
-    pub(super) postprocess: Option<Arc<Postprocess>>,
+    /// The steps around it.
+    pub(super) transform: Transform,
     pub(super) padding: Option<Arc<Padding>>,
     pub(super) batch_size: BatchSize,
     pub(super) first_runs: FirstRuns,
@@ -67,7 +68,8 @@ impl ServingPlan {
     pub(super) fn new(from: &PlanInputs<'_>) -> Result<Self, String> {
         let PlanInputs { settings, findings, .. } = *from;
         let spec = Arc::new(spec(from));
-        let postprocess = postprocess(from, &spec)?;
+        let transform = from.candidate.steps.clone().around(&spec);
+        let transform = transform.map_err(|error| error.to_string())?;
         let batch_size = BatchSize::of(findings, settings);
         // What was refuted may have been the padding.
         let is_refuted = spec.batching == Batching::Refuted;
@@ -80,7 +82,7 @@ impl ServingPlan {
         };
         let first_runs = first_runs(from, &spec, &warmup)?;
         let scheduler = scheduler_options(from, &spec, batch_size.rows);
-        Ok(Self { spec, postprocess, padding, batch_size, first_runs, scheduler })
+        Ok(Self { spec, transform, padding, batch_size, first_runs, scheduler })
     }
 }
 
@@ -99,26 +101,6 @@ fn spec(from: &PlanInputs<'_>) -> ModelSpec {
     }
 }
 
-/// Outputs that no probe saw are checked with each answer instead.
-fn postprocess(
-    from: &PlanInputs<'_>,
-    spec: &ModelSpec,
-) -> Result<Option<Arc<Postprocess>>, String> {
-    let source = from.candidate.source;
-    let Some(labels) = source.labels.clone() else {
-        return Ok(None);
-    };
-    let step = Postprocess::new(labels, source.manifest.activation, from.settings.top);
-    let step = step.map_err(|error| error.to_string())?;
-    if spec.contract.form == AnswerForm::List {
-        return Err("labels need one output with rows, but the model returns a list".into());
-    }
-    if !spec.outputs.is_empty() {
-        step.check(&spec.outputs).map_err(|error| error.to_string())?;
-    }
-    Ok(Some(Arc::new(step)))
-}
-
 fn first_runs(
     from: &PlanInputs<'_>,
     spec: &ModelSpec,
@@ -129,7 +111,8 @@ fn first_runs(
         return Ok(FirstRuns::None);
     }
     if let Some(text) = &candidate.source.sample {
-        let sample = Sample { model: candidate.name, text, decode: decode_sample };
+        let steps = &candidate.steps;
+        let sample = Sample { model: candidate.name, text, decode: decode_sample, steps };
         let tensors = sample.of_spec(spec, settings.timeout)?;
         return Ok(FirstRuns::Sample(warmup.warmup(&tensors)));
     }

@@ -2,11 +2,12 @@
 
 use super::layout::SAMPLE_FILE;
 use crate::inference::{
-    Batching, Context, Contract, InferError, InferRequest, ModelName, ModelSpec, NamedTensor,
-    TensorSpec, ValidRequest,
+    Batching, Context, Contract, ErrorCode, InferError, InferRequest, ModelName, ModelSpec,
+    NamedTensor, TensorSpec, ValidRequest,
 };
 use crate::scheduler::Inputs;
 use crate::tensor::Tensor;
+use crate::transform::{Steps, TransformError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ pub(super) struct Sample<'a> {
     pub(super) model: &'a ModelName,
     pub(super) text: &'a str,
     pub(super) decode: &'a SampleDecoder,
+    /// What is done to a request before the engine gets it.
+    pub(super) steps: &'a Steps,
 }
 
 impl Sample<'_> {
@@ -37,7 +40,7 @@ impl Sample<'_> {
             contract: Contract::default(),
         };
         let mut inputs: Vec<Option<Tensor>> = vec![None; specs.len()];
-        for NamedTensor { name, tensor } in (self.decode)(self.text.as_bytes(), &spec)? {
+        for NamedTensor { name, tensor } in self.read(&spec)? {
             let place = specs.iter().position(|spec| spec.name == name);
             let Some(place) = place else {
                 return Err(InferError::invalid_input(
@@ -50,6 +53,15 @@ impl Sample<'_> {
         Ok(inputs)
     }
 
+    /// The tensors of a request, by what clients send, as the engine gets them.
+    fn read(&self, engine: &ModelSpec) -> Result<Vec<NamedTensor>, InferError> {
+        let unfit =
+            |error: TransformError| InferError::new(ErrorCode::InvalidInput, error.to_string());
+        let inputs = self.steps.interface_inputs(&engine.inputs).map_err(unfit)?;
+        let interface = ModelSpec { inputs, ..engine.clone() };
+        self.steps.apply_inputs((self.decode)(self.text.as_bytes(), &interface)?)
+    }
+
     /// The tensors, checked as a request is.
     pub(super) fn of_spec(&self, spec: &ModelSpec, timeout: Duration) -> Result<Inputs, String> {
         let check = |inputs| {
@@ -60,12 +72,67 @@ impl Sample<'_> {
             };
             ValidRequest::new(spec, InferRequest { context, inputs })
         };
-        let inputs = (self.decode)(self.text.as_bytes(), spec);
-        let request = inputs.and_then(check).map_err(|error| self.explain(&error))?;
+        let request = self.read(spec).and_then(check).map_err(|error| self.explain(&error))?;
         Ok(request.inputs().to_vec())
     }
 
     fn explain(&self, error: &InferError) -> String {
         format!("{}/{SAMPLE_FILE}: {error}", self.model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::{DataType, Shape, ShapePattern};
+    use crate::transform::InputStep;
+
+    /// Clients send a `text`; the engine gets its length as `x`.
+    #[derive(Debug)]
+    struct Length;
+
+    impl InputStep for Length {
+        fn specs(&self, inner: &[TensorSpec]) -> Result<Vec<TensorSpec>, TransformError> {
+            let text = TensorSpec { name: "text".into(), ..inner[0].clone() };
+            Ok(vec![TensorSpec { datatype: DataType::Bytes, ..text }])
+        }
+
+        fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+            let length = inputs[0].tensor.buffer().len() - 4;
+            let tensor = Tensor::from_vec(Shape::from([1]), vec![length as f32]).unwrap();
+            Ok(vec![NamedTensor { name: "x".into(), tensor }])
+        }
+    }
+
+    #[test]
+    fn a_sample_is_what_clients_send() {
+        let decode: SampleDecoder = Arc::new(|text, spec| {
+            let input = &spec.inputs[0];
+            assert_eq!((&*input.name, input.datatype), ("text", DataType::Bytes));
+            let bytes = [&(text.len() as u32).to_le_bytes(), text].concat();
+            let tensor = Tensor::new(DataType::Bytes, Shape::from([1]), bytes.into()).unwrap();
+            Ok(vec![NamedTensor { name: input.name.clone(), tensor }])
+        });
+        let steps = Steps { inputs: vec![Arc::new(Length)], outputs: vec![] };
+        let model = "m".parse().unwrap();
+        let sample = Sample { model: &model, text: "three", decode: &decode, steps: &steps };
+        let x = TensorSpec {
+            name: "x".into(),
+            datatype: DataType::Fp32,
+            shape: ShapePattern::from_wire(&[-1]).unwrap(),
+            optional: false,
+            declared: true,
+        };
+        let expected = Tensor::from_vec(Shape::from([1]), vec![5f32]).unwrap();
+        let inputs = [x];
+        assert_eq!(sample.of_arguments(&inputs), Ok(vec![Some(expected.clone())]));
+        let spec = ModelSpec {
+            inputs: inputs.to_vec(),
+            outputs: vec![],
+            batching: Batching::Proved,
+            max_rows: 1,
+            contract: Contract::default(),
+        };
+        assert_eq!(sample.of_spec(&spec, Duration::from_secs(60)), Ok(vec![Some(expected)]));
     }
 }

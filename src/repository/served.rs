@@ -10,7 +10,7 @@ use crate::engine::{Device, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
 use crate::scheduler::Scheduler;
 use crate::telemetry::ModelMetrics;
-use crate::transform::Postprocess;
+use crate::transform::Transform;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,8 @@ pub struct Facts {
 pub(super) struct Served {
     pub(super) name: ModelName,
     pub(super) version: Version,
-    pub(super) spec: Arc<ModelSpec>,
-    pub(super) postprocess: Option<Arc<Postprocess>>,
+    pub(super) engine_spec: Arc<ModelSpec>,
+    pub(super) transform: Transform,
     pub(super) metrics: Arc<ModelMetrics>,
     pub(super) limits: ModelLimits,
     pub(super) sample: Option<Arc<str>>,
@@ -99,16 +99,22 @@ impl ModelHandle {
         self.0.version
     }
 
-    /// What it takes and gives.
+    /// What clients send and get.
     #[must_use]
-    pub fn spec(&self) -> &Arc<ModelSpec> {
-        &self.0.spec
+    pub fn interface(&self) -> &Arc<ModelSpec> {
+        self.0.transform.interface()
     }
 
-    /// What is done to its outputs, if anything.
+    /// What the engine takes and gives.
     #[must_use]
-    pub fn postprocess(&self) -> Option<&Arc<Postprocess>> {
-        self.0.postprocess.as_ref()
+    pub fn engine_spec(&self) -> &Arc<ModelSpec> {
+        &self.0.engine_spec
+    }
+
+    /// The steps between the two.
+    #[must_use]
+    pub fn transform(&self) -> &Transform {
+        &self.0.transform
     }
 
     /// Where its requests are queued.

@@ -6,6 +6,7 @@ use super::layout::{self, MODEL_FILE, ModelFolder};
 use super::options::{Defaults, Settings};
 use super::sample::{Sample, SampleDecoder};
 use super::source::Source;
+use super::steps::steps;
 use super::trial::{Subject, Trial};
 use crate::engine::probe::Findings;
 use crate::engine::{Artifact, Device, Format, LoadOptions, Loader};
@@ -41,6 +42,7 @@ pub fn try_file(
     let source = folder.as_ref().map_or_else(|| Ok(Source::default()), Source::read)?;
     let name = folder.map_or_else(|| NO_NAME.parse().map_err(|_| "no name"), |it| Ok(it.name))?;
     let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
+    let steps = steps(&source, &settings).map_err(|error| error.to_string())?;
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
     let artifact = Artifact::new(Format::TorchScript, file.to_owned(), name.to_string());
     let damage = loader.damage(&artifact).map_err(|error| error.to_string())?;
@@ -55,7 +57,12 @@ pub fn try_file(
         digest: &fingerprint.digest,
         trusted: false,
         manifest: &source.manifest,
-        sample: sample.map(|text| Sample { model: &name, text, decode: decode_sample }),
+        sample: sample.map(|text| Sample {
+            model: &name,
+            text,
+            decode: decode_sample,
+            steps: &steps,
+        }),
         max_batch_size: settings.max_batch_size,
         batch_size_is_chosen: settings.batch_size_is_chosen,
         form: settings.form_options(&source, timeout),

@@ -192,7 +192,7 @@ fn version(version: Version, entry: &VersionEntry) -> Option<VersionStatus> {
 
 fn loaded(handle: &ModelHandle) -> LoadedStatus {
     LoadedStatus {
-        spec: Arc::clone(handle.spec()),
+        spec: Arc::clone(handle.interface()),
         facts: handle.facts().clone(),
         limits: handle.limits(),
         sample: handle.sample().map(str::to_owned),

@@ -160,7 +160,7 @@ fn a_stateful_model_is_fresh_for_its_first_request() {
     house.write("m/sample.json", "1");
     let repository = house.loaded();
     let handle = repository.resolve(&latest("m")).unwrap();
-    assert_eq!(handle.spec().batching, crate::inference::Batching::Stateful);
+    assert_eq!(handle.engine_spec().batching, crate::inference::Batching::Stateful);
     assert_eq!(handle.scheduler().status().instances, 1);
     assert_eq!(house.serving.seen.lock().unwrap()[0].rows(), [0; 0], "no run may come before");
 }
@@ -171,7 +171,12 @@ fn labels_must_fit_the_output() {
     house.write("m/model.toml", &format!("labels = [\"a\", \"b\"]\n{MANIFEST}"));
     house.write("n/model.toml", &format!("labels = [\"a\", \"b\", \"c\"]\n{MANIFEST}"));
     let repository = house.loaded();
-    assert!(repository.resolve(&latest("m")).unwrap().postprocess().is_some());
+    let shape = crate::tensor::Shape::from([1, 1]);
+    let tensor = crate::tensor::Tensor::from_vec(shape, vec![0.25f32]).unwrap();
+    let tensors = vec![crate::inference::NamedTensor { name: "y".into(), tensor }];
+    let mut outputs = crate::transform::Outputs { tensors, n_rows: 1, extras: Vec::new() };
+    repository.resolve(&latest("m")).unwrap().transform().after(&mut outputs).unwrap();
+    assert_eq!(outputs.extras.len(), 3, "label, score and top");
     let reason = reason(&repository, "n");
     assert!(reason.contains("labels need [-1, 3] for 3 labels"), "{reason}");
 }

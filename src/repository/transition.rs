@@ -272,7 +272,7 @@ fn retire(entry: &mut ModelEntry, choice: &Choice) {
 }
 
 fn report(served: &Served) {
-    let batching = served.spec.batching;
+    let batching = served.engine_spec.batching;
     tracing::info!(
         model.name = %served.name,
         model.version = served.version.0,

@@ -1,8 +1,14 @@
-//! Pure steps around a model's run, hung on a loaded version.
+//! Pure steps around a model's run, and the two specifications that they stand between: what clients
+//! send and get (the interface), and what the engine takes and gives.
 //!
-//! Tensors in, plain values out: no I/O, no wire format, no state between calls. So far there is one
-//! step behind the model: [`Postprocess`] turns scores into labels.
+//! Tensors in, tensors and plain values out: no I/O, no wire format, no state between calls. A new step
+//! is a file here that implements [`InputStep`] or [`OutputStep`], and a line in `repository/steps`. So
+//! far there is one behind the model: [`Labels`] names what its scores stand for.
 
-mod postprocess;
+mod error;
+mod labels;
+mod steps;
 
-pub use postprocess::{Activation, Postprocess, TransformError};
+pub use error::TransformError;
+pub use labels::{Activation, Labels};
+pub use steps::{InputStep, OutputStep, Outputs, Steps, Transform};

@@ -81,7 +81,7 @@ impl Tune {
         let (repository, handle) = open(Overrides::default())?;
         let most_rows = handle.facts().batch_size.limit;
         let inputs = inputs(&handle).map_err(|error| self.failed(error))?;
-        let one_instance = handle.spec().batching == Batching::Stateful;
+        let one_instance = handle.engine_spec().batching == Batching::Stateful;
         drop(handle);
         repository.shutdown(UNLOAD_PATIENCE);
 
@@ -128,7 +128,7 @@ impl Tune {
 
 /// One row to ask for: the sample's, or zeros.
 fn inputs(handle: &ModelHandle) -> Result<Vec<NamedTensor>, InferError> {
-    let spec = handle.spec();
+    let spec = handle.interface();
     let sample = handle.sample().map(|text| text.as_bytes().to_vec());
     let body = sample.or_else(|| predict::example(spec)).ok_or_else(|| {
         let message = "it has no sample.json, and a row cannot be made up from its shapes";

@@ -30,7 +30,7 @@ fn answer(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
 }
 
 fn document(handle: &ModelHandle) -> Value {
-    let spec = handle.spec();
+    let spec = handle.interface();
     let signature = json!({
         "inputs": tensors(&spec.inputs),
         "outputs": tensors(&spec.outputs),

@@ -33,7 +33,7 @@ fn answer(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
 }
 
 fn document(handle: &ModelHandle) -> Value {
-    let (spec, facts) = (handle.spec(), handle.facts());
+    let (spec, facts) = (handle.interface(), handle.facts());
     let batches = spec.batching.is_allowed();
     let device = facts.device.to_string();
     let (kind, gpus) = match device.strip_prefix("cuda:") {

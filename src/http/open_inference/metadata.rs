@@ -100,7 +100,7 @@ fn served(app: &App, name: &ModelName) -> Vec<String> {
 }
 
 fn document(handle: &ModelHandle, versions: &[String]) -> Value {
-    let spec = handle.spec();
+    let spec = handle.interface();
     json!({
         "name": handle.name().as_str(),
         "versions": versions,

@@ -13,7 +13,6 @@ use crate::repository::ModelHandle;
 use crate::telemetry::Phase;
 use crate::tensor::{Buffer, BufferVec, Shape, Tensor};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A message: its rows as a big-endian number, and behind it the elements of the one input.
@@ -45,7 +44,7 @@ impl Wire for RawTensor {
         Ok(Decoded::new(vec![NamedTensor { name: input.name.clone(), tensor }], ()))
     }
 
-    fn encode((): (), response: &InferResponse, _: &[Arc<str>]) -> Result<Encoded, InferError> {
+    fn encode((): (), response: &InferResponse) -> Result<Encoded, InferError> {
         let elements = response.outputs.iter().map(|output| output.tensor.buffer().as_bytes());
         let value = response.version.to_string();
         Ok(Encoded {

@@ -1,8 +1,8 @@
 //! What clients send and get, as text.
 
 use super::*;
-use crate::inference::{ErrorCode, ModelSpec, NamedTensor, RowLabel};
-use crate::protocol::testing::{one, response, tensor, texts, two};
+use crate::inference::{ErrorCode, ModelSpec, NamedTensor};
+use crate::protocol::testing::{RowLabel, one, response, tensor, texts, two};
 use crate::tensor::DataType;
 
 #[track_caller]

@@ -4,7 +4,6 @@ use super::{Plan, decode, encode, json_len};
 use crate::inference::{InferError, InferResponse, ModelSpec};
 use crate::protocol::{Decoded, Encoded, Header, Metadata, Wire};
 use crate::tensor::Buffer;
-use std::sync::Arc;
 
 /// How many bytes of a body are JSON; the rest are tensors. Clients insist on neither this header nor
 /// a content type where all is JSON, so neither is asked for.
@@ -38,12 +37,9 @@ impl Wire for V2 {
         decode(body, json_len, spec)
     }
 
-    fn encode(
-        plan: Plan,
-        response: &InferResponse,
-        labels: &[Arc<str>],
-    ) -> Result<Encoded, InferError> {
-        let answer = encode(response, &plan, labels)?;
+    fn encode(plan: Plan, response: &InferResponse) -> Result<Encoded, InferError> {
+        let classes = response.rankings().map(|rankings| &*rankings.classes);
+        let answer = encode(response, &plan, classes.unwrap_or_default())?;
         Ok(match answer.json_len {
             None => Encoded::json(answer.bytes),
             Some(json_len) => Encoded {

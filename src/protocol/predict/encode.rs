@@ -1,6 +1,8 @@
 //! Answers and errors to bodies.
 
-use crate::inference::{AnswerForm, InferError, InferResponse, ModelSpec, NamedTensor, RowLabel};
+use crate::inference::{
+    AnswerForm, Extra, ExtraValues, InferError, InferResponse, ModelSpec, NamedTensor, Ranking,
+};
 use crate::protocol::forms::{Form, outputs_len, write_named, write_outputs};
 use crate::protocol::json::{Dialect, Printer, write_float, write_integer, write_string};
 use crate::protocol::json::{write_key, write_list, write_member, write_text_member};
@@ -17,12 +19,8 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
     out.push(b'{');
     write_key(&mut out, form.response_key());
     write_outputs(&mut out, response, form, Dialect::Strict);
-    match (&response.labels, form) {
-        (None, _) => {}
-        (Some(labels), Form::One) => {
-            labels.first().into_iter().for_each(|row| write_label(&mut out, row))
-        }
-        (Some(labels), Form::Many | Form::Named) => write_labels(&mut out, labels),
+    for extra in &response.extras {
+        write_extra(&mut out, extra, form);
     }
     write_text_member(&mut out, "model", response.model.as_str());
     write_member(&mut out, "version");
@@ -37,14 +35,15 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
 /// About how long the text will be, so that it is written to one place: rather too long, for bodies
 /// live shortly and a move costs more than room.
 fn expected_len(response: &InferResponse) -> usize {
-    // A label and its score stand there twice, with their keys.
-    let label = |label: &RowLabel| {
-        let top = label.top.iter().map(|(label, _)| label.len() + 40);
-        label.label.len() + 64 + top.sum::<usize>()
+    let ranking = |row: &Ranking| row.iter().map(|(label, _)| label.len() + 40).sum::<usize>();
+    let extra = |extra: &Extra| match &extra.values {
+        ExtraValues::Texts(texts) => texts.iter().map(|text| text.len() + 32).sum(),
+        ExtraValues::Numbers(numbers) => numbers.len() * 32,
+        ExtraValues::Rankings(rankings) => rankings.rows.iter().map(ranking).sum::<usize>(),
     };
-    let labels: usize = response.labels.iter().flatten().map(label).sum();
+    let extras: usize = response.extras.iter().map(extra).sum();
     let names = response.model.as_str().len() + response.request_id.len();
-    outputs_len(response) + labels + names + 96
+    outputs_len(response) + extras + names + 96
 }
 
 /// Writes the report of a failure.
@@ -104,30 +103,35 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn write_label(out: &mut Vec<u8>, row: &RowLabel) {
-    write_text_member(out, "label", &row.label);
-    write_member(out, "score");
-    write_float(out, row.score);
-    write_member(out, "top");
-    write_top(out, row);
+/// What a step has added: the value of the one row, or the list of the rows' values.
+fn write_extra(out: &mut Vec<u8>, extra: &Extra, form: Form) {
+    let values = &extra.values;
+    match form {
+        Form::One if values.n_rows() == 0 => {}
+        Form::One => {
+            write_member(out, extra.name);
+            write_extra_value(out, values, 0);
+        }
+        Form::Many | Form::Named => {
+            write_member(out, extra.plural);
+            write_list(out, 0..values.n_rows(), |out, row| write_extra_value(out, values, row));
+        }
+    }
 }
 
-fn write_labels(out: &mut Vec<u8>, rows: &[RowLabel]) {
-    write_member(out, "labels");
-    write_list(out, rows, |out, row| write_string(out, &row.label));
-    write_member(out, "scores");
-    write_list(out, rows, |out, row| write_float(out, row.score));
-    write_member(out, "top");
-    write_list(out, rows, write_top);
-}
-
-fn write_top(out: &mut Vec<u8>, row: &RowLabel) {
-    write_list(out, &row.top, |out, (label, score)| {
-        out.push(b'{');
-        write_key(out, "label");
-        write_string(out, label);
-        write_member(out, "score");
-        write_float(out, *score);
-        out.push(b'}');
-    });
+fn write_extra_value(out: &mut Vec<u8>, values: &ExtraValues, row: usize) {
+    match values {
+        ExtraValues::Texts(texts) => write_string(out, &texts[row]),
+        ExtraValues::Numbers(numbers) => write_float(out, numbers[row]),
+        ExtraValues::Rankings(rankings) => {
+            write_list(out, &rankings.rows[row], |out, (label, score)| {
+                out.push(b'{');
+                write_key(out, "label");
+                write_string(out, label);
+                write_member(out, "score");
+                write_float(out, *score);
+                out.push(b'}');
+            });
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! What clients send and get, as text.
 
 use super::*;
+use crate::inference::NamedTensor;
 use crate::inference::{AnswerForm, ErrorCode, InferError, InferResponse, Layout, ModelSpec};
-use crate::inference::{NamedTensor, RowLabel};
-use crate::protocol::testing::{one, response, tensor, two};
+use crate::protocol::testing::{RowLabel, one, response, tensor, two};
 use crate::tensor::{DataType, Shape, Tensor};
 use std::sync::Arc;
 

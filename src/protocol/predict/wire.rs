@@ -5,7 +5,6 @@ use crate::inference::{InferError, InferResponse, ModelSpec};
 use crate::protocol::media_type::{CONTENT_TYPE, MediaType};
 use crate::protocol::{Decoded, Encoded, Metadata, Wire};
 use crate::tensor::Buffer;
-use std::sync::Arc;
 
 /// JSON, or the elements of the one input and nothing else.
 #[derive(Debug)]
@@ -32,11 +31,7 @@ impl Wire for Native {
         }
     }
 
-    fn encode(
-        form: Form,
-        response: &InferResponse,
-        _labels: &[Arc<str>],
-    ) -> Result<Encoded, InferError> {
+    fn encode(form: Form, response: &InferResponse) -> Result<Encoded, InferError> {
         Ok(Encoded::json(encode(response, form)))
     }
 }

@@ -1,10 +1,11 @@
 //! Answers and errors to bodies.
 
 use super::Envelope;
-use crate::inference::{ErrorCode, InferError, InferResponse, RowLabel};
+use crate::inference::{ErrorCode, InferError, InferResponse};
 use crate::protocol::forms::{Form, outputs_len, write_outputs};
 use crate::protocol::json::{Dialect, write_float_in, write_integer, write_key, write_list};
 use crate::protocol::json::{write_object, write_text_member};
+use std::sync::Arc;
 
 /// Writes an answer.
 #[must_use]
@@ -14,9 +15,9 @@ pub fn encode(response: &InferResponse, envelope: Envelope) -> Vec<u8> {
         out.push(b'{');
         write_key(&mut out, Form::Many.response_key());
     }
-    match (&response.labels, envelope) {
-        (Some(rows), Envelope::Row) => rows.iter().take(1).for_each(|row| label(&mut out, row)),
-        (Some(rows), _) => write_list(&mut out, rows, label),
+    match (response.rankings().map(|it| &it.rows), envelope) {
+        (Some(rows), Envelope::Row) => rows.iter().take(1).for_each(|row| ranking(&mut out, row)),
+        (Some(rows), _) => write_list(&mut out, rows, |out, row| ranking(out, row)),
         (None, Envelope::Row) => write_outputs(&mut out, response, Form::One, Dialect::Extended),
         (None, Envelope::Rows | Envelope::Predictions) => {
             write_outputs(&mut out, response, Form::Many, Dialect::Extended);
@@ -32,16 +33,16 @@ pub fn encode(response: &InferResponse, envelope: Envelope) -> Vec<u8> {
 }
 
 fn expected_len(response: &InferResponse) -> usize {
-    let label = |row: &RowLabel| row.top.iter().map(|(label, _)| label.len() + 20).sum::<usize>();
-    match &response.labels {
-        Some(rows) => rows.iter().map(label).sum::<usize>() + 32,
+    let label = |(label, _): &(Arc<str>, f32)| label.len() + 20;
+    match response.rankings() {
+        Some(rankings) => rankings.rows.iter().flatten().map(label).sum::<usize>() + 32,
         None => outputs_len(response) + 32,
     }
 }
 
 /// The best labels of a row with their scores, the best first.
-fn label(out: &mut Vec<u8>, row: &RowLabel) {
-    write_object(out, &row.top, |out, (label, score)| {
+fn ranking(out: &mut Vec<u8>, row: &[(Arc<str>, f32)]) {
+    write_object(out, row, |out, (label, score)| {
         write_key(out, label);
         write_float_in(out, *score, Dialect::Extended);
     });

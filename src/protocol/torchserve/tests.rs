@@ -1,9 +1,9 @@
 //! What clients send and get.
 
 use super::*;
-use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, RowLabel};
+use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
 use crate::protocol::Decoded;
-use crate::protocol::testing::{one, response, tensor, texts, two};
+use crate::protocol::testing::{RowLabel, one, response, tensor, texts, two};
 use crate::tensor::{Buffer, DataType};
 
 fn read(

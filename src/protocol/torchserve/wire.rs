@@ -5,7 +5,6 @@ use crate::inference::{InferError, InferResponse, ModelSpec};
 use crate::protocol::media_type::CONTENT_TYPE;
 use crate::protocol::{Decoded, Encoded, Metadata, Wire};
 use crate::tensor::Buffer;
-use std::sync::Arc;
 
 /// Whatever the content type says.
 #[derive(Debug)]
@@ -30,11 +29,7 @@ impl Wire for TorchServe {
         decode(body, &self.0, spec)
     }
 
-    fn encode(
-        envelope: Envelope,
-        response: &InferResponse,
-        _labels: &[Arc<str>],
-    ) -> Result<Encoded, InferError> {
+    fn encode(envelope: Envelope, response: &InferResponse) -> Result<Encoded, InferError> {
         Ok(Encoded::json(encode(response, envelope)))
     }
 }

@@ -1,15 +1,16 @@
-//! From a row of numbers to the label that it stands for.
+//! The step that names what a row of scores stands for.
 
-use crate::inference::{ErrorCode, InferError, NamedTensor, RowLabel, TensorSpec};
-use crate::tensor::{DataType, Dim, Tensor};
+use super::error::{MAX_TOP, TransformError};
+use super::steps::{OutputStep, Outputs};
+use crate::inference::{
+    AnswerForm, ErrorCode, Extra, ExtraValues, InferError, ModelSpec, NamedTensor, Ranking,
+    Rankings, TensorSpec,
+};
+use crate::tensor::{DataType, Dim, Element, Tensor};
 use half::{bf16, f16};
 use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
-use thiserror::Error;
-
-/// Most runners-up that are told.
-const MAX_TOP: usize = 100;
 
 /// What is applied to a row's values before they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,44 +37,6 @@ impl FromStr for Activation {
     }
 }
 
-/// Why a model cannot have the labels that are declared for it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TransformError {
-    /// Not a word for an activation.
-    #[error("unknown activation {0:?}, expected \"none\", \"softmax\" or \"sigmoid\"")]
-    Activation(String),
-    /// One label says nothing.
-    #[error("{0} labels are given, expected two or more")]
-    TooFew(usize),
-    /// Two classes would look the same to a client.
-    #[error("label {0:?} is given twice")]
-    Duplicate(Arc<str>),
-    /// A size for the list of the best labels that cannot be met.
-    #[error("top is {0}, expected 1 to {MAX_TOP}")]
-    Top(usize),
-    /// Labels stand for floating-point scores.
-    #[error("output {output:?} is of {got}, labels need FP16, BF16, FP32 or FP64")]
-    DataType {
-        /// The output that the labels are for.
-        output: Arc<str>,
-        /// What it is.
-        got: DataType,
-    },
-    /// The output does not have one list of scores for each row.
-    #[error("output {output:?} has shape {got}, labels need {expected}")]
-    Shape {
-        /// The output that the labels are for.
-        output: Arc<str>,
-        /// A shape that the labels fit.
-        expected: String,
-        /// The shape it has.
-        got: String,
-    },
-    /// The model gives nothing.
-    #[error("the model has no output for the labels")]
-    NoOutput,
-}
-
 /// Labels for the first output of a model.
 ///
 /// A row of as many values as there are labels takes the label of its largest value, the first of
@@ -82,13 +45,13 @@ pub enum TransformError {
 /// with score `p`. NaN is never larger than anything; a row whose activated values are all NaN takes
 /// the first label with score NaN, so that the score tells that the label means nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Postprocess {
-    labels: Vec<Arc<str>>,
+pub struct Labels {
+    labels: Arc<[Arc<str>]>,
     activation: Activation,
     top: usize,
 }
 
-impl Postprocess {
+impl Labels {
     /// How many of the best labels are told unless somebody says otherwise.
     pub const DEFAULT_TOP: usize = 5;
 
@@ -113,21 +76,11 @@ impl Postprocess {
         if let Some(twice) = labels.iter().find(|label| !seen.insert(&***label)) {
             return Err(TransformError::Duplicate(Arc::clone(twice)));
         }
-        Ok(Self { top: top.min(labels.len()), labels, activation })
+        Ok(Self { top: top.min(labels.len()), labels: labels.into(), activation })
     }
 
-    /// The labels, in the order of the classes.
-    #[must_use]
-    pub fn labels(&self) -> &[Arc<str>] {
-        &self.labels
-    }
-
-    /// Checks the labels against what is known of the model's outputs, when it is loaded.
-    ///
-    /// # Errors
-    ///
-    /// [`TransformError`] when the first output can never fit the labels.
-    pub fn check(&self, outputs: &[TensorSpec]) -> Result<(), TransformError> {
+    /// Checks the labels against what is known of the model's outputs.
+    fn check(&self, outputs: &[TensorSpec]) -> Result<(), TransformError> {
         let output = outputs.first().ok_or(TransformError::NoOutput)?;
         if !output.datatype.is_float() {
             let (output, got) = (Arc::clone(&output.name), output.datatype);
@@ -142,18 +95,8 @@ impl Postprocess {
         if fits { Ok(()) } else { Err(self.wrong_shape(&output.name, &output.shape)) }
     }
 
-    /// Finds the labels of the rows of an answer.
-    ///
-    /// # Errors
-    ///
-    /// `inference_failed` when the output does not fit the labels, which shows only now for models
-    /// whose outputs were not known at load.
-    pub fn apply(
-        &self,
-        outputs: &[NamedTensor],
-        n_rows: usize,
-    ) -> Result<Vec<RowLabel>, InferError> {
-        let output = outputs.first().ok_or_else(|| run_error(&TransformError::NoOutput))?;
+    /// The best labels of each row.
+    fn rankings(&self, output: &NamedTensor, n_rows: usize) -> Result<Rankings, InferError> {
         let (name, tensor) = (&output.name, &output.tensor);
         let shape = tensor.shape();
         let width = match *shape.dims() {
@@ -164,11 +107,36 @@ impl Postprocess {
         if !self.is_width(width) {
             return Err(run_error(&self.wrong_shape(name, shape)));
         }
-        let values = to_f64(tensor).ok_or_else(|| {
+        let rows = match tensor.datatype() {
+            DataType::Fp16 => self.rows(tensor, width, f16::to_f64),
+            DataType::Bf16 => self.rows(tensor, width, bf16::to_f64),
+            DataType::Fp32 => self.rows(tensor, width, |value: f32| value.into()),
+            DataType::Fp64 => self.rows(tensor, width, |value: f64| value),
+            _ => None,
+        };
+        let rows = rows.ok_or_else(|| {
             let (output, got) = (Arc::clone(name), tensor.datatype());
             run_error(&TransformError::DataType { output, got })
         })?;
-        Ok(values.chunks(width).map(|row| self.row(row)).collect())
+        Ok(Rankings { classes: Arc::clone(&self.labels), rows })
+    }
+
+    /// All rows of a floating-point tensor. In `f64`, where every activation is exact enough that the
+    /// rounding to `f32` in the end is the only one that shows.
+    fn rows<T: Element>(
+        &self,
+        tensor: &Tensor,
+        width: usize,
+        to_f64: impl Fn(T) -> f64,
+    ) -> Option<Vec<Ranking>> {
+        let mut scores = Vec::with_capacity(self.labels.len());
+        let mut order = Vec::with_capacity(self.labels.len());
+        let row = |row: &[T]| {
+            scores.clear();
+            scores.extend(row.iter().map(|value| to_f64(*value)));
+            self.row(&mut scores, &mut order)
+        };
+        Some(tensor.as_slice::<T>()?.chunks(width).map(row).collect())
     }
 
     fn is_binary(&self, width: usize) -> bool {
@@ -186,24 +154,26 @@ impl Postprocess {
         TransformError::Shape { output: Arc::clone(output), expected, got: got.to_string() }
     }
 
-    fn row(&self, values: &[f64]) -> RowLabel {
-        let mut scores = match (self.activation, values) {
+    /// The best labels of the row whose values are in `scores`; `order` is room for their indices.
+    fn row(&self, scores: &mut Vec<f64>, order: &mut Vec<usize>) -> Ranking {
+        // One value that is exactly 0.5 means the second label; equal values otherwise the first.
+        let is_single = scores.len() == 1;
+        match self.activation {
             // A softmax over one value is 1 whatever the value: for two classes the logit of the
             // second against the first is meant, which is a sigmoid.
-            (Activation::Softmax, [_]) | (Activation::Sigmoid, _) => {
-                values.iter().copied().map(sigmoid).collect()
+            Activation::Softmax if !is_single => softmax(scores),
+            Activation::Softmax | Activation::Sigmoid => {
+                scores.iter_mut().for_each(|value| *value = sigmoid(*value));
             }
-            (Activation::Softmax, _) => softmax(values),
-            (Activation::None, _) => values.to_vec(),
-        };
-        if let [p] = scores[..] {
-            scores = vec![1.0 - p, p];
+            Activation::None => {}
         }
-        // One value that is exactly 0.5 means the second label; equal values otherwise the first.
-        let last_wins = values.len() == 1;
-        let mut order: Vec<usize> = (0..scores.len()).collect();
+        if is_single {
+            scores.insert(0, 1.0 - scores[0]);
+        }
+        order.clear();
+        order.extend(0..scores.len());
         let rank = |a: &usize, b: &usize| {
-            let tie = if last_wins { b.cmp(a) } else { a.cmp(b) };
+            let tie = if is_single { b.cmp(a) } else { a.cmp(b) };
             descending(scores[*a], scores[*b]).then(tie)
         };
         if self.top < order.len() {
@@ -212,9 +182,42 @@ impl Postprocess {
         }
         order.sort_unstable_by(rank);
         let label = |&class: &usize| (Arc::clone(&self.labels[class]), scores[class] as f32);
-        let top: Vec<_> = order.iter().map(label).collect();
-        let (label, score) = top[0].clone();
-        RowLabel { label, score, top }
+        order.iter().map(label).collect()
+    }
+}
+
+impl OutputStep for Labels {
+    fn specs(&self, inner: &ModelSpec) -> Result<Vec<TensorSpec>, TransformError> {
+        if inner.contract.form == AnswerForm::List {
+            return Err(TransformError::List);
+        }
+        // Outputs that no probe saw are checked with each answer instead.
+        if !inner.outputs.is_empty() {
+            self.check(&inner.outputs)?;
+        }
+        Ok(inner.outputs.clone())
+    }
+
+    /// Adds `label`, `score` and `top`, or nothing where this run did not give the first output.
+    fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError> {
+        let output = match inner.first() {
+            None => outputs.tensors.first().ok_or_else(|| run_error(&TransformError::NoOutput))?,
+            Some(first) => match outputs.tensors.iter().find(|it| it.name == first.name) {
+                Some(output) => output,
+                None => return Ok(()),
+            },
+        };
+        let rankings = self.rankings(output, outputs.n_rows)?;
+        let best = || rankings.rows.iter().filter_map(|row| row.first());
+        let labels = best().map(|(label, _)| Arc::clone(label)).collect();
+        let scores = best().map(|(_, score)| *score).collect();
+        let extra = |name, plural, values| Extra { name, plural, values };
+        outputs.extras.extend([
+            extra("label", "labels", ExtraValues::Texts(labels)),
+            extra("score", "scores", ExtraValues::Numbers(scores)),
+            extra("top", "top", ExtraValues::Rankings(rankings)),
+        ]);
+        Ok(())
     }
 }
 
@@ -227,47 +230,73 @@ fn run_error(error: &TransformError) -> InferError {
     InferError::new(ErrorCode::InferenceFailed, error.to_string())
 }
 
-/// All values of a floating-point tensor. In `f64`, where every activation is exact enough that the
-/// rounding to `f32` in the end is the only one that shows.
-fn to_f64(tensor: &Tensor) -> Option<Vec<f64>> {
-    match tensor.datatype() {
-        DataType::Fp16 => Some(tensor.as_slice::<f16>()?.iter().map(|v| v.to_f64()).collect()),
-        DataType::Bf16 => Some(tensor.as_slice::<bf16>()?.iter().map(|v| v.to_f64()).collect()),
-        DataType::Fp32 => Some(tensor.as_slice::<f32>()?.iter().copied().map(f64::from).collect()),
-        DataType::Fp64 => Some(tensor.as_slice::<f64>()?.to_vec()),
-        _ => None,
-    }
-}
-
 fn sigmoid(value: f64) -> f64 {
     1.0 / (1.0 + (-value).exp())
 }
 
 /// Shifted by the largest value, so that no exponential overflows. Infinite values share what there
 /// is between them; a NaN makes all NaN, as it does in torch.
-fn softmax(values: &[f64]) -> Vec<f64> {
+fn softmax(values: &mut [f64]) {
     if values.iter().any(|value| value.is_nan()) {
-        return vec![f64::NAN; values.len()];
+        return values.fill(f64::NAN);
     }
     let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let shifted = |&value: &f64| if value == max { 1.0 } else { (value - max).exp() };
-    let exponentials: Vec<f64> = values.iter().map(shifted).collect();
-    let sum: f64 = exponentials.iter().sum();
-    exponentials.iter().map(|value| value / sum).collect()
+    let shifted = |value: f64| if value == max { 1.0 } else { (value - max).exp() };
+    values.iter_mut().for_each(|value| *value = shifted(*value));
+    let sum: f64 = values.iter().sum();
+    values.iter_mut().for_each(|value| *value /= sum);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{Element, Shape, ShapePattern};
+    use crate::tensor::{Shape, ShapePattern};
     use proptest::prelude::*;
 
     fn labels(names: &str) -> Vec<Arc<str>> {
         names.split_whitespace().map(Arc::from).collect()
     }
 
-    fn step(names: &str, activation: Activation, top: usize) -> Postprocess {
-        Postprocess::new(labels(names), activation, top).unwrap()
+    fn step(names: &str, activation: Activation, top: usize) -> Labels {
+        Labels::new(labels(names), activation, top).unwrap()
+    }
+
+    /// What stands beside one row.
+    #[derive(Debug)]
+    struct RowLabel {
+        label: Arc<str>,
+        score: f32,
+        top: Vec<(Arc<str>, f32)>,
+    }
+
+    /// What the step adds to an answer of which nothing was known before.
+    fn apply(
+        step: &Labels,
+        tensors: &[NamedTensor],
+        n_rows: usize,
+    ) -> Result<Vec<RowLabel>, InferError> {
+        let mut outputs = Outputs { tensors: tensors.to_vec(), n_rows, extras: Vec::new() };
+        step.apply(&[], &mut outputs)?;
+        let [label, score, top] = &outputs.extras[..] else { panic!("{outputs:?}") };
+        assert_eq!([label.name, score.name, top.name], ["label", "score", "top"]);
+        assert_eq!([label.plural, score.plural, top.plural], ["labels", "scores", "top"]);
+        match (&label.values, &score.values, &top.values) {
+            (
+                ExtraValues::Texts(labels),
+                ExtraValues::Numbers(scores),
+                ExtraValues::Rankings(tops),
+            ) => {
+                assert_eq!(tops.classes, step.labels);
+                let rows = labels.iter().zip(scores).zip(&tops.rows);
+                let row = |((label, score), top): ((&Arc<str>, &f32), &Vec<_>)| RowLabel {
+                    label: label.clone(),
+                    score: *score,
+                    top: top.clone(),
+                };
+                Ok(rows.map(row).collect())
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     fn output<T: Element>(dims: &[usize], values: &[T]) -> Vec<NamedTensor> {
@@ -277,8 +306,8 @@ mod tests {
 
     /// Compares label, score and runners-up of one row.
     #[track_caller]
-    fn check(step: &Postprocess, row: &[f32], expected: &[(&str, f32)]) {
-        let rows = step.apply(&output(&[1, row.len()], row), 1).unwrap();
+    fn check(step: &Labels, row: &[f32], expected: &[(&str, f32)]) {
+        let rows = apply(step, &output(&[1, row.len()], row), 1).unwrap();
         let [RowLabel { label, score, top }] = &rows[..] else { panic!("one row was given") };
         assert_eq!(
             (label, score.to_bits()),
@@ -347,7 +376,7 @@ mod tests {
     fn every_float_type_has_labels_and_rows_stay_apart() {
         let step = step("a b", Activation::None, 1);
         let names = |outputs: &[NamedTensor], n_rows| {
-            let rows = step.apply(outputs, n_rows).unwrap();
+            let rows = apply(&step, outputs, n_rows).unwrap();
             rows.iter().map(|row| row.label.to_string()).collect::<Vec<_>>()
         };
         let values = [0.0, 1.0, 1.0, 0.0, 0.25, 0.75];
@@ -360,7 +389,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_labelled_is_refused() {
-        let new = |names, top| Postprocess::new(labels(names), Activation::None, top).unwrap_err();
+        let new = |names, top| Labels::new(labels(names), Activation::None, top).unwrap_err();
         assert_eq!(new("a", 1).to_string(), "1 labels are given, expected two or more");
         assert_eq!(new("a b a", 1).to_string(), "label \"a\" is given twice");
         assert_eq!(new("a b", 0).to_string(), "top is 0, expected 1 to 100");
@@ -392,11 +421,11 @@ mod tests {
         for (dims, n_rows) in [(&[2, 4][..], 2), (&[2, 3], 3), (&[2], 2), (&[], 1), (&[1, 1, 3], 1)]
         {
             let n: usize = dims.iter().product();
-            let error = step.apply(&output(dims, &vec![0f32; n]), n_rows).unwrap_err();
+            let error = apply(&step, &output(dims, &vec![0f32; n]), n_rows).unwrap_err();
             assert_eq!(error.code, ErrorCode::InferenceFailed, "{error}");
         }
-        assert!(step.apply(&output(&[1, 3], &[1i64, 2, 3]), 1).is_err());
-        assert!(step.apply(&[], 1).is_err());
+        assert!(apply(&step, &output(&[1, 3], &[1i64, 2, 3]), 1).is_err());
+        assert!(apply(&step, &[], 1).is_err());
     }
 
     proptest! {
@@ -406,7 +435,7 @@ mod tests {
             activation in prop::sample::select(&[Activation::None, Activation::Softmax, Activation::Sigmoid][..]),
             top in 1usize..4,
         ) {
-            let rows = step("a b c", activation, top).apply(&output(&[1, 3], &row), 1).unwrap();
+            let rows = apply(&step("a b c", activation, top), &output(&[1, 3], &row), 1).unwrap();
             prop_assert_eq!(rows[0].top.len(), top);
             prop_assert!(rows[0].top.windows(2).all(|pair| pair[0].1 >= pair[1].1 || pair[1].1.is_nan()));
         }

@@ -1,0 +1,49 @@
+//! Why a step does not fit a model.
+
+use crate::tensor::DataType;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Most labels of a row that an answer lists.
+pub(super) const MAX_TOP: usize = 100;
+
+/// Why a model cannot have a step that is declared for it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TransformError {
+    /// Not a word for an activation.
+    #[error("unknown activation {0:?}, expected \"none\", \"softmax\" or \"sigmoid\"")]
+    Activation(String),
+    /// One label says nothing.
+    #[error("{0} labels are given, expected two or more")]
+    TooFew(usize),
+    /// Two classes would look the same to a client.
+    #[error("label {0:?} is given twice")]
+    Duplicate(Arc<str>),
+    /// A size for the list of the best labels that cannot be met.
+    #[error("top is {0}, expected 1 to {MAX_TOP}")]
+    Top(usize),
+    /// Labels stand for floating-point scores.
+    #[error("output {output:?} is of {got}, labels need FP16, BF16, FP32 or FP64")]
+    DataType {
+        /// The output that the labels are for.
+        output: Arc<str>,
+        /// What it is.
+        got: DataType,
+    },
+    /// The output does not have one list of scores for each row.
+    #[error("output {output:?} has shape {got}, labels need {expected}")]
+    Shape {
+        /// The output that the labels are for.
+        output: Arc<str>,
+        /// A shape that the labels fit.
+        expected: String,
+        /// The shape it has.
+        got: String,
+    },
+    /// The model gives nothing.
+    #[error("the model has no output for the labels")]
+    NoOutput,
+    /// There is no first output of a list.
+    #[error("labels need one output with rows, but the model returns a list")]
+    List,
+}

@@ -1,0 +1,251 @@
+//! What a step is, and the steps of one version in their order.
+
+use super::error::TransformError;
+use crate::inference::{Extra, InferError, ModelSpec, NamedTensor, TensorSpec};
+use std::fmt;
+use std::sync::Arc;
+
+/// A step before the run: from the tensors of clients to those of the engine.
+pub trait InputStep: fmt::Debug + Send + Sync {
+    /// What the step takes, so that it gives these inputs. Asked when a version is loaded.
+    ///
+    /// # Errors
+    ///
+    /// The step can never give them.
+    fn specs(&self, inner: &[TensorSpec]) -> Result<Vec<TensorSpec>, TransformError>;
+
+    /// Takes tensors of its own specification and gives those of the inner one.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for what clients must not send.
+    fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError>;
+}
+
+/// A step behind the run: from the outputs of the engine to the answer that clients get.
+pub trait OutputStep: fmt::Debug + Send + Sync {
+    /// What the step gives for these outputs. Asked when a version is loaded; there are no outputs
+    /// where no probe could run the model.
+    ///
+    /// # Errors
+    ///
+    /// The step can never take them.
+    fn specs(&self, inner: &ModelSpec) -> Result<Vec<TensorSpec>, TransformError>;
+
+    /// Changes one answer, whose outputs are of the inner specification.
+    ///
+    /// # Errors
+    ///
+    /// `inference_failed` for outputs that the step cannot take, which shows only now where they were
+    /// not known at load.
+    fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError>;
+}
+
+/// An answer on its way out.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// The tensors.
+    pub tensors: Vec<NamedTensor>,
+    /// Rows of the request.
+    pub n_rows: usize,
+    /// What steps have added.
+    pub extras: Vec<Extra>,
+}
+
+/// The steps that a model asks for, each list in the order in which data passes.
+#[derive(Debug, Clone, Default)]
+pub struct Steps {
+    /// Before the run.
+    pub inputs: Vec<Arc<dyn InputStep>>,
+    /// Behind it.
+    pub outputs: Vec<Arc<dyn OutputStep>>,
+}
+
+impl Steps {
+    /// What clients send, so that the engine gets these inputs.
+    ///
+    /// # Errors
+    ///
+    /// A step can never give them.
+    pub fn interface_inputs(
+        &self,
+        engine: &[TensorSpec],
+    ) -> Result<Vec<TensorSpec>, TransformError> {
+        self.inputs.iter().rev().try_fold(engine.to_vec(), |inner, step| step.specs(&inner))
+    }
+
+    /// Carries what a client sent to the engine.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for what clients must not send.
+    pub fn apply_inputs(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+        self.inputs.iter().try_fold(inputs, |inputs, step| step.apply(inputs))
+    }
+
+    /// Puts the steps around an engine.
+    ///
+    /// # Errors
+    ///
+    /// A step does not fit.
+    pub fn around(self, engine: &Arc<ModelSpec>) -> Result<Transform, TransformError> {
+        let mut interface = ModelSpec::clone(engine);
+        interface.inputs = self.interface_inputs(&engine.inputs)?;
+        let mut inner = Vec::with_capacity(self.outputs.len());
+        for step in &self.outputs {
+            let outer = step.specs(&interface)?;
+            inner.push(std::mem::replace(&mut interface.outputs, outer));
+        }
+        let is_same = interface == **engine;
+        let interface = if is_same { Arc::clone(engine) } else { Arc::new(interface) };
+        Ok(Transform { interface, steps: self, inner })
+    }
+}
+
+/// The steps of a loaded version, which are known to fit.
+#[derive(Debug, Clone)]
+pub struct Transform {
+    interface: Arc<ModelSpec>,
+    steps: Steps,
+    /// What each step behind the run takes.
+    inner: Vec<Vec<TensorSpec>>,
+}
+
+impl Transform {
+    /// What clients send and get.
+    #[must_use]
+    pub fn interface(&self) -> &Arc<ModelSpec> {
+        &self.interface
+    }
+
+    /// From what a client sent to what the engine takes.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for what clients must not send.
+    pub fn before(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+        self.steps.apply_inputs(inputs)
+    }
+
+    /// From what the engine gave to what the client gets.
+    ///
+    /// # Errors
+    ///
+    /// `inference_failed` for outputs that a step cannot take.
+    pub fn after(&self, outputs: &mut Outputs) -> Result<(), InferError> {
+        let mut steps = self.steps.outputs.iter().zip(&self.inner);
+        steps.try_for_each(|(step, inner)| step.apply(inner, outputs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::{Batching, Contract, ErrorCode, ExtraValues};
+    use crate::tensor::{DataType, Shape, ShapePattern, Tensor};
+
+    /// Takes whole numbers of some name and gives them as floats of another, twice as large a factor.
+    #[derive(Debug)]
+    struct Scale {
+        outer: &'static str,
+        factor: f32,
+    }
+
+    impl InputStep for Scale {
+        fn specs(&self, inner: &[TensorSpec]) -> Result<Vec<TensorSpec>, TransformError> {
+            Ok(vec![TensorSpec { name: self.outer.into(), ..inner[0].clone() }])
+        }
+
+        fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+            let [input] = &inputs[..] else {
+                return Err(InferError::invalid_input(self.outer, "one is expected"));
+            };
+            let values = input.tensor.as_slice::<f32>().unwrap();
+            let values = values.iter().map(|value| value * self.factor).collect();
+            let tensor = Tensor::from_vec(input.tensor.shape().clone(), values).unwrap();
+            // The next step's name for it.
+            let name = if self.outer == "meters" { "feet" } else { "x" };
+            Ok(vec![NamedTensor { name: name.into(), tensor }])
+        }
+    }
+
+    /// Leaves out all outputs but the first and says how many there were.
+    #[derive(Debug)]
+    struct First;
+
+    impl OutputStep for First {
+        fn specs(&self, inner: &ModelSpec) -> Result<Vec<TensorSpec>, TransformError> {
+            let first = inner.outputs.first().ok_or(TransformError::NoOutput)?;
+            Ok(vec![first.clone()])
+        }
+
+        fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError> {
+            outputs.tensors.truncate(1);
+            let values = ExtraValues::Numbers(vec![inner.len() as f32; outputs.n_rows]);
+            outputs.extras.push(Extra { name: "of", plural: "ofs", values });
+            Ok(())
+        }
+    }
+
+    fn tensor(name: &str) -> TensorSpec {
+        let shape = ShapePattern::from_wire(&[-1]).unwrap();
+        let datatype = DataType::Fp32;
+        TensorSpec { name: name.into(), datatype, shape, optional: false, declared: true }
+    }
+
+    fn engine(outputs: &[&str]) -> Arc<ModelSpec> {
+        Arc::new(ModelSpec {
+            inputs: vec![tensor("x")],
+            outputs: outputs.iter().copied().map(tensor).collect(),
+            batching: Batching::Proved,
+            max_rows: 4,
+            contract: Contract::default(),
+        })
+    }
+
+    fn named(name: &str, values: &[f32]) -> NamedTensor {
+        let tensor = Tensor::from_vec(Shape::from([values.len()]), values.to_vec()).unwrap();
+        NamedTensor { name: name.into(), tensor }
+    }
+
+    #[test]
+    fn without_steps_the_interface_is_the_engines() {
+        let engine = engine(&["y"]);
+        let transform = Steps::default().around(&engine).unwrap();
+        assert!(Arc::ptr_eq(transform.interface(), &engine));
+        let inputs = vec![named("x", &[1.0])];
+        assert_eq!(transform.before(inputs.clone()).unwrap(), inputs);
+    }
+
+    #[test]
+    fn specifications_go_outwards_and_tensors_inwards() {
+        let meters = Arc::new(Scale { outer: "meters", factor: 2.0 });
+        let feet = Arc::new(Scale { outer: "feet", factor: 10.0 });
+        let steps = Steps { inputs: vec![meters, feet], outputs: vec![] };
+        let engine = engine(&["y"]);
+        let outer = steps.interface_inputs(&engine.inputs).unwrap();
+        let transform = steps.around(&engine).unwrap();
+        let interface = transform.interface();
+        assert_eq!((&interface.inputs, &*interface.inputs[0].name), (&outer, "meters"));
+        assert_eq!((&interface.outputs, interface.max_rows), (&engine.outputs, 4));
+        let inputs = transform.before(vec![named("meters", &[1.0, 3.0])]).unwrap();
+        assert_eq!(inputs, [named("x", &[20.0, 60.0])]);
+        let error = transform.before(vec![]).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidInput);
+    }
+
+    #[test]
+    fn each_step_behind_the_run_knows_what_it_takes() {
+        let twice = || Steps { inputs: vec![], outputs: vec![Arc::new(First), Arc::new(First)] };
+        let transform = twice().around(&engine(&["y", "z", "w"])).unwrap();
+        assert_eq!(transform.interface().outputs, [tensor("y")]);
+        let tensors = ["y", "z", "w"].map(|name| named(name, &[0.5])).to_vec();
+        let mut outputs = Outputs { tensors, n_rows: 1, extras: Vec::new() };
+        transform.after(&mut outputs).unwrap();
+        assert_eq!(outputs.tensors, [named("y", &[0.5])]);
+        let values = outputs.extras.iter().map(|extra| extra.values.clone()).collect::<Vec<_>>();
+        assert_eq!(values, [3.0, 1.0].map(|n| ExtraValues::Numbers(vec![n])));
+        let error = twice().around(&engine(&[])).unwrap_err();
+        assert_eq!(error, TransformError::NoOutput);
+    }
+}
