@@ -28,6 +28,8 @@ mod route;
 mod routes;
 mod shape;
 mod state;
+#[cfg(test)]
+mod tests;
 mod torchserve;
 mod unpack;
 mod unread;
