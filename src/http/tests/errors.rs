@@ -6,7 +6,7 @@
 use super::ask::{Ask, ask, get, post};
 use super::site::{BREAKS, NO_MEMORY, RAISES, Site, Sites, State, UNSUPPORTED, WAITS};
 use super::snapshot::{Snapshot, mask_header, render};
-use crate::http::{refusal_body, status};
+use crate::http::{refusal, status};
 use crate::inference::ErrorCode;
 use crate::listener::Refusal;
 
@@ -258,10 +258,11 @@ fn check(name: &str, row: impl Fn(ErrorCode) -> Row) {
 async fn section(sites: &mut Sites, code: ErrorCode, row: Row) -> String {
     match row {
         Never(reason) => format!("never: {reason}"),
-        Refused(refusal) => {
-            let body = String::from_utf8(refusal_body(refusal).to_vec()).unwrap();
-            assert_eq!(refusal.status(), status(code));
-            format!("a head that the listener refuses\n---\n{}\n\n{body}", refusal.status())
+        Refused(fault) => {
+            let answer = refusal(fault);
+            let body = String::from_utf8(answer.body().to_vec()).unwrap();
+            assert_eq!(answer.status(), status(code));
+            format!("a head that the listener refuses\n---\n{}\n\n{body}", answer.status())
         }
         HungUp(ask) => {
             let site = Site::new(State::Serving).await;

@@ -6,5 +6,7 @@
 mod answers;
 mod ask;
 mod errors;
+mod reads;
+mod routes;
 mod site;
 mod snapshot;

@@ -6,7 +6,7 @@ use crate::app;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Artifact, Batch, Device, EngineError, Fault, LoadOptions, Loader, Model};
 use crate::http::{
-    App, BodyTimeouts, CorsOrigins, HostNames, Observed, Options, Parts, management_service,
+    App, AppParts, BodyTimeouts, CorsOrigins, HostNames, HttpOptions, Observed, management_service,
     public_service,
 };
 use crate::inference::{ByteBudget, ByteLease};
@@ -141,7 +141,7 @@ impl Site {
         let budget = ByteBudget::new(64 << 20);
         let mut held = budget.lease();
         let (phase, phases) = watch::channel(Phase::Serving);
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             options: options(),
             door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
             repository: repository.clone(),
@@ -267,9 +267,9 @@ fn repository_options(root: &tempfile::TempDir) -> RepositoryOptions {
     }
 }
 
-fn options() -> Options {
+fn options() -> HttpOptions {
     let (idle, total) = (Duration::from_secs(1), Duration::from_secs(2));
-    Options {
+    HttpOptions {
         body_timeouts: BodyTimeouts { idle, total },
         public_metrics: true,
         cors_origins: CorsOrigins::parse(&["https://app.example.com"]).unwrap(),
