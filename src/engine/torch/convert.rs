@@ -266,9 +266,14 @@ fn from_torch(tensor: tch::Tensor) -> Result<Tensor, EngineError> {
         datatype(kind).ok_or_else(|| unsupported(&format!("a tensor of type {kind:?}")))?;
     let dims = torch_shim::tensor_shape(&tensor).map_err(fault)?;
     let dims = dims.into_iter().map(|dim| usize::try_from(dim).unwrap_or(0)).collect();
-    let bytes = TensorBytes::new(tensor).map_err(fault)?;
+    // A tensor may have a shape that no memory holds, as an expanded one or one of no elements: that is the model's doing.
+    let returned = |error: EngineError| match error.fault {
+        Fault::Internal => EngineError { fault: Fault::Raised, ..error },
+        _ => error,
+    };
+    let bytes = TensorBytes::new(tensor).map_err(|error| returned(fault(error)))?;
     Tensor::new(datatype, Shape::new(dims), Buffer::from_owner(bytes))
-        .map_err(|error| EngineError::new(Fault::Internal, error.to_string()))
+        .map_err(|error| EngineError::new(Fault::Raised, error.to_string()))
 }
 
 fn unsupported(what: &str) -> EngineError {

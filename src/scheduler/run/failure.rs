@@ -75,7 +75,8 @@ impl Failure {
             }
         };
         // Nobody said that it takes such inputs, so it is not the model that is wrong.
-        if !request.fits_evidence() && error.fault == Fault::Raised {
+        let is_refused = matches!(error.fault, Fault::Raised | Fault::Unsupported);
+        if is_refused && !request.fits_evidence() {
             return spec.refused(request, RefusalReason::Raised).with_cause(error.message.as_str());
         }
         // The engine's text may hold parts of the model's source: it goes to the log, as the cause, and
