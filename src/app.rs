@@ -10,7 +10,7 @@ use crate::engine::{Loader, STACK_BYTES};
 use crate::http::{self, App};
 use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::listener::{
-    self, BindError, ConnectionStats, DrainReport, Listener, ListenerOptions, Phase, Threads,
+    self, BindError, ConnectionStats, DrainPhase, DrainReport, Listener, ListenerOptions, Threads,
 };
 use crate::pipeline::Door;
 use crate::protocol::predict;
@@ -326,12 +326,12 @@ fn export(app: &App, shutdown: &Shutdown, log: &LogGuard) {
     let metrics = &app.metrics;
     let phases = shutdown.phases();
     metrics.read_at_scrape(&families::DRAINING, &[], move || {
-        u64::from(*phases.borrow() > Phase::Serving)
+        u64::from(*phases.borrow() > DrainPhase::Serving)
     });
     let repository = app.repository.clone();
     let phases = shutdown.phases();
     metrics.read_at_scrape(&families::READY, &[], move || {
-        let serving = *phases.borrow() == Phase::Serving;
+        let serving = *phases.borrow() == DrainPhase::Serving;
         u64::from(serving && repository.readiness().ready)
     });
     let budget = app.budget.clone();

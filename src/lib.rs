@@ -4,19 +4,19 @@
 //!
 //! The modules below are rooms, in reading order. [`cli`] is asked, [`app`] puts everything together,
 //! [`config`] and [`shutdown`] are the way up and the way down, [`settings`] reads what people write.
-//! [`tensor`] and [`inference`] are the words that all others speak; all report to [`telemetry`], which
-//! knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
+//! [`tensor`] and [`inference`] are the words that all others speak; what counts something reports to [`telemetry`],
+//! which knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
 //! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`protocol`]
 //! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`listener`]
 //! keeps the connections, [`http`] is the edge.
 //!
 //! # The flow
 //!
-//! A request comes through [`listener`] to [`pipeline::Door::answer`]: it is resolved to a version by
+//! A request comes through [`listener`] and [`http`] to [`pipeline::Door::answer`]: it is resolved to a version by
 //! [`repository`] (the handle holds it loaded), read within its limits, decoded by its
 //! [`protocol::Wire`] straight into typed buffers, checked ([`inference::ValidRequest`] has one
 //! constructor), and handed to the version's [`scheduler::Scheduler`], where an instance's thread runs it
-//! with others. Labels are added, the wire writes the answer, and [`http`] sends it.
+//! with others (or, for small models, the thread that asked). Labels are added, the wire writes the answer, and [`http`] sends it.
 //!
 //! A model file comes through [`repository`], is tried in a child process ([`engine::remote`],
 //! [`engine::probe`]), and only then loaded here.
@@ -27,10 +27,12 @@
 //!   source and holds it to that.
 //! - Only `engine::torch` names libtorch's bindings; only [`http`] writes a status code; policies are
 //!   pure functions of state and time.
-//! - Nothing is global but the log. Torch is never called on the async runtime.
+//! - Nothing is global but the log and the allocator. Torch runs on threads of its own, but for models whose runs
+//!   are known to end soon.
 //! - What a client sends never reaches a model unchecked, never makes a metric series, and never changes
 //!   readiness, except by runs that hang until no more are replaced.
-//! - Every queue, body, cache and wait has a bound. No text of an error holds a path or a backtrace.
+//! - Every queue, body, cache and wait has a bound. No answer to a prediction holds a path or a
+//!   backtrace.
 #![forbid(unsafe_code)]
 
 pub mod app;

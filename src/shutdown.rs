@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::listener::{DrainSignal, Phase};
+use crate::listener::{DrainPhase, DrainSignal};
 
 /// What a listener needs to end once it was ordered to abort. It drops its connections at once, so
 /// this is only a net: under a thread that is busy with something else.
@@ -64,7 +64,7 @@ pub struct Ending<T> {
 /// Owns the phase. Everybody else only reads it.
 #[derive(Debug, Default)]
 pub struct Shutdown {
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<DrainPhase>,
 }
 
 impl Shutdown {
@@ -77,13 +77,13 @@ impl Shutdown {
         self.phase.subscribe()
     }
 
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> DrainPhase {
         *self.phase.borrow()
     }
 
     /// Whether readiness must be off.
     pub fn is_draining(&self) -> bool {
-        self.phase() > Phase::Serving
+        self.phase() > DrainPhase::Serving
     }
 
     /// Waits for a signal, then leads through the phases. `drained` resolves when all listeners
@@ -113,7 +113,7 @@ impl Shutdown {
                 Outcome::Forced
             }
         };
-        self.enter(Phase::Aborting);
+        self.enter(DrainPhase::Aborting);
         let drained = timeout(ABORT_GRACE, drained).await.ok();
         Ending { outcome, drained }
     }
@@ -126,14 +126,14 @@ impl Shutdown {
         drained: impl Future<Output = T>,
     ) -> Option<T> {
         if signal == Signal::Terminate && !options.lame_duck.is_zero() {
-            self.enter(Phase::LameDuck);
+            self.enter(DrainPhase::LameDuck);
             sleep(options.lame_duck).await;
         }
-        self.enter(Phase::Closing);
+        self.enter(DrainPhase::Closing);
         timeout(options.drain, drained).await.ok()
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: DrainPhase) {
         info!(?phase, "shutting down");
         self.phase.send_replace(phase);
     }
@@ -206,11 +206,11 @@ mod tests {
     }
 
     impl Rig {
-        async fn reaches(&mut self, phase: Phase) {
+        async fn reaches(&mut self, phase: DrainPhase) {
             soon(self.phases.wait_for(|it| *it == phase)).await.expect("alive");
         }
 
-        async fn next(&mut self) -> Phase {
+        async fn next(&mut self) -> DrainPhase {
             soon(self.phases.changed()).await.expect("alive");
             *self.phases.borrow_and_update()
         }
@@ -235,16 +235,16 @@ mod tests {
         assert!(!rig.shutdown.is_draining(), "must be ready before any signal");
         let begun = Instant::now();
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
-        rig.reaches(Phase::LameDuck).await;
+        rig.reaches(DrainPhase::LameDuck).await;
         assert!(rig.shutdown.is_draining(), "must not be ready in the lame duck");
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        rig.reaches(Phase::Closing).await;
+        rig.reaches(DrainPhase::Closing).await;
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         rig.drained.send("report").expect("the runner waits for it");
         let ending = soon(rig.ending).await.expect("no panic");
         assert_eq!((ending.outcome, ending.drained), (Outcome::Drained, Some("report")));
         assert_eq!(begun.elapsed(), Duration::from_secs(5), "must not wait out the drain");
-        assert_eq!(rig.shutdown.phase(), Phase::Closing);
+        assert_eq!(rig.shutdown.phase(), DrainPhase::Closing);
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,8 +252,8 @@ mod tests {
         let mut rig = start();
         let begun = Instant::now();
         rig.signals.send(Signal::Interrupt).await.expect("the runner listens");
-        assert_eq!(rig.next().await, Phase::Closing);
-        assert_eq!(rig.next().await, Phase::Aborting);
+        assert_eq!(rig.next().await, DrainPhase::Closing);
+        assert_eq!(rig.next().await, DrainPhase::Aborting);
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
         let ending = soon(rig.ending).await.expect("no panic");
         assert_eq!((ending.outcome, ending.drained), (Outcome::DeadlinePassed, None));
@@ -265,7 +265,7 @@ mod tests {
         let begun = Instant::now();
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
         rig.signals.send(Signal::Terminate).await.expect("the runner listens");
-        rig.reaches(Phase::Aborting).await;
+        rig.reaches(DrainPhase::Aborting).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
         rig.drained.send("report").expect("aborted listeners still report");
         let ending = soon(rig.ending).await.expect("no panic");

@@ -13,7 +13,7 @@ use sconce::inference::{
     AnswerForm, Batching, Context, Contract, InferRequest, InferResponse, Layout, ModelSpec,
     NamedTensor, TensorSpec, Timings, ValidRequest, Version,
 };
-use sconce::protocol::open_inference::{self, AnswerBody};
+use sconce::protocol::open_inference::{self, InferBody};
 use sconce::tensor::{Buffer, DataType, ShapePattern};
 use std::time::Instant;
 
@@ -88,7 +88,7 @@ fn comes_back(spec: &ModelSpec, inputs: &[NamedTensor], members: &str) {
     let ask = format!("{{{members},\"inputs\":[]}}").into_bytes();
     let ask = open_inference::decode(ask.into(), None, spec).expect("a request of no inputs");
     let response = echo(inputs);
-    let AnswerBody { bytes, json_len } =
+    let InferBody { bytes, json_len } =
         open_inference::encode(&response, &ask.plan, &[]).expect("all outputs are there");
     let is_binary = json_len.is_some();
     let (json, tail) = bytes.split_at(json_len.unwrap_or(bytes.len()));

@@ -137,7 +137,7 @@ section! {
 section! {
     /// The child process that tries a model before it is served.
     pub struct TrialConfig("trial.", host: Host) {
-        /// Time for the trial of one model.
+        /// Time for the trial of one model; also for loading it after that, and for each run that warms it up.
         timeout: Duration = "60s", range SOME_TIME;
         /// Memory of the trial; auto: half of the memory limit.
         memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 2), range MIB..=TIB;

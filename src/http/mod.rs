@@ -1,4 +1,4 @@
-//! HTTP: routers, handlers and the layers around them. The connections below are `listener`'s.
+//! HTTP: routers, handlers and the one service around them. The connections below are `listener`'s.
 //!
 //! Handlers are decode, call, encode; what they call lies in other rooms. They return `Result<_, Failed>`:
 //! `observe` writes every failure, in the shape of its protocol, and logs it.

@@ -4,7 +4,7 @@ use super::body::BodyTimeouts;
 use super::cors::CorsOrigins;
 use super::visitors::HostNames;
 use crate::inference::ByteBudget;
-use crate::listener::{DrainSignal, Phase};
+use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
 use crate::repository::Repository;
 use crate::telemetry::Metrics;
@@ -67,7 +67,7 @@ impl App {
 
     /// Whether readiness is off because the server is on its way down.
     pub(super) fn is_draining(&self) -> bool {
-        *self.phase.borrow() > Phase::Serving
+        *self.phase.borrow() > DrainPhase::Serving
     }
 
     /// Whether traffic should come here: every required model serves and nothing is ending.

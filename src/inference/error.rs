@@ -6,8 +6,8 @@ use std::time::Duration;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal;)*) => {
-        /// Why a request was not answered with a prediction. Clients see [`ErrorCode::as_str`]; the
-        /// `http` and `grpc` rooms alone know which status belongs to it.
+        /// Why a request was not answered with a prediction. Clients see [`ErrorCode::as_str`];
+        /// `protocol::codes` says which status belongs to it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum ErrorCode { $($(#[$doc])+ $variant,)* }
 

@@ -20,7 +20,7 @@ use tracing::{debug, warn};
 use super::activity::Activity;
 use super::connection::{self, Client, Shared};
 use super::crowd::{Crowd, LOOK_AGAIN, Need};
-use super::phase::{DrainSignal, Phase};
+use super::phase::{DrainPhase, DrainSignal};
 use super::service::HttpService;
 use super::stats::count;
 use super::threads::Threads;
@@ -94,7 +94,7 @@ impl<S: HttpService> Acceptor<S> {
         let mut phases = self.connections.phases.clone();
         tokio::select! {
             biased;
-            () = reached(&mut phases, Phase::Closing) => {}
+            () = reached(&mut phases, DrainPhase::Closing) => {}
             () = self.accept_forever() => {}
         }
         let Self { socket, waiting, mut connections, .. } = self;
@@ -103,7 +103,7 @@ impl<S: HttpService> Acceptor<S> {
         }
         tokio::select! {
             biased;
-            () = reached(&mut phases, Phase::Aborting) => {}
+            () = reached(&mut phases, DrainPhase::Aborting) => {}
             () = connections.take_queued(socket) => {}
         }
         // Every connection ends itself: by its answer, by a deadline, or when the phase turns to
@@ -291,7 +291,7 @@ fn occupy(socket: &std::net::TcpListener) -> bool {
 }
 
 /// Resolves when the phase has come that far; never, if its sender is gone before.
-async fn reached(phases: &mut DrainSignal, wanted: Phase) {
+async fn reached(phases: &mut DrainSignal, wanted: DrainPhase) {
     if phases.wait_for(|phase| *phase >= wanted).await.is_err() {
         std::future::pending::<()>().await;
     }

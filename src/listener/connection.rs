@@ -18,7 +18,7 @@ use super::activity::{Activity, Judgement};
 use super::deadline::Expiry;
 use super::guard::{Guard, HeadLimits, Protocol, Socket};
 use super::options::ListenerOptions;
-use super::phase::{DrainSignal, Phase};
+use super::phase::{DrainPhase, DrainSignal};
 use super::service::{Adapter, HttpService};
 use super::stats::{ConnectionStats, count, uncount};
 use super::streams::Streams;
@@ -155,7 +155,7 @@ async fn linger<T: Socket>(mut socket: T, options: &ListenerOptions, mut phases:
     tokio::select! {
         _ = discard => {}
         () = tokio::time::sleep(options.linger_timeout) => {}
-        _ = phases.wait_for(|phase| *phase == Phase::Aborting) => {}
+        _ = phases.wait_for(|phase| *phase == DrainPhase::Aborting) => {}
     }
 }
 
@@ -226,7 +226,7 @@ impl Driver<'_> {
         let mut said_go_away = false;
         loop {
             let phase = *self.phases.borrow_and_update();
-            if phase == Phase::Aborting {
+            if phase == DrainPhase::Aborting {
                 self.abort();
                 return None;
             }
@@ -236,7 +236,7 @@ impl Driver<'_> {
             }
             let activity = self.activity;
             let sleep = &mut self.sleep;
-            let watches_first_request = phase >= Phase::LameDuck && !said_go_away;
+            let watches_first_request = phase >= DrainPhase::LameDuck && !said_go_away;
             // Whoever has to make way is woken, and finds that its deadline has passed.
             let _ = poll_fn(|cx| Poll::Ready(activity.poll_makes_way(cx))).await;
             let step = poll_fn(|cx| {
@@ -270,13 +270,14 @@ impl Driver<'_> {
     /// is sent away at once; a new one after its first request, since a client that hears GOAWAY
     /// before it has sent anything would only connect again. Later a new one has a short time for its
     /// first request: hyper ends one without an answer that is sent away before its handshake.
-    fn wants_go_away(&self, phase: Phase) -> bool {
-        if phase >= Phase::Closing {
+    fn wants_go_away(&self, phase: DrainPhase) -> bool {
+        if phase >= DrainPhase::Closing {
             self.activity.close_when_idle();
-        } else if phase == Phase::LameDuck {
+        } else if phase == DrainPhase::LameDuck {
             self.activity.drain();
         }
-        self.activity.may_send_away() || (phase == Phase::LameDuck && self.activity.has_served())
+        self.activity.may_send_away()
+            || (phase == DrainPhase::LameDuck && self.activity.has_served())
     }
 
     fn abort(&self) {

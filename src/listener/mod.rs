@@ -44,7 +44,7 @@ use connection::Shared;
 pub use accept::DrainReport;
 pub use head::Refusal;
 pub use options::{Http2Options, ListenerOptions};
-pub use phase::{DrainSignal, Phase};
+pub use phase::{DrainPhase, DrainSignal};
 pub use service::{AnswerBody, HttpService, PeerAddr};
 pub use stats::ConnectionStats;
 pub use threads::Threads;
@@ -100,7 +100,7 @@ impl Listener {
     }
 
     /// Serves on these threads until the drain has ended. What is in progress is never waited for
-    /// beyond `Phase::Aborting`, whatever the clients do.
+    /// beyond `DrainPhase::Aborting`, whatever the clients do.
     pub fn serve<S>(
         self,
         service: S,

@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 /// A step of the way down. Phases only move forward; each includes what the ones before it ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum DrainPhase {
     /// Normal service.
     #[default]
     Serving,
@@ -18,4 +18,4 @@ pub enum Phase {
 }
 
 /// Where a listener reads the phase. When the sender is gone, the last phase stays.
-pub type DrainSignal = watch::Receiver<Phase>;
+pub type DrainSignal = watch::Receiver<DrainPhase>;

@@ -8,7 +8,7 @@ use tracing::Level;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Party {
     /// The same request would fail anywhere and at any time.
     Client,
     /// Another request, another replica or another moment would have been answered.
@@ -52,17 +52,17 @@ pub struct Meaning {
     /// it, since clients can cause them at will.
     pub level: Level,
     /// Whose fault it is.
-    pub fault: Fault,
+    pub fault: Party,
 }
 
 /// The row of a code. Closed: a new code does not compile without one.
 #[must_use]
 pub fn meaning(code: ErrorCode) -> Meaning {
-    use Fault::{Client, Server};
     use GrpcCode::{
         Aborted, Cancelled, DeadlineExceeded, Internal, InvalidArgument, NotFound,
         PermissionDenied, ResourceExhausted, Unavailable, Unimplemented,
     };
+    use Party::{Client, Server};
     let row = |http, grpc, level, fault| Meaning { http, grpc, level, fault };
     match code {
         ErrorCode::InvalidRequest => row(400, InvalidArgument, Level::INFO, Client),
@@ -110,7 +110,7 @@ mod tests {
                 _ => Level::INFO,
             };
             assert_eq!(level, expected, "{code}: docs/errors.md says how statuses are logged");
-            assert!(level != Level::ERROR || fault == Fault::Server, "{code}: nobody here can act");
+            assert!(level != Level::ERROR || fault == Party::Server, "{code}: nobody here can act");
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::fingerprint::hex;
 use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
-use super::manifest::{Labels, Manifest, are_labels};
+use super::manifest::{LabelSource, Manifest, are_labels};
 use super::plain_file::open_plain;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, ErrorKind, Read};
@@ -38,8 +38,8 @@ impl Source {
             .map_err(|error| error.to_string())?;
         let (labels, labels_text) = match &manifest.labels {
             None => (None, None),
-            Some(Labels::Listed(labels)) => (Some(labels.clone()), None),
-            Some(Labels::File(path)) => {
+            Some(LabelSource::Listed(labels)) => (Some(labels.clone()), None),
+            Some(LabelSource::File(path)) => {
                 let text = read_labels(&folder.path, path)
                     .map_err(|error| format!("{name}/{path}: {error}"))?;
                 let labels: Vec<Arc<str>> = text.lines().map(Arc::from).collect();

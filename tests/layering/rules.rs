@@ -67,9 +67,6 @@ pub(crate) const ROOMS: &[Room] = &[
 pub(crate) const INSIDE: &[&str] =
     &["repository", "http", "scheduler", "listener", "transform", "pipeline"];
 
-/// Arrows that close circles and are still to go: the list shrinks.
-pub(crate) const KNOWN_CIRCLES: &[(&str, &str)] = &[];
-
 /// Words that some files must not have.
 pub(crate) struct Rule {
     /// Beginnings of the paths that it holds for.

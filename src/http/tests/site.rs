@@ -10,7 +10,7 @@ use crate::http::{
     public_service,
 };
 use crate::inference::{ByteBudget, ByteLease};
-use crate::listener::Phase;
+use crate::listener::DrainPhase;
 use crate::pipeline::Door;
 use crate::repository::manifest::Optimize;
 use crate::repository::{Defaults, Overrides, Repository, RepositoryOptions, RepositoryParts};
@@ -108,7 +108,7 @@ pub(super) struct Site {
     /// Tells that a run waits.
     reached: Receiver<()>,
     _opens: Sender<()>,
-    _phase: watch::Sender<Phase>,
+    _phase: watch::Sender<DrainPhase>,
     _held: ByteLease,
     _under_way: Vec<JoinHandle<String>>,
     /// Last, so that it is there for as long as anything else.
@@ -140,7 +140,7 @@ impl Site {
         }
         let budget = ByteBudget::new(64 << 20);
         let mut held = budget.lease();
-        let (phase, phases) = watch::channel(Phase::Serving);
+        let (phase, phases) = watch::channel(DrainPhase::Serving);
         let app = App::new(AppParts {
             options: options(),
             door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
@@ -156,7 +156,7 @@ impl Site {
             held.grow(budget.limit()).unwrap();
         }
         if state == State::Draining {
-            phase.send_replace(Phase::LameDuck);
+            phase.send_replace(DrainPhase::LameDuck);
             assert_eq!(repository.shutdown(PATIENCE), 0, "every version must be unloaded");
         }
         let mut site = Self {

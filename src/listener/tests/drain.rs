@@ -7,7 +7,7 @@ async fn in_the_lame_duck_answers_say_close() {
     let rig = Rig::start(ListenerOptions::default());
     let mut old = rig.connect().await;
     assert!(!says_close(&old.get("/").await));
-    rig.enter(Phase::LameDuck);
+    rig.enter(DrainPhase::LameDuck);
     for mut client in [old, rig.connect().await] {
         let answer = client.get("/").await;
         assert!(says_close(&answer), "{answer}");
@@ -21,7 +21,7 @@ async fn in_the_lame_duck_a_request_in_progress_says_close() {
     let mut client = rig.connect().await;
     client.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until_held(1).await;
-    rig.enter(Phase::LameDuck);
+    rig.enter(DrainPhase::LameDuck);
     rig.until(|stats| &stats.accepted, 1).await;
     rig.gate.add_permits(1);
     // The connection may hear of the phase after it has answered; then it closes when it is idle.
@@ -44,7 +44,7 @@ async fn closing_ends_idle_connections_and_answers_the_others() {
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 5).await;
 
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     idle.closes().await;
     silent.closes().await;
     half_head.send("st: a\r\n\r\n").await;
@@ -72,7 +72,7 @@ async fn requests_in_the_backlog_are_answered() {
         socket.set_nonblocking(true).expect("a socket");
         clients.push(Client(TcpStream::from_std(socket).expect("a socket")));
     }
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     for mut client in clients {
         let text = client.rest().await.expect("a clean close");
         assert!(text.ends_with("hello") && says_close(&text), "{text}");
@@ -89,7 +89,7 @@ async fn a_request_that_meets_the_close_on_an_idle_connection_is_answered() {
     let mut socket = client.0.into_std().expect("a socket");
     std::io::Write::write_all(&mut socket, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .expect("the kernel takes it");
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     let mut client = Client(TcpStream::from_std(socket).expect("a socket"));
     let text = client.rest().await.expect("a clean close");
     assert!(text.ends_with("hello") && says_close(&text), "{text}");
@@ -101,7 +101,7 @@ async fn a_first_request_in_the_drain_is_answered() {
     let rig = Rig::start(ListenerOptions::default());
     let mut client = rig.connect().await;
     rig.until(|stats| &stats.accepted, 1).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     rig.until_closed().await;
     let answer = client.get("/").await;
     assert!(answer.ends_with("hello") && says_close(&answer), "{answer}");
@@ -122,10 +122,10 @@ async fn stalled_clients_are_dropped_at_the_deadline() {
     slow_service.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 4).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     rig.until_closed().await;
     assert_eq!(rig.stats.closed_drain_deadline.load(Ordering::Relaxed), 0);
-    rig.enter(Phase::Aborting);
+    rig.enter(DrainPhase::Aborting);
     let stats = Arc::clone(&rig.stats);
     assert_eq!(rig.report().await, DrainReport { aborted: 4 });
     assert_eq!(stats.open.load(Ordering::Relaxed), 0);
@@ -138,7 +138,7 @@ async fn half_a_head_does_not_hold_up_the_drain() {
     let mut client = rig.connect().await;
     client.send("GET / HTTP/1.1\r\nHo").await;
     rig.until(|stats| &stats.accepted, 1).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     client.closes().await;
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
 }
@@ -150,7 +150,7 @@ async fn pipelined_requests_are_answered_before_the_close() {
     let hold = "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n";
     client.send(format!("{hold}GET / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     rig.until_held(1).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     rig.until_closed().await;
     rig.gate.add_permits(1);
     let text = client.rest().await.expect("a clean close");

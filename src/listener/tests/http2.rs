@@ -53,7 +53,7 @@ async fn in_the_lame_duck_connections_are_sent_away_after_an_answer() {
     let rig = Rig::start(ListenerOptions::default());
     let (mut old, old_driver) = connect(&rig, &client::Builder::new()).await;
     get(&mut old, "/").await.expect("an answer");
-    rig.enter(Phase::LameDuck);
+    rig.enter(DrainPhase::LameDuck);
     // An idle one hears it at once, and nothing is lost by that.
     timeout(PATIENCE, old_driver).await.expect("must be sent away").expect("no panic");
     // A new one is served first.
@@ -71,7 +71,7 @@ async fn closing_answers_the_streams_in_progress() {
     let answer = tokio::spawn(async move { get(&mut busy, "/hold").await });
     rig.until_held(1).await;
     rig.until(|stats| &stats.accepted, 2).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     timeout(PATIENCE, idle_driver).await.expect("idle must be closed").expect("no panic");
     rig.gate.add_permits(1);
     assert_eq!(answer.await.expect("no panic").expect("an answer"), "held");
@@ -85,8 +85,8 @@ async fn a_stream_in_progress_is_dropped_at_the_deadline() {
     let (mut sender, _driver) = connect(&rig, &client::Builder::new()).await;
     let answer = tokio::spawn(async move { get(&mut sender, "/hold").await });
     rig.until_held(1).await;
-    rig.enter(Phase::Closing);
-    rig.enter(Phase::Aborting);
+    rig.enter(DrainPhase::Closing);
+    rig.enter(DrainPhase::Aborting);
     assert_eq!(rig.report().await, DrainReport { aborted: 1 });
     assert!(answer.await.expect("no panic").is_err());
 }
@@ -99,7 +99,7 @@ async fn a_dead_client_does_not_hold_up_the_drain() {
     client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
     let settings = timeout(PATIENCE, client.0.read_u8()).await;
     settings.expect("must come").expect("the server's settings");
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     assert_eq!(rig.report().await, DrainReport { aborted: 0 });
 }
 
@@ -128,7 +128,7 @@ async fn a_first_request_in_the_drain_is_answered() {
     let rig = Rig::start(ListenerOptions::default());
     let socket = rig.connect().await.0;
     rig.until(|stats| &stats.accepted, 1).await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     rig.until_closed().await;
     let (mut sender, connection) = client::handshake(socket).await.expect("HTTP/2 is spoken");
     let driver = tokio::spawn(async move { drop(connection.await) });

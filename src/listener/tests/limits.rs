@@ -209,7 +209,7 @@ async fn busy_connections_do_not_make_way_but_say_close() {
 #[tokio::test]
 async fn who_waits_for_a_place_is_answered_in_the_drain() {
     let (rig, mut first, mut second) = one_busy_and_one_waiting().await;
-    rig.enter(Phase::Closing);
+    rig.enter(DrainPhase::Closing);
     let answer = second.rest().await.expect("a clean close");
     assert!(answer.ends_with("hello") && says_close(&answer), "{answer}");
     rig.gate.add_permits(1);

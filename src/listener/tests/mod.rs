@@ -33,7 +33,7 @@ const BIG_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// A served listener and the strings to pull.
 struct Rig {
     addr: SocketAddr,
-    phases: watch::Sender<Phase>,
+    phases: watch::Sender<DrainPhase>,
     stats: Arc<ConnectionStats>,
     /// `/hold` answers once for every permit.
     gate: Arc<Semaphore>,
@@ -81,7 +81,7 @@ impl Rig {
         let (addr, stats) = (listener.local_addr(), listener.stats());
         let gate = Arc::new(Semaphore::new(0));
         let (held_tx, held) = watch::channel(0);
-        let (phases, signal) = watch::channel(Phase::Serving);
+        let (phases, signal) = watch::channel(DrainPhase::Serving);
         let (service_gate, held_tx) = (Arc::clone(&gate), Arc::new(held_tx));
         let service = tower::service_fn(move |request| {
             answer(request, Arc::clone(&service_gate), Arc::clone(&held_tx))
@@ -94,7 +94,7 @@ impl Rig {
         Client(TcpStream::connect(self.addr).await.expect("the listener is bound"))
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: DrainPhase) {
         self.phases.send_replace(phase);
     }
 

@@ -8,6 +8,7 @@ use crate::inference::{
     VersionSelector,
 };
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, Received, Target, late};
+use crate::protocol::codes::meaning;
 use crate::protocol::{Decoded, Encoded, Header, Metadata, Wire};
 use crate::repository::ModelHandle;
 use crate::telemetry::Phase;
@@ -117,16 +118,6 @@ impl Call for Unary {
     fn inferred(&self, _: &InferResponse) {}
 }
 
-/// The numbers of gRPC's statuses, as far as these tests see them.
-fn status(code: ErrorCode) -> u32 {
-    match code {
-        ErrorCode::DeadlineExceeded => 4,
-        ErrorCode::ModelNotFound | ErrorCode::VersionNotFound => 5,
-        ErrorCode::Overloaded | ErrorCode::QueueFull | ErrorCode::BodyTooLarge => 8,
-        _ => 3,
-    }
-}
-
 const PLAIN: &[(&str, &str)] = &[("content-type", "application/grpc")];
 
 /// What a generated service would be: which target, which wire.
@@ -140,7 +131,7 @@ async fn unary(
     let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
     let call = Unary { metadata: Pairs(metadata.to_vec()), pieces };
     let answer = served.door.answer::<RawTensor, _>(target, caller, call).await;
-    answer.map_err(|error| status(error.code))
+    answer.map_err(|error| meaning(error.code).grpc as u32)
 }
 
 fn message(n_rows: u32, elements: &[f32]) -> Vec<Vec<u8>> {

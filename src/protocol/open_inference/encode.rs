@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The body of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerBody {
+pub struct InferBody {
     /// The JSON, and behind it the outputs that are written as plain bytes.
     pub bytes: Vec<u8>,
     /// How many of the bytes are JSON, if an output follows it: what the header
@@ -30,7 +30,7 @@ pub fn encode(
     response: &InferResponse,
     plan: &Plan,
     labels: &[Arc<str>],
-) -> Result<AnswerBody, InferError> {
+) -> Result<InferBody, InferError> {
     let outputs = outputs(response, plan, labels)?;
     let mut out = Vec::with_capacity(expected_len(response, &outputs));
     out.push(b'{');
@@ -54,7 +54,7 @@ pub fn encode(
     for output in binary {
         out.extend_from_slice(output.tensor.buffer().as_bytes());
     }
-    Ok(AnswerBody { bytes: out, json_len })
+    Ok(InferBody { bytes: out, json_len })
 }
 
 /// An output as it is to be written.

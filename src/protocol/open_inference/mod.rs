@@ -38,6 +38,6 @@ mod tests;
 
 pub use crate::protocol::predict::encode_error;
 pub use decode::{decode, json_len};
-pub use encode::{AnswerBody, encode};
+pub use encode::{InferBody, encode};
 pub use plan::Plan;
 pub use wire::V2;

@@ -31,7 +31,7 @@ fn request(tensor: &Tensor, binary: bool) -> (Vec<u8>, Option<usize>) {
     let outputs = vec![NamedTensor { name: "x".into(), tensor: tensor.clone() }];
     let response = response(outputs, tensor.n_rows(), None);
     let plan = Plan { binary, ..Plan::default() };
-    let AnswerBody { bytes, json_len } = encode(&response, &plan, &[]).unwrap();
+    let InferBody { bytes, json_len } = encode(&response, &plan, &[]).unwrap();
     let (json, tail) = bytes.split_at(json_len.unwrap_or(bytes.len()));
     let json = std::str::from_utf8(json).unwrap().replacen("\"outputs\"", "\"inputs\"", 1);
     let len = json_len.map(|_| json.len());

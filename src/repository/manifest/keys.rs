@@ -3,7 +3,7 @@
 use super::super::policy::VersionPolicy;
 use super::choice::{DeviceChoice, Optimize, QueueWait};
 use super::ranges;
-use super::types::{Labels, LabelsFile, Pad, PadValue, Sharing, TensorName};
+use super::types::{LabelSource, LabelsFile, Pad, PadValue, Sharing, TensorName};
 use crate::engine::Precision;
 use crate::inference::TensorSpec;
 use crate::settings::{Above, ByteSize, section};
@@ -34,7 +34,7 @@ section! {
         /// Threads that one operator may use, in each instance.
         intra_op_threads: Option<usize> = (else "the server's"), range ranges::INTRA_OP_THREADS;
         /// Names of the classes, in the order of the model's output.
-        labels: Option<Labels> = (else "none");
+        labels: Option<LabelSource> = (else "none");
         /// The same from a text file in the model's folder, one a line.
         labels_file: Option<LabelsFile> = (else "none");
         /// What turns the first output into scores before labels are read off it.

@@ -11,7 +11,7 @@ mod types;
 pub use choice::{DeviceChoice, Optimize, QueueWait};
 pub use keys::{BatchingKeys, LimitKeys, Manifest};
 pub(super) use types::are_labels;
-pub use types::{Labels, LabelsFile, Pad, Sharing};
+pub use types::{LabelSource, LabelsFile, Pad, Sharing};
 
 use crate::inference::{InputPadding, TensorSpec};
 use crate::settings::{Key, Reader, Schema, SettingErrors, Table};
@@ -57,7 +57,7 @@ impl Manifest {
             let message = "labels are listed already, expected one of both";
             reader.conflict(&["labels_file"], message.into());
         }
-        let file = self.labels_file.take().map(|LabelsFile(path)| Labels::File(path));
+        let file = self.labels_file.take().map(|LabelsFile(path)| LabelSource::File(path));
         self.labels = self.labels.take().or(file);
         (self.inputs, self.pads) = read_inputs(reader);
         self.outputs = read_outputs(reader);

@@ -78,7 +78,7 @@ fn every_key_is_read() {
         max_difference: Some(0.02),
         instances: Some(2),
         intra_op_threads: Some(4),
-        labels: Some(Labels::Listed(vec!["a".into(), "b".into()])),
+        labels: Some(LabelSource::Listed(vec!["a".into(), "b".into()])),
         labels_file: None,
         activation: Activation::Softmax,
         top: Some(3),

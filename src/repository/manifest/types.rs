@@ -124,14 +124,14 @@ impl Setting for TensorName {
 
 /// Where labels come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Labels {
+pub enum LabelSource {
     /// They stand in model.toml.
     Listed(Vec<Arc<str>>),
     /// They stand in this file of the model's folder, one a line.
     File(String),
 }
 
-impl Setting for Labels {
+impl Setting for LabelSource {
     const EXPECTED: &'static str = "a list of two or more different texts";
 
     fn read(value: &Value) -> Option<Self> {

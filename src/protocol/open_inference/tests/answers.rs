@@ -120,7 +120,7 @@ fn two_outputs() -> InferResponse {
 fn answer(members: &str, labels: &[&str]) -> (String, Option<Vec<u8>>) {
     let (plan, _) = plan(&pairs(), members).unwrap();
     let labels: Vec<Arc<str>> = labels.iter().map(|&label| label.into()).collect();
-    let AnswerBody { mut bytes, json_len } = encode(&two_outputs(), &plan, &labels).unwrap();
+    let InferBody { mut bytes, json_len } = encode(&two_outputs(), &plan, &labels).unwrap();
     let tail = json_len.map(|len| bytes.split_off(len));
     let json = String::from_utf8(bytes).unwrap();
     serde_json::from_str::<serde_json::Value>(&json).expect("an answer is valid JSON");
