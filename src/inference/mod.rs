@@ -21,6 +21,8 @@ pub use name::{ModelName, ModelRef, NameError, Version, VersionSelector};
 pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
-pub use response::{Extra, ExtraValues, InferResponse, Ranking, Rankings, Timings};
+pub use response::{
+    Extra, ExtraKind, ExtraSpec, ExtraValues, InferResponse, Ranking, Rankings, Timings,
+};
 pub use spec::{Batching, ModelSpec, RefusalReason, TensorSpec};
 pub use trace::TraceParent;

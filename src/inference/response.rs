@@ -19,6 +19,36 @@ pub struct Timings {
     pub output: Duration,
 }
 
+/// What a step adds to every answer, as the document of the API has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtraSpec {
+    /// Its name beside an answer of one row.
+    pub name: &'static str,
+    /// Its name beside a list of rows.
+    pub plural: &'static str,
+    /// What each row has.
+    pub kind: ExtraKind,
+}
+
+/// What an [`Extra`] has for each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExtraKind {
+    /// A text.
+    Text,
+    /// A number.
+    Number,
+    /// The best classes with their scores.
+    Ranking,
+}
+
+impl ExtraSpec {
+    /// The values of one answer.
+    #[must_use]
+    pub const fn with(self, values: ExtraValues) -> Extra {
+        Extra { name: self.name, plural: self.plural, values }
+    }
+}
+
 /// What a step adds to an answer beside its outputs: a value for each row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extra {

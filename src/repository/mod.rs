@@ -62,6 +62,7 @@ pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
+pub use steps::ALL_EXTRAS;
 
 use crate::engine::Loader;
 use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};

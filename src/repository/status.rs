@@ -7,7 +7,7 @@ use super::layout::MODEL_FILE;
 use super::routing::Pin;
 use super::served::{Facts, ModelHandle, ModelLimits};
 use super::shared::Shared;
-use crate::inference::{Batching, ModelName, ModelSpec, Version};
+use crate::inference::{Batching, ExtraSpec, ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct VersionStatus {
 pub struct LoadedStatus {
     /// What it takes and gives, and whether requests share runs.
     pub spec: Arc<ModelSpec>,
+    /// What steps add to every answer.
+    pub extras: Vec<ExtraSpec>,
     /// What else was found.
     pub facts: Facts,
     /// Its limits.
@@ -193,6 +195,7 @@ fn version(version: Version, entry: &VersionEntry) -> Option<VersionStatus> {
 fn loaded(handle: &ModelHandle) -> LoadedStatus {
     LoadedStatus {
         spec: Arc::clone(handle.interface()),
+        extras: handle.transform().extras(),
         facts: handle.facts().clone(),
         limits: handle.limits(),
         sample: handle.sample().map(str::to_owned),

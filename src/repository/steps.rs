@@ -2,8 +2,12 @@
 
 use super::options::Settings;
 use super::source::Source;
+use crate::inference::ExtraSpec;
 use crate::transform::{Labels, Steps, TransformError};
 use std::sync::Arc;
+
+/// What the steps that there are may add to an answer.
+pub const ALL_EXTRAS: &[&[ExtraSpec]] = &[Labels::EXTRAS];
 
 /// Reads what model.toml says of them.
 ///

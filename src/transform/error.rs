@@ -40,6 +40,9 @@ pub enum TransformError {
         /// The shape it has.
         got: String,
     },
+    /// Two steps add a value of one name to an answer.
+    #[error("two steps add {0:?} to an answer")]
+    ExtraTwice(&'static str),
     /// The model gives nothing.
     #[error("the model has no output for the labels")]
     NoOutput,

@@ -3,14 +3,18 @@
 use super::error::{MAX_TOP, TransformError};
 use super::steps::{OutputStep, Outputs};
 use crate::inference::{
-    AnswerForm, ErrorCode, Extra, ExtraValues, InferError, ModelSpec, NamedTensor, Ranking,
-    Rankings, TensorSpec,
+    AnswerForm, ErrorCode, ExtraKind, ExtraSpec, ExtraValues, InferError, ModelSpec, NamedTensor,
+    Ranking, Rankings, TensorSpec,
 };
 use crate::tensor::{DataType, Dim, Element, Tensor};
 use half::{bf16, f16};
 use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::Arc;
+
+const LABEL: ExtraSpec = ExtraSpec { name: "label", plural: "labels", kind: ExtraKind::Text };
+const SCORE: ExtraSpec = ExtraSpec { name: "score", plural: "scores", kind: ExtraKind::Number };
+const TOP: ExtraSpec = ExtraSpec { name: "top", plural: "top", kind: ExtraKind::Ranking };
 
 /// What is applied to a row's values before they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,6 +56,8 @@ pub struct Labels {
 }
 
 impl Labels {
+    /// What they add to an answer.
+    pub const EXTRAS: &[ExtraSpec] = &[LABEL, SCORE, TOP];
     /// How many of the best labels are told unless somebody says otherwise.
     pub const DEFAULT_TOP: usize = 5;
 
@@ -198,6 +204,10 @@ impl OutputStep for Labels {
         Ok(inner.outputs.clone())
     }
 
+    fn extras(&self) -> &'static [ExtraSpec] {
+        Self::EXTRAS
+    }
+
     /// Adds `label`, `score` and `top`, or nothing where this run did not give the first output.
     fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError> {
         let output = match inner.first() {
@@ -211,11 +221,10 @@ impl OutputStep for Labels {
         let best = || rankings.rows.iter().filter_map(|row| row.first());
         let labels = best().map(|(label, _)| Arc::clone(label)).collect();
         let scores = best().map(|(_, score)| *score).collect();
-        let extra = |name, plural, values| Extra { name, plural, values };
         outputs.extras.extend([
-            extra("label", "labels", ExtraValues::Texts(labels)),
-            extra("score", "scores", ExtraValues::Numbers(scores)),
-            extra("top", "top", ExtraValues::Rankings(rankings)),
+            LABEL.with(ExtraValues::Texts(labels)),
+            SCORE.with(ExtraValues::Numbers(scores)),
+            TOP.with(ExtraValues::Rankings(rankings)),
         ]);
         Ok(())
     }

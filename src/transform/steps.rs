@@ -1,7 +1,8 @@
 //! What a step is, and the steps of one version in their order.
 
 use super::error::TransformError;
-use crate::inference::{Extra, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{Extra, ExtraSpec, InferError, ModelSpec, NamedTensor, TensorSpec};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +32,11 @@ pub trait OutputStep: fmt::Debug + Send + Sync {
     ///
     /// The step can never take them.
     fn specs(&self, inner: &ModelSpec) -> Result<Vec<TensorSpec>, TransformError>;
+
+    /// What the step adds to every answer beside its outputs.
+    fn extras(&self) -> &'static [ExtraSpec] {
+        &[]
+    }
 
     /// Changes one answer, whose outputs are of the inner specification.
     ///
@@ -91,6 +97,14 @@ impl Steps {
     pub fn around(self, engine: &Arc<ModelSpec>) -> Result<Transform, TransformError> {
         let mut interface = ModelSpec::clone(engine);
         interface.inputs = self.interface_inputs(&engine.inputs)?;
+        let names = self.outputs.iter().flat_map(|step| step.extras()).flat_map(|it| {
+            // One that is the same for one row and for more has one name.
+            [it.name, it.plural].into_iter().take(if it.name == it.plural { 1 } else { 2 })
+        });
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.into_iter().find(|name| !seen.insert(*name)) {
+            return Err(TransformError::ExtraTwice(twice));
+        }
         let mut inner = Vec::with_capacity(self.outputs.len());
         for step in &self.outputs {
             let outer = step.specs(&interface)?;
@@ -118,6 +132,12 @@ impl Transform {
         &self.interface
     }
 
+    /// What the steps add to every answer beside its outputs.
+    #[must_use]
+    pub fn extras(&self) -> Vec<ExtraSpec> {
+        self.steps.outputs.iter().flat_map(|step| step.extras()).copied().collect()
+    }
+
     /// From what a client sent to what the engine takes.
     ///
     /// # Errors
@@ -141,7 +161,7 @@ impl Transform {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Batching, Contract, ErrorCode, ExtraValues};
+    use crate::inference::{Batching, Contract, ErrorCode, ExtraKind, ExtraValues};
     use crate::tensor::{DataType, Shape, ShapePattern, Tensor};
 
     /// Takes whole numbers of some name and gives them as floats of another, twice as large a factor.
@@ -183,6 +203,26 @@ mod tests {
             outputs.tensors.truncate(1);
             let values = ExtraValues::Numbers(vec![inner.len() as f32; outputs.n_rows]);
             outputs.extras.push(Extra { name: "of", plural: "ofs", values });
+            Ok(())
+        }
+    }
+
+    /// Says that it adds a value.
+    #[derive(Debug)]
+    struct Adds;
+
+    const ADDED: ExtraSpec = ExtraSpec { name: "above", plural: "aboves", kind: ExtraKind::Number };
+
+    impl OutputStep for Adds {
+        fn specs(&self, inner: &ModelSpec) -> Result<Vec<TensorSpec>, TransformError> {
+            Ok(inner.outputs.clone())
+        }
+
+        fn extras(&self) -> &'static [ExtraSpec] {
+            &[ADDED]
+        }
+
+        fn apply(&self, _: &[TensorSpec], _: &mut Outputs) -> Result<(), InferError> {
             Ok(())
         }
     }
@@ -247,5 +287,13 @@ mod tests {
         assert_eq!(values, [3.0, 1.0].map(|n| ExtraValues::Numbers(vec![n])));
         let error = twice().around(&engine(&[])).unwrap_err();
         assert_eq!(error, TransformError::NoOutput);
+    }
+
+    #[test]
+    fn what_is_added_to_answers_is_known_at_load_and_has_names_of_its_own() {
+        let adds = |n| Steps { inputs: vec![], outputs: vec![Arc::new(Adds) as _; n] };
+        assert_eq!(adds(1).around(&engine(&["y"])).unwrap().extras(), [ADDED]);
+        let error = adds(2).around(&engine(&["y"])).unwrap_err();
+        assert_eq!(error, TransformError::ExtraTwice("above"));
     }
 }

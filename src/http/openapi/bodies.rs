@@ -106,12 +106,12 @@ fn answer(loaded: &LoadedStatus) -> Value {
         _ if spec.contract.may_have_more => json!({"type": "object", "properties": named}),
         _ => json!({"type": "object", "properties": named, "additionalProperties": false}),
     };
-    let labels = !loaded.facts.labels.is_empty();
+    let extras = &loaded.extras[..];
     match spec.contract.form {
         AnswerForm::Rows => {
-            prediction(&[("prediction", one), ("predictions", many), ("outputs", named)], labels)
+            prediction(&[("prediction", one), ("predictions", many), ("outputs", named)], extras)
         }
-        AnswerForm::Whole | AnswerForm::List => prediction(&[("outputs", named)], labels),
+        AnswerForm::Whole | AnswerForm::List => prediction(&[("outputs", named)], extras),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::schemas::{list, nullable, object, of, prediction, text};
 use super::{instances, open_inference, torchserve};
 use crate::inference::{AnswerForm, Batching, ErrorCode};
-use crate::repository::VersionState;
+use crate::repository::{ALL_EXTRAS, VersionState};
 use crate::tensor::DataType;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ fn schemas() -> Value {
                 ("predictions", json!({})),
                 ("outputs", json!({"type": "object"})),
             ],
-            true,
+            &ALL_EXTRAS.concat(),
         ),
     })
 }

@@ -1,6 +1,7 @@
 //! The words in which schemas are written.
 
 use super::operation::reference;
+use crate::inference::{ExtraKind, ExtraSpec};
 use serde_json::{Value, json};
 
 pub(super) fn text() -> Value {
@@ -37,20 +38,28 @@ pub(super) fn of(schema: &str) -> Value {
 }
 
 /// An answer of the native routes: what the outputs may stand under, and what stands beside them.
-pub(super) fn prediction(forms: &[(&str, Value)], labels: bool) -> Value {
-    let score = json!({"type": "number", "nullable": true});
-    let top = list(object(&[("label", text()), ("score", score.clone())], &[]));
+pub(super) fn prediction(forms: &[(&str, Value)], extras: &[ExtraSpec]) -> Value {
     let mut members = forms.to_vec();
-    if labels {
-        members.extend([
-            ("label", text()),
-            ("score", score.clone()),
-            ("labels", list(text())),
-            ("scores", list(score)),
-            ("top", json!({"anyOf": [top, list(top.clone())]})),
-        ]);
+    for extra in extras {
+        let one = extra_value(extra.kind);
+        let many = list(one.clone());
+        if extra.name == extra.plural {
+            members.push((extra.name, json!({"anyOf": [one, many]})));
+        } else {
+            members.extend([(extra.name, one), (extra.plural, many)]);
+        }
     }
     let optional: Vec<_> = members.iter().map(|(name, _)| *name).collect();
     members.extend([("model", text()), ("version", text()), ("request_id", text())]);
     object(&members, &optional)
+}
+
+/// What one row has of a value that a step adds.
+fn extra_value(kind: ExtraKind) -> Value {
+    let number = json!({"type": "number", "nullable": true});
+    match kind {
+        ExtraKind::Text => text(),
+        ExtraKind::Number => number,
+        ExtraKind::Ranking => list(object(&[("label", text()), ("score", number)], &[])),
+    }
 }
