@@ -60,7 +60,8 @@ fn refuse(context: &RequestContext, verb: &str) -> Result<Response, Failed> {
         let failed = Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message));
         return Ok(([(ALLOW, "GET,HEAD")], failed).into_response());
     }
-    let error = if context.route == UNMATCHED {
+    // Routes are told apart by the last verb; a name has no colon, so two verbs are none.
+    let error = if context.route == UNMATCHED || verb.contains(':') {
         let message = "there is no such verb, expected \":predict\"";
         InferError::new(ErrorCode::RouteNotFound, message)
     } else {
