@@ -1,6 +1,6 @@
 //! Reads what people write: the server's file, its environment and flags, and every model.toml.
 //!
-//! A room lists its keys with [`section!`], one entry a key: name, type, default, range and meaning. The
+//! A room lists its keys with `section!`, one entry a key: name, type, default, range and meaning. The
 //! rest follows from that list: the structure, how it is read, what a fault says, and the rows of the
 //! documents. Every fault is reported at once, each with the place where it was written. Which keys
 //! exist and what they mean is not known here.
