@@ -72,12 +72,79 @@ void check_bags(const at::Tensor& indices, const at::Tensor& offsets) {
   }
 }
 
-// Stands before the kernels of `_embedding_bag` and `_embedding_bag_forward_only`: weight, indices, offsets, ...
-void embedding_bag(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
-  const size_t first = stack->size() - op.schema().arguments().size();
-  check_bags((*stack)[first + 1].toTensor(), (*stack)[first + 2].toTensor());
+// The processor's LSTM of oneDNN believes all sizes. A module of PyTorch looks at them before; a trace has left that out.
+void check_lstm(const at::Tensor& input, const at::List<at::Tensor>& hx, const at::List<at::Tensor>& params, bool has_biases,
+                int64_t layers, bool bidirectional, bool batch_first) {
+  const int64_t directions = bidirectional ? 2 : 1;
+  const int64_t each = has_biases ? 4 : 2;
+  const auto n_params = static_cast<int64_t>(params.size());
+  const int64_t n_cells = layers * directions;
+  // With one more each, the state is projected.
+  const bool is_projected = n_cells > 0 && n_params == n_cells * (each + 1);
+  TORCH_CHECK(
+      input.dim() == 3 && hx.size() == 2 && n_cells > 0 && (is_projected || n_params == n_cells * each),
+      "an LSTM takes an input of three dimensions, two states, and its weights");
+  const int64_t batch = input.size(batch_first ? 0 : 1);
+  const at::Tensor first = params.get(1);
+  TORCH_CHECK(first.dim() == 2 && first.size(0) % 4 == 0, "the weights of an LSTM are of four gates");
+  const int64_t cell = first.size(0) / 4;
+  const int64_t out = first.size(1);
+  TORCH_CHECK(is_projected || out == cell, "the weights of an LSTM are of four gates");
+  const auto is = [](const at::Tensor& tensor, at::IntArrayRef sizes) { return tensor.sizes() == sizes; };
+  TORCH_CHECK(
+      is(hx.get(0), {n_cells, batch, out}) && is(hx.get(1), {n_cells, batch, cell}),
+      "the states of the LSTM are not of ", n_cells, " cells, ", batch, " rows and ", out, " and ", cell, " numbers");
+  const int64_t step = is_projected ? each + 1 : each;
+  for (int64_t at = 0; at < n_cells; ++at) {
+    const int64_t width = at < directions ? input.size(2) : out * directions;
+    const int64_t place = at * step;
+    bool fits = is(params.get(place), {4 * cell, width}) && is(params.get(place + 1), {4 * cell, out});
+    fits = fits && (!has_biases || (is(params.get(place + 2), {4 * cell}) && is(params.get(place + 3), {4 * cell})));
+    fits = fits && (!is_projected || is(params.get(place + step - 1), {out, cell}));
+    TORCH_CHECK(fits, "weights of the LSTM do not fit an input of ", width, " numbers");
+  }
+}
+
+// The processor's attention takes the number of keys from the values.
+void check_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  TORCH_CHECK(
+      query.dim() == 4 && key.dim() == 4 && value.dim() == 4 && query.size(0) == key.size(0) &&
+          key.size(0) == value.size(0) && key.size(1) == value.size(1) && key.size(1) > 0 &&
+          query.size(1) % key.size(1) == 0 && key.size(2) == value.size(2) && query.size(3) == key.size(3) &&
+          key.size(3) == value.size(3),
+      "attention takes queries, keys and values that fit, not ", query.sizes(), ", ", key.sizes(), " and ", value.sizes());
+}
+
+using Check = void (*)(const IValue* arguments);
+
+// Stands before an operator's kernels: looks at the arguments, and goes on.
+template <Check check>
+void before(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  check(stack->data() + (stack->size() - op.schema().arguments().size()));
   const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::BackendSelect);
   op.redispatchBoxed(keys & behind, stack);
+}
+
+// weight, indices, offsets, ...
+void embedding_bag(const IValue* arguments) { check_bags(arguments[1].toTensor(), arguments[2].toTensor()); }
+
+// input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
+void lstm(const IValue* arguments) {
+  check_lstm(
+      arguments[0].toTensor(), arguments[1].toTensorList(), arguments[2].toTensorList(), arguments[3].toBool(),
+      arguments[4].toInt(), arguments[7].toBool(), arguments[8].toBool());
+}
+
+// query, key, value, ...
+void attention(const IValue* arguments) {
+  check_attention(arguments[0].toTensor(), arguments[1].toTensor(), arguments[2].toTensor());
+}
+
+// input, grid, interpolation_mode, padding_mode, ... One that is unknown leaves the answer as memory was.
+void grid_sampler(const IValue* arguments) {
+  for (const int at : {2, 3}) {
+    TORCH_CHECK(arguments[at].toInt() >= 0 && arguments[at].toInt() <= 2, "there is no mode ", arguments[at].toInt());
+  }
 }
 
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.
@@ -205,10 +272,15 @@ void guard_operators() {
     library.impl("repeat_interleave.Tensor", TORCH_FN(repeat_interleave));
     library.impl("_pad_packed_sequence", TORCH_FN(pad_packed_sequence));
     // Every call passes there, whatever it is for, and no kernel is replaced.
-    static torch::Library before(torch::Library::IMPL, "aten", c10::DispatchKey::BackendSelect, __FILE__, __LINE__);
-    for (const char* bag : {"_embedding_bag", "_embedding_bag_forward_only"}) {
-      before.impl(bag, torch::CppFunction::makeFromBoxedFunction<&embedding_bag>());
-    }
+    static torch::Library checks(torch::Library::IMPL, "aten", c10::DispatchKey::BackendSelect, __FILE__, __LINE__);
+    using torch::CppFunction;
+    checks.impl("_embedding_bag", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
+    checks.impl("_embedding_bag_forward_only", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
+    checks.impl("lstm.input", CppFunction::makeFromBoxedFunction<&before<&lstm>>());
+    checks.impl(
+        "_scaled_dot_product_flash_attention_for_cpu", CppFunction::makeFromBoxedFunction<&before<&attention>>());
+    checks.impl("grid_sampler_2d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
+    checks.impl("grid_sampler_3d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
     return true;
   }();
   (void)once;

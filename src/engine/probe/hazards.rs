@@ -4,7 +4,8 @@
 //! Found by trying every operator of the library with odd arguments: sizes, indices and divisors out of range, empty tensors,
 //! other datatypes, each in a process of its own with a page that cannot be touched behind every tensor. What real
 //! networks use is not here: gather, index, embedding, as_strided, quantize_per_tensor and their like look at what they are
-//! given. Makers of sparse tensors, repeat_interleave, packed sequences and bags of embeddings do not; the shim makes them look (`guards.cpp`).
+//! given. Makers of sparse tensors, repeat_interleave, packed sequences, bags of embeddings, LSTM and
+//! attention do not; the shim makes them look (`guards.cpp`).
 
 /// Some operators of a namespace, sorted, and what they do.
 struct Class {
@@ -37,6 +38,14 @@ const CLASSES: &[Class] = &[
             "_fft_c2r",
             "_fft_r2c",
             "_foreach_copy",
+            "_fused_adagrad",
+            "_fused_adagrad_",
+            "_fused_adam",
+            "_fused_adam_",
+            "_fused_adamw",
+            "_fused_adamw_",
+            "_fused_moving_avg_obs_fq_helper",
+            "_fused_moving_avg_obs_fq_helper_functional",
             "_fused_sgd",
             "_fused_sgd_",
             "_native_batch_norm_legit",
@@ -57,6 +66,7 @@ const CLASSES: &[Class] = &[
             "_unsafe_masked_index",
             "_unsafe_masked_index_put_accumulate",
             "batch_norm_update_stats",
+            "fused_moving_avg_obs_fake_quant",
             "lu_unpack",
             "native_batch_norm",
             "quantized_lstm_cell",
@@ -157,8 +167,25 @@ const CLASSES: &[Class] = &[
         reason: "stands for what libtorch itself puts into code, and ends the process in a file",
     },
     Class {
+        namespace: "aten::",
+        operators: &[
+            "fbgemm_linear_fp16_weight",
+            "fbgemm_linear_fp16_weight_fp32_activation",
+            "fbgemm_linear_int8_weight",
+            "fbgemm_linear_int8_weight_fp32_activation",
+            "fbgemm_pack_gemm_matrix_fp16",
+            "fbgemm_pack_quantized_matrix",
+        ],
+        reason: "hands out an object of the library as if it were a tensor",
+    },
+    Class {
+        namespace: "mkl::",
+        operators: &["_mkl_linear", "_mkl_reorder_linear_weight"],
+        reason: "trusts the sizes that it is given",
+    },
+    Class {
         namespace: "mkldnn::",
-        operators: &["_linear_pointwise", "_reorder_mkldnn_rnn_layer_weight"],
+        operators: &["_linear_pointwise", "_reorder_mkldnn_rnn_layer_weight", "data_ptr"],
         reason: "trusts the sizes that it is given",
     },
     Class {

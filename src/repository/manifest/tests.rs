@@ -120,7 +120,7 @@ fn everything_wrong_is_reported_at_once_with_line_and_key() {
             "m/model.toml:6: batching.size: unknown key, docs/models.md lists every one",
             "m/model.toml:7: inputs[0].datatype: missing, expected a datatype like \"FP32\" or \"INT64\"",
             "m/model.toml:8: inputs[0].name: expected 1 to 128 visible ASCII characters, got \"x y\"",
-            "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, got a list of 1",
+            "m/model.toml:9: inputs[0].shape: expected a list of sizes, where -1 means any and the first counts rows, of at most 67108864 elements a row, got a list of 1",
         ],
     );
 }
@@ -243,4 +243,23 @@ fn the_page_has_every_key_and_no_other() {
     let expected: Vec<_> = Manifest::keys().map(row).collect();
     let rows = page::rows(include_str!("../../../docs/models.md"));
     assert_eq!(rows, expected, "docs/models.md must list the keys:\n{}", expected.join("\n"));
+}
+
+#[test]
+fn a_row_that_no_memory_holds_is_refused() {
+    let parse = |shape: &str| {
+        let text = format!("[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = {shape}\n");
+        Manifest::parse("m", &text)
+    };
+    assert!(parse("[-1, 64, 1024, 1024]").is_ok());
+    for shape in [
+        "[-1, 67108865]",
+        "[-1, 1000000000000]",
+        "[-1, 9223372036854775807]",
+        "[-1, 4294967296, 4294967296]",
+        "[-1, 2147483648, 2147483648, 4]",
+    ] {
+        let error = parse(shape).unwrap_err().to_string();
+        assert!(error.contains("at most 67108864 elements a row"), "{shape}: {error}");
+    }
 }

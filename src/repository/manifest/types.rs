@@ -11,6 +11,9 @@ use std::collections::HashSet;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+/// Elements of one row: 256 MiB of FP32.
+const MAX_ROW_ELEMENTS: i64 = 1 << 26;
+
 /// Longest name of an input or output, in bytes.
 const MAX_TENSOR_NAME: usize = 128;
 /// Maximum number of dimensions of a declared shape.
@@ -84,12 +87,15 @@ impl ToToml for VersionPolicy {
 }
 
 impl Setting for ShapePattern {
-    const EXPECTED: &'static str = "a list of sizes, where -1 means any and the first counts rows";
+    const EXPECTED: &'static str = "a list of sizes, where -1 means any and the first counts rows, of at most 67108864 elements a row";
 
     fn read(value: &Value) -> Option<Self> {
         let dims: Vec<i64> =
             value.items()?.iter().map(|item| item.integer()).collect::<Option<_>>()?;
-        let is_allowed = dims.len() <= MAX_DIMS && !dims.contains(&0);
+        // A trial makes rows of it. A dimension of any size counts as one.
+        let elements = dims.iter().try_fold(1i64, |all, &dim| all.checked_mul(dim.max(1)));
+        let is_small = elements.is_some_and(|elements| elements <= MAX_ROW_ELEMENTS);
+        let is_allowed = dims.len() <= MAX_DIMS && !dims.contains(&0) && is_small;
         is_allowed.then(|| Self::from_wire(&dims).ok()).flatten()
     }
 }

@@ -7,6 +7,8 @@ use crate::{Aligned, ScratchFile, floats, floats_of};
 
 const SOURCE: &str = "def repeat(self, n):\n    return torch.repeat_interleave(n)\n\
     def padded(self, x, sizes):\n    y, n = torch._pad_packed_sequence(x, sizes, True, 0.0, -1)\n    return y\n\
+    def attend(self, q, k, v):\n        return torch.scaled_dot_product_attention(q, k, v)\n\
+    def lstm(self, x, h, w, u, b):\n        return torch.lstm(x, [h, h], [w, u, b, b], True, 1, 0.0, False, False, True)[0]\n\
     def bags(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets)[0]\n";
 
 fn integers(values: &[i64]) -> Value {
@@ -33,6 +35,30 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
     assert_eq!(floats_of(padded(&[2, 1, 1]).unwrap()), [1., 3., 4., 2., 0., 0.]);
     for sizes in [&[2, 1][..], &[3, 2], &[2, 1, 1, 1], &[-1, 5], &[1, 3], &[i64::MAX, 1], &[]] {
         assert!(padded(sizes).is_err(), "{sizes:?}");
+    }
+
+    let attend = |n_values: i64| {
+        let rows = |n: i64| floats(&vec![1.; (n * 8).try_into().unwrap()], &[1, 1, n, 8]).into();
+        module.run("attend", &[rows(2), rows(3), rows(n_values)])
+    };
+    attend(3).unwrap();
+    for n_values in [2, 4, 100_000] {
+        let error = attend(n_values).unwrap_err();
+        assert!(error.message.contains("attention takes"), "{n_values}: {error}");
+    }
+
+    let lstm = |width: i64, n_rows: i64, n_biases: i64| {
+        let ones = |shape: &[i64]| {
+            let n = shape.iter().product::<i64>().try_into().unwrap();
+            Value::from(floats(&vec![0.5; n], shape))
+        };
+        let (x, h) = (ones(&[n_rows, 2, width]), ones(&[1, 1, 3]));
+        module.run("lstm", &[x, h, ones(&[12, 8]), ones(&[12, 3]), ones(&[n_biases])])
+    };
+    lstm(8, 1, 12).unwrap();
+    for (width, n_rows, n_biases) in [(7, 1, 12), (200_000, 1, 12), (8, 100, 12), (8, 1, 1)] {
+        let error = lstm(width, n_rows, n_biases).unwrap_err();
+        assert!(error.message.contains("LSTM"), "{width} {n_rows} {n_biases}: {error}");
     }
 
     let bags = |offsets: &[i64]| {
