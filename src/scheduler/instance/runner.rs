@@ -47,15 +47,10 @@ impl Runner {
     ) -> Option<Result<Duration, EngineError>> {
         let permit = shared.permits().map(PermitSource::acquire);
         let now = Instant::now();
-        let until = now + shared.options.warm_up_timeout;
-        let running = Running { since: now, until, _permit: permit, thread: None, found: None };
-        self.slot.begin(running);
+        self.begin((now, now + shared.options.warm_up_timeout), permit, None);
         let outcome = run::run(&mut *self.engine, Batch::without_deadline(inputs));
-        if self.slot.end() {
-            shared.stuck_run_ended();
-            return None;
-        }
-        Some(outcome.map(|_| now.elapsed()))
+        let was_given_up = self.end(shared);
+        (!was_given_up).then(|| outcome.map(|_| now.elapsed()))
     }
 
     /// Runs a batch; says whether another one may be run.
@@ -64,9 +59,7 @@ impl Runner {
         let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
         let Some(last_deadline) = deadlines.max() else { return true };
         let now = Instant::now();
-        let until = shared.stuck_after(last_deadline, now);
-        let running = Running { since: now, until, _permit: permit, thread, found: None };
-        self.slot.begin(running);
+        self.begin((now, shared.stuck_after(last_deadline, now)), permit, thread);
         let turn = shared.queue.begin(&batch, since);
         let health = caught(|| run::run_batch(shared, &mut *self.engine, batch));
         turn.end();
@@ -76,19 +69,33 @@ impl Runner {
     /// Looks at a batch that was answered; says whether another one may be run.
     pub(super) fn look_again(&mut self, shared: &Shared, permit: Option<Permit>) -> bool {
         let now = Instant::now();
-        let until = now + LONGEST_LOOK;
-        let running = Running { since: now, until, _permit: permit, thread: None, found: None };
-        self.slot.begin(running);
+        self.begin((now, now + LONGEST_LOOK), permit, None);
         let health = caught(|| run::verify(shared, &mut *self.engine));
         self.recover(shared, health)
     }
 
-    /// Ends a run, and makes the engine fit for the next one if that can be.
-    fn recover(&mut self, shared: &Shared, health: Health) -> bool {
+    /// Shows a run to the watchdog, with its beginning and when it has had its time.
+    fn begin(
+        &self,
+        (since, until): (Instant, Instant),
+        permit: Option<Permit>,
+        thread: Option<i32>,
+    ) {
+        self.slot.begin(Running { since, until, _permit: permit, thread, found: None });
+    }
+
+    /// The run is over; says whether it was given up before, which is counted.
+    fn end(&self, shared: &Shared) -> bool {
         let was_given_up = self.slot.end();
         if was_given_up {
             shared.stuck_run_ended();
         }
+        was_given_up
+    }
+
+    /// Ends a run, and makes the engine fit for the next one if that can be.
+    fn recover(&mut self, shared: &Shared, health: Health) -> bool {
+        let was_given_up = self.end(shared);
         match health {
             Health::Lost(reason) => {
                 shared.fail(reason);
