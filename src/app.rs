@@ -17,6 +17,7 @@ use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::scheduler::Permits;
 use crate::shutdown::{self, Outcome, Shutdown};
+use crate::telemetry::events::{self, EventKind, Events};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildFacts, Family, Metrics, MetricsOptions, families};
@@ -166,10 +167,10 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
-        self.open_with(config, metrics, Overrides::default())
+        self.open_with(config, metrics, Overrides::default(), Events::new())
     }
 
-    /// The same, with settings that go before those of model.toml.
+    /// The same, with settings that go before those of model.toml, and a place for what happens.
     ///
     /// # Errors
     ///
@@ -179,6 +180,7 @@ impl Engines {
         config: &Config,
         metrics: Metrics,
         overrides: Overrides,
+        events: Events,
     ) -> Result<Repository, AppError> {
         let parts = repository::RepositoryParts {
             options: repository::RepositoryOptions {
@@ -190,6 +192,8 @@ impl Engines {
             decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
+            verifier: None,
+            events,
         };
         Ok(Repository::open(parts)?)
     }
@@ -264,7 +268,12 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
-    let repository = engines.open(config, metrics.clone())?;
+    let events = Events::kept_in(&config.general.state_dir);
+    metrics.register(Arc::new(events.clone()));
+    let started = "the server started; what the process before it served ended with it";
+    events.add(EventKind::ServerStarted, events::Subject::default(), started);
+    let repository =
+        engines.open_with(config, metrics.clone(), Overrides::default(), events.clone())?;
 
     let shutdown = Shutdown::new();
     let mut signals = shutdown::os_signals()?;
@@ -272,6 +281,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
         options: config.http_options(),
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository: repository.clone(),
+        events,
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
         request_ids: RequestIds::new(),

@@ -22,6 +22,7 @@ use sconce::protocol::predict::{Form, decode, encode};
 use sconce::repository::{self, Repository};
 use sconce::scheduler::Permits;
 use sconce::shutdown::Shutdown;
+use sconce::telemetry::events::Events;
 use sconce::telemetry::logging::{RequestLog, RequestLogMode, RequestLogOptions};
 use sconce::telemetry::request_id::RequestIds;
 use sconce::tensor::{DataType, Shape, ShapePattern, Tensor};
@@ -154,24 +155,14 @@ fn served() -> Served {
     let loader = Arc::new(FakeLoader(model.with_signature(signature)));
     let metrics = app::metrics("none");
     let repository = Repository::open(repository::RepositoryParts {
-        options: repository::RepositoryOptions {
-            models: models.path().to_owned(),
-            named: vec![],
-            state_dir: None,
-            default_model: None,
-            trusted: Vec::new(),
-            libtorch: "none".to_owned(),
-            libraries: String::new(),
-            max_file_bytes: u64::MAX,
-            trial_timeout: Duration::from_secs(10),
-            defaults: repository::Defaults::default(),
-            overrides: repository::Overrides::default(),
-        },
+        options: repository::RepositoryOptions::new(models.path().to_owned()),
         trial_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),
         metrics: metrics.clone(),
+        verifier: None,
+        events: Events::new(),
     })
     .expect("the folder can be read");
     let loaded = repository.check();
@@ -188,6 +179,7 @@ fn served() -> Served {
         },
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         repository,
+        events: Events::new(),
         metrics,
         request_log: RequestLog::new(log, Instant::now()),
         request_ids: RequestIds::new(),

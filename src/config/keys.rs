@@ -5,7 +5,7 @@ use super::types::LogLevel;
 use crate::http::{CorsOrigins, HostNames};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait, ranges};
-use crate::repository::{NamedFolder, TrustedModel};
+use crate::repository::{FolderWatch, NamedFolder, TrustedModel};
 use crate::settings::unit::DAY;
 use crate::settings::{ByteSize, section};
 use crate::telemetry::logging::{LogFormat, RequestLogMode};
@@ -31,6 +31,8 @@ section! {
         default_model: Option<ModelName> = "", flag "--default-model";
         /// Folder for verdicts and pins; auto: `$XDG_STATE_HOME/sconce`, `$HOME/.local/state/sconce` or `state`.
         state_dir: PathBuf = "auto" => host.state_dir.clone();
+        /// Whether changed, new and missing model folders are noticed (`auto`), by looking every second, or nothing changes but on order (`off`).
+        watch: FolderWatch = "auto";
         /// Where models run that do not say it: `auto` (a GPU if there is one), `cpu` or `cuda:N`.
         device: DeviceChoice = "auto";
         /// Whether the trial looks for the fastest form of a model (`auto`) or serves it as its file has it (`off`).

@@ -6,10 +6,11 @@ use crate::engine::remote::RemoteOptions;
 use crate::http::{self, BodyTimeouts, HttpOptions};
 use crate::listener::ListenerOptions;
 use crate::repository;
-use crate::repository::Defaults;
+use crate::repository::{Defaults, FreeMemory};
 use crate::repository::manifest::DeviceChoice;
 use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
+use crate::telemetry::resident_bytes;
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
 use std::io;
 
@@ -111,9 +112,17 @@ impl Config {
             libraries,
             trial_timeout: self.trial.timeout,
             max_file_bytes: self.limits.memory_bytes.0,
+            free_memory: self.free_memory(),
+            watch: self.general.watch,
             defaults: self.defaults(),
             overrides: repository::Overrides::default(),
         }
+    }
+
+    /// What the process may still take of its memory.
+    fn free_memory(&self) -> FreeMemory {
+        let limit = self.limits.memory_bytes.0;
+        FreeMemory::new(move || Some(limit.saturating_sub(resident_bytes()?)))
     }
 
     fn defaults(&self) -> Defaults {

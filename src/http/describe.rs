@@ -75,7 +75,7 @@ fn state(model: &ModelStatus) -> &'static str {
     let has = |state| model.versions.iter().any(|version| version.state == state);
     if has(VersionState::Ready) {
         VersionState::Ready.as_str()
-    } else if model.busy || has(VersionState::Loading) {
+    } else if model.busy || model.versions.iter().any(|version| version.state.is_coming()) {
         VersionState::Loading.as_str()
     } else if model.unloaded {
         VersionState::Unloaded.as_str()

@@ -8,6 +8,7 @@ use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
 use crate::repository::Repository;
 use crate::telemetry::Metrics;
+use crate::telemetry::events::Events;
 use crate::telemetry::logging::RequestLog;
 use crate::telemetry::request_id::RequestIds;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct AppParts {
     pub door: Door,
     /// The models.
     pub repository: Repository,
+    /// What happened to them.
+    pub events: Events,
     /// Where requests are counted.
     pub metrics: Metrics,
     /// Which requests are logged.

@@ -1,7 +1,8 @@
 //! What a transport brings to the door: which model is meant, who asks, and the request itself.
 
 use crate::inference::{
-    ByteLease, InferError, InferResponse, ModelName, ModelRef, TraceParent, VersionSelector,
+    ByteLease, InferError, InferResponse, ModelName, ModelRef, RoutingKey, TraceParent,
+    VersionSelector,
 };
 use crate::protocol::Metadata;
 use crate::repository::ModelHandle;
@@ -10,19 +11,20 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Which model a request is for. What else may choose among versions, such as a routing key, joins
-/// here, so that nobody but the door and the repository has to know.
+/// Which model a request is for, and what chooses among its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
     /// The model; `None` for the configured default, or the only one.
     pub model: Option<ModelName>,
     /// Which version of it.
     pub version: VersionSelector,
+    /// What the caller is known by, where a share of the callers gets a new version.
+    pub key: Option<RoutingKey>,
 }
 
 impl From<ModelRef> for Target {
     fn from(model: ModelRef) -> Self {
-        Self { model: Some(model.name), version: model.version }
+        Self { model: Some(model.name), version: model.version, key: None }
     }
 }
 

@@ -76,10 +76,12 @@ impl Door {
     }
 
     fn resolve(&self, target: Target) -> Result<ModelHandle, InferError> {
-        let resolved = match target.model {
-            Some(name) => self.repository.resolve(&ModelRef { name, version: target.version }),
-            None => self.repository.resolve_default(),
+        let Target { model, version, key } = target;
+        let model = match model {
+            Some(name) => Ok(ModelRef { name, version }),
+            None => self.repository.default_model(version),
         };
+        let resolved = model.and_then(|model| self.repository.resolve_for(&model, key));
         resolved.inspect_err(|error| self.turned_away(error))
     }
 

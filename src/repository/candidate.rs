@@ -6,6 +6,7 @@ use super::layout::{ModelFolder, VersionFolder};
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
 use super::steps::steps;
+use super::sums;
 use crate::engine::{Artifact, Device, Format, LoadOptions};
 use crate::inference::ModelName;
 use crate::transform::Steps;
@@ -34,9 +35,15 @@ impl<'a> Candidate<'a> {
         let settings = Settings::resolve(&options.defaults, &source.manifest, devices)
             .map_err(|reason| ModelFailure::new(FailureCode::Settings, reason))?;
         let steps = steps(source, &settings).map_err(|error| error.to_string())?;
+        folder
+            .stays_within(&file.file)
+            .map_err(|reason| ModelFailure::new(FailureCode::Outside, reason))?;
         let fingerprint = Fingerprint::take_up_to(&file.file, options.max_file_bytes);
         let fingerprint =
             fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
+        let beside = file.file.parent().unwrap_or(&folder.path);
+        sums::check(beside, &file.file, &fingerprint.digest)
+            .map_err(|reason| ModelFailure::new(FailureCode::Digest, reason))?;
         let name = &folder.name;
         let is_trusted = options
             .trusted

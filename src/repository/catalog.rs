@@ -5,7 +5,7 @@
 
 use super::entry::ModelEntry;
 use super::served::ModelHandle;
-use crate::inference::{ErrorCode, InferError, ModelName, ModelRef};
+use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, RoutingKey};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,13 +64,17 @@ impl Catalog {
     }
 
     /// The version that a request means.
-    pub(super) fn resolve(&self, model: &ModelRef) -> Result<ModelHandle, InferError> {
+    pub(super) fn resolve(
+        &self,
+        model: &ModelRef,
+        key: Option<RoutingKey>,
+    ) -> Result<ModelHandle, InferError> {
         let models = self.models.load();
         let Some(entry) = models.get(&model.name) else {
             let message = format!("there is no model {:?}", model.name);
             return Err(InferError::new(ErrorCode::ModelNotFound, message));
         };
-        entry.resolve(&model.name, model.version)
+        entry.resolve(&model.name, &model.version, key)
     }
 
     /// The model that a request without a name means.
@@ -113,7 +117,7 @@ mod tests {
         let version = version.map_or(VersionSelector::Default, |version| {
             VersionSelector::Specific(Version(version))
         });
-        let error = catalog.resolve(&ModelRef { name: name(model), version }).unwrap_err();
+        let error = catalog.resolve(&ModelRef { name: name(model), version }, None).unwrap_err();
         assert_eq!((error.code, error.retry_after.is_some()), expected, "{error}");
         assert!(!error.message.contains("secret"), "why it failed is for operators: {error}");
     }
@@ -146,7 +150,7 @@ mod tests {
         check(&catalog, "m", None, (ModelNotReady, false));
         check(&catalog, "m", Some(2), (ModelNotReady, false));
         let model = ModelRef { name: name("m"), version: VersionSelector::Default };
-        let error = catalog.resolve(&model).unwrap_err();
+        let error = catalog.resolve(&model, None).unwrap_err();
         assert_eq!(error.to_string(), "model \"m\" was unloaded");
         catalog.close();
         catalog.update(&name("m"), |_| ());

@@ -1,9 +1,11 @@
 //! What is known of one model and of its versions at a moment, and which of them a request means.
 
 use super::failure::ModelFailure;
+use super::intents::Intent;
+use super::lifecycle::VersionState;
 use super::routing::Routing;
 use super::served::{ModelHandle, Served};
-use crate::inference::{ErrorCode, InferError, ModelName, Version, VersionSelector};
+use crate::inference::{ErrorCode, InferError, ModelName, RoutingKey, Version, VersionSelector};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
@@ -11,49 +13,33 @@ use std::time::{Duration, SystemTime};
 /// When to ask again for a model that is being loaded.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Where a version is in its life: `Loading` → `Ready` → `Draining` → gone or `Unloaded`, or `Failed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum VersionState {
-    /// Being tried, read or warmed up.
-    Loading,
-    /// Warmed up; requests are taken.
-    Ready,
-    /// Replaced or unloaded; finishes what it has.
-    Draining,
-    /// An operator let it go; the next load of the model brings it back.
-    Unloaded,
-    /// Not served, for a reason that is reported with it.
-    Failed,
-}
-
-impl VersionState {
-    /// Every state.
-    pub const ALL: &'static [Self] =
-        &[Self::Loading, Self::Ready, Self::Draining, Self::Unloaded, Self::Failed];
-
-    /// Its name in metadata.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loading => "loading",
-            Self::Ready => "ready",
-            Self::Draining => "draining",
-            Self::Unloaded => "unloaded",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// One version with what its state holds.
 #[derive(Debug, Clone)]
 pub(super) enum State {
     Loading,
+    Warming,
+    Verifying,
     Ready(ModelHandle),
     /// Not a handle: the catalog must not be what keeps it loaded.
     Draining(Weak<Served>),
     /// Draining as long as the version is there.
     Unloaded(Weak<Served>),
     Failed(ModelFailure),
+}
+
+impl State {
+    /// Where in its life that is.
+    pub(super) fn stage(&self) -> VersionState {
+        match self {
+            Self::Loading => VersionState::Loading,
+            Self::Warming => VersionState::Warming,
+            Self::Verifying => VersionState::Verifying,
+            Self::Ready(_) => VersionState::Ready,
+            Self::Draining(_) => VersionState::Draining,
+            Self::Unloaded(_) => VersionState::Unloaded,
+            Self::Failed(_) => VersionState::Failed,
+        }
+    }
 }
 
 /// A state and since when it holds.
@@ -78,12 +64,20 @@ impl VersionEntry {
         }
     }
 
-    /// Takes a version that serves away: who holds it finishes on it.
-    pub(super) fn let_go(&mut self, state: fn(Weak<Served>) -> State) {
-        if let State::Ready(handle) = &self.state {
-            handle.metrics().set_ready(false);
-            *self = Self::new(state(Arc::downgrade(&handle.0)));
+    /// Why it is not served, or not as wanted.
+    pub(super) fn failure(&self) -> Option<&ModelFailure> {
+        match &self.state {
+            State::Failed(failure) => Some(failure),
+            _ => self.last_failure.as_ref(),
         }
+    }
+
+    /// Takes a version that serves away: who holds it finishes on it. Whether it served.
+    pub(super) fn let_go(&mut self, state: fn(Weak<Served>) -> State) -> bool {
+        let State::Ready(handle) = &self.state else { return false };
+        handle.metrics().set_ready(false);
+        *self = Self::new(state(Arc::downgrade(&handle.0)));
+        true
     }
 }
 
@@ -188,6 +182,9 @@ impl Requirement {
 pub(super) struct ModelEntry {
     pub(super) state: ModelState,
     pub(super) requirement: Requirement,
+    /// What was decided about it, as it is kept.
+    pub(super) intent: Arc<Intent>,
+    /// What follows from that for requests.
     pub(super) routing: Routing,
     /// Why there is no version to serve, or not the wanted ones.
     pub(super) problem: Option<ModelFailure>,
@@ -195,10 +192,26 @@ pub(super) struct ModelEntry {
 }
 
 impl ModelEntry {
-    /// The version that requests get by default.
+    /// Puts a version into a state.
+    pub(super) fn put(&mut self, version: Version, state: State) {
+        let before = self.versions.get(&version).map(|it| it.state.stage());
+        let after = Some(state.stage());
+        debug_assert!(VersionState::may_become(before, after), "{before:?} to {after:?}");
+        self.versions.insert(version, VersionEntry::new(state));
+    }
+
+    /// The versions that are ready, lowest first.
+    fn ready(&self) -> impl DoubleEndedIterator<Item = Version> + Clone {
+        self.versions.iter().filter(|(_, it)| it.handle().is_some()).map(|(version, _)| *version)
+    }
+
+    /// The version that requests get by default, outside of a roll-out's share.
     pub(super) fn serving(&self) -> Option<&ModelHandle> {
-        let ready = self.versions.iter().filter(|(_, it)| it.handle().is_some());
-        let version = self.routing.choose(ready.map(|(version, _)| *version))?;
+        self.ready_version(self.routing.stable(self.ready())?)
+    }
+
+    /// A version, while it is ready.
+    pub(super) fn ready_version(&self, version: Version) -> Option<&ModelHandle> {
         self.versions.get(&version)?.handle()
     }
 
@@ -215,17 +228,26 @@ impl ModelEntry {
     pub(super) fn resolve(
         &self,
         name: &ModelName,
-        version: VersionSelector,
+        version: &VersionSelector,
+        key: Option<RoutingKey>,
     ) -> Result<ModelHandle, InferError> {
         let version = match version {
             VersionSelector::Default => {
-                return self.serving().cloned().ok_or_else(|| self.not_ready(name));
+                let chosen = self.routing.choose(name.as_str(), key, self.ready());
+                let chosen = chosen.and_then(|version| self.ready_version(version));
+                return chosen.cloned().ok_or_else(|| self.not_ready(name));
             }
-            VersionSelector::Specific(version) => version,
+            VersionSelector::Specific(version) => *version,
+            VersionSelector::Label(label) => {
+                self.routing.labeled(label, self.ready()).ok_or_else(|| {
+                    let message = format!("no version of model {name:?} bears the label {label:?}");
+                    InferError::new(ErrorCode::VersionNotFound, message).with_model(name)
+                })?
+            }
         };
         let error = match self.versions.get(&version).map(|it| &it.state) {
             Some(State::Ready(handle)) => return Ok(handle.clone()),
-            Some(State::Loading) => loading(name),
+            Some(State::Loading | State::Warming | State::Verifying) => loading(name),
             Some(State::Failed(_)) => failed(name),
             Some(State::Unloaded(_)) => unloaded(name),
             None if !self.state.is_settled() => loading(name),
@@ -238,7 +260,7 @@ impl ModelEntry {
     }
 
     fn not_ready(&self, name: &ModelName) -> InferError {
-        let is_loading = |it: &VersionEntry| matches!(it.state, State::Loading);
+        let is_loading = |it: &VersionEntry| it.state.stage().is_coming();
         let waits = !self.state.is_settled() || self.versions.values().any(is_loading);
         let error = match (waits, self.is_unloaded_on_order()) {
             (true, _) => loading(name),

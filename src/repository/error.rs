@@ -1,7 +1,7 @@
 //! What the repository reports to operators, and which code a client sees for it.
 
 use super::failure::ModelFailure;
-use crate::inference::{ErrorCode, ModelName, Version};
+use crate::inference::{ErrorCode, Label, ModelName, Version};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -38,6 +38,18 @@ pub enum RepositoryError {
     /// Requests that name no version would change over to another one unnoticed.
     #[error("version {1} of model {0:?} is its default, set another one first or unload the model")]
     IsDefault(ModelName, Version),
+    /// The label follows by itself.
+    #[error("the label {0:?} follows by itself: it names the version that answers by default, or the new one of a roll-out")]
+    LabelReserved(Label),
+    /// There is no such label.
+    #[error("model {0:?} has no label {1:?}")]
+    LabelNotFound(ModelName, Label),
+    /// So many labels are as many as there may be.
+    #[error("model {0:?} has {1} labels already, remove one first")]
+    TooManyLabels(ModelName, usize),
+    /// The version was not rejected.
+    #[error("version {1} of model {0:?} was not rejected")]
+    NotRejected(ModelName, Version),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
@@ -57,10 +69,14 @@ impl RepositoryError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound(_) => ErrorCode::ModelNotFound,
-            Self::VersionNotFound(..) => ErrorCode::VersionNotFound,
-            Self::Busy(_) | Self::Crowded(_) | Self::NotReady(..) | Self::IsDefault(..) => {
-                ErrorCode::Conflict
-            }
+            Self::VersionNotFound(..) | Self::LabelNotFound(..) => ErrorCode::VersionNotFound,
+            Self::Busy(_)
+            | Self::Crowded(_)
+            | Self::NotReady(..)
+            | Self::IsDefault(..)
+            | Self::LabelReserved(_)
+            | Self::TooManyLabels(..)
+            | Self::NotRejected(..) => ErrorCode::Conflict,
             Self::Draining => ErrorCode::Draining,
             Self::Failed { .. } => ErrorCode::ModelNotReady,
             Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,

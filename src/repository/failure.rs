@@ -1,6 +1,7 @@
 //! Why a model is not served: a fixed text for everybody, the details for operators.
 
 use crate::engine::{EngineError, Fault};
+use crate::telemetry::{Collect, Counter, Samples, families};
 
 /// Why a version is not served, or a model not as wanted.
 ///
@@ -20,6 +21,11 @@ impl ModelFailure {
 
     pub(super) const fn code(&self) -> FailureCode {
         self.code
+    }
+
+    /// Whether the same file may be loaded some other time: what failed may have been the machine's doing.
+    pub(super) const fn may_pass(&self) -> bool {
+        matches!(self.code, FailureCode::OutOfMemory | FailureCode::TimedOut | FailureCode::Other)
     }
 
     /// What everybody may know.
@@ -95,6 +101,10 @@ failure_codes! {
     Settings, "settings": "what model.toml or the files beside it say is not right";
     NotAModel, "not_a_model": "the model file is no model that can be loaded";
     Damaged, "damaged": "the model file is damaged";
+    Digest, "digest": "the files of the version are not those that SHA256SUMS lists";
+    Outside, "outside": "a link leads out of the models folder";
+    Rejected, "rejected": "the file was rejected by an operator or a roll-out";
+    Verification, "verification": "its answers are not those that are expected of it";
     Refused, "refused": "the model was refused: its code can reach beyond its tensors, and nobody vouches for it";
     Raised, "raised": "the trial failed: the model raised an error";
     Crashed, "crashed": "the trial failed: its process died";
@@ -104,6 +114,32 @@ failure_codes! {
     Stuck, "stuck": "the model's runs got stuck, and it was given up";
     Incomplete, "incomplete": "the model could not be loaded as wanted";
     Other, "other": "the model could not be loaded";
+}
+
+/// Counts versions that were not loaded, by what kept them from it.
+#[derive(Debug)]
+pub(super) struct LoadFailures(Vec<Counter>);
+
+impl Default for LoadFailures {
+    fn default() -> Self {
+        Self(FailureCode::ALL.iter().map(|_| Counter::default()).collect())
+    }
+}
+
+impl LoadFailures {
+    pub(super) fn add(&self, code: FailureCode) {
+        if let Some(counter) = self.0.get(code as usize) {
+            counter.add(1);
+        }
+    }
+}
+
+impl Collect for LoadFailures {
+    fn collect(&self, samples: &mut Samples) {
+        for (code, counter) in FailureCode::ALL.iter().zip(&self.0) {
+            samples.number(&families::LOAD_FAILURES, &[code.as_str()], counter.get() as f64);
+        }
+    }
 }
 
 #[cfg(test)]

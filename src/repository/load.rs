@@ -41,6 +41,19 @@ pub(super) struct VersionLoader {
     pub(super) trying: Mutex<()>,
 }
 
+/// Hears how far a load has come.
+pub(super) trait LoadWatcher {
+    /// The digest of the file is known, and nothing was tried yet.
+    ///
+    /// # Errors
+    ///
+    /// Why it shall not be.
+    fn file_is_known(&self, digest: &str) -> Result<(), ModelFailure>;
+
+    /// The model is loaded; its instances start.
+    fn warms_up(&self);
+}
+
 /// A model that passed its trial, loaded in this process in the form that the trial found best.
 struct TriedModel {
     findings: Findings,
@@ -50,18 +63,21 @@ struct TriedModel {
 }
 
 impl VersionLoader {
-    /// Loads one version.
+    /// Loads one version and warms it up. `watcher` hears of the steps on the way.
     pub(super) fn load(
         &self,
         folder: &ModelFolder,
         source: &Source,
         file: &VersionFolder,
+        watcher: &dyn LoadWatcher,
     ) -> Result<Served, ModelFailure> {
         let started_at = Instant::now();
         let devices = self.loader.devices();
         let candidate = Candidate::read(folder, source, file, &self.options, &devices);
         let served = candidate.and_then(|candidate| {
+            watcher.file_is_known(&candidate.fingerprint.digest)?;
             let tried = self.try_and_load(&candidate)?;
+            watcher.warms_up();
             self.serve(&candidate, tried, started_at)
         });
         served.map_err(|failure| failure.reworded(|details| without_path(details, folder)))
@@ -161,6 +177,7 @@ impl VersionLoader {
             outputs: findings.outputs.iter().map(|spec| spec.datatype).collect(),
             ..candidate.plain()
         };
+        self.has_room_for(candidate)?;
         let model = self.load_in_time(candidate, options)?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
         if let [concern, ..] = concerns(model.signature())[..]
@@ -175,6 +192,24 @@ impl VersionLoader {
         } else {
             Err("the model file changed while it was loaded".into())
         }
+    }
+
+    /// Whether the memory suffices for one more version beside those that are loaded. Its weights take about what its file
+    /// does.
+    fn has_room_for(&self, candidate: &Candidate<'_>) -> Result<(), ModelFailure> {
+        if candidate.settings.device != Device::Cpu {
+            return Ok(());
+        }
+        let needed = candidate.fingerprint.size;
+        let free = self.options.free_memory.bytes();
+        if free.is_none_or(|free| needed <= free) {
+            return Ok(());
+        }
+        let text = format!(
+            "it takes about {needed} bytes beside what is loaded, and {} are free (limits.memory_bytes)",
+            free.unwrap_or_default()
+        );
+        Err(ModelFailure::new(FailureCode::OutOfMemory, text))
     }
 
     /// Loads the model, which took no longer than a trial may in its trial. One that does here is left to itself: its code
@@ -240,7 +275,6 @@ impl VersionLoader {
         let scheduler = start(&plan, &resources)?;
         let load_duration = started_at.elapsed();
         resources.metrics.set_load_duration(load_duration);
-        resources.metrics.set_ready(true);
         Ok(Served {
             name: candidate.name.clone(),
             version,
@@ -252,6 +286,8 @@ impl VersionLoader {
                 timeout: settings.timeout,
             },
             sample: candidate.source.sample.clone(),
+            fingerprint: candidate.fingerprint.clone(),
+            source_digest: candidate.source.digest.clone(),
             facts: Facts {
                 description: candidate.source.manifest.description.clone(),
                 device: settings.device,

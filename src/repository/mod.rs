@@ -14,16 +14,18 @@ mod batch_size;
 mod busy;
 mod candidate;
 mod catalog;
+mod decisions;
 mod entry;
 mod error;
 mod failure;
 mod fingerprint;
+mod intents;
 pub mod layout;
+mod lifecycle;
 mod load;
 pub mod manifest;
 mod options;
 mod orders;
-mod pins;
 mod plain_file;
 mod plan;
 pub mod policy;
@@ -39,39 +41,48 @@ mod start;
 mod state_file;
 mod status;
 mod steps;
+mod sums;
+mod text_file;
 mod threads;
 mod transition;
 mod trial;
 mod verdict;
 mod verdicts;
+mod verifier;
 mod warmup;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, TimedRun, TriedForm};
 pub use batch_size::BatchSize;
-pub use entry::VersionState;
 pub use error::RepositoryError;
 pub use failure::ModelFailure;
 pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
-pub use options::{Defaults, Overrides, RepositoryOptions, TrustedModel};
+pub use lifecycle::VersionState;
+pub use options::{
+    Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel,
+};
 pub use routing::Pin;
 pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 pub use steps::ALL_EXTRAS;
+pub use verifier::Verifier;
 
 use crate::engine::Loader;
-use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
+use crate::inference::{InferError, Label, ModelName, ModelRef, RoutingKey, Version, VersionSelector};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
+use crate::telemetry::events::Events;
 use catalog::Catalog;
 use entry::{ModelState, Requirement};
+use failure::LoadFailures;
+use intents::Intents;
 use load::VersionLoader;
-use pins::Pins;
 use served::Loaded;
 use shared::Shared;
 use source::Source;
@@ -97,6 +108,10 @@ pub struct RepositoryParts {
     pub permits: Permits,
     /// Where models are counted.
     pub metrics: Metrics,
+    /// Has a look at versions before they get traffic, if anybody does.
+    pub verifier: Option<Arc<dyn Verifier>>,
+    /// Where operators read what happens.
+    pub events: Events,
 }
 
 impl std::fmt::Debug for RepositoryParts {
@@ -117,8 +132,9 @@ impl Repository {
     ///
     /// The folder cannot be read.
     pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
-        let RepositoryParts { options, trial_loader, loader, decode_sample, permits, metrics } =
+        let RepositoryParts { options, trial_loader, loader, decode_sample, permits, metrics, .. } =
             parts;
+        let (verifier, events) = (parts.verifier, parts.events);
         let scan = layout::scan(&options.models, &options.named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
         for sentence in &scan.ignored {
@@ -133,7 +149,9 @@ impl Repository {
                 entry.state = ModelState::FirstLoad;
             });
         }
-        let pins = Pins::new(options.state_dir.as_deref());
+        let intents = Intents::new(options.state_dir.as_deref());
+        let failures = Arc::new(LoadFailures::default());
+        metrics.register(Arc::<LoadFailures>::clone(&failures));
         let verdicts = Verdicts::new(options.state_dir.as_deref());
         let loader = VersionLoader {
             options,
@@ -150,7 +168,17 @@ impl Repository {
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);
         let ignored = scan.ignored.into_iter().chain(models).collect();
         let detached = DetachedLimit::default();
-        Ok(Self(Arc::new(Shared { catalog, loader, pins, ignored, detached })))
+        Ok(Self(Arc::new(Shared {
+            catalog,
+            loader,
+            intents,
+            verifier,
+            events,
+            failures,
+            ignored,
+            detached,
+            ended: Default::default(),
+        })))
     }
 
     /// Loads every model on a thread of its own; returns at once. Named folders that are not there
@@ -161,9 +189,20 @@ impl Repository {
     /// The system gives no thread.
     pub fn start(&self) -> Result<(), RepositoryError> {
         let shared = Arc::clone(&self.0);
+        // What changes while models are loaded is a change.
+        let watcher = watch::Watcher::new(&shared);
         let spawned = loading_thread().spawn(move || {
             let late = transition::load_all(&shared);
-            transition::load_late(&shared, late);
+            let waiting = Arc::clone(&shared);
+            if !late.is_empty() {
+                let waits = loading_thread().spawn(move || transition::load_late(&waiting, late));
+                if let Err(error) = waits {
+                    tracing::error!(%error, "no thread waits for folders that are to come");
+                }
+            }
+            if let Some(watcher) = watcher {
+                watcher.run(&shared);
+            }
         });
         spawned.map(drop).map_err(RepositoryError::Thread)
     }
@@ -218,7 +257,20 @@ impl Repository {
     ///
     /// `model_not_found`, `version_not_found`, `model_not_ready`.
     pub fn resolve(&self, model: &ModelRef) -> Result<ModelHandle, InferError> {
-        self.0.catalog.resolve(model)
+        self.0.catalog.resolve(model, None)
+    }
+
+    /// The same for a caller with a key: in a roll-out, the same key gets the same version.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Repository::resolve`].
+    pub fn resolve_for(
+        &self,
+        model: &ModelRef,
+        key: Option<RoutingKey>,
+    ) -> Result<ModelHandle, InferError> {
+        self.0.catalog.resolve(model, key)
     }
 
     /// The version that a request without a name means: that of the configured default model, or
@@ -228,9 +280,18 @@ impl Repository {
     ///
     /// `model_required`, and as for [`Repository::resolve`].
     pub fn resolve_default(&self) -> Result<ModelHandle, InferError> {
+        self.resolve(&self.default_model(VersionSelector::Default)?)
+    }
+
+    /// The model that a request without a name means.
+    ///
+    /// # Errors
+    ///
+    /// `model_required`.
+    pub fn default_model(&self, version: VersionSelector) -> Result<ModelRef, InferError> {
         let configured = self.0.loader.options.default_model.as_ref();
         let name = self.0.catalog.default_name(configured)?;
-        self.resolve(&ModelRef { name, version: VersionSelector::Default })
+        Ok(ModelRef { name, version })
     }
 
     /// Every model, in the order of the names.
@@ -306,10 +367,59 @@ impl Repository {
         orders::set_default(&self.0, name, None)
     }
 
+    /// Has a label name a version that is ready, after a restart too. Writes a file.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, it is not ready, the label is one that follows by itself or there are too many, or
+    /// the model is being loaded or changed.
+    pub fn set_label(
+        &self,
+        name: &ModelName,
+        label: &Label,
+        version: Version,
+    ) -> Result<(), RepositoryError> {
+        orders::set_label(&self.0, name, label, Some(version))
+    }
+
+    /// Has a label name nothing any more. Writes a file.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or label, or the model is being loaded or changed.
+    pub fn remove_label(&self, name: &ModelName, label: &Label) -> Result<(), RepositoryError> {
+        orders::set_label(&self.0, name, label, None)
+    }
+
+    /// Goes back from a version: its file is not served again, after a restart too, and what the folder holds beside it is
+    /// loaded and takes its place. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, nothing else of it can serve, or the model is being loaded or changed.
+    pub fn reject(
+        &self,
+        name: &ModelName,
+        version: Version,
+        reason: &str,
+    ) -> Result<(), RepositoryError> {
+        transition::reject(&self.0, name, version, reason)
+    }
+
+    /// Takes the rejection of a version back, and has it loaded if it is to serve. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model, the version was not rejected or cannot be loaded, or the model is being loaded or changed.
+    pub fn accept(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
+        transition::accept(&self.0, name, version)
+    }
+
     /// Lets every version go and waits until all are unloaded, at most for `patience`; says how
     /// many were not. Nothing is loaded afterwards. Blocks.
     pub fn shutdown(&self, patience: Duration) -> usize {
         self.0.catalog.close();
+        watch::end(&self.0);
         self.0.loader.loaded.wait(patience)
     }
 }

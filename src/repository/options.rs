@@ -6,10 +6,12 @@ use super::source::Source;
 use crate::engine::probe::FormOptions;
 use crate::engine::{Device, Precision};
 use crate::inference::ModelName;
+use crate::settings::words;
 use crate::transform::{Activation, Labels};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a repository is to be run.
@@ -33,11 +35,78 @@ pub struct RepositoryOptions {
     pub trial_timeout: Duration,
     /// Size of a model file: a larger one is not read.
     pub max_file_bytes: u64,
+    /// Says how much memory is left.
+    pub free_memory: FreeMemory,
+    /// Whether changes of the folders are looked for.
+    pub watch: FolderWatch,
     /// What holds for models whose model.toml says nothing.
     pub defaults: Defaults,
     /// What holds whatever model.toml says.
     pub overrides: Overrides,
 }
+
+impl RepositoryOptions {
+    /// Options for a folder, with nothing kept over restarts.
+    #[must_use]
+    pub fn new(models: PathBuf) -> Self {
+        Self {
+            models,
+            named: Vec::new(),
+            state_dir: None,
+            default_model: None,
+            trusted: Vec::new(),
+            libtorch: "none".to_owned(),
+            libraries: String::new(),
+            trial_timeout: Duration::from_secs(60),
+            max_file_bytes: u64::MAX,
+            free_memory: FreeMemory::default(),
+            watch: FolderWatch::default(),
+            defaults: Defaults::default(),
+            overrides: Overrides::default(),
+        }
+    }
+}
+
+/// Asks how much memory the process may still take; `None` where that is not known.
+#[derive(Clone)]
+pub struct FreeMemory(Arc<dyn Fn() -> Option<u64> + Send + Sync>);
+
+impl FreeMemory {
+    /// As the function says.
+    #[must_use]
+    pub fn new(ask: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// Bytes.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        (self.0)()
+    }
+}
+
+impl Default for FreeMemory {
+    fn default() -> Self {
+        Self::new(|| None)
+    }
+}
+
+impl fmt::Debug for FreeMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FreeMemory").field(&self.bytes()).finish()
+    }
+}
+
+/// Whether changes of the folders are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum FolderWatch {
+    /// The folders are looked at every few seconds, whatever they lie on.
+    #[default]
+    Auto,
+    /// Nothing changes but on order.
+    Off,
+}
+
+words! { FolderWatch, "\"auto\" or \"off\"", Auto = "auto", Off = "off"; }
 
 /// How models are scheduled, whatever model.toml says. What is found out about a model does not
 /// depend on it.

@@ -4,16 +4,22 @@
 //! model exclude each other.
 
 use super::busy::Busy;
+use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
+use super::intents::MAX_LABELS;
+use super::routing;
+use super::served::ModelHandle;
 use super::shared::Shared;
-use crate::inference::{ModelName, Version};
+use crate::inference::{Label, ModelName, Version};
+use crate::telemetry::events::EventKind;
 
 /// Lets every version of a model go.
 pub(super) fn unload(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
     shared.catalog.update(name, let_all_go);
     tracing::info!(model.name = %name, "model was unloaded");
+    shared.tell(EventKind::ModelUnloaded, name, None, "an operator let it go");
     Ok(())
 }
 
@@ -33,9 +39,11 @@ pub(super) fn unload_version(
             Some(State::Ready(_)) if is_default => {
                 return Err(RepositoryError::IsDefault(name.clone(), version));
             }
-            Some(State::Ready(_)) => found.into_iter().for_each(|it| it.let_go(State::Unloaded)),
+            Some(State::Ready(_)) => {
+                found.map(|it| it.let_go(State::Unloaded));
+            }
             Some(State::Unloaded(_)) => {}
-            Some(State::Loading | State::Failed(_)) => {
+            Some(State::Loading | State::Warming | State::Verifying | State::Failed(_)) => {
                 return Err(RepositoryError::NotReady(name.clone(), version));
             }
             Some(State::Draining(_)) | None => {
@@ -45,11 +53,14 @@ pub(super) fn unload_version(
         Ok(())
     })?;
     tracing::info!(model.name = %name, model.version = version.0, "version was unloaded");
+    shared.tell(EventKind::VersionDraining, name, Some(version), "an operator let it go");
     Ok(())
 }
 
 fn let_all_go(entry: &mut ModelEntry) {
-    entry.versions.values_mut().for_each(|found| found.let_go(State::Unloaded));
+    for found in entry.versions.values_mut() {
+        found.let_go(State::Unloaded);
+    }
     entry.state.unload();
     // It was about versions that were to serve.
     entry.problem = None;
@@ -63,24 +74,130 @@ pub(super) fn set_default(
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
     if let Some(version) = version {
-        let models = shared.catalog.snapshot();
-        match models.get(name).and_then(|entry| entry.versions.get(&version)).map(|it| &it.state) {
-            Some(State::Ready(handle)) if handle.failure().is_none() => {}
-            None | Some(State::Draining(_)) => {
-                return Err(RepositoryError::VersionNotFound(name.clone(), version));
-            }
-            Some(_) => return Err(RepositoryError::NotReady(name.clone(), version)),
-        }
+        ready(shared, name, version)?;
     }
-    let pin = shared.pins.write(name, version);
-    shared.catalog.update(name, |entry| entry.routing.default = pin);
+    decisions::decide(shared, name, |intent| intent.default = version.map(|version| version.0));
     match version {
         Some(version) => {
             tracing::info!(model.name = %name, model.version = version.0, "the default was set");
+            shared.tell(EventKind::DefaultSet, name, Some(version), "it answers by default");
         }
-        None => tracing::info!(model.name = %name, "the highest version is the default again"),
+        None => {
+            tracing::info!(model.name = %name, "the highest version is the default again");
+            let text = "the highest version that is ready answers by default again";
+            shared.tell(EventKind::DefaultCleared, name, None, text);
+        }
     }
     Ok(())
+}
+
+/// Has a label name a version that is ready, or nothing any more.
+pub(super) fn set_label(
+    shared: &Shared,
+    name: &ModelName,
+    label: &Label,
+    version: Option<Version>,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    if !routing::is_free(label) {
+        return Err(RepositoryError::LabelReserved(label.clone()));
+    }
+    if let Some(version) = version {
+        ready(shared, name, version)?;
+    }
+    let labels = decisions::current(&shared.catalog, name).labels;
+    let is_there = labels.contains_key(label.as_str());
+    if version.is_some() && !is_there && labels.len() >= MAX_LABELS {
+        return Err(RepositoryError::TooManyLabels(name.clone(), MAX_LABELS));
+    }
+    if version.is_none() && !is_there {
+        return Err(RepositoryError::LabelNotFound(name.clone(), label.clone()));
+    }
+    decisions::decide(shared, name, |intent| match version {
+        Some(version) => drop(intent.labels.insert(label.to_string(), version.0)),
+        None => drop(intent.labels.remove(label.as_str())),
+    });
+    match version {
+        Some(version) => {
+            tracing::info!(model.name = %name, model.version = version.0, %label, "the label was set");
+            let text = format!("the label {label:?} names it");
+            shared.tell(EventKind::LabelSet, name, Some(version), text);
+        }
+        None => {
+            tracing::info!(model.name = %name, %label, "the label was removed");
+            let text = format!("the label {label:?} names nothing any more");
+            shared.tell(EventKind::LabelRemoved, name, None, text);
+        }
+    }
+    Ok(())
+}
+
+/// A version that serves.
+fn ready(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<ModelHandle, RepositoryError> {
+    let models = shared.catalog.snapshot();
+    match models.get(name).and_then(|entry| entry.versions.get(&version)).map(|it| &it.state) {
+        Some(State::Ready(handle)) if handle.failure().is_none() => Ok(handle.clone()),
+        None | Some(State::Draining(_)) => {
+            Err(RepositoryError::VersionNotFound(name.clone(), version))
+        }
+        Some(_) => Err(RepositoryError::NotReady(name.clone(), version)),
+    }
+}
+
+/// Has the file of a version not served again. What serves in its place has to be loaded by who asks.
+pub(super) fn reject(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let digest = known_digest(shared, name, version)?;
+    decisions::decide(shared, name, |intent| {
+        intent.reject(version, &digest, reason);
+        // What is rejected is no default, has no label and no roll-out.
+        intent.default = intent.default.filter(|it| *it != version.0);
+        intent.labels.retain(|_, it| *it != version.0);
+        intent.rollout = intent.rollout.take().filter(|it| it.candidate != version.0);
+    });
+    tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
+    shared.tell(EventKind::VersionRejected, name, Some(version), reason);
+    Ok(())
+}
+
+/// Takes the rejection of a version back.
+pub(super) fn accept(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let intent = decisions::current(&shared.catalog, name);
+    if !intent.rejected.values().any(|it| it.version == version.0) {
+        return Err(RepositoryError::NotRejected(name.clone(), version));
+    }
+    decisions::decide(shared, name, |intent| {
+        intent.rejected.retain(|_, it| it.version != version.0);
+    });
+    let text = "it may be served again";
+    tracing::info!(model.name = %name, model.version = version.0, "{text}");
+    shared.tell(EventKind::RejectionRemoved, name, Some(version), text);
+    Ok(())
+}
+
+/// The digest of a version's file: as it is loaded, or as it was last seen.
+pub(super) fn known_digest(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<String, RepositoryError> {
+    let models = shared.catalog.snapshot();
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let loaded = entry.ready_version(version).map(|handle| handle.facts().digest.clone());
+    let seen = || entry.intent.first_seen.get(&version.0).cloned();
+    loaded.or_else(seen).ok_or_else(|| RepositoryError::VersionNotFound(name.clone(), version))
 }
 
 /// Says in the log when another version than the one that was set answers by default.

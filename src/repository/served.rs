@@ -5,6 +5,7 @@
 //! and the last handle unloads it.
 
 use super::batch_size::BatchSize;
+use super::fingerprint::Fingerprint;
 use crate::engine::probe::{Curve, FormFindings, RunTimes, ShapeSource};
 use crate::engine::{Device, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
@@ -78,6 +79,10 @@ pub(super) struct Served {
     pub(super) metrics: Arc<ModelMetrics>,
     pub(super) limits: ModelLimits,
     pub(super) sample: Option<Arc<str>>,
+    /// Its file as it was loaded.
+    pub(super) fingerprint: Fingerprint,
+    /// SHA-256 of the texts beside it.
+    pub(super) source_digest: String,
     pub(super) facts: Facts,
     pub(super) scheduler: Unloading<Scheduler>,
 }

@@ -4,18 +4,11 @@
 use super::fingerprint::hex;
 use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
 use super::manifest::{LabelSource, Manifest, are_labels};
-use super::plain_file::open_plain;
+use super::text_file::{read_bounded, read_text};
 use sha2::{Digest as _, Sha256};
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Longest model.toml, sample.json and labels file, in bytes.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
-/// What some editors put in front of UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What stands in front of UTF-16, as some shells write it.
-const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// The texts of a model's folder.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +26,9 @@ impl Source {
     pub(super) fn read(folder: &ModelFolder) -> Result<Self, String> {
         let name = &folder.name;
         let file = format!("{name}/{MANIFEST_FILE}");
+        for text in [MANIFEST_FILE, SAMPLE_FILE] {
+            folder.stays_within(&folder.path.join(text)).map_err(|error| format!("{name}/{text}: {error}"))?;
+        }
         let manifest_text = read_text(&folder.path.join(MANIFEST_FILE), &file)?;
         let manifest = Manifest::parse(&file, manifest_text.as_deref().unwrap_or_default())
             .map_err(|error| error.to_string())?;
@@ -69,18 +65,6 @@ impl Source {
     }
 }
 
-/// A text file; `None` when there is none. `label` is how messages call it.
-fn read_text(path: &Path, label: &str) -> Result<Option<String>, String> {
-    match read_bounded(path) {
-        Ok(text) => Ok(Some(text)),
-        // A model that is a file and no folder has no texts.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(format!("{label}: {error}")),
-    }
-}
-
 /// A labels file. Links may not lead out of the folder: whoever writes the folder would get to read
 /// what the server may read.
 fn read_labels(folder: &Path, path: &str) -> io::Result<String> {
@@ -89,27 +73,6 @@ fn read_labels(folder: &Path, path: &str) -> io::Result<String> {
         return Err(io::Error::other("the file lies outside of the model's folder"));
     }
     read_bounded(&file)
-}
-
-fn read_bounded(path: &Path) -> io::Result<String> {
-    let file = open_plain(path, 0)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
-        return Err(io::Error::other("the file is longer than 1 MiB"));
-    }
-    text(bytes).map_err(io::Error::other)
-}
-
-/// Text as editors leave it: some put a byte-order mark in front, which is no part of it.
-fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-    }
-    if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
-        return Err("the file is UTF-16, expected UTF-8");
-    }
-    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! What the repository reports about its models: plain structs, which others turn into JSON.
 
 use super::catalog::Catalog;
-use super::entry::{ModelEntry, State, VersionEntry, VersionState};
+use super::entry::{ModelEntry, State, VersionEntry};
 use super::failure::{FailureCode, ModelFailure};
 use super::layout::MODEL_FILE;
+use super::lifecycle::VersionState;
 use super::routing::Pin;
 use super::served::{Facts, ModelHandle, ModelLimits};
 use super::shared::Shared;
@@ -169,7 +170,7 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
 /// `None` for a version that has drained.
 fn version(version: Version, entry: &VersionEntry) -> Option<VersionStatus> {
     let (state, failure, loaded) = match &entry.state {
-        State::Loading => (VersionState::Loading, None, None),
+        State::Loading | State::Warming | State::Verifying => (entry.state.stage(), None, None),
         State::Failed(failure) => (VersionState::Failed, Some(failure.clone()), None),
         State::Draining(served) if served.strong_count() == 0 => return None,
         State::Unloaded(served) if served.strong_count() == 0 => {

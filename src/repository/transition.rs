@@ -4,17 +4,21 @@
 //! is warm does the catalog's handle change, in one step, and what is no longer chosen drains.
 
 use super::busy::Busy;
+use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::orders;
-use super::policy::{self, Choice};
+use super::load::LoadWatcher;
+use super::policy::Situation;
 use super::served::{ModelHandle, Served};
 use super::shared::Shared;
 use super::source::Source;
 use super::status;
 use crate::inference::{ModelName, Version};
+use crate::telemetry::events::EventKind;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,7 +86,7 @@ pub(super) fn load_late(shared: &Shared, mut late: Vec<ModelName>) {
 fn load_first(shared: &Shared, name: &ModelName) {
     let busy = Busy::first_load(&shared.catalog, name);
     // Whoever asks for the outcome reads it from the catalog.
-    let _ = load_model(shared, name);
+    let _ = load_model(shared, name, Cause::Ordered);
     drop(busy);
 }
 
@@ -112,13 +116,22 @@ pub(super) fn load_alone(shared: &Shared, name: &ModelName) -> Result<(), Reposi
         return Err(RepositoryError::NotFound(name.clone()));
     }
     let busy = Busy::first_load(catalog, name);
-    let outcome = load_model(shared, name);
+    let outcome = load_model(shared, name, Cause::Ordered);
     drop(busy);
     outcome.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
 }
 
 /// Loads one model anew.
 pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    load_again(shared, name, Cause::Ordered)
+}
+
+/// Loads what of one model has changed.
+pub(super) fn refresh(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    load_again(shared, name, Cause::Noticed)
+}
+
+fn load_again(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), RepositoryError> {
     let catalog = &shared.catalog;
     if catalog.is_closed() {
         return Err(RepositoryError::Draining);
@@ -128,27 +141,37 @@ pub(super) fn reload(shared: &Shared, name: &ModelName) -> Result<(), Repository
         return Err(RepositoryError::NotFound(name.clone()));
     }
     let busy = Busy::begin_or_add(catalog, name)?;
-    let outcome = load_model(shared, name);
+    let outcome = load_model(shared, name, cause);
     drop(busy);
     outcome.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
 }
 
-fn load_model(shared: &Shared, name: &ModelName) -> Result<(), ModelFailure> {
-    let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name)));
+/// Why a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// For the first time, or on order: what serves is loaded anew.
+    Ordered,
+    /// Files changed: what serves and is as it was stays.
+    Noticed,
+}
+
+fn load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), ModelFailure> {
+    let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name, cause)));
     let loaded = loaded.unwrap_or_else(|_| Err("loading the model panicked".into()));
     let loaded = loaded.map_err(|problem| ModelFailure::new(FailureCode::Incomplete, problem));
     shared.catalog.update(name, |entry| {
         entry.problem = loaded.as_ref().err().cloned();
         // A panic leaves versions behind that nobody is loading.
-        for found in entry.versions.values_mut() {
-            if matches!(found.state, State::Loading) {
-                *found = VersionEntry::new(State::Failed("loading the model was given up".into()));
-            }
+        let is_left = |it: &VersionEntry| it.state.stage().is_coming();
+        let left: Vec<_> = entry.versions.iter().filter(|(_, it)| is_left(it)).collect();
+        for version in left.into_iter().map(|(version, _)| *version).collect::<Vec<_>>() {
+            entry.put(version, State::Failed("loading the version was given up".into()));
         }
     });
     if let Err(failure) = &loaded {
         let reason = failure.details();
         tracing::error!(model.name = %name, reason, "model could not be loaded");
+        shared.tell(EventKind::ModelProblem, name, None, reason);
     }
     loaded
 }
@@ -158,7 +181,13 @@ fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
     layout::find(&options.models, &options.named, name)
 }
 
-fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
+/// A model's folder, read whole.
+struct Found {
+    folder: ModelFolder,
+    source: Source,
+}
+
+fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
     let folder = find(shared, name).ok_or("the model's folder is gone")?;
     for sentence in &folder.ignored {
         tracing::warn!("{sentence}");
@@ -167,108 +196,242 @@ fn try_load_model(shared: &Shared, name: &ModelName) -> Result<(), String> {
         return Err(problem);
     }
     let source = Source::read(&folder)?;
-    let available: Vec<_> = folder.versions.iter().map(|folder| folder.version).collect();
-    let mut choice = policy::choose(&available, &source.manifest.versions);
-    let mut problems: Vec<_> = choice
-        .missing
-        .iter()
+    Ok(Found { folder, source })
+}
+
+fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), String> {
+    let found = read(shared, name)?;
+    let is_first = shared.catalog.snapshot().get(name).is_none_or(|it| !it.state.is_settled());
+    if is_first {
+        decisions::remember(shared, name);
+    }
+    let mut situation = shared.catalog.update(name, |entry| {
+        entry.requirement = entry.requirement.read_again(found.source.is_required());
+        situation(entry, &found)
+    });
+    let missing = situation.policy.missing(&situation.available).into_iter();
+    let mut problems: Vec<_> = missing
         .map(|version| format!("version {version} is asked for by model.toml and not there"))
         .collect();
-    shared.catalog.update(name, |entry| {
-        entry.requirement = entry.requirement.read_again(source.is_required());
-        if !entry.state.is_settled() {
-            entry.routing.default = shared.pins.read(name);
-        }
-        // The default comes first, so that no other answers in its place while the model comes up.
-        choice
-            .load
-            .sort_by_key(|version| entry.routing.default.is_none_or(|pin| pin.version != *version));
-        expect(entry, &choice);
-    });
-    for version in &choice.load {
-        if let Err(reason) = load_version(shared, &folder, &source, *version) {
-            problems.push(format!("version {version}: {reason}"));
-        }
-    }
-    shared.catalog.update(name, |entry| {
-        retire(entry, &choice);
+    problems.extend(bring_up(shared, &found, cause, &mut situation));
+    let gone = shared.catalog.update(name, |entry| {
+        let gone = retire(entry, &situation);
         orders::report_pin(name, entry);
+        gone
     });
+    for version in gone {
+        let text = "it is not to be served any more, and finishes what it has";
+        shared.tell(EventKind::VersionDraining, name, Some(version), text);
+    }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-/// Shows the versions to come as loading; one that serves goes on doing so.
-fn expect(entry: &mut ModelEntry, choice: &Choice) {
-    for version in &choice.load {
-        if entry.versions.get(version).and_then(VersionEntry::handle).is_none() {
-            entry.versions.insert(*version, VersionEntry::new(State::Loading));
+/// Has everything serve that should and can; what cannot, and why.
+fn bring_up(
+    shared: &Shared,
+    found: &Found,
+    cause: Cause,
+    situation: &mut Situation,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    while let Some(version) = situation.next() {
+        if shared.catalog.is_closed() {
+            problems.push("the server is shutting down".to_owned());
+            break;
         }
+        // What takes the place of a version that cannot serve need not be loaded anew.
+        let is_replacement = situation.tried.values().any(|serves| !serves);
+        let may_stay = cause == Cause::Noticed || is_replacement;
+        let serves = (may_stay && is_current(shared, found, version))
+            || load_version(shared, found, version)
+                .map_err(|reason| problems.push(format!("version {version}: {reason}")))
+                .is_ok();
+        situation.tried.insert(version, serves);
+    }
+    problems
+}
+
+/// Goes back from a version: another one takes its place, then its file is not served any more.
+pub(super) fn reject(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::known_digest(shared, name, version)?;
+    let failed = |problem: String| RepositoryError::Failed {
+        model: name.clone(),
+        failure: ModelFailure::new(FailureCode::Incomplete, problem),
+    };
+    let found = read(shared, name).map_err(failed)?;
+    let models = shared.catalog.snapshot();
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let mut situation = situation(entry, &found);
+    situation.pin = situation.pin.filter(|pin| *pin != version);
+    situation.held.retain(|held| *held != version);
+    situation.tried.insert(version, false);
+    let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
+    if !situation.any_serves() && entry.ready_version(version).is_some() {
+        let others = if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
+        return Err(failed(format!("version {version} goes on, nothing can take its place: {others}")));
+    }
+    orders::reject(shared, name, version, reason)?;
+    shared.catalog.update(name, |entry| {
+        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
+        orders::report_pin(name, entry);
+    });
+    Ok(())
+}
+
+/// Takes the rejection of a version back, and loads it if it is to serve.
+pub(super) fn accept(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::accept(shared, name, version)?;
+    let loaded = load_model(shared, name, Cause::Noticed);
+    loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
+}
+
+fn situation(entry: &ModelEntry, found: &Found) -> Situation {
+    let Found { folder, source } = found;
+    Situation {
+        available: folder.versions.iter().map(|folder| folder.version).collect(),
+        policy: source.manifest.versions.clone(),
+        pin: entry.routing.default.map(|pin| pin.version),
+        held: entry.routing.held().collect(),
+        tried: BTreeMap::new(),
     }
 }
 
-fn load_version(
-    shared: &Shared,
-    folder: &ModelFolder,
-    source: &Source,
-    version: Version,
-) -> Result<(), String> {
+/// Whether a version serves, by the files that are there now.
+fn is_current(shared: &Shared, found: &Found, version: Version) -> bool {
+    let Found { folder, source } = found;
+    let models = shared.catalog.snapshot();
+    let served = models.get(&folder.name).and_then(|entry| entry.ready_version(version));
     let file = folder.versions.iter().find(|folder| folder.version == version);
-    let file = file.ok_or("the version's folder is gone")?;
-    let outcome = shared.loader.load(folder, source, file);
-    let outcome = outcome.map(|served| {
-        report(&served);
-        ModelHandle(Arc::new(served))
-    });
-    shared.catalog.update(&folder.name, |entry| settle(entry, version, outcome))
+    let (Some(handle), Some(file)) = (served, file) else { return false };
+    let served = &handle.0;
+    served.source_digest == source.digest
+        && served.fingerprint.still_holds(&file.file)
+        && handle.failure().is_none()
 }
 
-fn settle(
-    entry: &mut ModelEntry,
+/// What is told while a version comes up.
+struct Progress<'a> {
+    shared: &'a Shared,
+    name: &'a ModelName,
     version: Version,
-    outcome: Result<ModelHandle, ModelFailure>,
-) -> Result<(), String> {
+}
+
+impl Progress<'_> {
+    /// A version that serves stays ready while it is loaded anew.
+    fn reach(&self, state: State) {
+        self.shared.catalog.update(self.name, |entry| {
+            if entry.ready_version(self.version).is_none() {
+                entry.put(self.version, state);
+            }
+        });
+    }
+}
+
+impl LoadWatcher for Progress<'_> {
+    fn file_is_known(&self, digest: &str) -> Result<(), ModelFailure> {
+        let Self { shared, name, version } = *self;
+        let intent = decisions::current(&shared.catalog, name);
+        if let Some(rejection) = intent.rejected.get(digest) {
+            return Err(ModelFailure::new(FailureCode::Rejected, rejection.reason.clone()));
+        }
+        if intent.first_seen.get(&version.0).map(String::as_str) == Some(digest) {
+            return Ok(());
+        }
+        let mut before = None;
+        decisions::decide(shared, name, |intent| before = intent.see(version, digest));
+        if let Some(before) = before {
+            let text = format!("its file has the SHA-256 {digest}, and had {before} before");
+            tracing::warn!(model.name = %name, model.version = version.0, "{text}");
+            shared.tell(EventKind::FileReplaced, name, Some(version), text);
+        }
+        Ok(())
+    }
+
+    fn warms_up(&self) {
+        self.reach(State::Warming);
+    }
+}
+
+fn load_version(shared: &Shared, found: &Found, version: Version) -> Result<(), String> {
+    let Found { folder, source } = found;
+    let file = folder.versions.iter().find(|folder| folder.version == version);
+    let file = file.ok_or("the version's folder is gone")?;
+    let name = &folder.name;
+    let progress = Progress { shared, name, version };
+    progress.reach(State::Loading);
+    let outcome = shared.loader.load(folder, source, file, &progress).and_then(|served| {
+        progress.reach(State::Verifying);
+        let handle = ModelHandle(Arc::new(served));
+        let beside = file.file.parent().unwrap_or(&folder.path);
+        if let Some(verifier) = &shared.verifier {
+            let verified = verifier.verify(&handle, beside);
+            verified.map_err(|reason| ModelFailure::new(FailureCode::Verification, reason))?;
+        }
+        Ok(handle)
+    });
     match outcome {
         Ok(handle) => {
-            entry.versions.insert(version, VersionEntry::new(State::Ready(handle)));
-            entry.state.serve();
+            report(&handle.0);
+            handle.metrics().set_ready(true);
+            let replaced = shared.catalog.update(name, |entry| {
+                entry.state.serve();
+                let replaced = entry.ready_version(version).cloned();
+                entry.put(version, State::Ready(handle));
+                replaced
+            });
+            // Its part of the series of the version, which the new load shares.
+            replaced.iter().for_each(|handle| handle.metrics().set_ready(false));
+            shared.tell(EventKind::VersionReady, name, Some(version), "it is ready");
             Ok(())
         }
         Err(failure) => {
+            shared.failures.add(failure.code());
             let reason = failure.details().to_owned();
-            let found = entry.versions.get_mut(&version);
-            match found {
-                Some(found) if matches!(found.state, State::Ready(_)) => {
-                    found.last_failure = Some(failure);
-                }
-                _ => {
-                    entry.versions.insert(version, VersionEntry::new(State::Failed(failure)));
-                }
-            }
+            shared.tell(EventKind::VersionFailed, name, Some(version), &*reason);
+            shared.catalog.update(name, |entry| fail(entry, version, failure));
             Err(reason)
         }
     }
 }
 
+fn fail(entry: &mut ModelEntry, version: Version, failure: ModelFailure) {
+    match entry.versions.get_mut(&version) {
+        Some(found) if matches!(found.state, State::Ready(_)) => found.last_failure = Some(failure),
+        _ => entry.put(version, State::Failed(failure)),
+    }
+}
+
 /// Lets go what is no longer chosen, unless nothing that is chosen serves: an old version is better
-/// than none.
-fn retire(entry: &mut ModelEntry, choice: &Choice) {
-    let is_ready = |version| entry.versions.get(version).and_then(VersionEntry::handle).is_some();
-    let replaced = choice.load.iter().any(is_ready);
+/// than none. What takes no more requests because of that.
+fn retire(entry: &mut ModelEntry, situation: &Situation) -> Vec<Version> {
+    let mut gone = Vec::new();
     entry.versions.retain(|version, found| {
-        if choice.load.contains(version) {
+        if situation.is_chosen(*version) {
             return true;
         }
         match &found.state {
             State::Ready(_) => {
-                if replaced {
-                    found.let_go(State::Draining);
+                if situation.any_serves() && found.let_go(State::Draining) {
+                    gone.push(*version);
                 }
                 true
             }
             State::Draining(served) | State::Unloaded(served) => served.strong_count() > 0,
-            State::Loading | State::Failed(_) => false,
+            State::Loading | State::Warming | State::Verifying | State::Failed(_) => false,
         }
     });
+    gone
 }
 
 fn report(served: &Served) {

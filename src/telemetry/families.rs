@@ -45,6 +45,10 @@ families! { SERVER;
     LOG_LINES_DROPPED: Counter = "sconce_log_lines_dropped_total" [];
     /// Trials of model files in the child process, by outcome; `known` needed no child.
     TRIALS: Counter = "sconce_trials_total" ["outcome"];
+    /// Versions that could not be loaded or verified, by what kept them from it.
+    LOAD_FAILURES: Counter = "sconce_load_failures_total" ["reason"];
+    /// Events of models, by kind: what `GET /manage/events` lists.
+    EVENTS: Counter = "sconce_events_total" ["kind"];
 }
 
 families! { HTTP;

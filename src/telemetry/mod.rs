@@ -5,6 +5,7 @@
 //! Rooms that count something of their own export it themselves, by a row of [`families`] and a collector
 //! ([`Collect`], and [`VersionSeries`] for what belongs to a model version).
 
+pub mod events;
 pub mod families;
 pub mod logging;
 pub mod request_id;
@@ -33,6 +34,7 @@ pub use http::{HttpMetrics, METHODS, RouteIndex};
 pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions};
 pub use model::ModelMetrics;
 pub use number::{Counter, Gauge, GaugePart};
+pub use process::resident_bytes;
 pub use phase::{ByPhase, Phase, PhaseTimes};
 pub use record::RequestRecord;
 pub use request::RequestGuard;

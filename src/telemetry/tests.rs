@@ -1,9 +1,10 @@
 //! Tests of the room as a whole: the page, the table and the text agree.
 
 use super::*;
-use crate::engine::fake::FakeModel;
+use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::{Batching, Contract, ModelSpec};
-use crate::scheduler::{BatchLimits, Job, Scheduler, SchedulerOptions, Warmup, Watch};
+use crate::repository::{Repository, RepositoryOptions, RepositoryParts};
+use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,8 +38,26 @@ fn full() -> (Metrics, Arc<ModelMetrics>) {
         metrics.read_at_scrape(family, labels, || 7);
     }
     metrics.http().record(metrics.http().route("/predict/{model}"), "POST", 200);
+    metrics.register(Arc::new(events::Events::new()));
     let model = metrics.model("digits", "1");
     (metrics, model)
+}
+
+/// The room that counts failures of loads.
+fn empty_repository(metrics: &Metrics) -> Repository {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = Arc::new(FakeLoader(FakeModel::echo()));
+    let parts = RepositoryParts {
+        options: RepositoryOptions::new(folder.path().to_owned()),
+        trial_loader: loader.clone(),
+        loader,
+        decode_sample: Arc::new(|_, _| Ok(Vec::new())),
+        permits: Permits::new(1),
+        metrics: metrics.clone(),
+        verifier: None,
+        events: events::Events::new(),
+    };
+    Repository::open(parts).unwrap()
 }
 
 /// The room that exports the most of a version.
@@ -118,12 +137,13 @@ fn parse(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 fn the_text_holds_what_the_table_says() {
     let (metrics, model) = full();
     let scheduler = idle_scheduler(Arc::clone(&model));
+    let repository = empty_repository(&metrics);
     let expected = families::all().map(|family| {
         let labels = family.labels().iter().map(|&label| label.to_owned()).collect();
         (family.name().to_owned(), (family.type_name().to_owned(), labels))
     });
     assert_eq!(parse(&metrics.render()), expected.collect());
-    drop((model, scheduler));
+    drop((model, scheduler, repository));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::inference::{
 };
 use crate::protocol::predict;
 use crate::repository::{ModelHandle, Overrides, Repository};
+use crate::telemetry::events::Events;
 use crate::telemetry::logging;
 use clap::Args;
 use measure::Figures;
@@ -74,7 +75,12 @@ impl Tune {
             .build()
             .map_err(|error| failure(error.into()))?;
         let open = |overrides: Overrides| -> Result<(Repository, ModelHandle), Failure> {
-            let repository = engines.clone().open_with(config, metrics.clone(), overrides);
+            let repository = engines.clone().open_with(
+                config,
+                metrics.clone(),
+                overrides,
+                Events::new(),
+            );
             let repository = repository.map_err(failure)?;
             self.load(&repository).map(|handle| (repository, handle))
         };

@@ -54,7 +54,9 @@ fn document(app: &App, name: &ModelName, version: Option<Version>) -> Result<Val
 /// TensorFlow Serving's words. Why a version failed is for operators, and reported elsewhere.
 fn state(version: &VersionStatus) -> Value {
     let (state, code, message) = match version.state {
-        VersionState::Loading => ("LOADING", "OK", ""),
+        VersionState::Loading | VersionState::Warming | VersionState::Verifying => {
+            ("LOADING", "OK", "")
+        }
         VersionState::Ready => ("AVAILABLE", "OK", ""),
         VersionState::Draining => ("UNLOADING", "OK", ""),
         VersionState::Unloaded => ("END", "OK", ""),

@@ -62,7 +62,7 @@ pub(in crate::http) async fn index(
 /// them: `GET /models/{model}` tells it.
 fn describe(version: &VersionStatus) -> (&'static str, &'static str) {
     match version.state {
-        VersionState::Loading => ("LOADING", ""),
+        VersionState::Loading | VersionState::Warming | VersionState::Verifying => ("LOADING", ""),
         VersionState::Ready => ("READY", ""),
         VersionState::Draining => ("UNLOADING", "replaced"),
         VersionState::Unloaded => ("UNAVAILABLE", "unloaded"),

@@ -13,8 +13,9 @@ use crate::inference::{ByteBudget, ByteLease};
 use crate::listener::DrainPhase;
 use crate::pipeline::Door;
 use crate::repository::manifest::Optimize;
-use crate::repository::{Defaults, Overrides, Repository, RepositoryOptions, RepositoryParts};
+use crate::repository::{Defaults, Repository, RepositoryOptions, RepositoryParts};
 use crate::scheduler::Permits;
+use crate::telemetry::events::Events;
 use crate::telemetry::logging::{RequestLog, RequestLogOptions};
 use crate::telemetry::request_id::RequestIds;
 use crate::tensor::Tensor;
@@ -133,6 +134,8 @@ impl Site {
             decode_sample: app::sample_decoder(),
             permits: Permits::new(2),
             metrics: metrics.clone(),
+            verifier: None,
+            events: Events::new(),
         });
         let repository = repository.unwrap();
         if state != State::Loading {
@@ -145,6 +148,7 @@ impl Site {
             options: options(),
             door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
             repository: repository.clone(),
+            events: Events::new(),
             metrics,
             request_log: RequestLog::new(RequestLogOptions::default(), Instant::now()),
             request_ids: RequestIds::new(),
@@ -252,18 +256,10 @@ fn write(root: &tempfile::TempDir, file: &str, text: &str) {
 
 fn repository_options(root: &tempfile::TempDir) -> RepositoryOptions {
     RepositoryOptions {
-        models: root.path().join("models"),
-        named: vec![],
-        state_dir: None,
-        default_model: None,
-        trusted: vec![],
-        libtorch: "none".into(),
-        libraries: String::new(),
         trial_timeout: PATIENCE,
-        max_file_bytes: u64::MAX,
         // What is found by measuring would differ from run to run.
         defaults: Defaults { optimize: Optimize::Off, ..Defaults::default() },
-        overrides: Overrides::default(),
+        ..RepositoryOptions::new(root.path().join("models"))
     }
 }
 

@@ -70,9 +70,10 @@ fn versions(app: &App, name: &str, version: &str) -> Result<Vec<Value>, InferErr
     let all = version == "all";
     let asked: ModelRef = model_ref(name, (!all).then_some(version))?;
     let model = registered(app, &asked.name)?;
-    let wanted = |status: &&VersionStatus| match asked.version {
-        VersionSelector::Default => true,
-        VersionSelector::Specific(version) => version == status.version,
+    let wanted = |status: &&VersionStatus| match &asked.version {
+        VersionSelector::Specific(version) => *version == status.version,
+        // The path is one of all versions, or of a number.
+        VersionSelector::Default | VersionSelector::Label(_) => true,
     };
     let described: Vec<_> =
         model.versions.iter().filter(wanted).map(|version| describe(&model, version)).collect();

@@ -6,12 +6,12 @@ mod unary;
 use super::Door;
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::ByteBudget;
-use crate::repository::{Defaults, Overrides, Repository, RepositoryOptions, RepositoryParts};
+use crate::repository::{Repository, RepositoryOptions, RepositoryParts};
 use crate::scheduler::Permits;
+use crate::telemetry::events::Events;
 use crate::telemetry::{Metrics, MetricsOptions};
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// What the one model says of itself: rows of two numbers in, and the same out.
@@ -36,24 +36,14 @@ fn served(model: FakeModel) -> Served {
     let codes = crate::inference::ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let metrics = Metrics::new(MetricsOptions { codes, ..MetricsOptions::default() });
     let repository = Repository::open(RepositoryParts {
-        options: RepositoryOptions {
-            models: models.path().to_owned(),
-            named: vec![],
-            state_dir: None,
-            default_model: None,
-            trusted: Vec::new(),
-            libtorch: "none".to_owned(),
-            libraries: String::new(),
-            max_file_bytes: u64::MAX,
-            trial_timeout: Duration::from_secs(60),
-            defaults: Defaults::default(),
-            overrides: Overrides::default(),
-        },
+        options: RepositoryOptions::new(models.path().to_owned()),
         trial_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),
         metrics: metrics.clone(),
+        verifier: None,
+        events: Events::new(),
     })
     .unwrap();
     let loaded = repository.check();

@@ -123,11 +123,11 @@ const PLAIN: &[(&str, &str)] = &[("content-type", "application/grpc")];
 /// What a generated service would be: which target, which wire.
 async fn unary(
     served: &Served,
-    (model, version): (&str, VersionSelector),
+    (model, version): (&str, VersionSelector), 
     metadata: &[(&'static str, &'static str)],
     pieces: Vec<Vec<u8>>,
 ) -> Result<Answered<Infallible>, u32> {
-    let target = Target { model: Some(model.parse().unwrap()), version };
+    let target = Target { model: Some(model.parse().unwrap()), version, key: None };
     let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
     let call = Unary { metadata: Pairs(metadata.to_vec()), pieces };
     let answer = served.door.answer::<RawTensor, _>(target, caller, call).await;
@@ -166,14 +166,14 @@ async fn what_is_refused_has_a_status_of_the_transports_own() {
     for (model, metadata, pieces, expected) in [
         (("other", VersionSelector::Default), PLAIN, small(), 5),
         (("echo", VersionSelector::Specific(Version(7))), PLAIN, small(), 5),
-        (latest, &[("content-type", "text/plain")][..], small(), 3),
-        (latest, &[PLAIN[0], ("grpc-timeout", "soon")], small(), 3),
-        (latest, &[PLAIN[0], ("grpc-timeout", "0m")], small(), 4),
-        (latest, PLAIN, message(1, &[1.0, 2.0, 3.0]), 3),
-        (latest, PLAIN, vec![vec![0; 1025]], 8),
-        (latest, PLAIN, vec![vec![0; 3]], 3),
+        (latest.clone(), &[("content-type", "text/plain")][..], small(), 3),
+        (latest.clone(), &[PLAIN[0], ("grpc-timeout", "soon")], small(), 3),
+        (latest.clone(), &[PLAIN[0], ("grpc-timeout", "0m")], small(), 4),
+        (latest.clone(), PLAIN, message(1, &[1.0, 2.0, 3.0]), 3),
+        (latest.clone(), PLAIN, vec![vec![0; 1025]], 8),
+        (latest.clone(), PLAIN, vec![vec![0; 3]], 3),
     ] {
-        let outcome = unary(&served, model, metadata, pieces).await;
+        let outcome = unary(&served, model.clone(), metadata, pieces).await;
         assert_eq!(outcome.map(drop), Err(expected), "{model:?} {metadata:?}");
     }
     assert_eq!(served.budget.used(), 0, "who is refused holds nothing");

@@ -1,7 +1,8 @@
 //! The folder of a model, as it is found, and what the files in it are called.
 
 use crate::inference::{ModelName, Version};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The file of a version.
 pub const MODEL_FILE: &str = "model.pt";
@@ -9,6 +10,9 @@ pub const MODEL_FILE: &str = "model.pt";
 pub const MANIFEST_FILE: &str = "model.toml";
 /// The body of an example request, beside the versions.
 pub const SAMPLE_FILE: &str = "sample.json";
+
+/// What the files of a version have to be, beside its model file.
+pub const SUMS_FILE: &str = "SHA256SUMS";
 
 /// One version of a model on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +30,38 @@ pub struct ModelFolder {
     pub name: ModelName,
     /// Where it lies.
     pub path: PathBuf,
+    /// The folder that links must not lead out of: that of all models, or its own when it was named.
+    pub within: PathBuf,
     /// Versions that have a model file, lowest first.
     pub versions: Vec<VersionFolder>,
     /// Why there is nothing to serve.
     pub problem: Option<String>,
     /// One sentence for each entry that looks like a version and is not served.
     pub ignored: Vec<String>,
+}
+
+impl ModelFolder {
+    /// Refuses a file that a link has lie outside. Whoever writes the folder would get to have read what the server may
+    /// read. What is not there is inside.
+    ///
+    /// # Errors
+    ///
+    /// Where it leads.
+    pub fn stays_within(&self, file: &Path) -> Result<(), String> {
+        let real = match file.canonicalize() {
+            Ok(real) => real,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let within = self.within.canonicalize().map_err(|error| error.to_string())?;
+        if real.starts_with(&within) {
+            Ok(())
+        } else {
+            Err(format!("a link leads out of {} to {}", self.within.display(), real.display()))
+        }
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }

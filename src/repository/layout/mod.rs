@@ -12,7 +12,7 @@ mod named;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE, VersionFolder};
+pub use folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE, SUMS_FILE, VersionFolder};
 pub use named::NamedFolder;
 
 use crate::inference::ModelName;
@@ -67,7 +67,7 @@ pub fn find(root: &Path, named: &[NamedFolder], name: &ModelName) -> Option<Mode
     let path = root.join(name.as_str());
     let contents = Contents::read(name.as_str(), &path, &mut Search::new());
     let is_model = contents.is_model() && !is_version_of_root(name.as_str(), &contents);
-    is_model.then(|| model_folder(name.clone(), path, contents))
+    is_model.then(|| model_folder(root, name.clone(), path, contents))
 }
 
 impl Scan {
@@ -81,7 +81,7 @@ impl Scan {
             if is_version_of_root(&label, &contents) {
                 root_version.get_or_insert(format!("{label}/{MODEL_FILE}"));
             } else if contents.is_model() {
-                self.add(path, &label, contents, named);
+                self.add((root, path), &label, contents, named);
             } else if let Some(found) = contents.hint() {
                 self.ignored.push(format!(
                     "folder {label} is not served: it holds {found}, expected {label}/1/{MODEL_FILE}"
@@ -97,24 +97,30 @@ impl Scan {
         }
     }
 
-    fn add(&mut self, path: PathBuf, label: &str, contents: Contents, named: &[NamedFolder]) {
+    fn add(
+        &mut self,
+        (root, path): (&Path, PathBuf),
+        label: &str,
+        contents: Contents,
+        named: &[NamedFolder],
+    ) {
         match path.file_name().and_then(|name| name.to_str()).unwrap_or_default().parse() {
             Ok(name) if named.iter().any(|named| named.name == name) => self.ignored.push(format!(
                 "folder {label} of the models folder is not served: another one is named for the model"
             )),
             Ok(_) if named.iter().any(|named| named.is_at(&path)) => {}
-            Ok(name) => self.models.push(model_folder(name, path, contents)),
+            Ok(name) => self.models.push(model_folder(root, name, path, contents)),
             Err(error) => self.ignored.push(format!("folder {label} is not served: {error}")),
         }
     }
 }
 
-fn model_folder(name: ModelName, path: PathBuf, contents: Contents) -> ModelFolder {
+fn model_folder(root: &Path, name: ModelName, path: PathBuf, contents: Contents) -> ModelFolder {
     let versions = contents.versions.clone();
     let problem = versions.is_empty().then(|| contents.explain_nothing(name.as_str()));
     // Otherwise the problem says it.
     let ignored = if versions.is_empty() { Vec::new() } else { contents.ignored() };
-    ModelFolder { name, path, versions, problem, ignored }
+    ModelFolder { name, path, within: root.to_owned(), versions, problem, ignored }
 }
 
 /// Whether a folder looks like a version, so that the folder around it would be a model.

@@ -55,39 +55,28 @@ impl NamedFolder {
             return ModelFolder {
                 name: self.name.clone(),
                 path: self.path.clone(),
+                within: self.path.clone(),
                 versions: vec![version],
                 problem: None,
                 ignored: Vec::new(),
             };
         }
-        let outer = read(&self.name, &self.path);
+        let outer = self.read_folder(&self.path);
         let inner = outer.versions.is_empty().then(|| only_folder(&self.path)).flatten();
-        let inner = inner.map(|path| read(&self.name, &path));
+        let inner = inner.map(|path| self.read_folder(&path));
         inner.filter(|folder| !folder.versions.is_empty()).unwrap_or(outer)
     }
 
-    /// Whether the folder is still to come: a mount that is not there yet, or not filled.
-    pub(in super::super) fn is_to_come(&self) -> bool {
-        match fs::read_dir(&self.path) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
-    }
-
-    /// Whether a path leads to this folder.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        let real = |path: &Path| path.canonicalize().ok();
-        real(path).is_some_and(|path| real(&self.path) == Some(path))
-    }
-}
-
-fn read(name: &ModelName, path: &Path) -> ModelFolder {
+    /// Reads the folder, or the one in it.
+    fn read_folder(&self, path: &Path) -> ModelFolder {
+        let name = &self.name;
     let contents = Contents::read(name.as_str(), path, &mut Search::new());
     let plain = (!contents.has_own_file()).then(|| only_file(&contents.files)).flatten();
     let plain = plain.or_else(|| contents.has_own_file().then(|| MODEL_FILE.into()));
     let mut folder = ModelFolder {
         name: name.clone(),
         path: path.to_owned(),
+        within: self.path.clone(),
         versions: contents.versions.clone(),
         problem: None,
         ignored: Vec::new(),
@@ -106,6 +95,21 @@ fn read(name: &ModelName, path: &Path) -> ModelFolder {
     }
     folder.ignored.extend(contents.ignored());
     folder
+}
+
+    /// Whether the folder is still to come: a mount that is not there yet, or not filled.
+    pub(in super::super) fn is_to_come(&self) -> bool {
+        match fs::read_dir(&self.path) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Whether a path leads to this folder.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().ok();
+        real(path).is_some_and(|path| real(&self.path) == Some(path))
+    }
 }
 
 fn explain(contents: &Contents, path: &Path) -> String {

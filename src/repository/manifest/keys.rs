@@ -19,7 +19,7 @@ section! {
         description: Option<String> = (else "none");
         /// Whether the server is ready only with this model, if it was there at the start.
         required: Option<bool> = (else "`true`");
-        /// Versions to serve, like `[1, 3]`.
+        /// Versions to serve: `"latest"`, `"latest 2"` for so many of them, `"all"`, or a list like `[1, 3]`.
         versions: VersionPolicy = "latest";
         /// Where the model runs; `"auto"`: on a GPU when there is one. A device that is not there fails the model.
         device: Option<DeviceChoice> = (else "the server's `device`");

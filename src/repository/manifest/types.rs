@@ -11,6 +11,9 @@ use std::collections::HashSet;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+/// Maximum number of the latest versions that are served.
+const MAX_LATEST: usize = 1000;
+
 /// Elements of one row: 256 MiB of FP32.
 const MAX_ROW_ELEMENTS: i64 = 1 << 26;
 
@@ -54,7 +57,8 @@ impl Setting for Sharing {
 }
 
 impl Setting for VersionPolicy {
-    const EXPECTED: &'static str = "\"latest\", \"all\" or a list of version numbers";
+    const EXPECTED: &'static str =
+        "\"latest\", \"latest N\" with N from 1 to 1000, \"all\" or a list of version numbers";
 
     fn read(value: &Value) -> Option<Self> {
         match value {
@@ -64,9 +68,12 @@ impl Setting for VersionPolicy {
                 versions.collect::<Option<_>>().map(Self::Specific)
             }
             _ => match value.text()? {
-                "latest" => Some(Self::Latest),
+                "latest" => Some(Self::Latest(1)),
                 "all" => Some(Self::All),
-                _ => None,
+                text => {
+                    let n = text.strip_prefix("latest ")?.trim().parse().ok()?;
+                    (1..=MAX_LATEST).contains(&n).then_some(Self::Latest(n))
+                }
             },
         }
     }
@@ -75,7 +82,8 @@ impl Setting for VersionPolicy {
 impl ToToml for VersionPolicy {
     fn to_toml(&self) -> String {
         match self {
-            Self::Latest => quote("latest"),
+            Self::Latest(1) => quote("latest"),
+            Self::Latest(n) => quote(&format!("latest {n}")),
             Self::All => quote("all"),
             Self::Specific(versions) => {
                 let numbers: Vec<_> =

@@ -125,23 +125,16 @@ impl House {
     pub(super) fn parts(&self) -> RepositoryParts {
         RepositoryParts {
             options: RepositoryOptions {
-                max_file_bytes: u64::MAX,
-                overrides: Overrides::default(),
-                models: self.models(),
-                named: vec![],
                 state_dir: Some(self.root.path().join("state")),
-                default_model: None,
-                trusted: vec![],
-                trial_timeout: Duration::from_secs(60),
-                libtorch: "none".into(),
-                libraries: String::new(),
-                defaults: Defaults::default(),
+                ..RepositoryOptions::new(self.models())
             },
             trial_loader: self.trial.clone(),
             loader: self.serving.clone(),
             decode_sample: Arc::new(decode),
             permits: Permits::new(1),
             metrics: Metrics::new(MetricsOptions::default()),
+            verifier: None,
+            events: Events::new(),
         }
     }
 

@@ -1,0 +1,97 @@
+//! `SHA256SUMS` beside a model file: what the files of the version have to be.
+//!
+//! The format is that of `sha256sum`: 64 hexadecimal digits, two blanks (or a blank and a star), a file name, a line each.
+
+use super::fingerprint::file_digest;
+use super::layout::SUMS_FILE;
+use super::text_file::read_text;
+use std::path::{Component, Path};
+
+/// Maximum lines.
+const MAX_FILES: usize = 1000;
+
+/// Checks every file that is listed. `model` is the model file's name, `digest` what it has; it must be on the list.
+///
+/// # Errors
+///
+/// What differs, or is wrong with the list.
+pub(super) fn check(folder: &Path, model: &Path, digest: &str) -> Result<(), String> {
+    let Some(text) = read_text(&folder.join(SUMS_FILE), SUMS_FILE)? else { return Ok(()) };
+    let model = model.file_name().unwrap_or_default();
+    let mut has_model = false;
+    for (idx, line) in text.lines().enumerate() {
+        let line_number = idx + 1;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if line_number > MAX_FILES {
+            return Err(format!("{SUMS_FILE}: expected at most {MAX_FILES} lines"));
+        }
+        let (expected, name) = entry(line).ok_or_else(|| {
+            format!(
+                "{SUMS_FILE}:{line_number}: expected 64 hexadecimal digits, two blanks and the name of a file beside it"
+            )
+        })?;
+        let found = if name == model {
+            has_model = true;
+            digest.to_owned()
+        } else {
+            file_digest(&folder.join(name)).map_err(|error| format!("{name} is listed in {SUMS_FILE}, and {error}"))?
+        };
+        if !found.eq_ignore_ascii_case(expected) {
+            return Err(format!("{name} has the SHA-256 {found}, {SUMS_FILE} says {expected}"));
+        }
+    }
+    if has_model {
+        Ok(())
+    } else {
+        Err(format!("{SUMS_FILE} does not list {}", Path::new(model).display()))
+    }
+}
+
+/// The digest and the name of a line.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let (digest, name) = line.split_at_checked(64)?;
+    let name = name.strip_prefix("  ").or_else(|| name.strip_prefix(" *"))?.trim_end_matches('\r');
+    let mut parts = Path::new(name.strip_prefix("./").unwrap_or(name)).components();
+    let is_beside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+    let is_digest = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_digest && is_beside).then_some((digest, name.strip_prefix("./").unwrap_or(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[track_caller]
+    fn check_sums(sums: &str, expected: Result<(), &str>) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("other"), "abc").unwrap();
+        fs::write(folder.path().join(SUMS_FILE), sums).unwrap();
+        let checked = check(folder.path(), &folder.path().join("model.pt"), ABC);
+        match (checked, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
+            (checked, _) => panic!("{sums:?} gave {checked:?}"),
+        }
+    }
+
+    #[test]
+    fn every_listed_file_has_to_be_what_it_was() {
+        let no = "0".repeat(64);
+        check_sums(&format!("{ABC}  model.pt\n"), Ok(()));
+        check_sums(&format!("{ABC} *./model.pt\r\n\n{ABC}  other\n"), Ok(()));
+        check_sums(&format!("{}  model.pt\n", ABC.to_uppercase()), Ok(()));
+        check_sums(&format!("{no}  model.pt\n"), Err("model.pt has the SHA-256 ba7816"));
+        check_sums(&format!("{ABC}  model.pt\n{no}  other\n"), Err("other has the SHA-256"));
+        check_sums(&format!("{ABC}  model.pt\n{no}  absent\n"), Err("absent is listed in"));
+        check_sums(&format!("{ABC}  other\n"), Err("does not list model.pt"));
+        check_sums("", Err("does not list model.pt"));
+        for odd in ["x", &format!("{ABC} model.pt"), &format!("{ABC}  ../model.pt"), &format!("{ABC}  /etc/passwd")] {
+            check_sums(odd, Err("SHA256SUMS:1: expected 64 hexadecimal digits"));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Short texts in a model's folder, read within bounds.
+
+use super::plain_file::open_plain;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+
+/// Longest text, in bytes.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// What some editors put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What stands in front of UTF-16, as some shells write it.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// A text file; `None` when there is none. `label` is how messages call it.
+pub(super) fn read_text(path: &Path, label: &str) -> Result<Option<String>, String> {
+    match read_bounded(path) {
+        Ok(text) => Ok(Some(text)),
+        // A model that is a file and no folder has no texts.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(format!("{label}: {error}")),
+    }
+}
+
+/// A text of at most 1 MiB from a plain file.
+pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
+    let file = open_plain(path, 0)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
+        return Err(io::Error::other("the file is longer than 1 MiB"));
+    }
+    text(bytes).map_err(io::Error::other)
+}
+
+/// Text as editors leave it: some put a byte-order mark in front, which is no part of it.
+fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    if UTF_16_MARKS.iter().any(|mark| bytes.starts_with(mark)) {
+        return Err("the file is UTF-16, expected UTF-8");
+    }
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
+}

@@ -1,0 +1,241 @@
+//! Notices that folders have changed, and has loaded what they hold.
+//!
+//! By looking: every file system can be looked at, also those that notify nobody, and links that are changed as a whole
+//! (`..data` of Kubernetes) show as other files behind the same names. What was noticed is acted on when it has been the
+//! same twice in a row, so that a copy is waited for. A model is loaded when it changed, or came; the same failure is not
+//! repeated until it changes again, unless it may have been the machine's.
+//!
+//! What an operator decided is not undone: an unloaded model stays unloaded, a pin and a rejection hold.
+
+use super::catalog::Catalog;
+use super::error::RepositoryError;
+use super::failure::{FailureCode, ModelFailure};
+use super::layout::{self, ModelFolder};
+use super::options::FolderWatch;
+use super::shared::Shared;
+use super::transition;
+use crate::inference::ModelName;
+use crate::telemetry::events::EventKind;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the folders are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Looking takes at most so much of the time: one part in this.
+const SHARE: u32 = 50;
+/// Maximum files of one folder that are looked at.
+const MAX_FILES: usize = 1000;
+/// When a failure that may pass is tried again the first time, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(60);
+const LAST_RETRY: Duration = Duration::from_secs(3600);
+
+/// The files of a model with what changes when one is written or replaced.
+type Signature = Vec<(PathBuf, u64, Option<SystemTime>, u64)>;
+
+/// What the folders are known to hold.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    models: BTreeMap<ModelName, Seen>,
+    /// Whether the models folder could be read the last time.
+    is_readable: bool,
+}
+
+/// What is known of one model's folder.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What was acted on.
+    settled: Signature,
+    /// What was seen the last time; empty for no folder.
+    latest: Signature,
+    retry: Option<Retry>,
+}
+
+/// Another try of what may have failed by the machine.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: Instant,
+    after: Duration,
+}
+
+/// Nothing is to be watched any more.
+pub(super) fn end(shared: &Shared) {
+    let (ended, condition) = &shared.ended;
+    *ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    condition.notify_all();
+}
+
+impl Watcher {
+    /// A watcher that takes for known what is there now; `None` where nothing is to be watched.
+    pub(super) fn new(shared: &Shared) -> Option<Self> {
+        if shared.loader.options.watch == FolderWatch::Off {
+            return None;
+        }
+        let mut watcher = Self { models: BTreeMap::new(), is_readable: true };
+        let signatures = watcher.look(shared)?;
+        watcher.models = signatures
+            .into_iter()
+            .map(|(name, it)| (name, Seen { settled: it.clone(), latest: it, retry: None }))
+            .collect();
+        Some(watcher)
+    }
+
+    /// Watches until the end of the server.
+    pub(super) fn run(mut self, shared: &Arc<Shared>) {
+        let mut wait = INTERVAL;
+        while !sleep(shared, wait) {
+            let began_at = Instant::now();
+            if let Some(signatures) = self.look(shared) {
+                wait = INTERVAL.max(began_at.elapsed() * SHARE);
+                self.act(shared, signatures);
+            }
+        }
+    }
+
+    /// The signatures of all models; `None` when the models folder cannot be read, which is told once.
+    fn look(&mut self, shared: &Shared) -> Option<BTreeMap<ModelName, Signature>> {
+        let options = &shared.loader.options;
+        match layout::scan(&options.models, &options.named) {
+            Ok(scan) => {
+                self.is_readable = true;
+                let models = scan.models.iter();
+                Some(models.map(|it| (it.name.clone(), signature(it))).collect())
+            }
+            Err(error) => {
+                if std::mem::replace(&mut self.is_readable, false) {
+                    let folder = options.models.display();
+                    tracing::error!(%folder, %error, "the models folder cannot be read, what is loaded serves on");
+                }
+                None
+            }
+        }
+    }
+
+    fn act(&mut self, shared: &Shared, mut signatures: BTreeMap<ModelName, Signature>) {
+        let known = self.models.keys().cloned();
+        for name in known.filter(|name| !signatures.contains_key(name)).collect::<Vec<_>>() {
+            signatures.insert(name, Signature::new());
+        }
+        for (name, signature) in signatures {
+            let seen = self.models.entry(name.clone()).or_default();
+            let is_steady = seen.latest == signature;
+            seen.latest = signature;
+            if is_steady && seen.is_due(Instant::now()) && !is_held(&shared.catalog, &name) {
+                seen.act(shared, &name);
+            }
+            // Of a folder that is gone nothing is remembered, unless its model serves on.
+            if seen.settled.is_empty() && seen.latest.is_empty() && !is_known(shared, &name) {
+                self.models.remove(&name);
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn is_due(&self, now: Instant) -> bool {
+        self.settled != self.latest || self.retry.is_some_and(|retry| now >= retry.at)
+    }
+
+    fn act(&mut self, shared: &Shared, name: &ModelName) {
+        let is_retry = self.settled == self.latest;
+        if self.latest.is_empty() {
+            self.settled.clear();
+            self.retry = None;
+            folder_is_gone(shared, name);
+            return;
+        }
+        if !is_retry {
+            let text = "the files in its folder changed, and are loaded";
+            tracing::info!(model.name = %name, "{text}");
+            shared.tell(EventKind::FilesChanged, name, None, text);
+        }
+        match transition::refresh(shared, name) {
+            // Somebody else loads it: it is looked at again.
+            Err(RepositoryError::Busy(_)) => return,
+            Ok(()) => self.retry = None,
+            Err(_) => self.retry = self.next_retry(shared, name, is_retry),
+        }
+        self.settled.clone_from(&self.latest);
+    }
+
+    /// When to try again what failed, if another try may help.
+    fn next_retry(&self, shared: &Shared, name: &ModelName, is_retry: bool) -> Option<Retry> {
+        let models = shared.catalog.snapshot();
+        let mut versions = models.get(name)?.versions.values();
+        versions.find(|it| it.failure().is_some_and(ModelFailure::may_pass))?;
+        let before = self.retry.filter(|_| is_retry);
+        let after = before.map_or(FIRST_RETRY, |it| (it.after * 2).min(LAST_RETRY));
+        Some(Retry { at: Instant::now() + after, after })
+    }
+}
+
+/// Whether an operator wants nothing of it to serve, or somebody loads it now.
+fn is_held(catalog: &Catalog, name: &ModelName) -> bool {
+    let models = catalog.snapshot();
+    models.get(name).is_some_and(|entry| entry.state.is_unloaded() || entry.state.is_changing())
+}
+
+fn is_known(shared: &Shared, name: &ModelName) -> bool {
+    shared.catalog.snapshot().contains_key(name)
+}
+
+/// What is loaded serves on: a folder may be gone for a moment, or by mistake. Who wants the model gone unloads it.
+fn folder_is_gone(shared: &Shared, name: &ModelName) {
+    if !is_known(shared, name) {
+        return;
+    }
+    let text = "the model's folder is gone; what is loaded serves on until the model is unloaded";
+    tracing::error!(model.name = %name, "{text}");
+    shared.tell(EventKind::ModelProblem, name, None, text);
+    shared.catalog.update(name, |entry| {
+        entry.problem = Some(ModelFailure::new(FailureCode::Incomplete, text));
+    });
+}
+
+/// Sleeps; whether everything ends instead.
+fn sleep(shared: &Shared, wait: Duration) -> bool {
+    let (ended, condition) = &shared.ended;
+    let guard = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    let waited = condition.wait_timeout_while(guard, wait, |ended| !*ended);
+    *waited.unwrap_or_else(PoisonError::into_inner).0
+}
+
+/// All files of the model's folder and of its versions.
+fn signature(folder: &ModelFolder) -> Signature {
+    let mut signature = Signature::new();
+    add_files(&folder.path, &mut signature);
+    for version in &folder.versions {
+        match version.file.parent() {
+            Some(parent) if parent != folder.path => add_files(parent, &mut signature),
+            _ => {}
+        }
+    }
+    // A model without a version, or that is a file, has a signature too: the empty one is that of no folder.
+    add(&folder.path, &mut signature);
+    signature
+}
+
+fn add_files(folder: &Path, signature: &mut Signature) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut files: Vec<_> = entries.take(MAX_FILES).filter_map(Result::ok).collect();
+    files.sort_by_key(fs::DirEntry::file_name);
+    for file in files {
+        let name = file.file_name();
+        if !name.as_encoded_bytes().starts_with(b".") {
+            add(&file.path(), signature);
+        }
+    }
+}
+
+/// A folder's own times change with every file that is put beside it: they are left out.
+fn add(path: &Path, signature: &mut Signature) {
+    let Ok(found) = fs::metadata(path) else { return };
+    if found.is_dir() {
+        signature.push((path.to_owned(), 0, None, 0));
+    } else {
+        signature.push((path.to_owned(), found.len(), found.modified().ok(), found.ino()));
+    }
+}
