@@ -6,12 +6,12 @@ use crate::engine::remote::RemoteOptions;
 use crate::http::{self, BodyTimeouts, HttpOptions};
 use crate::listener::ListenerOptions;
 use crate::repository;
-use crate::repository::{Defaults, FreeMemory};
 use crate::repository::manifest::DeviceChoice;
+use crate::repository::{Defaults, FreeMemory};
 use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
-use crate::telemetry::resident_bytes;
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
+use crate::telemetry::resident_bytes;
 use std::io;
 
 impl Config {

@@ -5,8 +5,8 @@
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
-    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RunTimes, TimedRun,
-    TriedForm, VersionState, VersionStatus,
+    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RejectedVersion, RunTimes,
+    TimedRun, TriedForm, VersionState, VersionStatus,
 };
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
@@ -65,9 +65,22 @@ pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
         Value::Null,
         |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
     );
+    body["labels"] = labels(model);
+    body["rejected"] = model.rejected.iter().map(|it| rejection(audience, it)).collect();
     body["problem"] = json!(model.problem.as_ref().map(|it| audience.explanation(it)));
     body["versions"] = model.versions.iter().map(|it| version(audience, it)).collect();
     body
+}
+
+fn labels(model: &ModelStatus) -> Value {
+    let labels = model.labels.iter();
+    labels.map(|(label, version)| (label.to_string(), json!(version.to_string()))).collect()
+}
+
+fn rejection(audience: Audience, rejected: &RejectedVersion) -> Value {
+    let RejectedVersion { version, digest, reason } = rejected;
+    let reason = audience.may_read(reason, "the management listener says why");
+    json!({"version": version.to_string(), "sha256": digest, "reason": reason})
 }
 
 /// One word for the whole model: `ready` as soon as a version serves.

@@ -2,12 +2,16 @@
 
 use super::describe;
 use super::error::Failed;
-use super::path::{NamePath, VersionPath, named, numbered};
+use super::path::{
+    NamePath, VersionPath, label_of, model_name, name_and_label, named, numbered, segments,
+    version_of,
+};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::repository::{Repository, RepositoryError};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use serde_json::Value;
 
 /// Reads a model's folder again; answers when what it holds serves.
@@ -45,6 +49,46 @@ pub(super) async fn set_default(
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {
     change_version(&app, path, Repository::set_default).await
+}
+
+/// Goes back from a version.
+pub(super) async fn reject(
+    State(app): State<App>,
+    path: VersionPath,
+) -> Result<Json<Value>, Failed> {
+    let reject = |models: &Repository, name: &ModelName, version| {
+        models.reject(name, version, "an operator rejected it")
+    };
+    change_version(&app, path, reject).await
+}
+
+/// Takes the rejection of a version back.
+pub(super) async fn accept(
+    State(app): State<App>,
+    path: VersionPath,
+) -> Result<Json<Value>, Failed> {
+    change_version(&app, path, Repository::accept).await
+}
+
+/// Has a label name a version.
+pub(super) async fn set_label(
+    State(app): State<App>,
+    path: Result<Path<(String, String, String)>, PathRejection>,
+) -> Result<Json<Value>, Failed> {
+    let (name, version, label) = segments(path)?;
+    let name = model_name(&name)?;
+    let version = version_of(&name, &version)?;
+    let label = label_of(&name, &label)?;
+    change(&app, name, move |models, name| models.set_label(name, &label, version)).await
+}
+
+/// Has a label name nothing any more.
+pub(super) async fn remove_label(
+    State(app): State<App>,
+    path: VersionPath,
+) -> Result<Json<Value>, Failed> {
+    let (name, label) = name_and_label(path)?;
+    change(&app, name, move |models, name| models.remove_label(name, &label)).await
 }
 
 async fn change_version(

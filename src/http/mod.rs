@@ -11,6 +11,7 @@ mod describe;
 #[cfg(test)]
 mod documents;
 mod error;
+mod events;
 mod exchange;
 mod health;
 mod index;

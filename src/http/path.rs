@@ -1,6 +1,8 @@
 //! Models and versions as paths name them.
 
-use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
+use crate::inference::{
+    ErrorCode, InferError, Label, ModelName, ModelRef, Version, VersionSelector,
+};
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 
@@ -30,6 +32,20 @@ pub(super) fn numbered(path: VersionPath) -> Result<(ModelName, Version), InferE
     Ok((name, version))
 }
 
+/// The version that bears the label that a path names.
+pub(super) fn labeled(path: VersionPath) -> Result<ModelRef, InferError> {
+    let (name, label) = name_and_label(path)?;
+    Ok(ModelRef { name, version: VersionSelector::Label(label) })
+}
+
+/// The same as name and label.
+pub(super) fn name_and_label(path: VersionPath) -> Result<(ModelName, Label), InferError> {
+    let Path((name, label)) = path.map_err(unreadable)?;
+    let name = model_name(&name)?;
+    let label = label_of(&name, &label)?;
+    Ok((name, label))
+}
+
 /// The segments as they are written, for paths whose last one holds more than a name or a version.
 pub(super) fn segments<T>(path: Result<Path<T>, PathRejection>) -> Result<T, InferError> {
     path.map(|Path(segments)| segments).map_err(unreadable)
@@ -50,7 +66,7 @@ pub(super) fn model_ref(name: &str, version: Option<&str>) -> Result<ModelRef, I
     Ok(ModelRef { name, version })
 }
 
-fn model_name(text: &str) -> Result<ModelName, InferError> {
+pub(super) fn model_name(text: &str) -> Result<ModelName, InferError> {
     text.parse().map_err(|_| {
         InferError::new(
             ErrorCode::ModelNotFound,
@@ -59,7 +75,15 @@ fn model_name(text: &str) -> Result<ModelName, InferError> {
     })
 }
 
-fn version_of(name: &ModelName, text: &str) -> Result<Version, InferError> {
+/// A label from a path segment.
+pub(super) fn label_of(name: &ModelName, text: &str) -> Result<Label, InferError> {
+    text.parse().map_err(|_| {
+        let message = "the model has no such label: it is outside the grammar of names";
+        InferError::new(ErrorCode::VersionNotFound, message).with_model(name)
+    })
+}
+
+pub(super) fn version_of(name: &ModelName, text: &str) -> Result<Version, InferError> {
     text.parse().map_err(|_| {
         let message =
             "the model has no such version: versions are whole numbers without leading zeros";

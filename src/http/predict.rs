@@ -3,7 +3,7 @@
 use super::context::RequestContext;
 use super::error::Failed;
 use super::exchange;
-use super::path::{NamePath, VersionPath, named, versioned};
+use super::path::{NamePath, VersionPath, labeled, named, versioned};
 use super::state::App;
 use crate::pipeline::Target;
 use crate::protocol::predict::Native;
@@ -36,5 +36,15 @@ pub(super) async fn version(
     request: Request,
 ) -> Result<Response, Failed> {
     let target = versioned(path).map(Target::from);
+    exchange::answer::<Native>(&app, &context, target, request).await
+}
+
+pub(super) async fn label(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: VersionPath,
+    request: Request,
+) -> Result<Response, Failed> {
+    let target = labeled(path).map(Target::from);
     exchange::answer::<Native>(&app, &context, target, request).await
 }

@@ -106,8 +106,8 @@ pub(super) struct Operation {
     pub(super) rights: Rights,
     /// The document's heading for it.
     pub(super) tag: &'static str,
-    /// Whole numbers of the query.
-    pub(super) query: &'static [&'static str],
+    /// What the query may hold, with the type that the document gives it.
+    pub(super) query: &'static [(&'static str, &'static str)],
     /// What may be sent; nothing where no body is read.
     pub(super) takes: &'static [Content],
     /// What it answers; nothing where it only refuses.

@@ -62,19 +62,19 @@ pub use failure::ModelFailure;
 pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
 pub use lifecycle::VersionState;
-pub use options::{
-    Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel,
-};
+pub use options::{Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel};
 pub use routing::Pin;
 pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
-pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
+pub use status::{LoadedStatus, ModelStatus, Readiness, RejectedVersion, VersionStatus};
 pub use steps::ALL_EXTRAS;
 pub use verifier::Verifier;
 
 use crate::engine::Loader;
-use crate::inference::{InferError, Label, ModelName, ModelRef, RoutingKey, Version, VersionSelector};
+use crate::inference::{
+    InferError, Label, ModelName, ModelRef, RoutingKey, Version, VersionSelector,
+};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
@@ -132,8 +132,9 @@ impl Repository {
     ///
     /// The folder cannot be read.
     pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
-        let RepositoryParts { options, trial_loader, loader, decode_sample, permits, metrics, .. } =
-            parts;
+        let RepositoryParts {
+            options, trial_loader, loader, decode_sample, permits, metrics, ..
+        } = parts;
         let (verifier, events) = (parts.verifier, parts.events);
         let scan = layout::scan(&options.models, &options.named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;

@@ -3,14 +3,16 @@
 use super::catalog::Catalog;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::failure::{FailureCode, ModelFailure};
+use super::intents::Rejection;
 use super::layout::MODEL_FILE;
 use super::lifecycle::VersionState;
-use super::routing::Pin;
+use super::routing::{self, Pin};
 use super::served::{Facts, ModelHandle, ModelLimits};
 use super::shared::Shared;
-use crate::inference::{Batching, ExtraSpec, ModelName, ModelSpec, Version};
+use crate::inference::{Batching, ExtraSpec, Label, ModelName, ModelSpec, Version};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,10 +34,25 @@ pub struct ModelStatus {
     pub serving: Option<Version>,
     /// The version that an operator made the default; another one serves while it is not ready.
     pub pin: Option<Pin>,
+    /// Names for versions, those among them that follow by themselves.
+    pub labels: BTreeMap<Label, Version>,
+    /// Versions whose files are not served any more.
+    pub rejected: Vec<RejectedVersion>,
     /// Why there is no version to serve, or not the wanted ones.
     pub problem: Option<ModelFailure>,
     /// Its versions, lowest first.
     pub versions: Vec<VersionStatus>,
+}
+
+/// A version whose file is not served any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedVersion {
+    /// The number under which it was seen.
+    pub version: Version,
+    /// SHA-256 of the file.
+    pub digest: String,
+    /// Why, for operators.
+    pub reason: String,
 }
 
 /// One version.
@@ -162,9 +179,26 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
         unloaded: entry.is_unloaded_on_order(),
         pin: entry.routing.default,
         serving: entry.serving().map(ModelHandle::version),
+        labels: labels(entry),
+        rejected: entry.intent.rejected.iter().map(rejected).collect(),
         problem: entry.problem.clone(),
         versions: versions.collect(),
     }
+}
+
+fn labels(entry: &ModelEntry) -> BTreeMap<Label, Version> {
+    let mut labels = entry.routing.labels.clone();
+    let stable = entry.serving().map(ModelHandle::version);
+    let candidate = entry.routing.split.as_ref().map(|split| split.candidate);
+    for (label, version) in [(routing::STABLE, stable), (routing::CANARY, candidate)] {
+        labels.extend(label.parse().ok().zip(version));
+    }
+    labels
+}
+
+fn rejected((digest, rejection): (&String, &Rejection)) -> RejectedVersion {
+    let Rejection { version, reason } = rejection.clone();
+    RejectedVersion { version: Version(version), digest: digest.clone(), reason }
 }
 
 /// `None` for a version that has drained.

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::mpsc;
 
+mod changes;
 mod folders;
 mod house;
 mod orders;

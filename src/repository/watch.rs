@@ -87,12 +87,19 @@ impl Watcher {
     pub(super) fn run(mut self, shared: &Arc<Shared>) {
         let mut wait = INTERVAL;
         while !sleep(shared, wait) {
-            let began_at = Instant::now();
-            if let Some(signatures) = self.look(shared) {
-                wait = INTERVAL.max(began_at.elapsed() * SHARE);
-                self.act(shared, signatures);
-            }
+            wait = INTERVAL.max(self.look_once(shared) * SHARE);
         }
+    }
+
+    /// Looks at everything, and acts on what has changed; how long the looking took.
+    pub(super) fn look_once(&mut self, shared: &Shared) -> Duration {
+        let began_at = Instant::now();
+        let signatures = self.look(shared);
+        let took = began_at.elapsed();
+        if let Some(signatures) = signatures {
+            self.act(shared, signatures);
+        }
+        took
     }
 
     /// The signatures of all models; `None` when the models folder cannot be read, which is told once.

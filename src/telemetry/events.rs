@@ -360,6 +360,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_every_kind_and_no_other() {
+        let page = include_str!("../../docs/models.md");
+        let (_, table) = page.split_once("| event | what it says |\n|---|---|\n").unwrap();
+        let found: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        let row = |kind: &EventKind| format!("| `{}` | {} |", kind.as_str(), kind.help());
+        assert_eq!(found, EventKind::ALL.iter().map(row).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn kinds_are_told_by_their_names() {
         let text = serde_json::to_string(&EventKind::RolloutRolledBack).unwrap();
         assert_eq!(text, format!("{:?}", EventKind::RolloutRolledBack.as_str()));

@@ -75,12 +75,8 @@ impl Tune {
             .build()
             .map_err(|error| failure(error.into()))?;
         let open = |overrides: Overrides| -> Result<(Repository, ModelHandle), Failure> {
-            let repository = engines.clone().open_with(
-                config,
-                metrics.clone(),
-                overrides,
-                Events::new(),
-            );
+            let repository =
+                engines.clone().open_with(config, metrics.clone(), overrides, Events::new());
             let repository = repository.map_err(failure)?;
             self.load(&repository).map(|handle| (repository, handle))
         };

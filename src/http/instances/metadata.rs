@@ -1,7 +1,7 @@
 //! Inputs and outputs, as TensorFlow Serving describes them.
 
 use crate::http::error::Failed;
-use crate::http::path::{NamePath, VersionPath, named, versioned};
+use crate::http::path::{NamePath, VersionPath, labeled, named, versioned};
 use crate::http::state::App;
 use crate::inference::{ModelRef, TensorSpec};
 use crate::protocol::instances::SIGNATURE;
@@ -23,6 +23,13 @@ pub(in crate::http) async fn version(
     path: VersionPath,
 ) -> Result<Json<Value>, Failed> {
     answer(&app, &versioned(path)?)
+}
+
+pub(in crate::http) async fn label(
+    State(app): State<App>,
+    path: VersionPath,
+) -> Result<Json<Value>, Failed> {
+    answer(&app, &labeled(path)?)
 }
 
 fn answer(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {

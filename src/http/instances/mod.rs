@@ -7,11 +7,3 @@
 pub(super) mod metadata;
 pub(super) mod predict;
 pub(super) mod status;
-
-use super::error::Failed;
-use crate::inference::{ErrorCode, InferError};
-
-pub(super) async fn labels() -> Failed {
-    let message = "labels of versions are not supported: name the version by its number, or none";
-    InferError::new(ErrorCode::Unsupported, message).into()
-}

@@ -3,9 +3,9 @@
 use crate::http::context::{RequestContext, UNMATCHED};
 use crate::http::error::Failed;
 use crate::http::exchange;
-use crate::http::path::{NamePath, VersionPath, model_ref, segments};
+use crate::http::path::{NamePath, VersionPath, label_of, model_name, model_ref, segments};
 use crate::http::state::App;
-use crate::inference::{ErrorCode, InferError};
+use crate::inference::{ErrorCode, InferError, ModelRef, VersionSelector};
 use crate::pipeline::Target;
 use crate::protocol::instances::V1;
 use axum::Extension;
@@ -19,8 +19,8 @@ pub(in crate::http) async fn model(
     path: NamePath,
     request: Request,
 ) -> Result<Response, Failed> {
-    let asked = segments(path).map(|last| (last, None));
-    answer(&app, &context, asked, request).await
+    let last = segments(path)?;
+    answer(&app, &context, &last, |name| model_ref(name, None), request).await
 }
 
 pub(in crate::http) async fn version(
@@ -29,28 +29,38 @@ pub(in crate::http) async fn version(
     path: VersionPath,
     request: Request,
 ) -> Result<Response, Failed> {
-    let asked = segments(path).map(|(name, last)| (last, Some(name)));
-    answer(&app, &context, asked, request).await
+    let (name, last) = segments(path)?;
+    answer(&app, &context, &last, |version| model_ref(&name, Some(version)), request).await
 }
 
-/// Answers what the last segment of the path asks for: a verb behind a version, which the name of
-/// its model comes with, or behind a name.
+pub(in crate::http) async fn label(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    path: VersionPath,
+    request: Request,
+) -> Result<Response, Failed> {
+    let (name, last) = segments(path)?;
+    let labeled = |label: &str| {
+        let name = model_name(&name)?;
+        let label = label_of(&name, label)?;
+        Ok(ModelRef { name, version: VersionSelector::Label(label) })
+    };
+    answer(&app, &context, &last, labeled, request).await
+}
+
+/// Answers what the last segment of the path asks for: a verb behind what names a version.
 async fn answer(
     app: &App,
     context: &RequestContext,
-    asked: Result<(String, Option<String>), InferError>,
+    last: &str,
+    model: impl FnOnce(&str) -> Result<ModelRef, InferError>,
     request: Request,
 ) -> Result<Response, Failed> {
-    let (last, name) = asked?;
-    let (last, verb) = last.split_once(':').unwrap_or((&last, ""));
+    let (last, verb) = last.split_once(':').unwrap_or((last, ""));
     if verb != "predict" {
         return refuse(context, verb);
     }
-    let model = match &name {
-        Some(name) => model_ref(name, Some(last)),
-        None => model_ref(last, None),
-    };
-    exchange::answer::<V1>(app, context, model.map(Target::from), request).await
+    exchange::answer::<V1>(app, context, model(last).map(Target::from), request).await
 }
 
 /// What the protocol has beside `predict` is known as a route: nothing that is served has a signature for it.

@@ -1,7 +1,7 @@
 //! States of models and versions: what TensorFlow Serving and KServe say of them, in one document.
 
 use crate::http::error::Failed;
-use crate::http::path::{NamePath, VersionPath, named, numbered};
+use crate::http::path::{NamePath, VersionPath, name_and_label, named, numbered};
 use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::repository::{VersionState, VersionStatus};
@@ -29,6 +29,20 @@ pub(in crate::http) async fn version(
 ) -> Result<Json<Value>, Failed> {
     let (name, version) = numbered(path)?;
     Ok(Json(document(&app, &name, Some(version))?))
+}
+
+pub(in crate::http) async fn label(
+    State(app): State<App>,
+    path: VersionPath,
+) -> Result<Json<Value>, Failed> {
+    let (name, label) = name_and_label(path)?;
+    let model = app.repository.describe(&name);
+    let version = model.and_then(|model| model.labels.get(&label).copied());
+    let missing = || {
+        let message = format!("no version of model {name:?} bears the label {label:?}");
+        InferError::new(ErrorCode::VersionNotFound, message).with_model(&name)
+    };
+    Ok(Json(document(&app, &name, Some(version.ok_or_else(missing)?))?))
 }
 
 /// A model that is not ready is described with 200 as well: TensorFlow Serving's clients look for the

@@ -4,6 +4,7 @@ use super::schemas::{list, nullable, object, of, prediction, text};
 use super::{instances, open_inference, torchserve};
 use crate::inference::{AnswerForm, Batching, ErrorCode};
 use crate::repository::{ALL_EXTRAS, VersionState};
+use crate::telemetry::events::EventKind;
 use crate::tensor::DataType;
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ pub(super) fn components() -> Value {
 fn schemas() -> Value {
     let codes: Vec<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let states: Vec<_> = VersionState::ALL.iter().map(|state| state.as_str()).collect();
+    let kinds: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let whole = json!({"type": "integer", "minimum": 0});
     let ready = [
         ("status", json!({"type": "string", "enum": ["ready", "not_ready", "draining"]})),
@@ -35,8 +37,11 @@ fn schemas() -> Value {
     ];
     let default =
         object(&[("version", text()), ("survives_restart", json!({"type": "boolean"}))], &[]);
+    let rejection = object(&[("version", text()), ("sha256", text()), ("reason", text())], &[]);
     let model = [
         ("default", nullable(default)),
+        ("labels", json!({"type": "object", "additionalProperties": text()})),
+        ("rejected", list(rejection)),
         ("problem", nullable(text())),
         ("versions", list(of("Version"))),
     ];
@@ -67,6 +72,18 @@ fn schemas() -> Value {
             &["reason"],
         ),
         "ModelSummary": object(&summary, &[]),
+        "Events": object(&[("events", list(of("Event")))], &[]),
+        "Event": object(
+            &[
+                ("id", whole.clone()),
+                ("time", json!({"type": "number"})),
+                ("kind", json!({"type": "string", "enum": kinds})),
+                ("model", text()),
+                ("version", text()),
+                ("message", text()),
+            ],
+            &["model", "version"],
+        ),
         "Models": object(&[("models", list(of("ModelSummary")))], &[]),
         "Model": object(&[&summary[..], &model].concat(), &[]),
         "Version": version(&whole, &states),
@@ -178,6 +195,7 @@ fn parameters() -> Value {
     let in_path = |name: &str, schema: Value| json!({"name": name, "in": "path", "required": true, "schema": schema});
     let in_header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
     json!({
+        "Label": in_path("label", json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
         "Model": in_path("model", json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
         "Version": in_path("version", json!({"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"})),
         "Rest": in_path("rest", text()),

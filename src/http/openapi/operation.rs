@@ -69,6 +69,7 @@ impl Route {
         let names = path.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0));
         let known = |name| match name {
             "model" => "Model",
+            "label" => "Label",
             "version" => "Version",
             _ => "Rest",
         };
@@ -78,8 +79,7 @@ impl Route {
             &["RequestId"]
         };
         let parameters = names.map(known).chain(headers.iter().copied());
-        let in_query =
-            |name: &&str| json!({"name": name, "in": "query", "schema": {"type": "integer"}});
+        let in_query = |(name, of): &(&str, &str)| json!({"name": name, "in": "query", "schema": {"type": of}});
         parameters
             .map(|name| reference("parameters", name))
             .chain(self.operation.query.iter().map(in_query))

@@ -4,7 +4,7 @@
 //! to the handler of `:predict`, which refuses the others.
 
 use super::codes::{FOUND, NEVER, PREDICTION, READ, VERSION};
-use crate::http::instances::{labels, metadata, predict, status};
+use crate::http::instances::{metadata, predict, status};
 use crate::http::route::{Content, Gives, Methods, Operation, Protocol, Rights, Route};
 
 const fn get(gives: Gives) -> Operation {
@@ -25,8 +25,7 @@ const PREDICT: Operation = Operation {
     ..get(&[(200, &[Content::json("V1Answer")])])
 };
 
-const UNSUPPORTED: Operation = Operation { methods: Methods::Any, fails: &[NEVER], ..get(&[]) };
-const NO_VERB: Operation = Operation { methods: Methods::Post, ..UNSUPPORTED };
+const NO_VERB: Operation = Operation { methods: Methods::Post, fails: &[NEVER], ..get(&[]) };
 
 const fn model_verb(path: &'static str) -> Route {
     NO_VERB.at(path, "Not supported.", |place| place.to(predict::model))
@@ -34,6 +33,10 @@ const fn model_verb(path: &'static str) -> Route {
 
 const fn version_verb(path: &'static str) -> Route {
     NO_VERB.at(path, "Not supported.", |place| place.to(predict::version))
+}
+
+const fn label_verb(path: &'static str) -> Route {
+    NO_VERB.at(path, "Not supported.", |place| place.to(predict::label))
 }
 
 pub(super) const ROUTES: &[Route] = &[
@@ -47,7 +50,24 @@ pub(super) const ROUTES: &[Route] = &[
         "Whether the model is ready, and the states of its versions.",
         |place| place.to(status::model),
     ),
-    UNSUPPORTED.at("/v1/models/{model}/labels/{*rest}", "Not supported.", |place| place.to(labels)),
+    Operation { fails: &[FOUND, VERSION], ..STATUS }.at(
+        "/v1/models/{model}/labels/{label}",
+        "The state of the version that bears this label.",
+        |place| place.to(status::label),
+    ),
+    Operation { fails: &[READ, VERSION], ..METADATA }.at(
+        "/v1/models/{model}/labels/{label}/metadata",
+        "The signature of the version that bears this label.",
+        |place| place.to(metadata::label),
+    ),
+    label_verb("/v1/models/{model}/labels/{label}:classify"),
+    label_verb("/v1/models/{model}/labels/{label}:explain"),
+    Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
+        "/v1/models/{model}/labels/{label}:predict",
+        "A prediction of the version that bears this label.",
+        |place| place.to(predict::label),
+    ),
+    label_verb("/v1/models/{model}/labels/{label}:regress"),
     METADATA.at("/v1/models/{model}/metadata", "The model's signature.", |place| {
         place.to(metadata::model)
     }),

@@ -4,7 +4,7 @@ use super::codes::{ORDER, PREDICTION, VERSION};
 use crate::http::route::{
     Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
 };
-use crate::http::{health, index, manage, metrics, models, openapi, predict};
+use crate::http::{events, health, index, manage, metrics, models, openapi, predict};
 use crate::inference::ErrorCode;
 
 const fn ours(methods: Methods, tag: &'static str) -> Operation {
@@ -104,6 +104,34 @@ pub(super) const ROUTES: &[Route] = &[
         "Lets this version go, until the model is reloaded.",
         |place| place.to(manage::unload_version),
     ),
+    Operation { methods: Methods::Delete, fails: &[ORDER, VERSION], ..MANAGE }.at(
+        "/manage/models/{model}/labels/{label}",
+        "Has the label name nothing any more.",
+        |place| place.to(manage::remove_label),
+    ),
+    Operation { fails: &[ORDER, VERSION, &[ErrorCode::ModelNotReady]], ..MANAGE }.at(
+        "/manage/models/{model}/versions/{version}/accept",
+        "Takes the rejection of this version back.",
+        |place| place.to(manage::accept),
+    ),
+    MANAGE_VERSION.at(
+        "/manage/models/{model}/versions/{version}/labels/{label}",
+        "Has the label name this version, also after a restart.",
+        |place| place.to(manage::set_label),
+    ),
+    Operation { fails: &[ORDER, VERSION, &[ErrorCode::ModelNotReady]], ..MANAGE }.at(
+        "/manage/models/{model}/versions/{version}/reject",
+        "Goes back from this version: its file is not served again, what the folder holds beside it takes its place.",
+        |place| place.to(manage::reject),
+    ),
+    for_operators(Operation {
+        query: &[("since", "integer"), ("follow", "boolean")],
+        fails: &[&[ErrorCode::InvalidRequest]],
+        ..read(&[(200, &[Content::json("Events"), Content::text("application/x-ndjson")])])
+    })
+    .at("/manage/events", "What happened to models; with follow=true as it comes, a line each.", |place| {
+        place.to(events::list)
+    }),
     METRICS.at("/metrics", "Metrics in Prometheus' text format.", |place| place.to(metrics::page)),
     MODELS.at("/models", "The models and their states.", |place| place.to(models::list)),
     MODEL.at("/models/{model}", "All that is known about one model.", |place| {
@@ -118,6 +146,11 @@ pub(super) const ROUTES: &[Route] = &[
     PREDICT.at("/predict/{model}", "A prediction of the model's default version.", |place| {
         place.to(predict::model)
     }),
+    Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
+        "/predict/{model}/labels/{label}",
+        "A prediction of the version that bears this label.",
+        |place| place.to(predict::label),
+    ),
     Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
         "/predict/{model}/versions/{version}",
         "A prediction of this version.",

@@ -59,7 +59,7 @@ pub(super) const ROUTES: &[Route] = &[
     NO_EXPLANATION
         .at("/explanations/{model}/{version}", "Not supported.", |place| place.to(explanations)),
     Operation {
-        query: &["limit", "next_page_token"],
+        query: &[("limit", "integer"), ("next_page_token", "integer")],
         gives: &[(200, &[Content::json("TorchServeModels")])],
         ..READ
     }
