@@ -141,6 +141,11 @@ const CLASSES: &[Class] = &[
     },
     Class {
         namespace: "aten::",
+        operators: &["binomial"],
+        reason: "never ends for some numbers, and holds meanwhile what all draws of random numbers wait for",
+    },
+    Class {
+        namespace: "aten::",
         operators: &["_lazy_clone", "_neg_view", "_neg_view_copy", "view_copy"],
         reason: "ends the process for tensors of some kinds",
     },
@@ -236,6 +241,7 @@ mod tests {
             "aten::segment_reduce",
             "aten::ctc_loss.Tensor",
             "aten::crow_indices",
+            "aten::binomial",
             "quantized::embedding_bag_byte",
             "static_runtime::embedding_bag",
             "prim::FusionGroup",

@@ -197,7 +197,14 @@ mod tests {
     fn running(since: Instant) -> Direct {
         let slot = Arc::<Slot>::default();
         let until = since + Duration::from_secs(30);
-        slot.begin(Running { since, until, thread: Some(7), _permit: None, found: None });
+        slot.begin(Running {
+            since,
+            until,
+            thread: Some(7),
+            permit: None,
+            permit_until: None,
+            found: None,
+        });
         let (slots, is_on) = (Mutex::new(vec![slot]), AtomicBool::new(true));
         Direct { slots, is_on, ..Direct::default() }
     }

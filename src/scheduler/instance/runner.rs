@@ -47,7 +47,7 @@ impl Runner {
     ) -> Option<Result<Duration, EngineError>> {
         let permit = shared.permits().map(PermitSource::acquire);
         let now = Instant::now();
-        self.begin((now, now + shared.options.warm_up_timeout), permit, None);
+        self.begin_unasked(shared, (now, now + shared.options.warm_up_timeout), permit);
         let outcome = run::run(&mut *self.engine, Batch::without_deadline(inputs));
         let was_given_up = self.end(shared);
         (!was_given_up).then(|| outcome.map(|_| now.elapsed()))
@@ -69,7 +69,7 @@ impl Runner {
     /// Looks at a batch that was answered; says whether another one may be run.
     pub(super) fn look_again(&mut self, shared: &Shared, permit: Option<Permit>) -> bool {
         let now = Instant::now();
-        self.begin((now, now + LONGEST_LOOK), permit, None);
+        self.begin_unasked(shared, (now, now + LONGEST_LOOK), permit);
         let health = caught(|| run::verify(shared, &mut *self.engine));
         self.recover(shared, health)
     }
@@ -81,7 +81,20 @@ impl Runner {
         permit: Option<Permit>,
         thread: Option<i32>,
     ) {
-        self.slot.begin(Running { since, until, _permit: permit, thread, found: None });
+        let permit_until = None;
+        self.slot.begin(Running { since, until, permit, permit_until, thread, found: None });
+    }
+
+    /// The same for a run that nobody waits for. One that goes on for long holds up no other model meanwhile: something else
+    /// than its computing keeps it.
+    fn begin_unasked(
+        &self,
+        shared: &Shared,
+        (since, until): (Instant, Instant),
+        permit: Option<Permit>,
+    ) {
+        let permit_until = Some(since + shared.options.stuck_grace);
+        self.slot.begin(Running { since, until, permit, permit_until, thread: None, found: None });
     }
 
     /// The run is over; says whether it was given up before, which is counted.

@@ -24,7 +24,9 @@ pub(super) struct Running {
     pub(super) since: Instant,
     /// When it has had its time.
     pub(super) until: Instant,
-    pub(super) _permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
+    /// When the permit is given back at the latest, also while the run goes on.
+    pub(super) permit_until: Option<Instant>,
     /// Where the thread belongs to somebody else: what the system calls it.
     pub(super) thread: Option<i32>,
     /// What that thread had computed when the run was first found to be long.
@@ -52,9 +54,15 @@ impl Slot {
         matches!(*self.lock(), State::Running(_))
     }
 
-    /// Gives up a run that has gone on for `grace` past its time, and says so.
+    /// Gives up a run that has gone on for `grace` past its time, and says so. A permit that was lent for a time goes back
+    /// when that is over.
     pub(super) fn give_up_if_stuck(&self, now: Instant, grace: Duration) -> bool {
         let mut state = self.lock();
+        if let State::Running(running) = &mut *state
+            && running.permit_until.is_some_and(|until| now > until)
+        {
+            running.permit = None;
+        }
         let is_stuck = matches!(&*state, State::Running(running) if now > running.until + grace);
         if is_stuck {
             // Gives the permit back, too.
@@ -73,5 +81,26 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheduler::permits::Permits;
+
+    #[test]
+    fn a_permit_that_was_lent_for_a_time_goes_back_while_the_run_goes_on() {
+        let permits = Permits::new(1);
+        let (slot, now) = (Slot::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        let permit = Some(permits.source().acquire());
+        let (until, permit_until) = (now + 60 * second, Some(now + second));
+        slot.begin(Running { since: now, until, permit, permit_until, thread: None, found: None });
+        assert!(!slot.give_up_if_stuck(now + second, second));
+        assert!(permits.source().try_acquire().is_none(), "it is held for its time");
+        assert!(!slot.give_up_if_stuck(now + 2 * second, second));
+        assert!(permits.source().try_acquire().is_some(), "others compute meanwhile");
+        assert!(slot.is_running());
     }
 }
