@@ -44,6 +44,7 @@ mod transition;
 mod trial;
 mod verdict;
 mod verdicts;
+mod verifier;
 mod warmup;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
 pub use status::{LoadedStatus, ModelStatus, Readiness, VersionStatus};
 pub use steps::ALL_EXTRAS;
+pub use verifier::Verifier;
 
 use crate::engine::Loader;
 use crate::inference::{InferError, ModelName, ModelRef, Version, VersionSelector};
