@@ -7,8 +7,8 @@
 //! [`tensor`] and [`inference`] are the words that all others speak; what counts something reports to [`telemetry`],
 //! which knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
 //! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`protocol`]
-//! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`listener`]
-//! keeps the connections, [`http`] is the edge.
+//! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`rollout`] judges
+//! new versions beside old ones, [`listener`] keeps the connections, [`http`] is the edge.
 //!
 //! # The flow
 //!
@@ -49,6 +49,7 @@ pub mod transform;
 pub mod repository;
 pub mod protocol;
 pub mod pipeline;
+pub mod rollout;
 pub mod listener;
 pub mod http;
 

@@ -4,6 +4,7 @@
 
 mod check;
 mod engine_child;
+mod golden;
 mod health;
 mod inspect;
 mod serve;
@@ -11,6 +12,7 @@ mod settings;
 mod tune;
 
 pub use check::Check;
+pub use golden::WriteGolden;
 pub use health::Health;
 pub use inspect::Inspect;
 pub use serve::Serve;
@@ -36,6 +38,7 @@ Examples:
   sconce check --config sconce.toml          try the configuration and every model, serve nothing
   sconce inspect model.pt                    what is in a model file
   sconce tune digits --latency 5ms           which instances, threads, batches and delays suit it
+  sconce golden digits --requests FILE       what it answers, for its next version to answer too
   sconce health                              is the server of these settings ready?
   sconce serve --print-config                every setting and where it comes from
 
@@ -69,6 +72,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Measure instances, threads, batch sizes and delays of a model, and name the best
     Tune(Tune),
+    /// Write what a model answers to a file of requests, which a new version then must answer too
+    Golden(WriteGolden),
     /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
     Health(Health),
     /// Hold models for the server, which starts this itself
@@ -122,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Tune(tune) => tune.run(),
+        Command::Golden(golden) => golden.run(),
         Command::Health(health) => health.run(),
         Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),
     })

@@ -113,6 +113,14 @@ impl Scheduler {
         (warmed < n_shapes).then_some((n_shapes, warmed))
     }
 
+    /// Whether nothing waits, nothing runs, and the processor has room for a run that nobody waits for.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let SchedulerStatus { queued, running, .. } = self.status();
+        let has_spare = || self.pool.shared.permits().is_none_or(PermitSource::has_spare);
+        queued == 0 && running == 0 && has_spare()
+    }
+
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> SchedulerStatus {

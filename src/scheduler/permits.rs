@@ -21,6 +21,7 @@ struct Ticket {
 
 #[derive(Debug)]
 struct State {
+    total: usize,
     free: usize,
     next_model: usize,
     /// Models that wait, the next to be served in front.
@@ -47,7 +48,9 @@ impl Permits {
     /// `n` permits; at least one, or nothing would ever run.
     #[must_use]
     pub fn new(n: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: n.max(1), next_model: 0, turns: VecDeque::new() })))
+        let total = n.max(1);
+        let state = State { total, free: total, next_model: 0, turns: VecDeque::new() };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Registers a model.
@@ -90,6 +93,13 @@ impl PermitSource {
         Some(Permit(self.permits.clone()))
     }
 
+    /// Whether a run that nobody waits for would leave one permit for whoever comes; where there is only one,
+    /// whether it is free.
+    pub fn has_spare(&self) -> bool {
+        let state = self.permits.lock();
+        state.free >= state.total.min(2)
+    }
+
     /// Blocks until it is this model's turn.
     pub fn acquire(&self) -> Permit {
         let ticket = {
@@ -127,6 +137,16 @@ mod tests {
     use super::*;
     use crate::testing::{receive, until};
     use std::sync::mpsc;
+
+    #[test]
+    fn a_permit_is_spare_when_another_is_left() {
+        let [one, two] = [1, 2].map(|n| Permits::new(n).source());
+        assert!(one.has_spare() && two.has_spare());
+        let held = [one.acquire(), two.acquire()];
+        assert!(!one.has_spare() && !two.has_spare());
+        drop(held);
+        assert!(one.has_spare() && two.has_spare());
+    }
 
     #[test]
     fn waiting_models_take_turns() {

@@ -47,6 +47,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "telemetry",
         ]),
     ),
+    ("rollout", Some(&["tensor", "inference", "protocol", "pipeline", "repository", "telemetry"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
     (
@@ -65,7 +66,7 @@ pub(crate) const ROOMS: &[Room] = &[
 
 /// Rooms whose modules name each other without circles (`inside.rs`).
 pub(crate) const INSIDE: &[&str] =
-    &["repository", "http", "scheduler", "listener", "transform", "pipeline"];
+    &["repository", "http", "scheduler", "listener", "transform", "pipeline", "rollout"];
 
 /// Words that some files must not have.
 pub(crate) struct Rule {
@@ -116,6 +117,11 @@ pub(crate) const RULES: &[Rule] = &[
             "scheduler/batch.rs",
             "repository/policy.rs",
             "repository/routing.rs",
+            "rollout/policy.rs",
+            "rollout/rules.rs",
+            "rollout/sequential.rs",
+            "rollout/power.rs",
+            "rollout/compare.rs",
         ],
         except: &[],
         words: &[

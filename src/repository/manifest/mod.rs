@@ -6,10 +6,12 @@
 mod choice;
 mod keys;
 pub mod ranges;
+mod rollout;
 mod types;
 
 pub use choice::{DeviceChoice, Optimize, QueueWait};
-pub use keys::{BatchingKeys, LimitKeys, Manifest};
+pub use keys::{BatchingKeys, LimitKeys, Manifest, RolloutKeys};
+pub use rollout::{Decider, RolloutPlan, RolloutStep, Steps, Strategy};
 pub(super) use types::are_labels;
 pub use types::{LabelSource, LabelsFile, Pad, Sharing};
 
@@ -28,8 +30,14 @@ const SERVER_ONLY: &[&str] =
 impl Manifest {
     /// Every key, in the order of the page that documents them (`docs/models.md`).
     pub fn keys() -> impl Iterator<Item = &'static Key> {
-        let tables =
-            [Self::KEYS, InputKeys::KEYS, OutputKeys::KEYS, BatchingKeys::KEYS, LimitKeys::KEYS];
+        let tables = [
+            Self::KEYS,
+            InputKeys::KEYS,
+            OutputKeys::KEYS,
+            BatchingKeys::KEYS,
+            LimitKeys::KEYS,
+            RolloutKeys::KEYS,
+        ];
         tables.into_iter().flatten()
     }
 
@@ -63,6 +71,10 @@ impl Manifest {
         self.outputs = read_outputs(reader);
         self.batching = BatchingKeys::read(reader, &Table::of(BatchingKeys::KEYS));
         self.limits = LimitKeys::read(reader, &Table::of(LimitKeys::KEYS));
+        self.rollout = RolloutKeys::read(reader, &Table::of(RolloutKeys::KEYS));
+        if let Some(message) = self.rollout.conflict() {
+            reader.conflict(&["rollout.steps"], message.into());
+        }
     }
 }
 

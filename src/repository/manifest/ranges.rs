@@ -21,3 +21,7 @@ pub const ROWS: RangeInclusive<usize> = 1..=1_000_000;
 pub const BODY_BYTES: RangeInclusive<ByteSize> = ByteSize(1)..=ByteSize(1 << 40);
 /// Time for an answer.
 pub const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
+/// Requests that a version must have answered before a rule of its roll-out speaks.
+pub const ROLLOUT_REQUESTS: RangeInclusive<usize> = 10..=1_000_000;
+/// Evaluations of a roll-out that must come to the same.
+pub const ROLLOUT_HYSTERESIS: RangeInclusive<usize> = 1..=60;

@@ -60,6 +60,15 @@ fn every_key_is_read() {
         max_rows = 128
         max_body_bytes = "1MiB"
         timeout = "5s"
+        [rollout]
+        strategy = "canary"
+        steps = ["1% for 1m", "12.5% for 90s"]
+        decide = "automatic"
+        min_requests = 50
+        max_error_increase = 0.02
+        max_latency_ratio = 2
+        min_agreement = 0.9
+        hysteresis = 5
     "#;
     let tensor = |name: &str, datatype, shape: &[i64], optional| TensorSpec {
         name: name.into(),
@@ -104,6 +113,19 @@ fn every_key_is_read() {
             max_rows: Some(128),
             max_body_bytes: Some(ByteSize(1 << 20)),
             timeout: Some(Duration::from_secs(5)),
+        },
+        rollout: RolloutKeys {
+            strategy: Strategy::Canary,
+            steps: Some(Steps(vec![
+                RolloutStep { weight: 0.01, lasts: Duration::from_secs(60) },
+                RolloutStep { weight: 0.125, lasts: Duration::from_secs(90) },
+            ])),
+            decide: Decider::Rules,
+            min_requests: Some(50),
+            max_error_increase: Some(0.02),
+            max_latency_ratio: Some(2.0),
+            min_agreement: Some(0.9),
+            hysteresis: Some(5),
         },
     };
     assert_eq!(Manifest::parse("m/model.toml", text).unwrap(), expected);
@@ -173,6 +195,24 @@ fn forms_and_precisions_are_words_and_the_difference_a_part_of_one() {
         Manifest::parse("m/model.toml", "max_difference = 1").unwrap().max_difference,
         Some(1.0)
     );
+}
+
+#[test]
+fn steps_of_a_roll_out_rise_and_a_canary_gets_less_than_all() {
+    let expected = "expected a list of 1 to 16 texts like \"5% for 10m\" with rising parts";
+    refused(
+        "[rollout]\nsteps = [\"5% for 1m\", \"5% for 1m\"]\ndecide = true\n",
+        &[
+            &format!("m/model.toml:2: rollout.steps: {expected}, got a list of 2"),
+            "m/model.toml:3: rollout.decide: expected \"advise\" or \"automatic\", got true",
+        ],
+    );
+    let all = |strategy: &str| {
+        format!("[rollout]\nstrategy = {strategy:?}\nsteps = [\"5% for 1m\", \"100% for 1m\"]")
+    };
+    let reason = "a canary gets less than 100%: behind its last step the new version serves";
+    refused(&all("canary"), &[&format!("m/model.toml:3: rollout.steps: {reason}")]);
+    assert!(Manifest::parse("m/model.toml", &all("shadow")).is_ok());
 }
 
 #[test]
