@@ -15,6 +15,7 @@ use crate::listener::{
 use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
+use crate::rollout::Rollouts;
 use crate::scheduler::Permits;
 use crate::shutdown::{self, Outcome, Shutdown};
 use crate::telemetry::events::{self, EventKind, Events};
@@ -277,10 +278,14 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
 
     let shutdown = Shutdown::new();
     let mut signals = shutdown::os_signals()?;
+    let rollouts = Rollouts::new(repository.clone());
+    metrics.register(Arc::new(rollouts.clone()));
+    let door = Door::new(repository.clone(), metrics.clone(), budget.clone());
     let app = App::new(http::AppParts {
         options: config.http_options(),
-        door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
+        door: door.with_observers(rollouts.observers()?),
         repository: repository.clone(),
+        rollouts: rollouts.clone(),
         events,
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
@@ -307,6 +312,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let management =
         tokio::spawn(management.serve(http::management_service(&app), threads, shutdown.phases()));
     repository.start()?;
+    rollouts.start()?;
 
     let drained = async { [public.await, management.await] };
     let ending = shutdown.run(&mut signals, config.shutdown_options(), drained).await;

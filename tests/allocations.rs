@@ -20,6 +20,7 @@ use sconce::inference::{
 use sconce::pipeline::Door;
 use sconce::protocol::predict::{Form, decode, encode};
 use sconce::repository::{self, Repository};
+use sconce::rollout::Rollouts;
 use sconce::scheduler::Permits;
 use sconce::shutdown::Shutdown;
 use sconce::telemetry::events::Events;
@@ -176,8 +177,10 @@ fn served() -> Served {
             public_metrics: true,
             cors_origins: http::CorsOrigins::default(),
             management_hosts: http::HostNames::default(),
+            routing: http::RoutingHeaders::default(),
         },
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
+        rollouts: Rollouts::new(repository.clone()),
         repository,
         events: Events::new(),
         metrics,

@@ -2,7 +2,7 @@
 
 use super::host::Host;
 use super::types::LogLevel;
-use crate::http::{CorsOrigins, HostNames};
+use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait, ranges};
 use crate::repository::{FolderWatch, NamedFolder, TrustedModel};
@@ -65,6 +65,10 @@ section! {
         max_body_bytes: ByteSize = "16MiB", range ranges::BODY_BYTES;
         /// Whether `/metrics` answers here too and not on the management listener only.
         metrics: bool = true;
+        /// Header whose value is what a caller is known by: in a roll-out the same value gets the same version; `""`: none.
+        routing_key_header: Option<KeyHeader> = "";
+        /// Whether `X-Sconce-Version` may name a version (a number or a label) where the path names none.
+        version_header: bool = false;
         /// Origins whose pages may read answers, like `https://app.example.com`; `["*"]`: all. Not on the management listener.
         cors_origins: CorsOrigins = [];
     }

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
-use crate::http::{self, BodyTimeouts, HttpOptions};
+use crate::http::{self, BodyTimeouts, HttpOptions, RoutingHeaders};
 use crate::listener::ListenerOptions;
 use crate::repository;
 use crate::repository::manifest::DeviceChoice;
@@ -36,7 +36,11 @@ impl Config {
         let cors_origins = self.http.cors_origins.clone();
         let management_hosts = self.management.hosts.clone();
         let public_metrics = self.http.metrics;
-        HttpOptions { body_timeouts, public_metrics, cors_origins, management_hosts }
+        let routing = RoutingHeaders {
+            key: self.http.routing_key_header.clone(),
+            version: self.http.version_header,
+        };
+        HttpOptions { body_timeouts, public_metrics, cors_origins, management_hosts, routing }
     }
 
     /// For the listener for predictions.

@@ -1,6 +1,6 @@
 //! The types of keys that are words, names or lists of them.
 
-use crate::http::{CorsOrigins, HostNames};
+use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
 use crate::repository::{NamedFolder, TrustedModel};
 use crate::settings::{Setting, ToToml, Value, quote, words};
@@ -83,6 +83,23 @@ fn read_list<T: FromStr>(value: &Value) -> Option<Vec<T>> {
 fn print_list<T: Display>(items: &[T]) -> String {
     let items: Vec<_> = items.iter().map(|item| quote(&item.to_string())).collect();
     format!("[{}]", items.join(", "))
+}
+
+impl Setting for Option<KeyHeader> {
+    const EXPECTED: &'static str = "the name of a header like \"X-User-Id\" or \"\" for none";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "" => Some(None),
+            text => KeyHeader::parse(text).map(Some),
+        }
+    }
+}
+
+impl ToToml for Option<KeyHeader> {
+    fn to_toml(&self) -> String {
+        quote(self.as_ref().map_or("", KeyHeader::as_str))
+    }
 }
 
 impl Setting for HostNames {

@@ -32,6 +32,7 @@ pub(super) async fn answer<W: Wire>(
     target: Result<Target, InferError>,
     request: Request,
 ) -> Result<Response, Failed> {
+    let target = target.and_then(|target| app.options.routing.apply(target, request.headers()));
     let target = target.inspect_err(|error| app.door.turned_away(error))?;
     let caller = Caller {
         request_id: Arc::clone(&context.request_id),

@@ -91,7 +91,7 @@ pub(super) async fn remove_label(
     change(&app, name, move |models, name| models.remove_label(name, &label)).await
 }
 
-async fn change_version(
+pub(super) async fn change_version(
     app: &App,
     path: VersionPath,
     order: fn(&Repository, &ModelName, Version) -> Result<(), RepositoryError>,
@@ -101,7 +101,7 @@ async fn change_version(
 }
 
 /// Carries an order out and answers with what the model is afterwards.
-async fn change(
+pub(super) async fn change(
     app: &App,
     name: ModelName,
     order: impl FnOnce(&Repository, &ModelName) -> Result<(), RepositoryError> + Send + 'static,

@@ -2,11 +2,13 @@
 
 use super::body::BodyTimeouts;
 use super::cors::CorsOrigins;
+use super::versions::RoutingHeaders;
 use super::visitors::HostNames;
 use crate::inference::ByteBudget;
 use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
 use crate::repository::Repository;
+use crate::rollout::Rollouts;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
 use crate::telemetry::logging::RequestLog;
@@ -26,6 +28,8 @@ pub struct HttpOptions {
     pub cors_origins: CorsOrigins,
     /// The names by which the management listener answers.
     pub management_hosts: HostNames,
+    /// What of a request's head chooses among versions.
+    pub routing: RoutingHeaders,
 }
 
 /// What every handler has. Clones share everything.
@@ -45,6 +49,8 @@ pub struct AppParts {
     pub door: Door,
     /// The models.
     pub repository: Repository,
+    /// New versions of them beside those that serve.
+    pub rollouts: Rollouts,
     /// What happened to them.
     pub events: Events,
     /// Where requests are counted.

@@ -3,6 +3,7 @@
 use super::failure::ModelFailure;
 use super::intents::Intent;
 use super::lifecycle::VersionState;
+use super::manifest::RolloutPlan;
 use super::routing::Routing;
 use super::served::{ModelHandle, Served};
 use crate::inference::{ErrorCode, InferError, ModelName, RoutingKey, Version, VersionSelector};
@@ -184,7 +185,9 @@ pub(super) struct ModelEntry {
     pub(super) requirement: Requirement,
     /// What was decided about it, as it is kept.
     pub(super) intent: Arc<Intent>,
-    /// What follows from that for requests.
+    /// How a new version takes over, by model.toml.
+    pub(super) plan: Arc<RolloutPlan>,
+    /// What follows from what was decided for requests.
     pub(super) routing: Routing,
     /// Why there is no version to serve, or not the wanted ones.
     pub(super) problem: Option<ModelFailure>,

@@ -52,6 +52,14 @@ pub enum RepositoryError {
     /// The version was not rejected.
     #[error("version {1} of model {0:?} was not rejected")]
     NotRejected(ModelName, Version),
+    /// There is no new version beside the one that serves.
+    #[error("no roll-out of model {0:?} is under way")]
+    NoRollout(ModelName),
+    /// A version cannot be rolled out to itself.
+    #[error(
+        "version {1} of model {0:?} serves already, or nothing serves that it could be compared with"
+    )]
+    NothingToRollOut(ModelName, Version),
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Draining,
@@ -78,7 +86,9 @@ impl RepositoryError {
             | Self::IsDefault(..)
             | Self::LabelReserved(_)
             | Self::TooManyLabels(..)
-            | Self::NotRejected(..) => ErrorCode::Conflict,
+            | Self::NotRejected(..)
+            | Self::NoRollout(_)
+            | Self::NothingToRollOut(..) => ErrorCode::Conflict,
             Self::Draining => ErrorCode::Draining,
             Self::Failed { .. } => ErrorCode::ModelNotReady,
             Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,

@@ -49,8 +49,13 @@ pub(super) struct Rejection {
 pub(super) struct RolloutIntent {
     pub(super) stable: u64,
     pub(super) candidate: u64,
+    /// The step of the plan, from 0.
+    pub(super) step: usize,
     /// The new version's share, from 0 to 1.
     pub(super) weight: f64,
+    /// Whether an operator chose it.
+    #[serde(default)]
+    pub(super) manual: bool,
 }
 
 impl Intent {
@@ -154,7 +159,8 @@ mod tests {
         let mut intent = Intent { default: Some(7), ..Intent::default() };
         intent.labels.insert("prod".into(), 7);
         intent.reject(Version(8), "ab", "too slow");
-        intent.rollout = Some(RolloutIntent { stable: 7, candidate: 9, weight: 0.25 });
+        intent.rollout =
+            Some(RolloutIntent { stable: 7, candidate: 9, step: 1, weight: 0.25, manual: false });
         intent
     }
 

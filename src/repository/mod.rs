@@ -14,6 +14,7 @@ mod batch_size;
 mod busy;
 mod candidate;
 mod catalog;
+mod changeover;
 mod decisions;
 mod entry;
 mod error;
@@ -30,6 +31,7 @@ mod plain_file;
 mod plan;
 pub mod policy;
 mod record;
+mod rollouts;
 mod routing;
 mod sample;
 mod seal;
@@ -63,6 +65,7 @@ pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
 pub use lifecycle::VersionState;
 pub use options::{Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel};
+pub use rollouts::Rollout;
 pub use routing::Pin;
 pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
@@ -77,7 +80,7 @@ use crate::inference::{
 };
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
-use crate::telemetry::events::Events;
+use crate::telemetry::events::{EventKind, Events};
 use catalog::Catalog;
 use entry::{ModelState, Requirement};
 use failure::LoadFailures;
@@ -404,7 +407,7 @@ impl Repository {
         version: Version,
         reason: &str,
     ) -> Result<(), RepositoryError> {
-        transition::reject(&self.0, name, version, reason)
+        changeover::reject(&self.0, name, version, reason)
     }
 
     /// Takes the rejection of a version back, and has it loaded if it is to serve. Blocks.
@@ -413,7 +416,75 @@ impl Repository {
     ///
     /// There is no such model, the version was not rejected or cannot be loaded, or the model is being loaded or changed.
     pub fn accept(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
-        transition::accept(&self.0, name, version)
+        changeover::accept(&self.0, name, version)
+    }
+
+    /// The roll-outs under way, as far as both versions are ready.
+    #[must_use]
+    pub fn rollouts(&self) -> Vec<Rollout> {
+        rollouts::all(&self.0)
+    }
+
+    /// The roll-out of one model.
+    #[must_use]
+    pub fn rollout(&self, name: &ModelName) -> Option<Rollout> {
+        rollouts::one(&self.0, name)
+    }
+
+    /// Loads a version of the folder beside the one that serves, and begins its roll-out. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no such model or version, it serves already or nothing does, it cannot be loaded, or the model is being
+    /// loaded or changed.
+    pub fn roll_out(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
+        changeover::roll_out(&self.0, name, version)
+    }
+
+    /// Goes on to a step of the plan with the roll-out of this version.
+    ///
+    /// # Errors
+    ///
+    /// No roll-out of it is under way, or the model is being loaded or changed.
+    pub fn advance_rollout(
+        &self,
+        name: &ModelName,
+        candidate: Version,
+        step: usize,
+    ) -> Result<(), RepositoryError> {
+        rollouts::advance(&self.0, name, candidate, step)
+    }
+
+    /// Gives the new version of a roll-out this share of the requests, from 0 to 1. Steps then wait for operators.
+    ///
+    /// # Errors
+    ///
+    /// No roll-out is under way, or the model is being loaded or changed.
+    pub fn set_rollout_weight(&self, name: &ModelName, weight: f64) -> Result<(), RepositoryError> {
+        rollouts::set_weight(&self.0, name, weight)
+    }
+
+    /// Has the new version of a roll-out serve alone. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// No roll-out is under way, or the model is being loaded or changed.
+    pub fn promote(&self, name: &ModelName, reason: &str) -> Result<(), RepositoryError> {
+        changeover::promote(&self.0, name, reason)
+    }
+
+    /// Ends a roll-out: the old version serves alone, the new one is rejected. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// No roll-out is under way, or the model is being loaded or changed.
+    pub fn roll_back(&self, name: &ModelName, reason: &str) -> Result<(), RepositoryError> {
+        changeover::roll_back(&self.0, name, reason)
+    }
+
+    /// Tells operators what happened to a version.
+    pub fn tell(&self, kind: EventKind, name: &ModelName, version: Version, message: &str) {
+        self.0.tell(kind, name, Some(version), message);
     }
 
     /// Lets every version go and waits until all are unloaded, at most for `patience`; says how

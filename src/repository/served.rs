@@ -104,6 +104,12 @@ impl ModelHandle {
         self.0.version
     }
 
+    /// Whether both are handles of one load of a version.
+    #[must_use]
+    pub fn is_same_load(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// What clients send and get.
     #[must_use]
     pub fn interface(&self) -> &Arc<ModelSpec> {

@@ -15,6 +15,7 @@ mod folders;
 mod house;
 mod orders;
 mod reload;
+mod rollouts;
 
 #[test]
 fn failing_models_leave_the_others_alone() {

@@ -10,8 +10,10 @@ use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::load::LoadWatcher;
+use super::manifest::Strategy;
 use super::orders;
 use super::policy::Situation;
+use super::rollouts;
 use super::served::{ModelHandle, Served};
 use super::shared::Shared;
 use super::source::Source;
@@ -148,14 +150,18 @@ fn load_again(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), Rep
 
 /// Why a model is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Cause {
+pub(super) enum Cause {
     /// For the first time, or on order: what serves is loaded anew.
     Ordered,
     /// Files changed: what serves and is as it was stays.
     Noticed,
 }
 
-fn load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), ModelFailure> {
+pub(super) fn load_model(
+    shared: &Shared,
+    name: &ModelName,
+    cause: Cause,
+) -> Result<(), ModelFailure> {
     let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name, cause)));
     let loaded = loaded.unwrap_or_else(|_| Err("loading the model panicked".into()));
     let loaded = loaded.map_err(|problem| ModelFailure::new(FailureCode::Incomplete, problem));
@@ -182,12 +188,12 @@ fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
 }
 
 /// A model's folder, read whole.
-struct Found {
-    folder: ModelFolder,
-    source: Source,
+pub(super) struct Found {
+    pub(super) folder: ModelFolder,
+    pub(super) source: Source,
 }
 
-fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
+pub(super) fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
     let folder = find(shared, name).ok_or("the model's folder is gone")?;
     for sentence in &folder.ignored {
         tracing::warn!("{sentence}");
@@ -207,6 +213,7 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
     }
     let mut situation = shared.catalog.update(name, |entry| {
         entry.requirement = entry.requirement.read_again(found.source.is_required());
+        entry.plan = Arc::new(found.source.manifest.rollout.plan());
         situation(entry, &found)
     });
     let missing = situation.policy.missing(&situation.available).into_iter();
@@ -219,15 +226,20 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         orders::report_pin(name, entry);
         gone
     });
+    tell_gone(shared, name, gone);
+    rollouts::settle(shared, name);
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+fn tell_gone(shared: &Shared, name: &ModelName, gone: Vec<Version>) {
     for version in gone {
         let text = "it is not to be served any more, and finishes what it has";
         shared.tell(EventKind::VersionDraining, name, Some(version), text);
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 /// Has everything serve that should and can; what cannot, and why.
-fn bring_up(
+pub(super) fn bring_up(
     shared: &Shared,
     found: &Found,
     cause: Cause,
@@ -243,7 +255,7 @@ fn bring_up(
         let is_replacement = situation.tried.values().any(|serves| !serves);
         let may_stay = cause == Cause::Noticed || is_replacement;
         let serves = (may_stay && is_current(shared, found, version))
-            || load_version(shared, found, version)
+            || load_version(shared, found, version, takes_over_from(shared, found, version))
                 .map_err(|reason| problems.push(format!("version {version}: {reason}")))
                 .is_ok();
         situation.tried.insert(version, serves);
@@ -251,67 +263,22 @@ fn bring_up(
     problems
 }
 
-/// Goes back from a version: another one takes its place, then its file is not served any more.
-pub(super) fn reject(
-    shared: &Shared,
-    name: &ModelName,
-    version: Version,
-    reason: &str,
-) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
-    orders::known_digest(shared, name, version)?;
-    let failed = |problem: String| RepositoryError::Failed {
-        model: name.clone(),
-        failure: ModelFailure::new(FailureCode::Incomplete, problem),
-    };
-    let found = read(shared, name).map_err(failed)?;
-    let models = shared.catalog.snapshot();
-    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
-    let mut situation = situation(entry, &found);
-    situation.pin = situation.pin.filter(|pin| *pin != version);
-    situation.held.retain(|held| *held != version);
-    situation.tried.insert(version, false);
-    let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
-    if !situation.any_serves() && entry.ready_version(version).is_some() {
-        let others =
-            if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
-        return Err(failed(format!(
-            "version {version} goes on, nothing can take its place: {others}"
-        )));
-    }
-    orders::reject(shared, name, version, reason)?;
-    shared.catalog.update(name, |entry| {
-        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
-        orders::report_pin(name, entry);
-    });
-    Ok(())
-}
-
-/// Takes the rejection of a version back, and loads it if it is to serve.
-pub(super) fn accept(
-    shared: &Shared,
-    name: &ModelName,
-    version: Version,
-) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
-    orders::accept(shared, name, version)?;
-    let loaded = load_model(shared, name, Cause::Noticed);
-    loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
-}
-
-fn situation(entry: &ModelEntry, found: &Found) -> Situation {
+pub(super) fn situation(entry: &ModelEntry, found: &Found) -> Situation {
     let Found { folder, source } = found;
+    // What serves stays beside a version that is to take over by and by.
+    let is_gradual = source.manifest.rollout.strategy != Strategy::Replace;
+    let outgoing = entry.serving().filter(|_| is_gradual).map(ModelHandle::version);
     Situation {
         available: folder.versions.iter().map(|folder| folder.version).collect(),
         policy: source.manifest.versions.clone(),
         pin: entry.routing.default.map(|pin| pin.version),
-        held: entry.routing.held().collect(),
+        held: entry.routing.held().chain(outgoing).collect(),
         tried: BTreeMap::new(),
     }
 }
 
 /// Whether a version serves, by the files that are there now.
-fn is_current(shared: &Shared, found: &Found, version: Version) -> bool {
+pub(super) fn is_current(shared: &Shared, found: &Found, version: Version) -> bool {
     let Found { folder, source } = found;
     let models = shared.catalog.snapshot();
     let served = models.get(&folder.name).and_then(|entry| entry.ready_version(version));
@@ -366,7 +333,26 @@ impl LoadWatcher for Progress<'_> {
     }
 }
 
-fn load_version(shared: &Shared, found: &Found, version: Version) -> Result<(), String> {
+/// The version that a new one shall take over from by and by.
+fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<Version> {
+    if found.source.manifest.rollout.strategy == Strategy::Replace {
+        return None;
+    }
+    let models = shared.catalog.snapshot();
+    let entry = models.get(&found.folder.name)?;
+    let serving = entry.serving().map(ModelHandle::version)?;
+    // What comes up in place of a version that is gone, or is held beside it, takes nothing over. Of a version that is loaded
+    // anew beside itself there is only one number.
+    let is_new = version > serving && !entry.routing.labels.values().any(|it| *it == version);
+    is_new.then_some(serving)
+}
+
+pub(super) fn load_version(
+    shared: &Shared,
+    found: &Found,
+    version: Version,
+    takes_over_from: Option<Version>,
+) -> Result<(), String> {
     let Found { folder, source } = found;
     let file = folder.versions.iter().find(|folder| folder.version == version);
     let file = file.ok_or("the version's folder is gone")?;
@@ -387,6 +373,12 @@ fn load_version(shared: &Shared, found: &Found, version: Version) -> Result<(), 
         Ok(handle) => {
             report(&handle.0);
             handle.metrics().set_ready(true);
+            let candidate =
+                decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
+            if let Some(stable) = takes_over_from.filter(|_| candidate != Some(version.0)) {
+                // Before it is ready: no request goes to it otherwise than by its share.
+                rollouts::begin(shared, name, stable, version);
+            }
             let replaced = shared.catalog.update(name, |entry| {
                 entry.state.serve();
                 let replaced = entry.ready_version(version).cloned();
@@ -419,8 +411,9 @@ fn fail(entry: &mut ModelEntry, version: Version, failure: ModelFailure) {
 /// than none. What takes no more requests because of that.
 fn retire(entry: &mut ModelEntry, situation: &Situation) -> Vec<Version> {
     let mut gone = Vec::new();
+    let outgoing = entry.routing.split.as_ref().map(|split| split.stable);
     entry.versions.retain(|version, found| {
-        if situation.is_chosen(*version) {
+        if situation.is_chosen(*version) || Some(*version) == outgoing {
             return true;
         }
         match &found.state {

@@ -5,9 +5,10 @@
 //! cannot show. All of that is pure. What counts hangs on the door: `meter` for each version that serves,
 //! `shadow` for one that answers copies. `golden` asks a version what it must answer before it gets anything.
 //!
-//! Nothing here moves a version: `repository` does, and asks.
+//! `controller` puts them together, once a second, and has `repository` move the versions.
 
 mod compare;
+mod controller;
 mod figures;
 pub mod golden;
 mod meter;
@@ -23,6 +24,7 @@ mod simulation;
 mod testing;
 
 pub use compare::{Agreement, Comparison, compare};
+pub use controller::{Report, Rollouts, describe, error_rate};
 pub use figures::{Figures, Latencies};
 pub use meter::{Meter, MeterOf, Metering};
 pub use policy::{Decision, Judged, Move, Progress, Stage, Waiting, decide};

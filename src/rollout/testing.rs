@@ -6,10 +6,9 @@ use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::engine::{EngineError, Fault};
 use crate::inference::{ByteBudget, ErrorCode};
 use crate::pipeline::Door;
-use crate::repository::{
-    Defaults, ModelHandle, Overrides, Repository, RepositoryOptions, RepositoryParts,
-};
+use crate::repository::{ModelHandle, Repository, RepositoryOptions, RepositoryParts};
 use crate::scheduler::Permits;
+use crate::telemetry::events::Events;
 use crate::telemetry::{Metrics, MetricsOptions};
 use crate::tensor::Tensor;
 use std::fs;
@@ -73,26 +72,15 @@ pub(super) fn served(model: FakeModel, top: &str) -> Served {
     let loader = Arc::new(FakeLoader(model));
     let codes = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let metrics = Metrics::new(MetricsOptions { codes, ..MetricsOptions::default() });
-    let options = RepositoryOptions {
-        models: folder.path().to_owned(),
-        named: vec![],
-        state_dir: None,
-        default_model: None,
-        trusted: Vec::new(),
-        libtorch: "none".to_owned(),
-        libraries: String::new(),
-        max_file_bytes: u64::MAX,
-        trial_timeout: Duration::from_secs(60),
-        defaults: Defaults::default(),
-        overrides: Overrides::default(),
-    };
     let repository = Repository::open(RepositoryParts {
-        options,
+        options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(2),
         metrics: metrics.clone(),
+        verifier: None,
+        events: Events::new(),
     });
     let repository = repository.unwrap();
     let loaded = repository.check();

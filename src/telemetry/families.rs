@@ -27,7 +27,9 @@ macro_rules! families {
 
 /// Every family, in the order of the page that documents them.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, PROCESS].into_iter().flatten()
+    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, ROLLOUTS, PROCESS]
+        .into_iter()
+        .flatten()
 }
 
 families! { SERVER;
@@ -105,6 +107,17 @@ families! { MODELS;
     BATCHING_VERIFICATIONS: Counter = "sconce_batching_verifications_total" ["model", "version", "outcome"];
     /// How long the version took from the start of its load until it was ready, the last time.
     MODEL_LOAD_DURATION: Gauge = "sconce_model_load_duration_seconds" ["model", "version"];
+}
+
+families! { ROLLOUTS;
+    /// The share of requests that the new version of a roll-out answers; there while one is under way.
+    ROLLOUT_WEIGHT: Gauge = "sconce_rollout_weight" ["model", "version"];
+    /// Copies of requests whose answers were compared on this step of a roll-out.
+    SHADOW_COMPARED: Gauge = "sconce_shadow_compared" ["model", "version"];
+    /// Rows of them to which the new version gives another best class.
+    SHADOW_FLIPS: Gauge = "sconce_shadow_flips" ["model", "version"];
+    /// Copies that were dropped because there was no room beside live requests.
+    SHADOW_DROPPED: Gauge = "sconce_shadow_dropped" ["model", "version"];
 }
 
 families! { PROCESS;

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
-use crate::inference::{Batching, Contract, ModelSpec};
+use crate::inference::{Batching, Contract, ModelSpec, Version};
 use crate::repository::{Repository, RepositoryOptions, RepositoryParts};
+use crate::rollout::Rollouts;
 use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,9 +45,17 @@ fn full() -> (Metrics, Arc<ModelMetrics>) {
     (metrics, model)
 }
 
-/// The room that counts failures of loads.
-fn empty_repository(metrics: &Metrics) -> Repository {
+/// The room that counts failures of loads, with a roll-out of a model under way, and who leads it.
+fn repository(metrics: &Metrics) -> Repository {
     let folder = tempfile::tempdir().unwrap();
+    for version in ["1", "2"] {
+        fs::create_dir_all(folder.path().join("m").join(version)).unwrap();
+        fs::write(folder.path().join("m").join(version).join("model.pt"), version).unwrap();
+    }
+    let tensor = "name = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n";
+    let manifest =
+        format!("[[inputs]]\n{tensor}[[outputs]]\n{tensor}[rollout]\nstrategy = \"shadow\"");
+    fs::write(folder.path().join("m/model.toml"), manifest).unwrap();
     let loader = Arc::new(FakeLoader(FakeModel::echo()));
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
@@ -57,7 +67,13 @@ fn empty_repository(metrics: &Metrics) -> Repository {
         verifier: None,
         events: events::Events::new(),
     };
-    Repository::open(parts).unwrap()
+    let repository = Repository::open(parts).unwrap();
+    let _ = repository.check();
+    repository.roll_out(&"m".parse().unwrap(), Version(1)).unwrap();
+    let rollouts = Rollouts::new(repository.clone());
+    rollouts.look();
+    metrics.register(Arc::new(rollouts));
+    repository
 }
 
 /// The room that exports the most of a version.
@@ -137,7 +153,7 @@ fn parse(text: &str) -> BTreeMap<String, (String, BTreeSet<String>)> {
 fn the_text_holds_what_the_table_says() {
     let (metrics, model) = full();
     let scheduler = idle_scheduler(Arc::clone(&model));
-    let repository = empty_repository(&metrics);
+    let repository = repository(&metrics);
     let expected = families::all().map(|family| {
         let labels = family.labels().iter().map(|&label| label.to_owned()).collect();
         (family.name().to_owned(), (family.type_name().to_owned(), labels))

@@ -58,6 +58,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "protocol",
             "pipeline",
             "repository",
+            "rollout",
             "telemetry",
             "listener",
         ]),

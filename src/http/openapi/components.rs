@@ -72,6 +72,7 @@ fn schemas() -> Value {
             &["reason"],
         ),
         "ModelSummary": object(&summary, &[]),
+        "Rollout": object(&[("rollout", nullable(json!({"type": "object"})))], &[]),
         "Events": object(&[("events", list(of("Event")))], &[]),
         "Event": object(
             &[
@@ -195,6 +196,7 @@ fn parameters() -> Value {
     let in_path = |name: &str, schema: Value| json!({"name": name, "in": "path", "required": true, "schema": schema});
     let in_header = |name: &str, description: &str, schema: Value| json!({"name": name, "in": "header", "description": description, "schema": schema});
     json!({
+        "Percent": in_path("percent", json!({"type": "number", "minimum": 0, "maximum": 100})),
         "Label": in_path("label", json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
         "Model": in_path("model", json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
         "Version": in_path("version", json!({"type": "string", "pattern": "^(0|[1-9][0-9]{0,19})$"})),

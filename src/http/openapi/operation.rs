@@ -70,6 +70,7 @@ impl Route {
         let known = |name| match name {
             "model" => "Model",
             "label" => "Label",
+            "percent" => "Percent",
             "version" => "Version",
             _ => "Rest",
         };

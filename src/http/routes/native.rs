@@ -4,7 +4,7 @@ use super::codes::{ORDER, PREDICTION, VERSION};
 use crate::http::route::{
     Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
 };
-use crate::http::{events, health, index, manage, metrics, models, openapi, predict};
+use crate::http::{events, health, index, manage, metrics, models, openapi, predict, rollouts};
 use crate::inference::ErrorCode;
 
 const fn ours(methods: Methods, tag: &'static str) -> Operation {
@@ -89,6 +89,26 @@ pub(super) const ROUTES: &[Route] = &[
         "Reads the model's folder again; answers when what it holds serves.",
         |place| place.to(manage::reload),
     ),
+    for_operators(Operation { gives: &[(200, &[Content::json("Rollout")])], ..MODEL }).at(
+        "/manage/models/{model}/rollout",
+        "What is known of the roll-out under way.",
+        |place| place.to(rollouts::show),
+    ),
+    RELOAD.at(
+        "/manage/models/{model}/rollout/abort",
+        "Has the old version serve alone, and rejects the new one.",
+        |place| place.to(rollouts::abort),
+    ),
+    RELOAD.at(
+        "/manage/models/{model}/rollout/promote",
+        "Has the new version serve alone.",
+        |place| place.to(rollouts::promote),
+    ),
+    Operation { fails: &[ORDER, &[ErrorCode::InvalidRequest]], ..MANAGE }.at(
+        "/manage/models/{model}/rollout/weight/{percent}",
+        "Gives the new version this percentage of the requests; steps then wait for operators.",
+        |place| place.to(rollouts::weight),
+    ),
     MANAGE.at(
         "/manage/models/{model}/unload",
         "Lets the model go, until it is reloaded; answers at once.",
@@ -98,6 +118,11 @@ pub(super) const ROUTES: &[Route] = &[
         "/manage/models/{model}/versions/{version}/default",
         "Makes this version the default, also after a restart.",
         |place| place.to(manage::set_default),
+    ),
+    Operation { fails: &[ORDER, VERSION, &[ErrorCode::ModelNotReady]], ..MANAGE }.at(
+        "/manage/models/{model}/versions/{version}/rollout",
+        "Loads this version of the folder beside the one that serves, and begins its roll-out.",
+        |place| place.to(rollouts::start),
     ),
     MANAGE_VERSION.at(
         "/manage/models/{model}/versions/{version}/unload",

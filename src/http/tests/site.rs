@@ -6,14 +6,15 @@ use crate::app;
 use crate::engine::fake::FakeModel;
 use crate::engine::{Artifact, Batch, Device, EngineError, Fault, LoadOptions, Loader, Model};
 use crate::http::{
-    App, AppParts, BodyTimeouts, CorsOrigins, HostNames, HttpOptions, Observed, management_service,
-    public_service,
+    App, AppParts, BodyTimeouts, CorsOrigins, HostNames, HttpOptions, Observed, RoutingHeaders,
+    management_service, public_service,
 };
 use crate::inference::{ByteBudget, ByteLease};
 use crate::listener::DrainPhase;
 use crate::pipeline::Door;
 use crate::repository::manifest::Optimize;
 use crate::repository::{Defaults, Repository, RepositoryOptions, RepositoryParts};
+use crate::rollout::Rollouts;
 use crate::scheduler::Permits;
 use crate::telemetry::events::Events;
 use crate::telemetry::logging::{RequestLog, RequestLogOptions};
@@ -148,6 +149,7 @@ impl Site {
             options: options(),
             door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
             repository: repository.clone(),
+            rollouts: Rollouts::new(repository.clone()),
             events: Events::new(),
             metrics,
             request_log: RequestLog::new(RequestLogOptions::default(), Instant::now()),
@@ -270,6 +272,7 @@ fn options() -> HttpOptions {
         public_metrics: true,
         cors_origins: CorsOrigins::parse(&["https://app.example.com"]).unwrap(),
         management_hosts: HostNames::default(),
+        routing: RoutingHeaders::default(),
     }
 }
 

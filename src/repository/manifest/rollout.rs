@@ -103,6 +103,18 @@ pub struct RolloutPlan {
     pub hysteresis: u32,
 }
 
+impl RolloutPlan {
+    /// The plan of a roll-out that an operator begins: where model.toml wants none, a canary whose steps are the operator's.
+    #[must_use]
+    pub fn or_by_hand(self) -> Self {
+        if self.strategy != Strategy::Replace {
+            return self;
+        }
+        let (strategy, decider) = (Strategy::Canary, Decider::Operator);
+        Self { strategy, steps: default_steps(strategy), decider, ..self }
+    }
+}
+
 impl Default for RolloutPlan {
     /// That of a model whose model.toml says nothing of it.
     fn default() -> Self {

@@ -94,6 +94,7 @@ pub(super) struct House {
     pub(super) root: tempfile::TempDir,
     pub(super) trial: Arc<Scripted>,
     pub(super) serving: Arc<Scripted>,
+    pub(super) events: Events,
 }
 
 impl House {
@@ -103,6 +104,7 @@ impl House {
             root: tempfile::tempdir().unwrap(),
             trial: Arc::default(),
             serving: Arc::default(),
+            events: Events::new(),
         };
         fs::create_dir(house.root.path().join("models")).unwrap();
         for (name, script) in models {
@@ -134,7 +136,7 @@ impl House {
             permits: Permits::new(1),
             metrics: Metrics::new(MetricsOptions::default()),
             verifier: None,
-            events: Events::new(),
+            events: self.events.clone(),
         }
     }
 

@@ -1,0 +1,135 @@
+//! From one version to another on order, or by the rules of a roll-out: going back, beside, and over for good.
+
+use super::busy::Busy;
+use super::decisions;
+use super::entry::State;
+use super::error::RepositoryError;
+use super::failure::{FailureCode, ModelFailure};
+use super::orders;
+use super::rollouts;
+use super::served::ModelHandle;
+use super::shared::Shared;
+use super::transition::{Cause, bring_up, is_current, load_model, load_version, read, situation};
+use crate::inference::{ModelName, Version};
+use crate::telemetry::events::EventKind;
+use std::sync::Arc;
+
+/// Lets go what is not to be served any more after something else was decided, and brings up what is. For a model that is
+/// marked as busy.
+fn settle_versions(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    let loaded = load_model(shared, name, Cause::Noticed);
+    loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
+}
+
+/// Brings a version up beside the one that serves, as the new one of a roll-out.
+pub(super) fn roll_out(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    let failed = |problem: String| RepositoryError::Failed {
+        model: name.clone(),
+        failure: ModelFailure::new(FailureCode::Incomplete, problem),
+    };
+    let found = read(shared, name).map_err(failed)?;
+    if !found.folder.versions.iter().any(|folder| folder.version == version) {
+        return Err(RepositoryError::VersionNotFound(name.clone(), version));
+    }
+    let stable = shared.catalog.update(name, |entry| {
+        let plan = found.source.manifest.rollout.plan();
+        entry.plan = Arc::new(plan.or_by_hand());
+        entry.serving().map(ModelHandle::version)
+    });
+    let Some(stable) = stable.filter(|stable| *stable != version) else {
+        return Err(RepositoryError::NothingToRollOut(name.clone(), version));
+    };
+    if is_current(shared, &found, version) {
+        rollouts::begin(shared, name, stable, version);
+        return Ok(());
+    }
+    load_version(shared, &found, version, Some(stable)).map_err(failed)
+}
+
+/// Goes back from a version: another one takes its place, then its file is not served any more.
+pub(super) fn reject(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::known_digest(shared, name, version)?;
+    let failed = |problem: String| RepositoryError::Failed {
+        model: name.clone(),
+        failure: ModelFailure::new(FailureCode::Incomplete, problem),
+    };
+    let found = read(shared, name).map_err(failed)?;
+    let models = shared.catalog.snapshot();
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let mut situation = situation(entry, &found);
+    situation.pin = situation.pin.filter(|pin| *pin != version);
+    situation.held.retain(|held| *held != version);
+    situation.tried.insert(version, false);
+    let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
+    if !situation.any_serves() && entry.ready_version(version).is_some() {
+        let others =
+            if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
+        return Err(failed(format!(
+            "version {version} goes on, nothing can take its place: {others}"
+        )));
+    }
+    orders::reject(shared, name, version, reason)?;
+    shared.catalog.update(name, |entry| {
+        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
+        orders::report_pin(name, entry);
+    });
+    Ok(())
+}
+
+/// Takes the rejection of a version back, and loads it if it is to serve.
+pub(super) fn accept(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::accept(shared, name, version)?;
+    let loaded = load_model(shared, name, Cause::Noticed);
+    loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
+}
+
+/// Has the new version serve alone; the old one goes, unless model.toml or an operator keeps it. Of a default that an operator
+/// set to the old version, the new one is the heir.
+pub(super) fn promote(
+    shared: &Shared,
+    name: &ModelName,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    let rollout = rollouts::under_way(shared, name)?;
+    let (stable, candidate) = (rollout.stable.version(), rollout.candidate.version());
+    drop(rollout);
+    decisions::decide(shared, name, |intent| {
+        intent.rollout = None;
+        let was_set = intent.default == Some(stable.0);
+        // A default that was set to a third version would take over now; the new one was chosen since.
+        intent.default = intent.default.map(|_| candidate.0).filter(|_| was_set);
+    });
+    tracing::info!(model.name = %name, model.version = candidate.0, "promoted: {reason}");
+    shared.tell(EventKind::RolloutPromoted, name, Some(candidate), reason);
+    settle_versions(shared, name)
+}
+
+/// Ends a roll-out with the old version serving alone, and the new one rejected.
+pub(super) fn roll_back(
+    shared: &Shared,
+    name: &ModelName,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let candidate = rollouts::under_way(shared, name)?.candidate.version();
+    reject(shared, name, candidate, reason)?;
+    tracing::warn!(model.name = %name, model.version = candidate.0, "rolled back: {reason}");
+    shared.tell(EventKind::RolloutRolledBack, name, Some(candidate), reason);
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! A new version beside the one that serves: begun, moved, ended. What is to happen others decide; here it is written down
+//! before requests follow, and a restart goes on where it was.
+
+use super::busy::Busy;
+use super::decisions;
+use super::entry::ModelEntry;
+use super::error::RepositoryError;
+use super::intents::RolloutIntent;
+use super::manifest::{Decider, RolloutPlan, Strategy};
+use super::served::ModelHandle;
+use super::shared::Shared;
+use crate::inference::{ModelName, Version};
+use crate::telemetry::events::EventKind;
+use std::sync::Arc;
+
+/// A roll-out under way, with both of its versions.
+#[derive(Debug, Clone)]
+pub struct Rollout {
+    /// The one that serves.
+    pub stable: ModelHandle,
+    /// The new one.
+    pub candidate: ModelHandle,
+    /// How it takes over.
+    pub plan: Arc<RolloutPlan>,
+    /// The step of the plan, from 0.
+    pub step: usize,
+    /// The share of requests that the new one answers.
+    pub weight: f64,
+    /// Whether an operator chose that share; rules then only advise.
+    pub is_manual: bool,
+}
+
+impl Rollout {
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &ModelName {
+        self.stable.name()
+    }
+}
+
+/// Those of all models, as far as both versions are ready.
+pub(super) fn all(shared: &Shared) -> Vec<Rollout> {
+    shared.catalog.snapshot().values().filter_map(|entry| of(entry)).collect()
+}
+
+/// That of one model.
+pub(super) fn one(shared: &Shared, name: &ModelName) -> Option<Rollout> {
+    shared.catalog.snapshot().get(name).and_then(|entry| of(entry))
+}
+
+fn of(entry: &ModelEntry) -> Option<Rollout> {
+    let intent = entry.intent.rollout.as_ref()?;
+    let is_manual = intent.manual;
+    let plan = match (is_manual, entry.plan.decider) {
+        (true, Decider::Rules) => {
+            Arc::new(RolloutPlan { decider: Decider::Operator, ..RolloutPlan::clone(&entry.plan) })
+        }
+        _ => Arc::clone(&entry.plan),
+    };
+    Some(Rollout {
+        stable: entry.ready_version(Version(intent.stable))?.clone(),
+        candidate: entry.ready_version(Version(intent.candidate))?.clone(),
+        plan,
+        step: intent.step,
+        weight: intent.weight,
+        is_manual,
+    })
+}
+
+/// The share of the new version on a step: copies of requests are answered by the old one.
+fn weight(plan: &RolloutPlan, step: usize) -> f64 {
+    match plan.strategy {
+        Strategy::Canary => plan.steps.get(step).map_or(0.0, |step| step.weight),
+        Strategy::Shadow | Strategy::Replace => 0.0,
+    }
+}
+
+/// Begins the roll-out of a version that is about to be ready, while the model is marked as busy.
+pub(super) fn begin(shared: &Shared, name: &ModelName, stable: Version, candidate: Version) {
+    let models = shared.catalog.snapshot();
+    let Some(plan) = models.get(name).map(|entry| Arc::clone(&entry.plan)) else { return };
+    let weight = weight(&plan, 0);
+    decisions::decide(shared, name, |intent| {
+        intent.rollout = Some(RolloutIntent {
+            stable: stable.0,
+            candidate: candidate.0,
+            step: 0,
+            weight,
+            manual: false,
+        });
+    });
+    let text = match plan.strategy {
+        Strategy::Shadow => format!("it gets copies of the requests that version {stable} answers"),
+        _ => format!("it gets {} % of the requests, version {stable} the others", percent(weight)),
+    };
+    tracing::info!(model.name = %name, model.version = candidate.0, "roll-out begins: {text}");
+    shared.tell(EventKind::RolloutStarted, name, Some(candidate), text);
+}
+
+/// Without the noise of binary fractions.
+fn percent(weight: f64) -> f64 {
+    (weight * 1e4).round() / 1e2
+}
+
+/// Ends a roll-out whose versions are not both ready after a load: the one that is serves alone.
+pub(super) fn settle(shared: &Shared, name: &ModelName) {
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name) else { return };
+    let Some(intent) = entry.intent.rollout.clone() else { return };
+    let is_ready = |version| entry.ready_version(Version(version)).is_some();
+    let (kind, text) = match (is_ready(intent.stable), is_ready(intent.candidate)) {
+        (true, true) | (false, false) => return,
+        (true, false) => (
+            EventKind::RolloutRolledBack,
+            format!("it is not ready any more, version {} serves alone", intent.stable),
+        ),
+        (false, true) => (
+            EventKind::RolloutPromoted,
+            format!("version {} is not ready any more, so it serves alone", intent.stable),
+        ),
+    };
+    decisions::decide(shared, name, |intent| intent.rollout = None);
+    tracing::warn!(model.name = %name, model.version = intent.candidate, "roll-out ends: {text}");
+    shared.tell(kind, name, Some(Version(intent.candidate)), text);
+}
+
+/// The roll-out of a model, for whoever changes it and has it marked as busy.
+pub(super) fn under_way(shared: &Shared, name: &ModelName) -> Result<Rollout, RepositoryError> {
+    one(shared, name).ok_or_else(|| RepositoryError::NoRollout(name.clone()))
+}
+
+/// Goes on to a step.
+pub(super) fn advance(
+    shared: &Shared,
+    name: &ModelName,
+    candidate: Version,
+    step: usize,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    let rollout = under_way(shared, name)?;
+    if rollout.candidate.version() != candidate {
+        return Err(RepositoryError::NoRollout(name.clone()));
+    }
+    let weight = weight(&rollout.plan, step);
+    decisions::decide(shared, name, |intent| {
+        if let Some(rollout) = &mut intent.rollout {
+            (rollout.step, rollout.weight) = (step, weight);
+        }
+    });
+    let share = rollout.plan.steps.get(step).map_or(weight, |step| step.weight);
+    tell_step(shared, name, candidate, format!("step {}, {} %", step + 1, percent(share)));
+    Ok(())
+}
+
+/// Gives the new version a share that an operator chose; steps then wait for operators.
+pub(super) fn set_weight(
+    shared: &Shared,
+    name: &ModelName,
+    weight: f64,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    let candidate = under_way(shared, name)?.candidate.version();
+    decisions::decide(shared, name, |intent| {
+        if let Some(rollout) = &mut intent.rollout {
+            (rollout.weight, rollout.manual) = (weight, true);
+        }
+    });
+    tell_step(shared, name, candidate, format!("an operator gave it {} %", percent(weight)));
+    Ok(())
+}
+
+fn tell_step(shared: &Shared, name: &ModelName, candidate: Version, text: String) {
+    tracing::info!(model.name = %name, model.version = candidate.0, "roll-out: {text}");
+    shared.tell(EventKind::RolloutStep, name, Some(candidate), text);
+}

@@ -1,0 +1,164 @@
+//! New versions beside old ones: every way through a roll-out, and a restart in each of its states.
+
+use super::*;
+use crate::inference::RoutingKey;
+use crate::telemetry::events::EventKind;
+
+const CANARY: &str = "[rollout]\nstrategy = \"canary\"\nsteps = [\"10% for 1m\", \"50% for 1m\"]\n";
+
+/// A model with version 1 that serves, and a canary of version 2 beside it.
+fn canary() -> (House, Repository) {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/model.toml", &format!("{MANIFEST}{CANARY}"));
+    let repository = house.loaded();
+    house.write("m/2/model.pt", "two");
+    repository.reload(&name("m")).unwrap();
+    (house, repository)
+}
+
+/// Of a thousand requests, how many in a hundred version 2 answers.
+fn share(repository: &Repository) -> usize {
+    let answers = (0..1000).map(|_| resolve(repository, "m").unwrap());
+    let n_new = answers.filter(|version| *version == 2).count();
+    (n_new + 5) / 10
+}
+
+fn labeled(repository: &Repository, label: &str) -> Result<u64, ErrorCode> {
+    let version = VersionSelector::Label(label.parse().unwrap());
+    let model = ModelRef { name: name("m"), version };
+    repository.resolve(&model).map(|handle| handle.version().0).map_err(|error| error.code)
+}
+
+#[test]
+fn a_new_version_takes_over_step_by_step() {
+    let (_house, repository) = canary();
+    let m = name("m");
+    assert_eq!(share(&repository), 10);
+    assert_eq!((labeled(&repository, "stable"), labeled(&repository, "canary")), (Ok(1), Ok(2)));
+    let rollout = repository.rollout(&m).unwrap();
+    assert_eq!((rollout.step, rollout.weight, rollout.is_manual), (0, 0.1, false));
+    repository.advance_rollout(&m, Version(2), 1).unwrap();
+    assert_eq!(share(&repository), 50);
+    let key = Some(RoutingKey::of(b"a user"));
+    let sticky: Vec<_> =
+        (0..20).map(|_| repository.resolve_for(&latest("m"), key).unwrap().version()).collect();
+    assert!(sticky.windows(2).all(|pair| pair[0] == pair[1]), "a key keeps its version");
+    repository.promote(&m, "good").unwrap();
+    assert_eq!(share(&repository), 100);
+    assert!(repository.rollout(&m).is_none());
+    assert_eq!(labeled(&repository, "canary"), Err(ErrorCode::VersionNotFound));
+    let states: Vec<_> =
+        repository.describe(&m).unwrap().versions.iter().map(|it| it.version.0).collect();
+    assert_eq!(states, [2], "the old version went when nothing held it any more");
+}
+
+#[test]
+fn a_version_that_is_rolled_back_does_not_come_back() {
+    let (house, repository) = canary();
+    let m = name("m");
+    repository.roll_back(&m, "it fails requests").unwrap();
+    assert_eq!(share(&repository), 0);
+    assert!(repository.rollout(&m).is_none());
+    // Neither by a reload, which says why, nor by a restart.
+    assert!(repository.reload(&m).is_err());
+    assert_eq!(share(&repository), 0);
+    repository.shutdown(Duration::from_secs(60));
+    let repository = house.loaded();
+    assert_eq!((share(&repository), repository.rollout(&m).is_none()), (0, true));
+    let kinds: Vec<_> = house.events.since(0).iter().map(|event| event.kind).collect();
+    for kind in
+        [EventKind::RolloutStarted, EventKind::VersionRejected, EventKind::RolloutRolledBack]
+    {
+        assert!(kinds.contains(&kind), "{kind:?} of {kinds:?}");
+    }
+}
+
+#[test]
+fn the_old_version_serves_alone_where_the_new_one_fails_or_goes() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/model.toml", &format!("{MANIFEST}{CANARY}"));
+    let repository = house.loaded();
+    house.write("m/2/model.pt", "invalid");
+    assert!(repository.reload(&name("m")).is_err());
+    assert!(repository.rollout(&name("m")).is_none(), "what cannot be loaded is not rolled out");
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    house.write("m/2/model.pt", "two");
+    repository.reload(&name("m")).unwrap();
+    assert_eq!(share(&repository), 10);
+    fs::remove_dir_all(house.models().join("m/2")).unwrap();
+    repository.reload(&name("m")).unwrap();
+    assert_eq!(share(&repository), 0);
+    assert!(repository.rollout(&name("m")).is_none());
+}
+
+#[test]
+fn a_later_version_takes_the_place_of_the_new_one() {
+    let (house, repository) = canary();
+    house.write("m/3/model.pt", "three");
+    repository.reload(&name("m")).unwrap();
+    let rollout = repository.rollout(&name("m")).unwrap();
+    assert_eq!((rollout.stable.version(), rollout.candidate.version()), (Version(1), Version(3)));
+}
+
+#[test]
+fn an_operator_leads_a_roll_out_of_a_model_without_a_plan() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    let m = name("m");
+    repository.set_default(&m, Version(1)).unwrap();
+    house.write("m/2/model.pt", "two");
+    repository.reload(&m).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1), "the pin holds");
+    assert_eq!(repository.roll_out(&m, Version(1)).unwrap_err().code(), ErrorCode::Conflict);
+    assert_eq!(repository.roll_out(&m, Version(9)).unwrap_err().code(), ErrorCode::VersionNotFound);
+    repository.roll_out(&m, Version(2)).unwrap();
+    repository.set_rollout_weight(&m, 0.3).unwrap();
+    assert_eq!(share(&repository), 30);
+    assert!(repository.rollout(&m).unwrap().is_manual);
+    repository.promote(&m, "an operator promoted it").unwrap();
+    assert_eq!(repository.describe(&m).unwrap().pin.map(|pin| pin.version), Some(Version(2)));
+    assert_eq!(share(&repository), 100);
+    assert_eq!(repository.promote(&m, "again").unwrap_err().code(), ErrorCode::Conflict);
+}
+
+/// A process that ends in whatever state leaves the next one with one that can be stated: the same share of the same
+/// versions, or one version alone.
+#[test]
+fn a_restart_goes_on_where_the_process_before_ended() {
+    type Change = fn(&Repository);
+    let changes: [(&str, Change, usize, bool); 6] = [
+        ("begun", |_| (), 10, true),
+        (
+            "on the second step",
+            |it| it.advance_rollout(&name("m"), Version(2), 1).unwrap(),
+            50,
+            true,
+        ),
+        ("by hand", |it| it.set_rollout_weight(&name("m"), 0.2).unwrap(), 20, true),
+        ("promoted", |it| it.promote(&name("m"), "good").unwrap(), 100, false),
+        ("rolled back", |it| it.roll_back(&name("m"), "bad").unwrap(), 0, false),
+        ("unloaded", |it| it.unload(&name("m")).unwrap(), 10, true),
+    ];
+    for (state, change, expected, goes_on) in changes {
+        let (house, repository) = canary();
+        change(&repository);
+        // Not shut down: the process is killed.
+        let again = house.loaded();
+        assert!(share(&again) == expected, "{state}: {}", share(&again));
+        assert_eq!(again.rollout(&name("m")).is_some(), goes_on, "{state}");
+        assert!(again.readiness().ready, "{state}");
+        drop(repository);
+    }
+}
+
+#[test]
+fn a_restart_without_one_of_both_serves_the_other() {
+    for (broken, serves) in [("m/2/model.pt", 1), ("m/1/model.pt", 2)] {
+        let (house, repository) = canary();
+        drop(repository);
+        house.write(broken, "invalid");
+        let again = house.loaded();
+        assert_eq!(resolve(&again, "m"), Ok(serves), "{broken}");
+        assert!(again.rollout(&name("m")).is_none(), "{broken}");
+    }
+}
