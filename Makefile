@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench attack clients models fixtures image
+.PHONY: help setup build run test check bench attack clients evaluation models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -49,6 +49,10 @@ attack: setup ## attack the release program over loopback (most of an hour; ATTA
 clients: setup ## try public clients of other servers against the release program
 	@echo "clients: tritonclient"
 	@tests/clients/run
+
+evaluation: setup ## compare the figures of sconce evaluate with scikit-learn's
+	@echo "evaluation: scikit-learn"
+	@tests/evaluation/run
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
 models: ## train the example models again (makes a Python environment with torch, needs npm)

@@ -8,7 +8,8 @@
 //! which knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
 //! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`protocol`]
 //! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`rollout`] judges
-//! new versions beside old ones, [`listener`] keeps the connections, [`http`] is the edge.
+//! new versions beside old ones, [`evaluation`] holds answers against labels, [`listener`] keeps the connections,
+//! [`http`] is the edge.
 //!
 //! # The flow
 //!
@@ -50,6 +51,7 @@ pub mod repository;
 pub mod protocol;
 pub mod pipeline;
 pub mod rollout;
+pub mod evaluation;
 pub mod listener;
 pub mod http;
 

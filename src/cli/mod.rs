@@ -5,13 +5,16 @@
 mod check;
 mod engine_child;
 mod golden;
+mod evaluate;
 mod health;
+mod inside;
 mod inspect;
 mod serve;
 mod settings;
 mod tune;
 
 pub use check::Check;
+pub use evaluate::Evaluate;
 pub use golden::WriteGolden;
 pub use health::Health;
 pub use inspect::Inspect;
@@ -39,6 +42,7 @@ Examples:
   sconce inspect model.pt                    what is in a model file
   sconce tune digits --latency 5ms           which instances, threads, batches and delays suit it
   sconce golden digits --requests FILE       what it answers, for its next version to answer too
+  sconce evaluate digits --data rows.jsonl   how well it answers labelled rows, and whether that is enough
   sconce health                              is the server of these settings ready?
   sconce serve --print-config                every setting and where it comes from
 
@@ -70,6 +74,8 @@ pub enum Command {
     Check(Check),
     /// Show what is in a model file: methods, inputs, parameters, size, operators of concern
     Inspect(Inspect),
+    /// Hold a version's answers against labels and another version; exit status 1 when a minimum is missed
+    Evaluate(Evaluate),
     /// Measure instances, threads, batch sizes and delays of a model, and name the best
     Tune(Tune),
     /// Write what a model answers to a file of requests, which a new version then must answer too
@@ -126,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Evaluate(evaluate) => evaluate.run(),
         Command::Tune(tune) => tune.run(),
         Command::Golden(golden) => golden.run(),
         Command::Health(health) => health.run(),
@@ -193,6 +200,8 @@ mod tests {
         check(&["check", "--models", "no/such/folder"], 78);
         check(&["serve", "--set", "http.lisen=1"], 78);
         check(&["inspect", "no/such/file.pt"], 1);
+        check(&["evaluate", "m"], 2);
+        check(&["evaluate", "m/one", "--data", "rows.csv"], 2);
     }
 
     #[test]

@@ -295,6 +295,7 @@ impl VersionLoader {
                 digest: candidate.fingerprint.digest.clone(),
                 file_bytes: candidate.fingerprint.size,
                 labels: candidate.source.labels.clone().unwrap_or_default(),
+                evaluation: candidate.source.manifest.evaluation.clone(),
                 batch_size: plan.batch_size,
                 max_queue_delay: settings.max_queue_delay,
                 queue_capacity: settings.queue_capacity,

@@ -5,7 +5,7 @@ use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
 use super::source::Source;
 use crate::engine::probe::FormOptions;
 use crate::engine::{Device, Precision};
-use crate::inference::ModelName;
+use crate::inference::{ModelName, Version};
 use crate::settings::words;
 use crate::transform::{Activation, Labels};
 use std::fmt;
@@ -108,10 +108,12 @@ pub enum FolderWatch {
 
 words! { FolderWatch, "\"auto\" or \"off\"", Auto = "auto", Off = "off"; }
 
-/// How models are scheduled, whatever model.toml says. What is found out about a model does not
-/// depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which versions are loaded and how models are scheduled, whatever model.toml says. What is found out about a
+/// model does not depend on it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overrides {
+    /// The version that is loaded of each model and no other, whatever operators decided.
+    pub version: Option<Version>,
     /// Instances of each version.
     pub instances: Option<usize>,
     /// Threads that one operator may use, in each instance.

@@ -6,6 +6,7 @@
 
 use super::batch_size::BatchSize;
 use super::fingerprint::Fingerprint;
+use super::manifest::EvaluationKeys;
 use crate::engine::probe::{Curve, FormFindings, RunTimes, ShapeSource};
 use crate::engine::{Device, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
@@ -39,6 +40,8 @@ pub struct Facts {
     pub file_bytes: u64,
     /// Names of its classes; empty without labels.
     pub labels: Vec<Arc<str>>,
+    /// What model.toml asks of it before it serves.
+    pub evaluation: EvaluationKeys,
     /// Maximum rows of a run; 1 where requests are kept apart.
     pub batch_size: BatchSize,
     /// How long an idle instance waits for more rows.

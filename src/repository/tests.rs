@@ -124,6 +124,27 @@ fn all_versions_are_served_when_asked_for() {
 }
 
 #[test]
+fn one_version_can_be_loaded_whatever_model_toml_says() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/7/model.pt", "ok");
+    let serving = house.loaded();
+    serving.set_default(&name("m"), Version(7)).unwrap();
+    let only = |version| {
+        let mut parts = house.parts();
+        parts.options.overrides.version = Some(Version(version));
+        let repository = Repository::open(parts).unwrap();
+        let loaded = repository.load_alone(&name("m"));
+        loaded.map(|()| resolve(&repository, "m")).map_err(|error| error.to_string())
+    };
+    assert_eq!(only(1), Ok(Ok(1)), "the older one must be the only one");
+    assert_eq!(only(7), Ok(Ok(7)));
+    let error = only(9).unwrap_err();
+    assert!(error.ends_with("version 9 is asked for and not there"), "{error}");
+    let pin = house.loaded().describe(&name("m")).unwrap().pin;
+    assert_eq!(pin.map(|pin| pin.version), Some(Version(7)), "what was decided must be kept");
+}
+
+#[test]
 fn a_sample_warms_up_and_a_wrong_one_is_told() {
     let house = House::new(&[("m", "ok"), ("n", "ok")]);
     house.write("m/sample.json", "1.5\n");

@@ -12,7 +12,7 @@ use super::layout::{self, ModelFolder, NamedFolder};
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
 use super::orders;
-use super::policy::Situation;
+use super::policy::{Situation, VersionPolicy};
 use super::rollouts;
 use super::served::{ModelHandle, Served};
 use super::shared::Shared;
@@ -201,14 +201,19 @@ pub(super) fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
     if let Some(problem) = folder.problem {
         return Err(problem);
     }
-    let source = Source::read(&folder)?;
+    let mut source = Source::read(&folder)?;
+    if let Some(only) = shared.loader.options.overrides.version {
+        source.manifest.versions = VersionPolicy::Specific(vec![only]);
+    }
     Ok(Found { folder, source })
 }
 
 fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), String> {
     let found = read(shared, name)?;
     let is_first = shared.catalog.snapshot().get(name).is_none_or(|it| !it.state.is_settled());
-    if is_first {
+    // Where one version is asked for, nothing that was decided matters.
+    let only = shared.loader.options.overrides.version;
+    if is_first && only.is_none() {
         decisions::remember(shared, name);
     }
     let mut situation = shared.catalog.update(name, |entry| {
@@ -216,9 +221,10 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         entry.plan = Arc::new(found.source.manifest.rollout.plan());
         situation(entry, &found)
     });
+    let by = if only.is_some() { "" } else { " by model.toml" };
     let missing = situation.policy.missing(&situation.available).into_iter();
     let mut problems: Vec<_> = missing
-        .map(|version| format!("version {version} is asked for by model.toml and not there"))
+        .map(|version| format!("version {version} is asked for{by} and not there"))
         .collect();
     problems.extend(bring_up(shared, &found, cause, &mut situation));
     let gone = shared.catalog.update(name, |entry| {
@@ -311,6 +317,10 @@ impl Progress<'_> {
 impl LoadWatcher for Progress<'_> {
     fn file_is_known(&self, digest: &str) -> Result<(), ModelFailure> {
         let Self { shared, name, version } = *self;
+        if shared.loader.options.overrides.version.is_some() {
+            // Nothing was read of what is decided, so nothing may be written over it.
+            return Ok(());
+        }
         let intent = decisions::current(&shared.catalog, name);
         if let Some(rejection) = intent.rejected.get(digest) {
             return Err(ModelFailure::new(FailureCode::Rejected, rejection.reason.clone()));

@@ -51,6 +51,20 @@ impl<T: ToToml + PartialOrd + Clone> Limits<T> for RangeInclusive<T> {
     }
 }
 
+/// Numbers above zero.
+#[derive(Debug, Clone, Copy)]
+pub struct Positive;
+
+impl Limits<f64> for Positive {
+    fn allows(&self, value: &f64) -> bool {
+        *value > 0.0 && value.is_finite()
+    }
+
+    fn words(&self) -> String {
+        " above 0".to_owned()
+    }
+}
+
 /// Numbers above the first, up to the second.
 #[derive(Debug, Clone, Copy)]
 pub struct Above(pub f64, pub f64);

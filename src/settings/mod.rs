@@ -24,7 +24,7 @@ pub mod unit;
 
 pub use environment::CONFIG_FILE;
 pub use error::{Origin, SettingError, SettingErrors};
-pub use limits::{Above, Any, Limits};
+pub use limits::{Above, Any, Limits, Positive};
 pub use reader::{Reader, Source, Sources, Table};
 pub(crate) use section::section;
 pub use section::{Key, Optional, Schema, takes};

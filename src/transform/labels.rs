@@ -1,7 +1,7 @@
 //! The step that names what a row of scores stands for.
 
 use super::error::{MAX_TOP, TransformError};
-use super::steps::{OutputStep, Outputs};
+use super::steps::{ClassScores, OutputStep, Outputs};
 use crate::inference::{
     AnswerForm, ErrorCode, ExtraKind, ExtraSpec, ExtraValues, InferError, ModelSpec, NamedTensor,
     Ranking, Rankings, TensorSpec,
@@ -103,46 +103,63 @@ impl Labels {
 
     /// The best labels of each row.
     fn rankings(&self, output: &NamedTensor, n_rows: usize) -> Result<Rankings, InferError> {
-        let (name, tensor) = (&output.name, &output.tensor);
-        let shape = tensor.shape();
-        let width = match *shape.dims() {
-            [rows] if rows == n_rows => 1,
-            [rows, width] if rows == n_rows => width,
-            _ => return Err(run_error(&self.wrong_shape(name, shape))),
-        };
-        if !self.is_width(width) {
-            return Err(run_error(&self.wrong_shape(name, shape)));
-        }
-        let rows = match tensor.datatype() {
-            DataType::Fp16 => self.rows(tensor, width, f16::to_f64),
-            DataType::Bf16 => self.rows(tensor, width, bf16::to_f64),
-            DataType::Fp32 => self.rows(tensor, width, |value: f32| value.into()),
-            DataType::Fp64 => self.rows(tensor, width, |value: f64| value),
-            _ => None,
-        };
-        let rows = rows.ok_or_else(|| {
-            let (output, got) = (Arc::clone(name), tensor.datatype());
-            run_error(&TransformError::DataType { output, got })
-        })?;
+        let width = self.width(output, n_rows)?;
+        let mut order = Vec::with_capacity(self.labels.len());
+        let mut rows = Vec::with_capacity(n_rows);
+        self.each_row(output, width, |scores| rows.push(self.best(scores, width, &mut order)))?;
         Ok(Rankings { classes: Arc::clone(&self.labels), rows })
     }
 
-    /// All rows of a floating-point tensor. In `f64`, where every activation is exact enough that the
-    /// rounding to `f32` in the end is the only one that shows.
+    /// Values of a row, which are as many as there are labels, or one for two.
+    fn width(&self, output: &NamedTensor, n_rows: usize) -> Result<usize, InferError> {
+        let shape = output.tensor.shape();
+        let width = match *shape.dims() {
+            [rows] if rows == n_rows => Some(1),
+            [rows, width] if rows == n_rows => Some(width),
+            _ => None,
+        };
+        let width = width.filter(|width| self.is_width(*width));
+        width.ok_or_else(|| run_error(&self.wrong_shape(&output.name, shape)))
+    }
+
+    /// Calls `row` with the scores of each row. They are computed in `f64`, where every activation is exact enough
+    /// that a rounding to `f32` in the end is the only one that shows.
+    fn each_row(
+        &self,
+        output: &NamedTensor,
+        width: usize,
+        row: impl FnMut(&mut Vec<f64>),
+    ) -> Result<(), InferError> {
+        let tensor = &output.tensor;
+        let seen = match tensor.datatype() {
+            DataType::Fp16 => self.rows(tensor, width, f16::to_f64, row),
+            DataType::Bf16 => self.rows(tensor, width, bf16::to_f64, row),
+            DataType::Fp32 => self.rows(tensor, width, |value: f32| value.into(), row),
+            DataType::Fp64 => self.rows(tensor, width, |value: f64| value, row),
+            _ => None,
+        };
+        seen.ok_or_else(|| {
+            let (output, got) = (Arc::clone(&output.name), tensor.datatype());
+            run_error(&TransformError::DataType { output, got })
+        })
+    }
+
+    /// All rows of a floating-point tensor; `None` for another.
     fn rows<T: Element>(
         &self,
         tensor: &Tensor,
         width: usize,
         to_f64: impl Fn(T) -> f64,
-    ) -> Option<Vec<Ranking>> {
+        mut row: impl FnMut(&mut Vec<f64>),
+    ) -> Option<()> {
         let mut scores = Vec::with_capacity(self.labels.len());
-        let mut order = Vec::with_capacity(self.labels.len());
-        let row = |row: &[T]| {
+        for values in tensor.as_slice::<T>()?.chunks(width) {
             scores.clear();
-            scores.extend(row.iter().map(|value| to_f64(*value)));
-            self.row(&mut scores, &mut order)
-        };
-        Some(tensor.as_slice::<T>()?.chunks(width).map(row).collect())
+            scores.extend(values.iter().map(|value| to_f64(*value)));
+            self.activate(&mut scores);
+            row(&mut scores);
+        }
+        Some(())
     }
 
     fn is_binary(&self, width: usize) -> bool {
@@ -160,9 +177,8 @@ impl Labels {
         TransformError::Shape { output: Arc::clone(output), expected, got: got.to_string() }
     }
 
-    /// The best labels of the row whose values are in `scores`; `order` is room for their indices.
-    fn row(&self, scores: &mut Vec<f64>, order: &mut Vec<usize>) -> Ranking {
-        // One value that is exactly 0.5 means the second label; equal values otherwise the first.
+    /// Turns the values of a row into the scores of all classes.
+    fn activate(&self, scores: &mut Vec<f64>) {
         let is_single = scores.len() == 1;
         match self.activation {
             // A softmax over one value is 1 whatever the value: for two classes the logit of the
@@ -176,6 +192,12 @@ impl Labels {
         if is_single {
             scores.insert(0, 1.0 - scores[0]);
         }
+    }
+
+    /// The best labels of a row that had `width` values; `order` is room for the indices of its scores.
+    fn best(&self, scores: &[f64], width: usize, order: &mut Vec<usize>) -> Ranking {
+        // One value that is exactly 0.5 means the second label; equal values otherwise the first.
+        let is_single = width == 1;
         order.clear();
         order.extend(0..scores.len());
         let rank = |a: &usize, b: &usize| {
@@ -208,15 +230,22 @@ impl OutputStep for Labels {
         Self::EXTRAS
     }
 
+    fn scores(
+        &self,
+        inner: &[TensorSpec],
+        outputs: &[NamedTensor],
+        n_rows: usize,
+    ) -> Result<Option<ClassScores>, InferError> {
+        let Some(output) = scored(inner, outputs)? else { return Ok(None) };
+        let width = self.width(output, n_rows)?;
+        let mut values = Vec::with_capacity(n_rows * self.labels.len());
+        self.each_row(output, width, |scores| values.extend_from_slice(scores))?;
+        Ok(Some(ClassScores { classes: Arc::clone(&self.labels), values }))
+    }
+
     /// Adds `label`, `score` and `top`, or nothing where this run did not give the first output.
     fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError> {
-        let output = match inner.first() {
-            None => outputs.tensors.first().ok_or_else(|| run_error(&TransformError::NoOutput))?,
-            Some(first) => match outputs.tensors.iter().find(|it| it.name == first.name) {
-                Some(output) => output,
-                None => return Ok(()),
-            },
-        };
+        let Some(output) = scored(inner, &outputs.tensors)? else { return Ok(()) };
         let rankings = self.rankings(output, outputs.n_rows)?;
         let best = || rankings.rows.iter().filter_map(|row| row.first());
         let labels = best().map(|(label, _)| Arc::clone(label)).collect();
@@ -227,6 +256,17 @@ impl OutputStep for Labels {
             TOP.with(ExtraValues::Rankings(rankings)),
         ]);
         Ok(())
+    }
+}
+
+/// The output that labels are read off; `None` where a run did not give it.
+fn scored<'a>(
+    inner: &[TensorSpec],
+    outputs: &'a [NamedTensor],
+) -> Result<Option<&'a NamedTensor>, InferError> {
+    match inner.first() {
+        None => outputs.first().map(Some).ok_or_else(|| run_error(&TransformError::NoOutput)),
+        Some(first) => Ok(outputs.iter().find(|it| it.name == first.name)),
     }
 }
 
@@ -379,6 +419,23 @@ mod tests {
         );
         check(&step("a b c", Activation::Softmax, 1), &[nan, 1.0, 2.0], &[("a", nan)]);
         check(&step("no yes", Activation::Sigmoid, 1), &[nan], &[("yes", nan)]);
+    }
+
+    #[test]
+    fn scores_are_those_of_all_classes_whatever_is_listed() {
+        let scores = |step: &Labels, dims: &[usize], values: &[f64]| {
+            let outputs = output(dims, values);
+            let scores = step.scores(&[], &outputs, dims[0]).unwrap().unwrap();
+            assert_eq!(scores.classes, step.labels);
+            scores.values
+        };
+        let single = step("no yes", Activation::None, 1);
+        assert_eq!(scores(&single, &[2, 1], &[0.25, 1.0]), [0.75, 0.25, 0.0, 1.0]);
+        let softmax = step("a b c", Activation::Softmax, 1);
+        let half = [0.5, 0.5, 0.0];
+        assert_eq!(scores(&softmax, &[1, 3], &[1000.0, 1000.0, -1000.0]), half);
+        assert!(scores(&softmax, &[0, 3], &[]).is_empty());
+        assert!(softmax.scores(&[], &output(&[1, 2], &[0.0, 1.0]), 1).is_err());
     }
 
     #[test]

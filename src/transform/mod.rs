@@ -11,4 +11,4 @@ mod steps;
 
 pub use error::TransformError;
 pub use labels::{Activation, Labels};
-pub use steps::{InputStep, OutputStep, Outputs, Steps, Transform};
+pub use steps::{ClassScores, InputStep, OutputStep, Outputs, Steps, Transform};

@@ -38,6 +38,20 @@ pub trait OutputStep: fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// The scores of all classes in an answer that the step has changed, where it is about classes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`OutputStep::apply`].
+    fn scores(
+        &self,
+        _inner: &[TensorSpec],
+        _outputs: &[NamedTensor],
+        _n_rows: usize,
+    ) -> Result<Option<ClassScores>, InferError> {
+        Ok(None)
+    }
+
     /// Changes one answer, whose outputs are of the inner specification.
     ///
     /// # Errors
@@ -56,6 +70,15 @@ pub struct Outputs {
     pub n_rows: usize,
     /// What steps have added.
     pub extras: Vec<Extra>,
+}
+
+/// What every class of a model gets in the rows of an answer, of which clients are told the best alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassScores {
+    /// The names of all classes, by their index.
+    pub classes: Arc<[Arc<str>]>,
+    /// A score for each class, row after row.
+    pub values: Vec<f64>,
 }
 
 /// The steps that a model asks for, each list in the order in which data passes.
@@ -130,6 +153,24 @@ impl Transform {
     #[must_use]
     pub fn interface(&self) -> &Arc<ModelSpec> {
         &self.interface
+    }
+
+    /// The scores of all classes in an answer, where the model has labels.
+    ///
+    /// # Errors
+    ///
+    /// `inference_failed` for outputs that have none.
+    pub fn scores(
+        &self,
+        outputs: &[NamedTensor],
+        n_rows: usize,
+    ) -> Result<Option<ClassScores>, InferError> {
+        for (step, inner) in self.steps.outputs.iter().zip(&self.inner) {
+            if let Some(scores) = step.scores(inner, outputs, n_rows)? {
+                return Ok(Some(scores));
+            }
+        }
+        Ok(None)
     }
 
     /// What the steps add to every answer beside its outputs.

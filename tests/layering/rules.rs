@@ -48,6 +48,7 @@ pub(crate) const ROOMS: &[Room] = &[
         ]),
     ),
     ("rollout", Some(&["tensor", "inference", "protocol", "pipeline", "repository", "telemetry"])),
+    ("evaluation", Some(&["tensor", "inference", "repository", "protocol", "pipeline"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
     (
@@ -66,8 +67,16 @@ pub(crate) const ROOMS: &[Room] = &[
 ];
 
 /// Rooms whose modules name each other without circles (`inside.rs`).
-pub(crate) const INSIDE: &[&str] =
-    &["repository", "http", "scheduler", "listener", "transform", "pipeline", "rollout"];
+pub(crate) const INSIDE: &[&str] = &[
+    "repository",
+    "http",
+    "scheduler",
+    "listener",
+    "transform",
+    "pipeline",
+    "rollout",
+    "evaluation",
+];
 
 /// Words that some files must not have.
 pub(crate) struct Rule {

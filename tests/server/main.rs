@@ -12,6 +12,7 @@ mod broken;
 mod commands;
 mod contract;
 mod cors;
+mod evaluate;
 mod examples;
 mod folders;
 mod forms;

@@ -9,23 +9,15 @@ mod measure;
 mod plan;
 mod report;
 
+use super::inside::{self, Inside};
 use super::{Failure, Settings, print};
-use crate::app::{self, Engines};
-use crate::engine::STACK_BYTES;
-use crate::inference::{
-    Batching, ErrorCode, InferError, ModelName, ModelRef, NamedTensor, VersionSelector,
-};
+use crate::inference::{Batching, ErrorCode, InferError, ModelName, NamedTensor};
 use crate::protocol::predict;
-use crate::repository::{ModelHandle, Overrides, Repository};
-use crate::telemetry::events::Events;
-use crate::telemetry::logging;
+use crate::repository::{ModelHandle, Overrides};
 use clap::Args;
 use measure::Figures;
 use plan::Choice;
 use std::time::Duration;
-
-/// How long letting a model go may take between two choices.
-const UNLOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Measure instances, threads, batch sizes and delays of a model, and name the best
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -61,48 +53,30 @@ impl Tune {
             return print(&loaded.to_toml());
         }
         loaded.check_folders()?;
-        let config = &loaded.config;
-        let failure = |error: app::AppError| Failure::Runtime(error.to_string());
-        // What is measured is the table; of the loading only what goes wrong is told.
-        let log = logging::LogOptions { filter: "warn".to_owned(), ..config.log_options() };
-        let _log = logging::install(&log).map_err(|error| failure(error.into()))?;
-        let engines = Engines::new(config).map_err(failure)?;
-        let metrics = app::metrics(&engines.libtorch);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads.http_threads)
-            .thread_stack_size(STACK_BYTES)
-            .enable_time()
-            .build()
-            .map_err(|error| failure(error.into()))?;
-        let open = |overrides: Overrides| -> Result<(Repository, ModelHandle), Failure> {
-            let repository =
-                engines.clone().open_with(config, metrics.clone(), overrides, Events::new());
-            let repository = repository.map_err(failure)?;
-            self.load(&repository).map(|handle| (repository, handle))
-        };
-        let (repository, handle) = open(Overrides::default())?;
-        let most_rows = handle.facts().batch_size.limit;
-        let inputs = inputs(&handle).map_err(|error| self.failed(error))?;
-        let one_instance = handle.engine_spec().batching == Batching::Stateful;
-        drop(handle);
-        repository.shutdown(UNLOAD_PATIENCE);
+        let inside = Inside::new(&loaded.config)?;
+        let cpus = loaded.config.threads.cpu_quota;
+        let alone = inside.load(&self.model, Overrides::default())?;
+        let most_rows = alone.handle.facts().batch_size.limit;
+        let inputs = inputs(&alone.handle).map_err(|error| inside::failed(&self.model, error))?;
+        let one_instance = alone.handle.engine_spec().batching == Batching::Stateful;
+        alone.unload();
 
-        print(&report::head(&self.model, config.threads.cpu_quota))?;
+        print(&report::head(&self.model, cpus))?;
         let measured = |choice: &Choice| -> Result<Vec<Figures>, Failure> {
-            let (repository, handle) = open(choice.overrides())?;
+            let alone = inside.load(&self.model, choice.overrides())?;
             let seconds = Duration::from_secs(self.seconds);
             let figures = plan::CALLERS.iter().map(|&n_callers| {
-                let measuring = measure::closed_loop(&handle, &inputs, n_callers, seconds);
-                runtime.block_on(measuring).map_err(|error| self.failed(error))
+                let measuring = measure::closed_loop(&alone.handle, &inputs, n_callers, seconds);
+                let measured = inside.runtime.block_on(measuring);
+                measured.map_err(|error| inside::failed(&self.model, error))
             });
             let figures = figures.collect::<Result<Vec<_>, _>>()?;
-            drop(handle);
-            repository.shutdown(UNLOAD_PATIENCE);
+            alone.unload();
             print(&report::rows(choice, &figures))?;
             Ok(figures)
         };
         let mut table = Vec::new();
-        for choice in plan::without_delay(config.threads.cpu_quota, most_rows, one_instance) {
+        for choice in plan::without_delay(cpus, most_rows, one_instance) {
             let figures = measured(&choice)?;
             table.push((choice, figures));
         }
@@ -114,17 +88,6 @@ impl Tune {
             }
         }
         print(&report::verdict(&table, self.latency))
-    }
-
-    fn load(&self, repository: &Repository) -> Result<ModelHandle, Failure> {
-        let loaded = repository.load_alone(&self.model);
-        loaded.map_err(|error| Failure::Runtime(format!("{}: {error}", self.model)))?;
-        let model = ModelRef { name: self.model.clone(), version: VersionSelector::Default };
-        repository.resolve(&model).map_err(|error| self.failed(error))
-    }
-
-    fn failed(&self, error: InferError) -> Failure {
-        Failure::Runtime(format!("{}: {error}", self.model))
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Choice {
 impl Choice {
     pub(super) fn overrides(&self) -> Overrides {
         Overrides {
+            version: None,
             instances: Some(self.instances),
             intra_op_threads: Some(self.intra_op_threads),
             max_batch_size: Some(self.max_batch_size),

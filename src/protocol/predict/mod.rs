@@ -22,6 +22,7 @@
 
 mod decode;
 mod encode;
+mod member;
 mod wire;
 
 #[cfg(test)]
@@ -32,4 +33,5 @@ mod tests;
 pub use super::forms::{Form, decode_raw};
 pub use decode::decode;
 pub use encode::{encode, encode_error, example};
+pub use member::take_member;
 pub use wire::Native;

@@ -7,7 +7,7 @@ use super::rollout::{Decider, Steps, Strategy};
 use super::types::{LabelSource, LabelsFile, Pad, PadValue, Sharing, TensorName};
 use crate::engine::Precision;
 use crate::inference::TensorSpec;
-use crate::settings::{Above, ByteSize, section};
+use crate::settings::{Above, ByteSize, Positive, section};
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
 use std::time::Duration;
@@ -56,6 +56,8 @@ section! {
         limits: LimitKeys,
         /// `[rollout]`.
         rollout: RolloutKeys,
+        /// `[evaluation]`.
+        evaluation: EvaluationKeys,
     }
 }
 
@@ -141,5 +143,75 @@ section! {
         min_agreement: Option<f64> = (else "`0.99`"), range Above(0.0, 1.0);
         /// Evaluations in a row, one a second, that must come to the same before it is done.
         hysteresis: Option<usize> = (else "3"), range ranges::ROLLOUT_HYSTERESIS;
+    }
+}
+
+section! {
+    /// What `[evaluation]` says: what `sconce evaluate` asks of a version.
+    #[derive(Default)]
+    pub struct EvaluationKeys("evaluation.") {
+        /// Minimum share of rows that get their label.
+        accuracy: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum precision, averaged over classes.
+        macro_precision: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum recall, averaged over classes.
+        macro_recall: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum F1, averaged over classes.
+        macro_f1: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum precision, averaged over classes by their rows.
+        weighted_precision: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum recall, averaged over classes by their rows.
+        weighted_recall: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum F1, averaged over classes by their rows.
+        weighted_f1: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum area under the ROC curve.
+        roc_auc: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Maximum log loss.
+        log_loss: Option<f64> = (else "none"), range Positive;
+        /// Maximum expected calibration error.
+        calibration_error: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Minimum share of the numbers' variance that is explained.
+        r2: Option<f64> = (else "none"), range Above(0.0, 1.0);
+        /// Maximum mean absolute error.
+        mae: Option<f64> = (else "none"), range Positive;
+        /// Maximum root of the mean squared error.
+        rmse: Option<f64> = (else "none"), range Positive;
+    }
+}
+
+/// How far a figure may go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// Not below this.
+    AtLeast(f64),
+    /// Not above this.
+    AtMost(f64),
+}
+
+impl EvaluationKeys {
+    /// What is set, by the names of the figures.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<(&'static str, Bound)> {
+        let minimums = [
+            ("accuracy", self.accuracy),
+            ("macro_precision", self.macro_precision),
+            ("macro_recall", self.macro_recall),
+            ("macro_f1", self.macro_f1),
+            ("weighted_precision", self.weighted_precision),
+            ("weighted_recall", self.weighted_recall),
+            ("weighted_f1", self.weighted_f1),
+            ("roc_auc", self.roc_auc),
+            ("r2", self.r2),
+        ];
+        let maximums = [
+            ("log_loss", self.log_loss),
+            ("calibration_error", self.calibration_error),
+            ("mae", self.mae),
+            ("rmse", self.rmse),
+        ];
+        let minimums = minimums.map(|(name, it)| (name, it.map(Bound::AtLeast)));
+        let maximums = maximums.map(|(name, it)| (name, it.map(Bound::AtMost)));
+        let all = minimums.into_iter().chain(maximums);
+        all.filter_map(|(name, bound)| bound.map(|bound| (name, bound))).collect()
     }
 }

@@ -10,7 +10,7 @@ mod rollout;
 mod types;
 
 pub use choice::{DeviceChoice, Optimize, QueueWait};
-pub use keys::{BatchingKeys, LimitKeys, Manifest, RolloutKeys};
+pub use keys::{BatchingKeys, Bound, EvaluationKeys, LimitKeys, Manifest, RolloutKeys};
 pub use rollout::{Decider, RolloutPlan, RolloutStep, Steps, Strategy};
 pub(super) use types::are_labels;
 pub use types::{LabelSource, LabelsFile, Pad, Sharing};
@@ -37,6 +37,7 @@ impl Manifest {
             BatchingKeys::KEYS,
             LimitKeys::KEYS,
             RolloutKeys::KEYS,
+            EvaluationKeys::KEYS,
         ];
         tables.into_iter().flatten()
     }
@@ -75,6 +76,7 @@ impl Manifest {
         if let Some(message) = self.rollout.conflict() {
             reader.conflict(&["rollout.steps"], message.into());
         }
+        self.evaluation = EvaluationKeys::read(reader, &Table::of(EvaluationKeys::KEYS));
     }
 }
 

@@ -69,6 +69,9 @@ fn every_key_is_read() {
         max_latency_ratio = 2
         min_agreement = 0.9
         hysteresis = 5
+        [evaluation]
+        accuracy = 0.93
+        log_loss = 2.5
     "#;
     let tensor = |name: &str, datatype, shape: &[i64], optional| TensorSpec {
         name: name.into(),
@@ -126,6 +129,11 @@ fn every_key_is_read() {
             max_latency_ratio: Some(2.0),
             min_agreement: Some(0.9),
             hysteresis: Some(5),
+        },
+        evaluation: EvaluationKeys {
+            accuracy: Some(0.93),
+            log_loss: Some(2.5),
+            ..EvaluationKeys::default()
         },
     };
     assert_eq!(Manifest::parse("m/model.toml", text).unwrap(), expected);
@@ -302,4 +310,24 @@ fn a_row_that_no_memory_holds_is_refused() {
         let error = parse(shape).unwrap_err().to_string();
         assert!(error.contains("at most 67108864 elements a row"), "{shape}: {error}");
     }
+}
+
+#[test]
+fn every_key_of_the_evaluation_is_a_bound() {
+    let keys = EvaluationKeys::KEYS.iter().map(|key| key.path.trim_start_matches("evaluation."));
+    let text: String = keys.clone().map(|key| format!("{key} = 0.5\n")).collect();
+    let manifest = Manifest::parse("m/model.toml", &format!("[evaluation]\n{text}")).unwrap();
+    let mut bounds: Vec<_> =
+        manifest.evaluation.bounds().into_iter().map(|(name, _)| name).collect();
+    let mut keys: Vec<_> = keys.collect();
+    bounds.sort_unstable();
+    keys.sort_unstable();
+    assert_eq!(bounds, keys, "a key that bounds nothing would be passed by every version");
+    refused(
+        "[evaluation]\naccuracy = 0\nmae = -1",
+        &[
+            "m/model.toml:2: evaluation.accuracy: expected a number above 0, at most 1, got 0",
+            "m/model.toml:3: evaluation.mae: expected a number above 0, got -1",
+        ],
+    );
 }

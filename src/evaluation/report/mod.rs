@@ -1,0 +1,12 @@
+//! What was found: a table for people, JSON for programs, a page with plots.
+
+mod charts;
+mod html;
+mod json;
+mod svg;
+mod table;
+mod words;
+
+pub use html::html;
+pub use json::json;
+pub use table::table;
