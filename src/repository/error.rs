@@ -39,7 +39,9 @@ pub enum RepositoryError {
     #[error("version {1} of model {0:?} is its default, set another one first or unload the model")]
     IsDefault(ModelName, Version),
     /// The label follows by itself.
-    #[error("the label {0:?} follows by itself: it names the version that answers by default, or the new one of a roll-out")]
+    #[error(
+        "the label {0:?} follows by itself: it names the version that answers by default, or the new one of a roll-out"
+    )]
     LabelReserved(Label),
     /// There is no such label.
     #[error("model {0:?} has no label {1:?}")]

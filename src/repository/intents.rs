@@ -57,7 +57,9 @@ impl Intent {
     /// The labels that are labels.
     pub(super) fn labels(&self) -> BTreeMap<Label, Version> {
         let parsed = self.labels.iter().take(MAX_LABELS);
-        parsed.filter_map(|(label, version)| Some((label.parse().ok()?, Version(*version)))).collect()
+        parsed
+            .filter_map(|(label, version)| Some((label.parse().ok()?, Version(*version))))
+            .collect()
     }
 
     /// Notes which file a version is; the digest that it had before, when that was another one.

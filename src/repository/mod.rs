@@ -20,6 +20,7 @@ mod error;
 mod failure;
 mod fingerprint;
 mod intents;
+mod hold;
 pub mod layout;
 mod lifecycle;
 mod load;
@@ -62,9 +63,7 @@ pub use failure::ModelFailure;
 pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
 pub use lifecycle::VersionState;
-pub use options::{
-    Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel,
-};
+pub use options::{Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel};
 pub use routing::Pin;
 pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
@@ -74,13 +73,16 @@ pub use steps::ALL_EXTRAS;
 pub use verifier::Verifier;
 
 use crate::engine::Loader;
-use crate::inference::{InferError, Label, ModelName, ModelRef, RoutingKey, Version, VersionSelector};
+use crate::inference::{
+    InferError, Label, ModelName, ModelRef, RoutingKey, Version, VersionSelector,
+};
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
 use catalog::Catalog;
 use entry::{ModelState, Requirement};
 use failure::LoadFailures;
+use hold::Hold;
 use intents::Intents;
 use load::VersionLoader;
 use served::Loaded;
@@ -132,8 +134,9 @@ impl Repository {
     ///
     /// The folder cannot be read.
     pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
-        let RepositoryParts { options, trial_loader, loader, decode_sample, permits, metrics, .. } =
-            parts;
+        let RepositoryParts {
+            options, trial_loader, loader, decode_sample, permits, metrics, ..
+        } = parts;
         let (verifier, events) = (parts.verifier, parts.events);
         let scan = layout::scan(&options.models, &options.named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
@@ -177,6 +180,7 @@ impl Repository {
             failures,
             ignored,
             detached,
+            hold: Hold::default(),
             ended: Default::default(),
         })))
     }
@@ -306,7 +310,13 @@ impl Repository {
         status::describe(&self.0.catalog, name)
     }
 
-    /// Whether every required model serves, and there is one at all.
+    /// Has somebody else asked, too, before the server counts as ready: whether what models come from is there. `why` says
+    /// why not, and must not block.
+    pub fn hold_readiness(&self, why: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.0.hold.set(Box::new(why));
+    }
+
+    /// Whether every required model serves, there is one at all, and nothing holds the server back.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         status::readiness(&self.0)

@@ -165,8 +165,14 @@ mod tests {
     #[test]
     fn whatever_is_broken_something_serves_if_it_can() {
         use VersionPolicy::{All, Latest, Specific};
-        let policies =
-            [Latest(1), Latest(2), Latest(9), All, Specific(versions(&[2])), Specific(versions(&[1, 4]))];
+        let policies = [
+            Latest(1),
+            Latest(2),
+            Latest(9),
+            All,
+            Specific(versions(&[2])),
+            Specific(versions(&[1, 4])),
+        ];
         let mut n_cases = 0;
         for there in 0..16u64 {
             for good in 0..16u64 {

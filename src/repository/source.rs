@@ -27,7 +27,9 @@ impl Source {
         let name = &folder.name;
         let file = format!("{name}/{MANIFEST_FILE}");
         for text in [MANIFEST_FILE, SAMPLE_FILE] {
-            folder.stays_within(&folder.path.join(text)).map_err(|error| format!("{name}/{text}: {error}"))?;
+            folder
+                .stays_within(&folder.path.join(text))
+                .map_err(|error| format!("{name}/{text}: {error}"))?;
         }
         let manifest_text = read_text(&folder.path.join(MANIFEST_FILE), &file)?;
         let manifest = Manifest::parse(&file, manifest_text.as_deref().unwrap_or_default())

@@ -36,7 +36,8 @@ pub(super) fn check(folder: &Path, model: &Path, digest: &str) -> Result<(), Str
             has_model = true;
             digest.to_owned()
         } else {
-            file_digest(&folder.join(name)).map_err(|error| format!("{name} is listed in {SUMS_FILE}, and {error}"))?
+            file_digest(&folder.join(name))
+                .map_err(|error| format!("{name} is listed in {SUMS_FILE}, and {error}"))?
         };
         if !found.eq_ignore_ascii_case(expected) {
             return Err(format!("{name} has the SHA-256 {found}, {SUMS_FILE} says {expected}"));
@@ -90,7 +91,12 @@ mod tests {
         check_sums(&format!("{ABC}  model.pt\n{no}  absent\n"), Err("absent is listed in"));
         check_sums(&format!("{ABC}  other\n"), Err("does not list model.pt"));
         check_sums("", Err("does not list model.pt"));
-        for odd in ["x", &format!("{ABC} model.pt"), &format!("{ABC}  ../model.pt"), &format!("{ABC}  /etc/passwd")] {
+        for odd in [
+            "x",
+            &format!("{ABC} model.pt"),
+            &format!("{ABC}  ../model.pt"),
+            &format!("{ABC}  /etc/passwd"),
+        ] {
             check_sums(odd, Err("SHA256SUMS:1: expected 64 hexadecimal digits"));
         }
     }

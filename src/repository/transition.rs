@@ -9,8 +9,8 @@ use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::layout::{self, ModelFolder, NamedFolder};
-use super::orders;
 use super::load::LoadWatcher;
+use super::orders;
 use super::policy::Situation;
 use super::served::{ModelHandle, Served};
 use super::shared::Shared;
@@ -273,8 +273,11 @@ pub(super) fn reject(
     situation.tried.insert(version, false);
     let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
     if !situation.any_serves() && entry.ready_version(version).is_some() {
-        let others = if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
-        return Err(failed(format!("version {version} goes on, nothing can take its place: {others}")));
+        let others =
+            if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
+        return Err(failed(format!(
+            "version {version} goes on, nothing can take its place: {others}"
+        )));
     }
     orders::reject(shared, name, version, reason)?;
     shared.catalog.update(name, |entry| {

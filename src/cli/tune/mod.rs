@@ -17,6 +17,7 @@ use crate::inference::{
 };
 use crate::protocol::predict;
 use crate::repository::{ModelHandle, Overrides, Repository};
+use crate::store::Mirror;
 use crate::telemetry::events::Events;
 use crate::telemetry::logging;
 use clap::Args;
@@ -26,6 +27,8 @@ use std::time::Duration;
 
 /// How long letting a model go may take between two choices.
 const UNLOAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long everything may take to come from a store.
+const STORE_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Measure instances, threads, batch sizes and delays of a model, and name the best
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -68,6 +71,10 @@ impl Tune {
         let _log = logging::install(&log).map_err(|error| failure(error.into()))?;
         let engines = Engines::new(config).map_err(failure)?;
         let metrics = app::metrics(&engines.libtorch);
+        let mirror = app::mirror(config, STORE_PATIENCE).map_err(failure)?;
+        if let Some(reason) = mirror.as_ref().and_then(Mirror::not_yet) {
+            return Err(Failure::Runtime(reason));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.http_threads)
             .thread_stack_size(STACK_BYTES)
@@ -75,12 +82,8 @@ impl Tune {
             .build()
             .map_err(|error| failure(error.into()))?;
         let open = |overrides: Overrides| -> Result<(Repository, ModelHandle), Failure> {
-            let repository = engines.clone().open_with(
-                config,
-                metrics.clone(),
-                overrides,
-                Events::new(),
-            );
+            let repository =
+                engines.clone().open_with(config, metrics.clone(), overrides, Events::new());
             let repository = repository.map_err(failure)?;
             self.load(&repository).map(|handle| (repository, handle))
         };

@@ -123,7 +123,7 @@ const PLAIN: &[(&str, &str)] = &[("content-type", "application/grpc")];
 /// What a generated service would be: which target, which wire.
 async fn unary(
     served: &Served,
-    (model, version): (&str, VersionSelector), 
+    (model, version): (&str, VersionSelector),
     metadata: &[(&'static str, &'static str)],
     pieces: Vec<Vec<u8>>,
 ) -> Result<Answered<Infallible>, u32> {

@@ -70,32 +70,32 @@ impl NamedFolder {
     /// Reads the folder, or the one in it.
     fn read_folder(&self, path: &Path) -> ModelFolder {
         let name = &self.name;
-    let contents = Contents::read(name.as_str(), path, &mut Search::new());
-    let plain = (!contents.has_own_file()).then(|| only_file(&contents.files)).flatten();
-    let plain = plain.or_else(|| contents.has_own_file().then(|| MODEL_FILE.into()));
-    let mut folder = ModelFolder {
-        name: name.clone(),
-        path: path.to_owned(),
-        within: self.path.clone(),
-        versions: contents.versions.clone(),
-        problem: None,
-        ignored: Vec::new(),
-    };
-    match plain {
-        Some(file) if folder.versions.is_empty() => {
-            // A file without a version folder is the first version.
-            folder.versions.push(VersionFolder { version: Version(1), file: path.join(file) });
+        let contents = Contents::read(name.as_str(), path, &mut Search::new());
+        let plain = (!contents.has_own_file()).then(|| only_file(&contents.files)).flatten();
+        let plain = plain.or_else(|| contents.has_own_file().then(|| MODEL_FILE.into()));
+        let mut folder = ModelFolder {
+            name: name.clone(),
+            path: path.to_owned(),
+            within: self.path.clone(),
+            versions: contents.versions.clone(),
+            problem: None,
+            ignored: Vec::new(),
+        };
+        match plain {
+            Some(file) if folder.versions.is_empty() => {
+                // A file without a version folder is the first version.
+                folder.versions.push(VersionFolder { version: Version(1), file: path.join(file) });
+            }
+            Some(file) => folder.ignored.push(format!(
+                "{name}/{} is not served: it lies beside version folders",
+                file.to_string_lossy()
+            )),
+            None if folder.versions.is_empty() => folder.problem = Some(explain(&contents, path)),
+            None => {}
         }
-        Some(file) => folder.ignored.push(format!(
-            "{name}/{} is not served: it lies beside version folders",
-            file.to_string_lossy()
-        )),
-        None if folder.versions.is_empty() => folder.problem = Some(explain(&contents, path)),
-        None => {}
+        folder.ignored.extend(contents.ignored());
+        folder
     }
-    folder.ignored.extend(contents.ignored());
-    folder
-}
 
     /// Whether the folder is still to come: a mount that is not there yet, or not filled.
     pub(in super::super) fn is_to_come(&self) -> bool {
