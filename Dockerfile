@@ -41,6 +41,8 @@ LABEL org.opencontainers.image.title="sconce" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.base.name="debian:bookworm-slim"
 COPY --from=build /staged/ /
+# What stores' certificates are checked against.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 # The number is fixed so that volumes and Kubernetes' runAsUser can name it. The program's version is
 # asked for so that a library that is missing ends the build and not the first start.
 RUN groupadd --gid 10001 sconce \

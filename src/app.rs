@@ -14,10 +14,14 @@ use crate::listener::{
 };
 use crate::pipeline::Door;
 use crate::protocol::predict;
-use crate::repository::{self, Overrides, Repository, RepositoryError, SampleDecoder};
+use crate::repository::{
+    self, Overrides, Repository, RepositoryError, SampleDecoder, VersionState, VersionStatus,
+};
 use crate::rollout::Rollouts;
+use crate::rollout::golden::Goldens;
 use crate::scheduler::Permits;
 use crate::shutdown::{self, Outcome, Shutdown};
+use crate::store::{self, Mirror, StoreError};
 use crate::telemetry::events::{self, EventKind, Events};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
@@ -34,6 +38,10 @@ use thiserror::Error;
 /// gives its model back.
 const UNLOAD_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long the first look at a store may take before the server starts without: a liveness probe must not end it
+/// meanwhile. What has not come by then comes later.
+const STORE_PATIENCE: Duration = Duration::from_secs(20);
+
 /// Why the server does not run.
 #[derive(Debug, Error)]
 pub enum AppError {
@@ -46,6 +54,9 @@ pub enum AppError {
     /// The models folder cannot be read.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// The store that models come from cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -193,11 +204,56 @@ impl Engines {
             decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
-            verifier: None,
+            verifier: Some(Arc::new(Goldens)),
             events,
         };
         Ok(Repository::open(parts)?)
     }
+}
+
+/// Keeps the models of the store that the configuration names in a folder, for as long as what is returned lives. Waits until
+/// there is something to serve, the store turns out to be away, or the patience is over.
+///
+/// # Errors
+///
+/// The store cannot be used. That it is away is none.
+pub fn mirror(config: &Config, patience: Duration) -> Result<Option<Mirror>, AppError> {
+    let Some(options) = config.mirror_options() else { return Ok(None) };
+    let mirror = Mirror::start(options)?;
+    mirror.wait(patience);
+    Ok(Some(mirror))
+}
+
+/// Joins a mirror and the repository that reads its folder.
+fn join_mirror(mirror: &Mirror, repository: &Repository, metrics: &Metrics) {
+    let reading = mirror.clone();
+    repository.hold_readiness(move || reading.not_yet());
+    let using = repository.clone();
+    mirror.tell_use(Box::new(move || versions_in_use(&using)));
+    for outcome in store::Outcome::ALL {
+        let mirror = mirror.clone();
+        let syncs = move || mirror.syncs(outcome);
+        metrics.read_at_scrape(&families::STORE_SYNCS, &[outcome.as_str()], syncs);
+    }
+    let reading = mirror.clone();
+    let bytes = move || reading.downloaded_bytes();
+    metrics.read_at_scrape(&families::STORE_DOWNLOADED_BYTES, &[], bytes);
+    let reading = mirror.clone();
+    metrics.read_at_scrape(&families::STORE_LAST_SUCCESS, &[], move || reading.last_success());
+}
+
+/// What serves or is about to; `None` while a model is changing, when that is not settled.
+fn versions_in_use(repository: &Repository) -> Option<Vec<(String, u64)>> {
+    let mut in_use = Vec::new();
+    for model in repository.list() {
+        if model.busy {
+            return None;
+        }
+        let is_needed = |it: &&VersionStatus| it.state != VersionState::Unloaded;
+        let needed = model.versions.iter().filter(is_needed);
+        in_use.extend(needed.map(|it| (model.name.as_str().to_owned(), it.version.0)));
+    }
+    Some(in_use)
 }
 
 /// Digests of operator libraries, which are logged, for the key of verdicts.
@@ -269,12 +325,16 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
+    let mirror = mirror(config, STORE_PATIENCE)?;
     let events = Events::kept_in(&config.general.state_dir);
     metrics.register(Arc::new(events.clone()));
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
     let repository =
         engines.open_with(config, metrics.clone(), Overrides::default(), events.clone())?;
+    if let Some(mirror) = &mirror {
+        join_mirror(mirror, &repository, &metrics);
+    }
 
     let shutdown = Shutdown::new();
     let mut signals = shutdown::os_signals()?;

@@ -6,7 +6,8 @@
 //! [`config`] and [`shutdown`] are the way up and the way down, [`settings`] reads what people write.
 //! [`tensor`] and [`inference`] are the words that all others speak; what counts something reports to [`telemetry`],
 //! which knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
-//! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`protocol`]
+//! decides when, [`transform`] adds labels, [`store`] keeps a folder as an object store is,
+//! [`repository`] knows which models there are, [`protocol`]
 //! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`rollout`] judges
 //! new versions beside old ones, [`evaluation`] holds answers against labels, [`listener`] keeps the connections,
 //! [`http`] is the edge.
@@ -47,6 +48,7 @@ pub mod telemetry;
 pub mod engine;
 pub mod scheduler;
 pub mod transform;
+pub mod store;
 pub mod repository;
 pub mod protocol;
 pub mod pipeline;

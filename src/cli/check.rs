@@ -3,9 +3,14 @@
 use super::{Failure, Settings, print};
 use crate::app::{self, Engines};
 use crate::repository::{ModelStatus, VersionStatus};
+use crate::store::Mirror;
 use crate::telemetry::logging;
 use clap::Args;
 use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How long everything may take to come from a store.
+const STORE_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Check the configuration and every model, without serving
 #[derive(Debug, Clone, PartialEq, Eq, Default, Args)]
@@ -33,11 +38,18 @@ impl Check {
         let log = logging::install(&config.log_options()).map_err(|error| failure(error.into()))?;
         let engines = Engines::new(config).map_err(failure)?;
         let metrics = app::metrics(&engines.libtorch);
+        let mirror = app::mirror(config, STORE_PATIENCE).map_err(failure)?;
+        if let Some(reason) = mirror.as_ref().and_then(Mirror::not_yet) {
+            return Err(Failure::Runtime(reason));
+        }
         let repository = engines.open(config, metrics).map_err(failure)?;
         let models = repository.check();
         // The last lines of the log go first, so that the report stands in one piece.
         drop(log);
         print(&report(&models))?;
+        if let Some(problem) = mirror.as_ref().and_then(Mirror::problem) {
+            print(&format!("store: {problem}\n"))?;
+        }
         let ignored = repository.ignored();
         print(&ignored.iter().map(|sentence| format!("{sentence}\n")).collect::<String>())?;
         if models.is_empty() {

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::engine::STACK_BYTES;
 use crate::inference::{ModelName, ModelRef, VersionSelector};
 use crate::repository::{ModelHandle, Overrides, Repository};
+use crate::store::Mirror;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
 use crate::telemetry::logging::{self, LogGuard, LogOptions};
@@ -16,12 +17,17 @@ use tokio::runtime::Runtime;
 /// How long letting a model go may take.
 const UNLOAD_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long everything may take to come from a store.
+const STORE_PATIENCE: Duration = Duration::from_secs(3600);
+
 /// What loads models and runs them.
 pub(super) struct Inside<'a> {
     config: &'a Config,
     engines: Engines,
     metrics: Metrics,
     pub(super) runtime: Runtime,
+    /// Where the models come from a store.
+    _mirror: Option<Mirror>,
     _log: LogGuard,
 }
 
@@ -39,13 +45,17 @@ impl<'a> Inside<'a> {
         let log = logging::install(&options).map_err(|error| failure(error.into()))?;
         let engines = Engines::new(config).map_err(failure)?;
         let metrics = app::metrics(&engines.libtorch);
+        let mirror = app::mirror(config, STORE_PATIENCE).map_err(failure)?;
+        if let Some(reason) = mirror.as_ref().and_then(Mirror::not_yet) {
+            return Err(Failure::Runtime(reason));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.threads.http_threads)
             .thread_stack_size(STACK_BYTES)
             .enable_time()
             .build()
             .map_err(|error| failure(error.into()))?;
-        Ok(Self { config, engines, metrics, runtime, _log: log })
+        Ok(Self { config, engines, metrics, runtime, _mirror: mirror, _log: log })
     }
 
     /// Loads a model as `serve` would, but for what is overridden.

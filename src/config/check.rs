@@ -2,6 +2,7 @@
 
 use super::{Config, Loaded};
 use crate::settings::{Origin, Reader, SettingError, SettingErrors};
+use crate::store::StoreUrl;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +23,9 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
             management.listen
         );
         reader.conflict(&["management.listen"], message);
+    }
+    if let Some(Err(error)) = StoreUrl::of(&config.general.models).map(|url| url.check()) {
+        reader.conflict(&["models"], error.to_string());
     }
     let mut names = BTreeSet::new();
     for named in &config.general.model_folders {
@@ -75,13 +79,16 @@ fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
 
 impl Loaded {
     /// Checks what lies on the disk: that there is a folder of models. With models that have folders
-    /// of their own there need be none, unless somebody wrote where it is.
+    /// of their own there need be none, unless somebody wrote where it is. What comes from a store lies where we put it.
     ///
     /// # Errors
     ///
     /// The folder is missing or something else stands in its place.
     pub fn check_folders(&self) -> Result<(), SettingErrors> {
         let path = &self.config.general.models;
+        if StoreUrl::of(path).is_some() {
+            return Ok(());
+        }
         let source = self.sources.get("models");
         let origin = source.map_or(Origin::Default, |source| source.origin.clone());
         let is_needed = self.config.general.model_folders.is_empty() || origin != Origin::Default;

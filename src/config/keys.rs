@@ -23,7 +23,7 @@ const PIB: ByteSize = ByteSize(1 << 50);
 section! {
     /// The keys outside any section.
     pub struct GeneralConfig("", host: Host) {
-        /// Folder of the models, one folder each; relative to the working folder.
+        /// Folder of the models, one folder each, relative to the working folder; or a store like `s3://bucket/prefix`.
         models: PathBuf = "models", flag "--models";
         /// Folders of single models, as `name=folder` (`model.pt`, `1/model.pt` or one `*.pt` in each); `models` may then be absent.
         model_folders: Vec<NamedFolder> = [], flag "--model";
@@ -147,6 +147,18 @@ section! {
         timeout: Duration = "60s", range SOME_TIME;
         /// Memory of the trial; auto: half of the memory limit.
         memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 2), range MIB..=TIB;
+    }
+}
+
+section! {
+    /// Models that lie in a store.
+    pub struct StoreConfig("store.", host: Host) {
+        /// Folder for what comes from a store, on a disk that outlives the process; `""`: `store` in `state_dir`.
+        cache_dir: Option<PathBuf> = "";
+        /// Bytes that versions from a store may take there; old ones that nobody needs make room, what serves stays.
+        cache_bytes: ByteSize = "64GiB", range MIB..=PIB;
+        /// Time between two looks at the store, more or less by a tenth.
+        poll: Duration = "30s", range SOME_TIME;
     }
 }
 

@@ -19,7 +19,7 @@ mod documents;
 pub use host::Host;
 pub use keys::{
     BatchingConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig, ManagementConfig,
-    RequestsConfig, ShutdownConfig, ThreadsConfig, TrialConfig,
+    RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig, TrialConfig,
 };
 pub use types::LogLevel;
 
@@ -70,6 +70,8 @@ config! {
     limits: LimitsConfig,
     /// The trial of a model.
     trial: TrialConfig,
+    /// Models that lie in a store.
+    store: StoreConfig,
     /// What happens after SIGTERM.
     shutdown: ShutdownConfig,
     /// What is logged.

@@ -10,9 +10,11 @@ use crate::repository::manifest::DeviceChoice;
 use crate::repository::{Defaults, FreeMemory};
 use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
+use crate::store::{MirrorOptions, StoreUrl};
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
 use crate::telemetry::resident_bytes;
 use std::io;
+use std::path::PathBuf;
 
 impl Config {
     /// For the log.
@@ -99,6 +101,27 @@ impl Config {
         }
     }
 
+    /// For the mirror of a store, if models lie in one.
+    #[must_use]
+    pub fn mirror_options(&self) -> Option<MirrorOptions> {
+        let in_state = || self.general.state_dir.join("store");
+        Some(MirrorOptions {
+            url: StoreUrl::of(&self.general.models)?,
+            cache_dir: self.store.cache_dir.clone().unwrap_or_else(in_state),
+            cache_bytes: self.store.cache_bytes.0,
+            // A larger one could not be loaded.
+            max_file_bytes: self.limits.memory_bytes.0,
+            poll: self.store.poll,
+        })
+    }
+
+    /// The folder on this machine where models lie.
+    #[must_use]
+    pub fn models_folder(&self) -> PathBuf {
+        let of_store = self.mirror_options().map(|options| options.models());
+        of_store.unwrap_or_else(|| self.general.models.clone())
+    }
+
     /// For the repository.
     #[must_use]
     pub fn repository_options(
@@ -107,7 +130,7 @@ impl Config {
         libraries: String,
     ) -> repository::RepositoryOptions {
         repository::RepositoryOptions {
-            models: self.general.models.clone(),
+            models: self.models_folder(),
             named: self.general.model_folders.clone(),
             state_dir: Some(self.general.state_dir.clone()),
             default_model: self.general.default_model.clone(),

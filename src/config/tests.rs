@@ -258,6 +258,25 @@ fn a_missing_folder_of_models_is_one_clear_line() {
 }
 
 #[test]
+fn models_in_a_store_lie_in_the_folder_of_state() {
+    let store = |models: &str, flags: &[(&str, &str, &str)]| {
+        let flags = [&[("--models", "models", models)], flags].concat();
+        Loaded::resolve(None, &with(&[], &flags)).map_err(|errors| errors.to_string())
+    };
+    let loaded = store("s3://bucket/prefix", &[]).unwrap();
+    loaded.check_folders().unwrap();
+    let folder = loaded.config.models_folder();
+    assert!(folder.starts_with("/var/state/store") && folder.ends_with("models"), "{folder:?}");
+    let elsewhere = [("--set", "store.cache_dir", "/cache")];
+    let config = store("s3://bucket/prefix", &elsewhere).unwrap().config;
+    assert!(config.models_folder().starts_with("/cache"));
+    let error = store("https://user:geheim@host/models", &[]).unwrap_err();
+    assert!(error.starts_with("--models: this is no address of a store"), "{error}");
+    assert!(!error.contains("geheim"), "{error}");
+    assert_eq!(store("models", &[]).unwrap().config.mirror_options(), None);
+}
+
+#[test]
 fn a_folder_of_models_is_needed_unless_single_ones_are_named() {
     let check = |flags: &[(&str, &str, &str)]| {
         let mut loaded = Loaded::resolve(None, &with(&[], flags)).unwrap();

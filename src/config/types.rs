@@ -33,6 +33,23 @@ impl ToToml for Option<ModelName> {
     }
 }
 
+impl Setting for Option<PathBuf> {
+    const EXPECTED: &'static str = "a path or \"\" for none";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "" => Some(None),
+            _ => PathBuf::read(value).map(Some),
+        }
+    }
+}
+
+impl ToToml for Option<PathBuf> {
+    fn to_toml(&self) -> String {
+        self.as_ref().map_or_else(|| quote(""), ToToml::to_toml)
+    }
+}
+
 impl Setting for Vec<TrustedModel> {
     const EXPECTED: &'static str = "a list of \"name@sha256:<64 hexadecimal digits>\"";
 

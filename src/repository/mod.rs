@@ -21,6 +21,7 @@ mod error;
 mod failure;
 mod fingerprint;
 mod intents;
+mod hold;
 pub mod layout;
 mod lifecycle;
 mod load;
@@ -84,6 +85,7 @@ use crate::telemetry::events::{EventKind, Events};
 use catalog::Catalog;
 use entry::{ModelState, Requirement};
 use failure::LoadFailures;
+use hold::Hold;
 use intents::Intents;
 use load::VersionLoader;
 use served::Loaded;
@@ -181,6 +183,7 @@ impl Repository {
             failures,
             ignored,
             detached,
+            hold: Hold::default(),
             ended: Default::default(),
         })))
     }
@@ -310,7 +313,13 @@ impl Repository {
         status::describe(&self.0.catalog, name)
     }
 
-    /// Whether every required model serves, and there is one at all.
+    /// Has somebody else asked, too, before the server counts as ready: whether what models come from is there. `why` says
+    /// why not, and must not block.
+    pub fn hold_readiness(&self, why: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.0.hold.set(Box::new(why));
+    }
+
+    /// Whether every required model serves, there is one at all, and nothing holds the server back.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         status::readiness(&self.0)

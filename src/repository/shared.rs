@@ -2,6 +2,7 @@
 
 use super::catalog::Catalog;
 use super::failure::LoadFailures;
+use super::hold::Hold;
 use super::intents::Intents;
 use super::load::VersionLoader;
 use super::threads::DetachedLimit;
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     pub(super) ignored: Vec<String>,
     /// Of loads and orders under way.
     pub(super) detached: DetachedLimit,
+    pub(super) hold: Hold,
     /// True once nothing is to be watched any more.
     pub(super) ended: (Mutex<bool>, Condvar),
 }

@@ -141,11 +141,12 @@ pub(super) fn readiness(shared: &Shared) -> Readiness {
     let is_there = |entry: &ModelEntry| serves(entry) || entry.state.is_unloaded();
     // A server that can answer nothing, and that nobody wanted so, takes no traffic.
     let is_vacuous = waiting.is_empty() && !models.values().any(|entry| is_there(entry));
+    let held = shared.hold.reason();
     Readiness {
-        ready: waiting.is_empty() && !is_vacuous,
+        ready: waiting.is_empty() && !is_vacuous && held.is_none(),
         waiting_for: names(waiting),
         unloaded: names(unloaded),
-        reason: is_vacuous.then(|| explain_nothing(shared, models.len())),
+        reason: held.or_else(|| is_vacuous.then(|| explain_nothing(shared, models.len()))),
     }
 }
 

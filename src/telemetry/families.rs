@@ -45,6 +45,12 @@ families! { SERVER;
     INFLIGHT_BYTES_LIMIT: Gauge = "sconce_inflight_bytes_limit" [];
     /// Log lines dropped because the log could not be written fast enough.
     LOG_LINES_DROPPED: Counter = "sconce_log_lines_dropped_total" [];
+    /// Looks at the store that models come from, by outcome; there only with a store, as for the next two.
+    STORE_SYNCS: Counter = "sconce_store_syncs_total" ["outcome"];
+    /// Bytes of objects that were downloaded from the store.
+    STORE_DOWNLOADED_BYTES: Counter = "sconce_store_downloaded_bytes_total" [];
+    /// When models were last as in the store, in seconds since 1970; 0 if they have not been yet.
+    STORE_LAST_SUCCESS: Gauge = "sconce_store_last_success_timestamp_seconds" [];
     /// Trials of model files in the child process, by outcome; `known` needed no child.
     TRIALS: Counter = "sconce_trials_total" ["outcome"];
     /// Versions that could not be loaded or verified, by what kept them from it.

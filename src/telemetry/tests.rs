@@ -22,12 +22,15 @@ fn full() -> (Metrics, Arc<ModelMetrics>) {
         batching: vec!["safe", "off"],
     });
     let listener = "main";
-    let readings: [(&'static Family, &[&'static str]); 12] = [
+    let readings: [(&'static Family, &[&'static str]); 15] = [
         (&families::READY, &[]),
         (&families::DRAINING, &[]),
         (&families::INFLIGHT_BYTES, &[]),
         (&families::INFLIGHT_BYTES_LIMIT, &[]),
         (&families::LOG_LINES_DROPPED, &[]),
+        (&families::STORE_SYNCS, &["failed"]),
+        (&families::STORE_DOWNLOADED_BYTES, &[]),
+        (&families::STORE_LAST_SUCCESS, &[]),
         (&families::HTTP_CONNECTIONS, &[listener]),
         (&families::HTTP_ACCEPTED, &[listener]),
         (&families::HTTP_CLOSED, &[listener, "idle"]),

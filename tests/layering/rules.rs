@@ -17,6 +17,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "engine",
             "inference",
             "scheduler",
+            "store",
             "repository",
             "listener",
             "http",
@@ -30,6 +31,7 @@ pub(crate) const ROOMS: &[Room] = &[
     ("engine", Some(&["tensor", "inference"])),
     ("scheduler", Some(&["tensor", "inference", "engine", "telemetry"])),
     ("transform", Some(&["tensor", "inference"])),
+    ("store", Some(&[])),
     (
         "repository",
         Some(&["settings", "tensor", "inference", "engine", "scheduler", "transform", "telemetry"]),
@@ -76,6 +78,7 @@ pub(crate) const INSIDE: &[&str] = &[
     "pipeline",
     "rollout",
     "evaluation",
+    "store",
 ];
 
 /// Words that some files must not have.
@@ -101,6 +104,12 @@ pub(crate) const RULES: &[Rule] = &[
         except: &["engine/torch/"],
         words: &["tch", "torch_shim"],
         says: "only engine/torch names libtorch's bindings",
+    },
+    Rule {
+        holds: &[""],
+        except: &["store/"],
+        words: &["object_store", "reqwest", "rustls"],
+        says: "only store knows what speaks to stores",
     },
     Rule {
         holds: &[""],

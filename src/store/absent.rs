@@ -1,0 +1,61 @@
+//! What stands for a mirror in a program that cannot speak to stores: nothing, and an error that says so.
+
+use super::error::StoreError;
+use super::options::{InUse, MirrorOptions, Outcome};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// There is none.
+#[derive(Debug, Clone)]
+pub struct Mirror(Infallible);
+
+impl Mirror {
+    /// There is none.
+    ///
+    /// # Errors
+    ///
+    /// Always.
+    pub fn start(_options: MirrorOptions) -> Result<Self, StoreError> {
+        Err(StoreError::NotBuilt)
+    }
+
+    /// See the file's head, as for the others.
+    pub fn wait(&self, _patience: Duration) {
+        match self.0 {}
+    }
+
+    /// The same.
+    pub fn tell_use(&self, _in_use: InUse) {
+        match self.0 {}
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn not_yet(&self) -> Option<String> {
+        match self.0 {}
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        match self.0 {}
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn syncs(&self, _outcome: Outcome) -> u64 {
+        match self.0 {}
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn downloaded_bytes(&self) -> u64 {
+        match self.0 {}
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn last_success(&self) -> u64 {
+        match self.0 {}
+    }
+}
