@@ -25,17 +25,11 @@ const PIECE: usize = 100;
 /// An empty line goes out where nothing happens for so long: what lies between would take the connection for dead.
 const SILENCE: Duration = Duration::from_secs(15);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Asked {
     since: u64,
     follow: bool,
-}
-
-impl Default for Asked {
-    fn default() -> Self {
-        Self { since: 0, follow: false }
-    }
 }
 
 /// The events after a number, or all; as they come, where that is asked for.
