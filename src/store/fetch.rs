@@ -125,10 +125,10 @@ async fn ask(
         let options = GetOptions { range, ..GetOptions::default() };
         remote.store.get_opts(&object.location, options)
     };
-    if part.have > 0 {
-        if let Ok(result) = get(Some(GetRange::Offset(part.have))).await {
-            return Ok(result);
-        }
+    if part.have > 0
+        && let Ok(result) = get(Some(GetRange::Offset(part.have))).await
+    {
+        return Ok(result);
     }
     let result = get(None).await.map_err(|error| remote.fault(&error))?;
     part.start_over()?;

@@ -48,5 +48,6 @@ pub use error::StoreError;
 pub use mirror::Mirror;
 pub use options::{InUse, MirrorOptions, Outcome};
 
-#[cfg(all(test, feature = "stores"))]
+#[cfg(test)]
+#[cfg(feature = "stores")]
 mod tests;

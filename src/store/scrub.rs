@@ -31,15 +31,8 @@ impl Secrets {
 
     /// A store's error, in a text that can be logged.
     pub(super) fn describe(&self, error: &Error) -> String {
-        let what = match error {
-            Error::NotFound { .. } => "the store has no such bucket, container or object",
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                "the store refuses access with these credentials"
-            }
-            Error::InvalidPath { .. } => "the store has an object whose name cannot be a path",
-            _ => "the store failed",
-        };
         let mut text = error.to_string();
+        let what = what_happened(error, &text);
         if let Some(root) = root_cause(error).filter(|root| !text.contains(root)) {
             text = format!("{text}: {root}");
         }
@@ -65,6 +58,24 @@ impl Secrets {
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Secrets").field(&self.0.len()).finish()
+    }
+}
+
+/// In our words. A listing that fails has no kind of its own, only the status in its text.
+fn what_happened(error: &Error, text: &str) -> &'static str {
+    let has_status = |status: &str| text.contains(&format!("status code: {status}"));
+    match error {
+        Error::InvalidPath { .. } => "the store has an object whose name cannot be a path",
+        Error::NotFound { .. } => "the store has no such bucket, container or object",
+        _ if has_status("404") => "the store has no such bucket, container or object",
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            "the store refuses access with these credentials"
+        }
+        _ if has_status("401") || has_status("403") => {
+            "the store refuses access with these credentials"
+        }
+        _ if has_status("405") || has_status("501") => "the store cannot list what it has",
+        _ => "the store failed",
     }
 }
 
@@ -95,7 +106,7 @@ fn without_tries(text: &str) -> String {
     let (before, request) = text.split_at(at);
     match (request.find(" in "), request.find(" - ")) {
         (Some(tries), Some(reason)) if tries < reason => {
-            format!("{before}{}: {}", &request[..tries], request[reason + 3..].trim_start())
+            format!("{before}{} - {}", &request[..tries], request[reason + 3..].trim_start())
         }
         _ => text.to_owned(),
     }
@@ -133,11 +144,11 @@ mod tests {
         check("key geheimgeheim and marke", "key *** and ***");
         check(
             "Error performing GET https://h:1/b/k?X-Amz-Signature=12ab&x=1 in 3ms - gone",
-            "Error performing GET https://h:1/b/k: gone",
+            "Error performing GET https://h:1/b/k - gone",
         );
         check(
             "Generic S3 error: Error performing GET http://h/b?list-type=2 in 1.2s, after 3 retries, max_retries: 3, retry_timeout: 10s  - HTTP error: error sending request",
-            "Generic S3 error: Error performing GET http://h/b: HTTP error: error sending request",
+            "Generic S3 error: Error performing GET http://h/b - HTTP error: error sending request",
         );
         check("GET http://user:pass@host/a", "GET http://host/a");
         check(
@@ -147,6 +158,24 @@ mod tests {
         check("401: {\"error\": \"x\", \"token\": \"y\"}", "401:");
         check("<Code>no word</Code>", "");
         check("two\nlines", "two lines");
+    }
+
+    #[test]
+    fn what_happened_is_said_first() {
+        let check = |text: &str, expected: &str| {
+            let error = Error::Generic { store: "S3", source: text.into() };
+            let said = secrets().describe(&error);
+            assert!(said.starts_with(expected), "{said}");
+        };
+        let status = "Server returned non-2xx status code: ";
+        check(&format!("{status}403 Forbidden: "), "the store refuses access");
+        check(&format!("{status}401 Unauthorized: "), "the store refuses access");
+        check(&format!("{status}404 Not Found: NoSuchBucket"), "the store has no such bucket");
+        check(&format!("{status}405 Method Not Allowed: "), "the store cannot list");
+        check(
+            "HTTP error: error sending request",
+            "the store failed: Generic S3 error: HTTP error",
+        );
     }
 
     #[test]

@@ -45,6 +45,14 @@ pub(super) struct Report {
     pub(super) problems: Vec<StoreError>,
 }
 
+/// What one sync goes by.
+struct Look<'a> {
+    listing: &'a Listing,
+    choice: &'a Choice,
+    /// In seconds since 1970.
+    now: u64,
+}
+
 /// A file that is to be placed, and from where.
 struct Source {
     name: String,
@@ -112,7 +120,9 @@ impl Syncer {
             Known { here: &here, in_use, used: &self.index.used, max_bytes: self.cache_bytes };
         let choice = choose(&listing, &known);
         let mut report = Report::default();
-        let outcome = self.carry_out(&listing, &here, &choice, now, &mut report).await;
+        let outcome = self
+            .carry_out(&Look { listing: &listing, choice: &choice, now }, &here, &mut report)
+            .await;
         // What was done is kept, however it ended.
         self.index.retain(|key| listing.has(key));
         let saved = self.index.save(&index::path(self.folders.root()));
@@ -121,12 +131,11 @@ impl Syncer {
 
     async fn carry_out(
         &mut self,
-        listing: &Listing,
+        look: &Look<'_>,
         here: &BTreeSet<Id>,
-        choice: &Choice,
-        now: u64,
         report: &mut Report,
     ) -> Result<(), StoreError> {
+        let Look { listing, choice, .. } = look;
         self.drop_parts(listing)?;
         let is_listed =
             |id: &Id| listing.models.get(&id.0).is_some_and(|it| it.versions.contains_key(&id.1));
@@ -143,8 +152,7 @@ impl Syncer {
         }
         for (name, model) in &listing.models {
             let before = report.problems.len();
-            let wanted = |version: &u64| choice.wanted.contains(&(name.clone(), *version));
-            self.bring(name, model, wanted, now, report).await?;
+            self.bring(name, model, look, report).await?;
             // What goes out of use may still be needed for as long as what is to come has not.
             if report.problems.len() == before {
                 self.remove_gone(name, model, report)?;
@@ -164,8 +172,7 @@ impl Syncer {
         &mut self,
         name: &str,
         model: &ModelListing,
-        wanted: impl Fn(&u64) -> bool,
-        now: u64,
+        look: &Look<'_>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
         let mut units = Vec::new();
@@ -177,7 +184,8 @@ impl Syncer {
             .map(|(file, object)| (file.clone(), object.clone()))
             .collect();
         let beside = (!changed.is_empty()).then_some((None, changed));
-        let versions = model.versions.iter().filter(|(version, _)| wanted(version));
+        let wanted = |version: u64| look.choice.wanted.contains(&(name.to_owned(), version));
+        let versions = model.versions.iter().filter(|(version, _)| wanted(**version));
         let versions = versions.map(|(version, files)| (Some(*version), files.clone()));
         for (version, files) in beside.into_iter().chain(versions) {
             let target = match version {
@@ -194,7 +202,7 @@ impl Syncer {
             }
         }
         for unit in units {
-            self.place(name, unit, now, report)?;
+            self.place(name, unit, look.now, report)?;
         }
         Ok(())
     }
