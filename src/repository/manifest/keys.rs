@@ -3,7 +3,7 @@
 use super::super::policy::VersionPolicy;
 use super::choice::{DeviceChoice, Optimize, QueueWait};
 use super::ranges;
-use super::rollout::{Decider, Steps, Strategy};
+use super::rollout::RolloutKeys;
 use super::types::{LabelSource, LabelsFile, Pad, PadValue, Sharing, TensorName};
 use crate::engine::Precision;
 use crate::inference::TensorSpec;
@@ -120,29 +120,6 @@ section! {
         max_body_bytes: Option<ByteSize> = (else "the server's"), range ranges::BODY_BYTES;
         /// Longest that a request may take; can only lower the server's.
         timeout: Option<Duration> = (else "the server's"), range ranges::TIMEOUT;
-    }
-}
-
-section! {
-    /// What `[rollout]` says.
-    #[derive(Default)]
-    pub struct RolloutKeys("rollout.") {
-        /// How a new version takes over: at once, by a growing part of the requests, or after it has answered copies of them.
-        strategy: Strategy = "replace";
-        /// Parts of the requests that a canary gets, or of which a shadow gets copies, and how long at the least.
-        steps: Option<Steps> = (else "`[\"5% for 10m\", \"25% for 10m\", \"50% for 30m\"]`; of a shadow `[\"100% for 30m\"]`");
-        /// Whether the rules promote and roll back by themselves, or say what they would do.
-        decide: Decider = "advise";
-        /// Requests that each version must have answered on a step before any rule speaks.
-        min_requests: Option<usize> = (else "100"), range ranges::ROLLOUT_REQUESTS;
-        /// By how much the new version's error rate may be above the old one's.
-        max_error_increase: Option<f64> = (else "`0.01`"), range Above(0.0, 1.0);
-        /// How many times slower than the old one it may be, at the median and the 95th percentile.
-        max_latency_ratio: Option<f64> = (else "`1.5`"), range Above(1.0, 100.0);
-        /// The part of rows to which it must give the same best class, where answers are compared.
-        min_agreement: Option<f64> = (else "`0.99`"), range Above(0.0, 1.0);
-        /// Evaluations in a row, one a second, that must come to the same before it is done.
-        hysteresis: Option<usize> = (else "3"), range ranges::ROLLOUT_HYSTERESIS;
     }
 }
 

@@ -10,8 +10,8 @@ mod rollout;
 mod types;
 
 pub use choice::{DeviceChoice, Optimize, QueueWait};
-pub use keys::{BatchingKeys, Bound, EvaluationKeys, LimitKeys, Manifest, RolloutKeys};
-pub use rollout::{Decider, RolloutPlan, RolloutStep, Steps, Strategy};
+pub use keys::{BatchingKeys, Bound, EvaluationKeys, LimitKeys, Manifest};
+pub use rollout::{Decider, RolloutKeys, RolloutPlan, RolloutStep, Steps, Strategy};
 pub(super) use types::are_labels;
 pub use types::{LabelSource, LabelsFile, Pad, Sharing};
 

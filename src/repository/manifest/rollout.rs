@@ -1,8 +1,8 @@
-//! `[rollout]`: how a new version takes over from the one that serves, as plain data for whoever decides it.
+//! `[rollout]`: its keys, and how a new version takes over, as plain data for whoever decides it.
 
-use super::keys::RolloutKeys;
+use super::ranges;
 use crate::settings::unit::{self, DAY};
-use crate::settings::{Setting, Value, words};
+use crate::settings::{Above, Setting, Value, section, words};
 use std::time::Duration;
 
 /// Most steps of a roll-out.
@@ -80,6 +80,29 @@ fn step(text: &str) -> Option<RolloutStep> {
     let lasts = unit::duration(lasts.trim())?;
     let is_allowed = percent > 0.0 && percent <= 100.0 && lasts <= 7 * DAY;
     is_allowed.then_some(RolloutStep { weight: percent / 100.0, lasts })
+}
+
+section! {
+    /// What `[rollout]` says.
+    #[derive(Default)]
+    pub struct RolloutKeys("rollout.") {
+        /// How a new version takes over: at once, by a growing part of the requests, or after it has answered copies of them.
+        strategy: Strategy = "replace";
+        /// Parts of the requests that a canary gets, or of which a shadow gets copies, and how long at the least.
+        steps: Option<Steps> = (else "`[\"5% for 10m\", \"25% for 10m\", \"50% for 30m\"]`; of a shadow `[\"100% for 30m\"]`");
+        /// Whether the rules promote and roll back by themselves, or say what they would do.
+        decide: Decider = "advise";
+        /// Requests that each version must have answered on a step before any rule speaks.
+        min_requests: Option<usize> = (else "100"), range ranges::ROLLOUT_REQUESTS;
+        /// By how much the new version's error rate may be above the old one's.
+        max_error_increase: Option<f64> = (else "`0.01`"), range Above(0.0, 1.0);
+        /// How many times slower than the old one it may be, at the median and the 95th percentile.
+        max_latency_ratio: Option<f64> = (else "`1.5`"), range Above(1.0, 100.0);
+        /// The part of rows to which it must give the same best class, where answers are compared.
+        min_agreement: Option<f64> = (else "`0.99`"), range Above(0.0, 1.0);
+        /// Evaluations in a row, one a second, that must come to the same before it is done.
+        hysteresis: Option<usize> = (else "3"), range ranges::ROLLOUT_HYSTERESIS;
+    }
 }
 
 /// How a new version takes over, with the defaults for what model.toml leaves out.

@@ -117,13 +117,16 @@ fn advice_changes_nothing_and_is_given_again() {
     assert_eq!(again.decision, judged.decision);
 }
 
-/// Every sequence of so many evaluations of a second kind each, from one progress on.
+/// A kind of evidence, and what was made of it.
+type Evaluated = (&'static str, Judged);
+
+/// Every sequence of so many evaluations, from one progress on.
 fn walk(
     plan: &RolloutPlan,
     kinds: &[(&'static str, Evidence)],
-    path: &mut Vec<(&'static str, Judged)>,
+    path: &mut Vec<Evaluated>,
     left: usize,
-    look: &mut dyn FnMut(&[(&'static str, Judged)]),
+    look: &mut dyn FnMut(&[Evaluated]),
 ) {
     if left == 0 {
         return look(path);
@@ -160,7 +163,7 @@ fn no_sequence_of_evidence_skips_a_sample_flaps_or_brings_back_what_was_rolled_b
     }
 }
 
-fn check_path(plan: &RolloutPlan, path: &[(&'static str, Judged)]) {
+fn check_path(plan: &RolloutPlan, path: &[Evaluated]) {
     let mut before = Stage::Step(0);
     let wanted = plan.hysteresis as usize;
     for (place, (kind, judged)) in path.iter().enumerate() {
