@@ -1,8 +1,11 @@
 #include "guards.h"
 
+#include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <tuple>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -15,6 +18,7 @@
 namespace sconce {
 namespace {
 
+using c10::DispatchKey;
 using c10::IValue;
 
 // libtorch adds the numbers up to know how much room the answer takes, and writes beyond it where that sum goes over the
@@ -113,7 +117,7 @@ using Check = void (*)(const IValue* arguments);
 template <Check check>
 void before(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   check(stack->data() + (stack->size() - op.schema().arguments().size()));
-  const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::BackendSelect);
+  const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, DispatchKey::BackendSelect);
   op.redispatchBoxed(keys & behind, stack);
 }
 
@@ -139,6 +143,62 @@ void grid_sampler(const IValue* arguments) {
   }
 }
 
+// self, pad. Pads below zero cut off, and those above it repeat what is left. Where that is fewer numbers than they repeat, the
+// rest of the answer is what memory held.
+void circular_pads(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto pads = arguments[1].toListRef();
+  const int64_t n_axes = std::min(static_cast<int64_t>(pads.size()) / 2, self.dim());
+  for (int64_t axis = 0; axis < n_axes; ++axis) {
+    const int64_t size = self.size(self.dim() - 1 - axis);
+    const int64_t before = pads[2 * axis].toInt();
+    const int64_t after = pads[2 * axis + 1].toInt();
+    TORCH_CHECK(before >= -size && after >= -size, "pads of ", before, " and ", after, " cut off more than ", size, " numbers");
+    const int64_t left = size + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
+    TORCH_CHECK(
+        before <= left && after <= left, "pads of ", before, " and ", after, " repeat more than is left of ", size, " numbers");
+  }
+}
+
+// self, padding, out. The width of `out` is taken for what the padding makes, where the numbers are quantized.
+void reflection_into(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto pads = arguments[1].toListRef();
+  if (!self.is_quantized()) {
+    return;
+  }
+  TORCH_CHECK((self.dim() == 2 || self.dim() == 3) && pads.size() == 2, "padding is of rows");
+  auto sizes = self.sizes().vec();
+  for (const IValue& pad : pads) {
+    TORCH_CHECK(
+        pad.toInt() < self.size(-1) && pad.toInt() >= -self.size(-1), "a pad of ", pad.toInt(), " is too large for ",
+        self.sizes());
+    sizes.back() += pad.toInt();
+  }
+  TORCH_CHECK(arguments[2].toTensor().sizes() == sizes, "padding makes ", at::IntArrayRef(sizes));
+}
+
+// Puts a check before the operators of these names.
+template <Check check>
+void guard(torch::Library& checks, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    checks.impl(name, torch::CppFunction::makeFromBoxedFunction<&before<check>>());
+  }
+}
+
+// Those that libtorch writes in terms of others.
+void guard_composites(torch::Library& checks) {
+  guard<&lstm>(checks, {"lstm.input"});
+  guard<&circular_pads>(checks, {"_pad_circular"});
+}
+
+void guard_kernels(torch::Library& checks) {
+  guard<&embedding_bag>(checks, {"_embedding_bag", "_embedding_bag_forward_only"});
+  guard<&attention>(checks, {"_scaled_dot_product_flash_attention_for_cpu"});
+  guard<&grid_sampler>(checks, {"grid_sampler_2d", "grid_sampler_3d"});
+  guard<&reflection_into>(checks, {"reflection_pad1d.out"});
+}
+
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.
 class Silent : public c10::WarningHandler {
   void process(const c10::Warning&) override {}
@@ -153,19 +213,19 @@ void guard_operators() {
     Silent silent;
     const c10::WarningUtils::WarningHandlerGuard quiet(&silent);
     // Lives as long as the process, as every other kernel does.
-    static torch::Library library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
+    static torch::Library library(torch::Library::IMPL, "aten", DispatchKey::CPU, __FILE__, __LINE__);
     library.impl("repeat_interleave.Tensor", TORCH_FN(repeat_interleave));
     library.impl("_pad_packed_sequence", TORCH_FN(pad_packed_sequence));
     // Every call passes there, whatever it is for, and no kernel is replaced.
-    static torch::Library checks(torch::Library::IMPL, "aten", c10::DispatchKey::BackendSelect, __FILE__, __LINE__);
-    using torch::CppFunction;
-    checks.impl("_embedding_bag", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
-    checks.impl("_embedding_bag_forward_only", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
-    checks.impl("lstm.input", CppFunction::makeFromBoxedFunction<&before<&lstm>>());
-    checks.impl(
-        "_scaled_dot_product_flash_attention_for_cpu", CppFunction::makeFromBoxedFunction<&before<&attention>>());
-    checks.impl("grid_sampler_2d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
-    checks.impl("grid_sampler_3d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
+    static torch::Library checks(torch::Library::IMPL, "aten", DispatchKey::BackendSelect, __FILE__, __LINE__);
+    guard_kernels(checks);
+    guard_composites(checks);
+    // Where gradients are wanted, what is written in terms of other operators is taken apart before that.
+    static std::vector<torch::Library> others;
+    for (const auto key : {DispatchKey::AutogradCPU, DispatchKey::AutogradCUDA}) {
+      others.emplace_back(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
+      guard_composites(others.back());
+    }
     return true;
   }();
   (void)once;
