@@ -178,6 +178,17 @@ void reflection_into(const IValue* arguments) {
   TORCH_CHECK(arguments[2].toTensor().sizes() == sizes, "padding makes ", at::IntArrayRef(sizes));
 }
 
+// v, g, dim. `g` is taken to have a number for each row of `v`, and both to lie in one piece.
+void weight_norm(const IValue* arguments) {
+  const at::Tensor& rows = arguments[0].toTensor();
+  const at::Tensor& norms = arguments[1].toTensor();
+  const int64_t dim = arguments[2].toInt();
+  TORCH_CHECK(
+      rows.dim() > 0 && (dim == 0 || dim == rows.dim() - 1) && norms.numel() == rows.size(dim) &&
+          norms.device() == rows.device() && rows.is_contiguous() && norms.is_contiguous(),
+      "norms of ", norms.sizes(), " are not those of weights of ", rows.sizes(), " along ", dim);
+}
+
 // Puts a check before the operators of these names.
 template <Check check>
 void guard(torch::Library& checks, std::initializer_list<const char*> names) {
@@ -197,6 +208,7 @@ void guard_kernels(torch::Library& checks) {
   guard<&attention>(checks, {"_scaled_dot_product_flash_attention_for_cpu"});
   guard<&grid_sampler>(checks, {"grid_sampler_2d", "grid_sampler_3d"});
   guard<&reflection_into>(checks, {"reflection_pad1d.out"});
+  guard<&weight_norm>(checks, {"_weight_norm_interface"});
 }
 
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.

@@ -129,7 +129,6 @@ const CLASSES: &[Class] = &[
             "_linalg_eigvals",
             "_nnpack_spatial_convolution",
             "_transform_bias_rescale_qkv",
-            "_weight_norm_interface",
             "linalg_eigvals",
             "linalg_matrix_power",
             "matrix_power",

@@ -9,7 +9,9 @@ const SOURCE: &str = "def circular(self, x, a: int, b: int):\n    return torch.p
     def reflected(self, x, a: int, b: int, n: int):\n    \
         q = torch.quantize_per_tensor(x, 1.0, 0, 12)\n    \
         y = torch.quantize_per_tensor(torch.zeros([1, 1, n]), 1.0, 0, 12)\n    \
-        return torch.dequantize(torch.reflection_pad1d(q, [a, b], out=y))\n";
+        return torch.dequantize(torch.reflection_pad1d(q, [a, b], out=y))\n\
+    def norms(self, v, g, dim: int):\n    return torch._weight_norm(v, g, dim)\n\
+    def norms_apart(self, v, g, dim: int):\n    return torch._weight_norm_interface(v, g, dim)[0]\n";
 
 struct Guarded(Module);
 
@@ -72,5 +74,46 @@ fn pads_repeat_only_what_is_left() {
     assert_eq!(reflected(1, 2, 7).unwrap(), [2., 1., 2., 3., 4., 3., 2.]);
     for (before, after, width) in [(1, 2, 8), (1, 2, 5000), (2000, 2996, 5000), (-5, 3, 2)] {
         assert!(reflected(before, after, width).is_err(), "{before} {after} {width}");
+    }
+}
+
+#[test]
+fn norms_are_as_many_as_rows() {
+    let module = Guarded::new();
+    let normed = |method: &str, n_norms: i64, dim: i64| {
+        let norms = floats(&vec![10.; n_norms.try_into().unwrap()], &[n_norms]).into();
+        let rows = floats(&[3., 4., 6., 8., 0., 2.], &[3, 2]).into();
+        module.0.run(method, &[rows, norms, Value::Int(dim)])
+    };
+    for method in ["norms", "norms_apart"] {
+        assert_eq!(floats_of(normed(method, 3, 0).unwrap()), [6., 8., 6., 8., 0., 10.]);
+        let columns = floats_of(normed(method, 2, 1).unwrap());
+        assert!((columns[0] - 30. / 45f32.sqrt()).abs() < 1e-5, "{columns:?}");
+        for (n_norms, dim) in [(1, 0), (2, 0), (4, 0), (0, 0), (3, 1), (1, 1)] {
+            is_refused(normed(method, n_norms, dim), "are not those of weights");
+        }
+    }
+}
+
+#[test]
+fn other_forms_of_a_model_are_guarded() {
+    let source = "def forward(self, x, g):\n    y = torch._weight_norm(x, g, 0)\n    \
+        return torch.pad(torch.unsqueeze(y, 0), [-3, 2], \"circular\")\n";
+    let file = ScratchFile::new("forms.pt");
+    Module::define(source).unwrap().save(&file.0).unwrap();
+    let module = Module::load_path(&file.0, Device::Cpu).unwrap();
+    let frozen = module.freeze(&[]).unwrap();
+    let optimized = module.optimize_for_inference(&[]).unwrap();
+    for form in [&module, &frozen, &optimized] {
+        // Often enough for libtorch to compile what it has seen.
+        for _ in 0..4 {
+            let run = |width, n_norms: i64| {
+                let norms = floats(&vec![1.; n_norms.try_into().unwrap()], &[n_norms]).into();
+                form.run("forward", &[counted(&[2, width]), norms])
+            };
+            assert_eq!(floats_of(run(5, 2).unwrap()).len(), 8);
+            is_refused(run(5, 1), "are not those of weights");
+            is_refused(run(4, 2), "repeat more than is left");
+        }
     }
 }
