@@ -189,6 +189,29 @@ void weight_norm(const IValue* arguments) {
       "norms of ", norms.sizes(), " are not those of weights of ", rows.sizes(), " along ", dim);
 }
 
+// self, output_size, ..., a scale for each axis. Pixels are read where the scale says, which need not be in the image. One
+// that is not above zero stands for none.
+template <int first_scale, int n_axes>
+void resized(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto sizes = arguments[1].toListRef();
+  if (sizes.size() != n_axes || self.dim() != n_axes + 2) {
+    return;
+  }
+  for (int axis = 0; axis < n_axes; ++axis) {
+    const IValue& scale = arguments[first_scale + axis];
+    if (scale.isNone() || !(scale.toDouble() > 0)) {
+      continue;
+    }
+    const int64_t size = sizes[axis].toInt();
+    // Sizes are rounded down from it, by some with the few digits of a 32-bit float.
+    const double missing = static_cast<double>(self.size(axis + 2)) * scale.toDouble() - static_cast<double>(size);
+    TORCH_CHECK(
+        missing >= -0.5 && missing <= 1.5, "a scale of ", scale.toDouble(), " does not make ", size, " of ",
+        self.size(axis + 2));
+  }
+}
+
 // Puts a check before the operators of these names.
 template <Check check>
 void guard(torch::Library& checks, std::initializer_list<const char*> names) {
@@ -209,6 +232,18 @@ void guard_kernels(torch::Library& checks) {
   guard<&grid_sampler>(checks, {"grid_sampler_2d", "grid_sampler_3d"});
   guard<&reflection_into>(checks, {"reflection_pad1d.out"});
   guard<&weight_norm>(checks, {"_weight_norm_interface"});
+  guard<&resized<2, 1>>(
+      checks, {"upsample_nearest1d", "upsample_nearest1d.out", "_upsample_nearest_exact1d", "_upsample_nearest_exact1d.out"});
+  guard<&resized<2, 2>>(
+      checks, {"upsample_nearest2d", "upsample_nearest2d.out", "_upsample_nearest_exact2d", "_upsample_nearest_exact2d.out"});
+  guard<&resized<2, 3>>(
+      checks, {"upsample_nearest3d", "upsample_nearest3d.out", "_upsample_nearest_exact3d", "_upsample_nearest_exact3d.out"});
+  guard<&resized<3, 1>>(checks, {"upsample_linear1d", "upsample_linear1d.out"});
+  guard<&resized<3, 2>>(
+      checks, {"upsample_bilinear2d", "upsample_bilinear2d.out", "upsample_bicubic2d", "upsample_bicubic2d.out",
+               "_upsample_bilinear2d_aa", "_upsample_bilinear2d_aa.out", "_upsample_bicubic2d_aa",
+               "_upsample_bicubic2d_aa.out", "_upsample_lanczos2d_aa", "_upsample_lanczos2d_aa.out"});
+  guard<&resized<3, 3>>(checks, {"upsample_trilinear3d", "upsample_trilinear3d.out"});
 }
 
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.

@@ -11,7 +11,23 @@ const SOURCE: &str = "def circular(self, x, a: int, b: int):\n    return torch.p
         y = torch.quantize_per_tensor(torch.zeros([1, 1, n]), 1.0, 0, 12)\n    \
         return torch.dequantize(torch.reflection_pad1d(q, [a, b], out=y))\n\
     def norms(self, v, g, dim: int):\n    return torch._weight_norm(v, g, dim)\n\
-    def norms_apart(self, v, g, dim: int):\n    return torch._weight_norm_interface(v, g, dim)[0]\n";
+    def norms_apart(self, v, g, dim: int):\n    return torch._weight_norm_interface(v, g, dim)[0]\n\
+    def smooth(self, x, n: int, scale: Optional[float]):\n    \
+        return torch._upsample_bilinear2d_aa(x, [n, n], False, scale, scale)\n\
+    def cubic(self, x, n: int, scale: Optional[float]):\n    \
+        return torch._upsample_bicubic2d_aa(x, [n, n], False, scale, scale)\n\
+    def nearest(self, x, n: int, scale: Optional[float]):\n    \
+        q = torch.quantize_per_tensor(x, 1.0, 0, 13)\n    \
+        return torch.dequantize(torch.upsample_nearest2d(q, [n, n], scale, scale))\n\
+    def linear(self, x, n: int, scale: Optional[float]):\n    \
+        q = torch.quantize_per_tensor(x, 1.0, 0, 13)\n    \
+        return torch.dequantize(torch.upsample_bilinear2d(q, [n, n], False, scale, scale))\n\
+    def bytes(self, x, n: int, scale: Optional[float]):\n    \
+        return torch.upsample_nearest2d(x.to(0), [n, n], scale, scale).to(6)\n\
+    def scaled(self, x, scale: float):\n    s = [scale, scale]\n    \
+        return [torch.upsample_nearest2d(x, None, s), torch.upsample_bilinear2d(x, None, False, s),\
+        torch.upsample_bicubic2d(x, None, False, s), torch._upsample_nearest_exact2d(x, None, s),\
+        torch._upsample_bilinear2d_aa(x, None, False, s), torch._upsample_bicubic2d_aa(x, None, False, s)]\n";
 
 struct Guarded(Module);
 
@@ -27,6 +43,11 @@ impl Guarded {
         let mut arguments = vec![counted(shape)];
         arguments.extend(integers.iter().copied().map(Value::Int));
         self.0.run(method, &arguments)
+    }
+
+    fn resized(&self, method: &str, size: i64, scale: Option<f64>) -> Result<Value, Error> {
+        let scale = scale.map_or(Value::None, Value::Float);
+        self.0.run(method, &[counted(&[1, 1, 4, 4]), Value::Int(size), scale])
     }
 }
 
@@ -91,6 +112,35 @@ fn norms_are_as_many_as_rows() {
         assert!((columns[0] - 30. / 45f32.sqrt()).abs() < 1e-5, "{columns:?}");
         for (n_norms, dim) in [(1, 0), (2, 0), (4, 0), (0, 0), (3, 1), (1, 1)] {
             is_refused(normed(method, n_norms, dim), "are not those of weights");
+        }
+    }
+}
+
+#[test]
+fn scales_are_those_of_the_sizes() {
+    let module = Guarded::new();
+    for method in ["smooth", "cubic", "nearest", "linear", "bytes"] {
+        // With none, or none above zero, libtorch takes the scale of the sizes; those that fit give the same numbers.
+        let plain = floats_of(module.resized(method, 8, None).unwrap());
+        for scale in [2., 0., -1., f64::NAN] {
+            let scaled = floats_of(module.resized(method, 8, Some(scale)).unwrap());
+            assert_eq!(scaled, plain, "{method} {scale}");
+        }
+        for scale in [1e-30, 1e-18, 1e-5, 1e-3, 1.5, 3., 1e30, f64::INFINITY] {
+            is_refused(module.resized(method, 8, Some(scale)), "does not make 8 of 4");
+        }
+    }
+}
+
+#[test]
+fn a_scale_that_sizes_are_made_of_fits_them() {
+    let module = Guarded::new();
+    for size in 1..40 {
+        for scale in [0.1, 0.3, 1. / 3., 0.5, 0.7, 0.999, 1., 1.1, 1.5, 1.999, 2., 2.25, 7.3] {
+            let made = (size as f64 * scale).floor();
+            let image = counted(&[1, 1, size, size + 3]);
+            let outcome = module.0.run("scaled", &[image, Value::Float(scale)]);
+            assert_eq!(outcome.is_ok(), made >= 1., "{size} {scale}: {outcome:?}");
         }
     }
 }
