@@ -212,6 +212,31 @@ void resized(const IValue* arguments) {
   }
 }
 
+// self, and lists of sizes of windows. They are multiplied before anything looks whether that goes over the end of 64 bits,
+// and some are counted through.
+template <int n_lists>
+void windows(const IValue* arguments) {
+  constexpr int64_t kMost = 1 << 24;
+  for (int at = 1; at <= n_lists; ++at) {
+    for (const IValue& size : arguments[at].toListRef()) {
+      TORCH_CHECK(size.toInt() >= -kMost && size.toInt() <= kMost, "a window's sizes go to ", kMost, ", not ", size.toInt());
+    }
+  }
+}
+
+// self, kernel_size, dilation, padding, stride
+void im2col(const IValue* arguments) {
+  windows<4>(arguments);
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto kernel = arguments[1].toListRef();
+  if (self.dim() >= 3 && kernel.size() == 2) {
+    const int64_t area = kernel[0].toInt() * kernel[1].toInt();
+    TORCH_CHECK(
+        area <= 0 || self.size(-3) <= std::numeric_limits<int64_t>::max() / area, "windows of ", area,
+        " numbers are more than can be counted");
+  }
+}
+
 // Puts a check before the operators of these names.
 template <Check check>
 void guard(torch::Library& checks, std::initializer_list<const char*> names) {
@@ -224,6 +249,7 @@ void guard(torch::Library& checks, std::initializer_list<const char*> names) {
 void guard_composites(torch::Library& checks) {
   guard<&lstm>(checks, {"lstm.input"});
   guard<&circular_pads>(checks, {"_pad_circular"});
+  guard<&windows<4>>(checks, {"max_pool1d"});
 }
 
 void guard_kernels(torch::Library& checks) {
@@ -244,6 +270,14 @@ void guard_kernels(torch::Library& checks) {
                "_upsample_bilinear2d_aa", "_upsample_bilinear2d_aa.out", "_upsample_bicubic2d_aa",
                "_upsample_bicubic2d_aa.out", "_upsample_lanczos2d_aa", "_upsample_lanczos2d_aa.out"});
   guard<&resized<3, 3>>(checks, {"upsample_trilinear3d", "upsample_trilinear3d.out"});
+  guard<&im2col>(checks, {"im2col", "im2col.out"});
+  guard<&windows<5>>(checks, {"col2im", "col2im.out"});
+  guard<&windows<4>>(
+      checks, {"max_pool2d_with_indices", "max_pool2d_with_indices.out", "max_pool3d_with_indices",
+               "max_pool3d_with_indices.out", "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d",
+               "mkldnn_max_pool2d", "mkldnn_max_pool3d"});
+  guard<&windows<1>>(
+      checks, {"adaptive_max_pool2d", "adaptive_max_pool2d.out", "adaptive_max_pool3d", "adaptive_max_pool3d.out"});
 }
 
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.

@@ -27,7 +27,15 @@ const SOURCE: &str = "def circular(self, x, a: int, b: int):\n    return torch.p
     def scaled(self, x, scale: float):\n    s = [scale, scale]\n    \
         return [torch.upsample_nearest2d(x, None, s), torch.upsample_bilinear2d(x, None, False, s),\
         torch.upsample_bicubic2d(x, None, False, s), torch._upsample_nearest_exact2d(x, None, s),\
-        torch._upsample_bilinear2d_aa(x, None, False, s), torch._upsample_bicubic2d_aa(x, None, False, s)]\n";
+        torch._upsample_bilinear2d_aa(x, None, False, s), torch._upsample_bicubic2d_aa(x, None, False, s)]\n\
+    def folded(self, x, size: int, dilation: int, pad: int, stride: int):\n    \
+        return torch.col2im(x, [size, size], [2, 2], [dilation, dilation], [pad, pad], [stride, stride])\n\
+    def unfolded(self, x, kernel: int, dilation: int, pad: int, stride: int):\n    \
+        return torch.im2col(x, [kernel, kernel], [dilation, dilation], [pad, pad], [stride, stride])\n\
+    def pooled(self, x, kernel: int, pad: int):\n    return torch.max_pool1d(x, [kernel], [1], [pad], [1], True)\n\
+    def pooled_in_two(self, x, kernel: int, pad: int):\n    \
+        return torch.max_pool2d(torch.unsqueeze(x, 1), [kernel, kernel], [1, 1], [pad, pad])\n\
+    def pooled_to(self, x, n: int):\n    return torch.adaptive_max_pool2d(x, [n, 0])[0]\n";
 
 struct Guarded(Module);
 
@@ -143,6 +151,36 @@ fn a_scale_that_sizes_are_made_of_fits_them() {
             assert_eq!(outcome.is_ok(), made >= 1., "{size} {scale}: {outcome:?}");
         }
     }
+}
+
+#[test]
+fn windows_have_sizes_that_can_be_counted() {
+    let module = Guarded::new();
+    let folded = |numbers: &[i64]| module.counted("folded", &[1, 4, 16], numbers);
+    assert_eq!(floats_of(folded(&[5, 1, 0, 1]).unwrap()).len(), 25);
+    let unfolded = |numbers: &[i64]| module.counted("unfolded", &[1, 1, 5, 5], numbers);
+    assert_eq!(floats_of(unfolded(&[2, 1, 0, 1]).unwrap()).len(), 64);
+    for large in [1 << 25, 1 << 31, 1 << 32, 1 << 62, i64::MAX, i64::MIN] {
+        for place in 0..4 {
+            let mut numbers = [5, 1, 0, 1];
+            numbers[place] = large;
+            is_refused(folded(&numbers), "a window's sizes");
+            numbers[0] = if place == 0 { large } else { 2 };
+            is_refused(unfolded(&numbers), "a window's sizes");
+        }
+        let pooled = |method: &str, kernel: i64, pad: i64| {
+            module.counted(method, &[1, 2, 9], &[kernel, pad])
+        };
+        for method in ["pooled", "pooled_in_two"] {
+            is_refused(pooled(method, large, 0), "a window's sizes");
+            is_refused(pooled(method, large, large / 2), "a window's sizes");
+        }
+        is_refused(module.counted("pooled_to", &[1, 2, 5, 5], &[large]), "a window's sizes");
+    }
+    let pooled = module.counted("pooled", &[1, 1, 5], &[3, 1]).unwrap();
+    assert_eq!(floats_of(pooled), [2., 3., 4., 5., 5.]);
+    let pooled = module.counted("pooled_in_two", &[1, 2, 3], &[2, 0]).unwrap();
+    assert_eq!(floats_of(pooled), [5., 6.]);
 }
 
 #[test]
