@@ -1,5 +1,6 @@
 // The whole C++ half as one unit: reading torch's headers takes most of the time, and so they are read once.
 #include "allocator.cpp"
+#include "attributes.cpp"
 #include "devices.cpp"
 #include "errors.cpp"
 #include "graph.cpp"

@@ -1,11 +1,10 @@
 #include "guards.h"
 
+#include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <memory>
-#include <set>
-#include <string>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -16,14 +15,11 @@
 #include <c10/util/Exception.h>
 #include <torch/library.h>
 
-#include "errors.h"
-
 namespace sconce {
 namespace {
 
+using c10::DispatchKey;
 using c10::IValue;
-using c10::TypeKind;
-using c10::TypePtr;
 
 // libtorch adds the numbers up to know how much room the answer takes, and writes beyond it where that sum goes over the
 // end of what 64 bits hold. The numbers may be a client's.
@@ -121,7 +117,7 @@ using Check = void (*)(const IValue* arguments);
 template <Check check>
 void before(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   check(stack->data() + (stack->size() - op.schema().arguments().size()));
-  const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::BackendSelect);
+  const auto behind = c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, DispatchKey::BackendSelect);
   op.redispatchBoxed(keys & behind, stack);
 }
 
@@ -147,117 +143,147 @@ void grid_sampler(const IValue* arguments) {
   }
 }
 
+// self, pad. Pads below zero cut off, and those above it repeat what is left. Where that is fewer numbers than they repeat, the
+// rest of the answer is what memory held.
+void circular_pads(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto pads = arguments[1].toListRef();
+  const int64_t n_axes = std::min(static_cast<int64_t>(pads.size()) / 2, self.dim());
+  for (int64_t axis = 0; axis < n_axes; ++axis) {
+    const int64_t size = self.size(self.dim() - 1 - axis);
+    const int64_t before = pads[2 * axis].toInt();
+    const int64_t after = pads[2 * axis + 1].toInt();
+    TORCH_CHECK(before >= -size && after >= -size, "pads of ", before, " and ", after, " cut off more than ", size, " numbers");
+    const int64_t left = size + std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0);
+    TORCH_CHECK(
+        before <= left && after <= left, "pads of ", before, " and ", after, " repeat more than is left of ", size, " numbers");
+  }
+}
+
+// self, padding, out. The width of `out` is taken for what the padding makes, where the numbers are quantized.
+void reflection_into(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto pads = arguments[1].toListRef();
+  if (!self.is_quantized()) {
+    return;
+  }
+  TORCH_CHECK((self.dim() == 2 || self.dim() == 3) && pads.size() == 2, "padding is of rows");
+  auto sizes = self.sizes().vec();
+  for (const IValue& pad : pads) {
+    TORCH_CHECK(
+        pad.toInt() < self.size(-1) && pad.toInt() >= -self.size(-1), "a pad of ", pad.toInt(), " is too large for ",
+        self.sizes());
+    sizes.back() += pad.toInt();
+  }
+  TORCH_CHECK(arguments[2].toTensor().sizes() == sizes, "padding makes ", at::IntArrayRef(sizes));
+}
+
+// v, g, dim. `g` is taken to have a number for each row of `v`, and both to lie in one piece.
+void weight_norm(const IValue* arguments) {
+  const at::Tensor& rows = arguments[0].toTensor();
+  const at::Tensor& norms = arguments[1].toTensor();
+  const int64_t dim = arguments[2].toInt();
+  TORCH_CHECK(
+      rows.dim() > 0 && (dim == 0 || dim == rows.dim() - 1) && norms.numel() == rows.size(dim) &&
+          norms.device() == rows.device() && rows.is_contiguous() && norms.is_contiguous(),
+      "norms of ", norms.sizes(), " are not those of weights of ", rows.sizes(), " along ", dim);
+}
+
+// self, output_size, ..., a scale for each axis. Pixels are read where the scale says, which need not be in the image. One
+// that is not above zero stands for none.
+template <int first_scale, int n_axes>
+void resized(const IValue* arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto sizes = arguments[1].toListRef();
+  if (sizes.size() != n_axes || self.dim() != n_axes + 2) {
+    return;
+  }
+  for (int axis = 0; axis < n_axes; ++axis) {
+    const IValue& scale = arguments[first_scale + axis];
+    if (scale.isNone() || !(scale.toDouble() > 0)) {
+      continue;
+    }
+    const int64_t size = sizes[axis].toInt();
+    // Sizes are rounded down from it, by some with the few digits of a 32-bit float.
+    const double missing = static_cast<double>(self.size(axis + 2)) * scale.toDouble() - static_cast<double>(size);
+    TORCH_CHECK(
+        missing >= -0.5 && missing <= 1.5, "a scale of ", scale.toDouble(), " does not make ", size, " of ",
+        self.size(axis + 2));
+  }
+}
+
+// self, and lists of sizes of windows. They are multiplied before anything looks whether that goes over the end of 64 bits,
+// and some are counted through.
+template <int n_lists>
+void windows(const IValue* arguments) {
+  constexpr int64_t kMost = 1 << 24;
+  for (int at = 1; at <= n_lists; ++at) {
+    for (const IValue& size : arguments[at].toListRef()) {
+      TORCH_CHECK(size.toInt() >= -kMost && size.toInt() <= kMost, "a window's sizes go to ", kMost, ", not ", size.toInt());
+    }
+  }
+}
+
+// self, kernel_size, dilation, padding, stride
+void im2col(const IValue* arguments) {
+  windows<4>(arguments);
+  const at::Tensor& self = arguments[0].toTensor();
+  const auto kernel = arguments[1].toListRef();
+  if (self.dim() >= 3 && kernel.size() == 2) {
+    const int64_t area = kernel[0].toInt() * kernel[1].toInt();
+    TORCH_CHECK(
+        area <= 0 || self.size(-3) <= std::numeric_limits<int64_t>::max() / area, "windows of ", area,
+        " numbers are more than can be counted");
+  }
+}
+
+// Puts a check before the operators of these names.
+template <Check check>
+void guard(torch::Library& checks, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    checks.impl(name, torch::CppFunction::makeFromBoxedFunction<&before<check>>());
+  }
+}
+
+// Those that libtorch writes in terms of others.
+void guard_composites(torch::Library& checks) {
+  guard<&lstm>(checks, {"lstm.input"});
+  guard<&circular_pads>(checks, {"_pad_circular"});
+  guard<&windows<4>>(checks, {"max_pool1d"});
+}
+
+void guard_kernels(torch::Library& checks) {
+  guard<&embedding_bag>(checks, {"_embedding_bag", "_embedding_bag_forward_only"});
+  guard<&attention>(checks, {"_scaled_dot_product_flash_attention_for_cpu"});
+  guard<&grid_sampler>(checks, {"grid_sampler_2d", "grid_sampler_3d"});
+  guard<&reflection_into>(checks, {"reflection_pad1d.out"});
+  guard<&weight_norm>(checks, {"_weight_norm_interface"});
+  guard<&resized<2, 1>>(
+      checks, {"upsample_nearest1d", "upsample_nearest1d.out", "_upsample_nearest_exact1d", "_upsample_nearest_exact1d.out"});
+  guard<&resized<2, 2>>(
+      checks, {"upsample_nearest2d", "upsample_nearest2d.out", "_upsample_nearest_exact2d", "_upsample_nearest_exact2d.out"});
+  guard<&resized<2, 3>>(
+      checks, {"upsample_nearest3d", "upsample_nearest3d.out", "_upsample_nearest_exact3d", "_upsample_nearest_exact3d.out"});
+  guard<&resized<3, 1>>(checks, {"upsample_linear1d", "upsample_linear1d.out"});
+  guard<&resized<3, 2>>(
+      checks, {"upsample_bilinear2d", "upsample_bilinear2d.out", "upsample_bicubic2d", "upsample_bicubic2d.out",
+               "_upsample_bilinear2d_aa", "_upsample_bilinear2d_aa.out", "_upsample_bicubic2d_aa",
+               "_upsample_bicubic2d_aa.out", "_upsample_lanczos2d_aa", "_upsample_lanczos2d_aa.out"});
+  guard<&resized<3, 3>>(checks, {"upsample_trilinear3d", "upsample_trilinear3d.out"});
+  guard<&im2col>(checks, {"im2col", "im2col.out"});
+  guard<&windows<5>>(checks, {"col2im", "col2im.out"});
+  guard<&windows<4>>(
+      checks, {"max_pool2d_with_indices", "max_pool2d_with_indices.out", "max_pool3d_with_indices",
+               "max_pool3d_with_indices.out", "quantized_max_pool1d", "quantized_max_pool2d", "quantized_max_pool3d",
+               "mkldnn_max_pool2d", "mkldnn_max_pool3d"});
+  guard<&windows<1>>(
+      checks, {"adaptive_max_pool2d", "adaptive_max_pool2d.out", "adaptive_max_pool3d", "adaptive_max_pool3d.out"});
+}
+
 // Registering over a kernel is worth a warning to libtorch, which would be the first line of every log.
 class Silent : public c10::WarningHandler {
   void process(const c10::Warning&) override {}
 };
-
-struct Work {
-  IValue value;
-  TypePtr type;
-  std::string place;
-};
-
-[[noreturn]] void refuse(const Work& work) {
-  throw ShimError(
-      SCONCE_ERROR_OTHER, work.place + " is a " + work.value.type()->str() + ", and the code declares a " + work.type->str());
-}
-
-bool is_plain(const IValue& value, TypeKind kind) {
-  switch (kind) {
-    case TypeKind::TensorType:
-      return value.isTensor();
-    case TypeKind::IntType:
-      return value.isInt();
-    case TypeKind::FloatType:
-      return value.isDouble();
-    case TypeKind::BoolType:
-      return value.isBool();
-    case TypeKind::StringType:
-      return value.isString();
-    case TypeKind::ComplexType:
-      return value.isComplexDouble();
-    default:
-      return true;
-  }
-}
-
-// Puts what a value holds behind `work`.
-void look_into(const Work& work, std::vector<Work>& next) {
-  const auto& [value, type, place] = work;
-  switch (type->kind()) {
-    case TypeKind::OptionalType:
-      next.push_back({value, type->expectRef<c10::OptionalType>().getElementType(), place});
-      return;
-    case TypeKind::ListType: {
-      if (!value.isList()) {
-        refuse(work);
-      }
-      const auto& element = type->expectRef<c10::ListType>().getElementType();
-      for (const IValue& item : value.toList()) {
-        next.push_back({item, element, "an element of " + place});
-      }
-      return;
-    }
-    case TypeKind::DictType: {
-      if (!value.isGenericDict()) {
-        refuse(work);
-      }
-      const auto& dict = type->expectRef<c10::DictType>();
-      for (const auto& item : value.toGenericDict()) {
-        next.push_back({item.key(), dict.getKeyType(), "a key of " + place});
-        next.push_back({item.value(), dict.getValueType(), "a value of " + place});
-      }
-      return;
-    }
-    case TypeKind::TupleType: {
-      const auto& elements = type->containedTypes();
-      if (!value.isTuple() || value.toTupleRef().elements().size() != elements.size()) {
-        refuse(work);
-      }
-      for (size_t at = 0; at < elements.size(); ++at) {
-        next.push_back({value.toTupleRef().elements()[at], elements[at], "a part of " + place});
-      }
-      return;
-    }
-    case TypeKind::ClassType: {
-      // Classes of libraries guard themselves, their objects are one slot.
-      if (!value.isObject() || !value.type()->isSubtypeOf(*type)) {
-        refuse(work);
-      }
-      const auto object = value.toObject();
-      const auto& of = *object->type();
-      if (object->slots().size() < of.numAttributes()) {
-        refuse(work);
-      }
-      for (size_t at = 0; at < of.numAttributes(); ++at) {
-        next.push_back({object->getSlot(at), of.getAttribute(at), place + "." + of.getAttributeName(at)});
-      }
-      return;
-    }
-    case TypeKind::InterfaceType:
-    case TypeKind::UnionType:
-    case TypeKind::AnyType: {
-      // What it is shows at run time, to the code as well.
-      if (type->kind() != TypeKind::AnyType && !value.type()->isSubtypeOf(*type)) {
-        refuse(work);
-      }
-      if (value.isObject()) {
-        next.push_back({value, value.type(), place});
-      }
-      return;
-    }
-    case TypeKind::EnumType:
-      if (!value.isEnum() || !value.type()->isSubtypeOf(*type)) {
-        refuse(work);
-      }
-      return;
-    default:
-      if (!is_plain(value, type->kind())) {
-        refuse(work);
-      }
-  }
-}
 
 }  // namespace
 
@@ -268,41 +294,22 @@ void guard_operators() {
     Silent silent;
     const c10::WarningUtils::WarningHandlerGuard quiet(&silent);
     // Lives as long as the process, as every other kernel does.
-    static torch::Library library(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
+    static torch::Library library(torch::Library::IMPL, "aten", DispatchKey::CPU, __FILE__, __LINE__);
     library.impl("repeat_interleave.Tensor", TORCH_FN(repeat_interleave));
     library.impl("_pad_packed_sequence", TORCH_FN(pad_packed_sequence));
     // Every call passes there, whatever it is for, and no kernel is replaced.
-    static torch::Library checks(torch::Library::IMPL, "aten", c10::DispatchKey::BackendSelect, __FILE__, __LINE__);
-    using torch::CppFunction;
-    checks.impl("_embedding_bag", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
-    checks.impl("_embedding_bag_forward_only", CppFunction::makeFromBoxedFunction<&before<&embedding_bag>>());
-    checks.impl("lstm.input", CppFunction::makeFromBoxedFunction<&before<&lstm>>());
-    checks.impl(
-        "_scaled_dot_product_flash_attention_for_cpu", CppFunction::makeFromBoxedFunction<&before<&attention>>());
-    checks.impl("grid_sampler_2d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
-    checks.impl("grid_sampler_3d", CppFunction::makeFromBoxedFunction<&before<&grid_sampler>>());
+    static torch::Library checks(torch::Library::IMPL, "aten", DispatchKey::BackendSelect, __FILE__, __LINE__);
+    guard_kernels(checks);
+    guard_composites(checks);
+    // Where gradients are wanted, what is written in terms of other operators is taken apart before that.
+    static std::vector<torch::Library> others;
+    for (const auto key : {DispatchKey::AutogradCPU, DispatchKey::AutogradCUDA}) {
+      others.emplace_back(torch::Library::IMPL, "aten", key, __FILE__, __LINE__);
+      guard_composites(others.back());
+    }
     return true;
   }();
   (void)once;
-}
-
-void check_attributes(const torch::jit::Module& module) {
-  std::vector<Work> work = {{IValue(module._ivalue()), module.type(), "model"}};
-  // A value may be held many times, and is looked at once for each type that it is taken for.
-  std::set<std::pair<const void*, const c10::Type*>> seen;
-  while (!work.empty()) {
-    const Work current = std::move(work.back());
-    work.pop_back();
-    // Every reader of a value looks whether it is there.
-    if (current.value.isNone()) {
-      continue;
-    }
-    const bool is_shared = current.value.isObject() || current.value.isList() || current.value.isGenericDict();
-    if (is_shared && !seen.emplace(current.value.internalToPointer(), current.type.get()).second) {
-      continue;
-    }
-    look_into(current, work);
-  }
 }
 
 }  // namespace sconce

@@ -20,6 +20,7 @@
 #include <torch/csrc/jit/passes/dead_code_elimination.h>
 #include <torch/csrc/jit/serialization/import.h>
 
+#include "attributes.h"
 #include "errors.h"
 #include "guards.h"
 #include "memory.h"

@@ -4,8 +4,8 @@
 //! Found by trying every operator of the library with odd arguments: sizes, indices and divisors out of range, empty tensors,
 //! other datatypes, each in a process of its own with a page that cannot be touched behind every tensor. What real
 //! networks use is not here: gather, index, embedding, as_strided, quantize_per_tensor and their like look at what they are
-//! given. Makers of sparse tensors, repeat_interleave, packed sequences, bags of embeddings, LSTM and
-//! attention do not; the shim makes them look (`guards.cpp`).
+//! given. Makers of sparse tensors, repeat_interleave, packed sequences, bags of embeddings, LSTM, attention, circular padding,
+//! norms of weights, resizing, folding and max pooling do not; the shim makes them look (`guards.cpp`).
 
 /// Some operators of a namespace, sorted, and what they do.
 struct Class {
@@ -32,6 +32,7 @@ const CLASSES: &[Class] = &[
             "_cholesky_solve_helper",
             "_chunk_cat",
             "_compute_linear_combination",
+            "_conv_depthwise2d",
             "_cummax_helper",
             "_cummin_helper",
             "_fft_c2c",
@@ -58,6 +59,7 @@ const CLASSES: &[Class] = &[
             "_remove_batch_dim",
             "_reshape_alias",
             "_reshape_alias_copy",
+            "_slow_conv2d_forward",
             "_sobol_engine_draw",
             "_sobol_engine_ff_",
             "_sobol_engine_initialize_state_",
@@ -66,10 +68,18 @@ const CLASSES: &[Class] = &[
             "_unsafe_masked_index",
             "_unsafe_masked_index_put_accumulate",
             "batch_norm_update_stats",
+            "conv_depthwise3d",
             "fused_moving_avg_obs_fake_quant",
             "lu_unpack",
             "native_batch_norm",
             "quantized_lstm_cell",
+            "slow_conv3d",
+            "slow_conv3d_forward",
+            "slow_conv_dilated2d",
+            "slow_conv_dilated3d",
+            "slow_conv_transpose2d",
+            "slow_conv_transpose3d",
+            "thnn_conv2d",
         ],
         reason: "is a part of other operators and trusts the sizes that it is given",
     },
@@ -129,7 +139,6 @@ const CLASSES: &[Class] = &[
             "_linalg_eigvals",
             "_nnpack_spatial_convolution",
             "_transform_bias_rescale_qkv",
-            "_weight_norm_interface",
             "linalg_eigvals",
             "linalg_matrix_power",
             "matrix_power",
@@ -242,6 +251,8 @@ mod tests {
             "aten::ctc_loss.Tensor",
             "aten::crow_indices",
             "aten::binomial",
+            "aten::slow_conv3d.out",
+            "aten::thnn_conv2d",
             "quantized::embedding_bag_byte",
             "static_runtime::embedding_bag",
             "prim::FusionGroup",
@@ -253,6 +264,9 @@ mod tests {
             "aten::as_strided",
             "aten::view",
             "aten::stack",
+            "aten::_convolution",
+            "aten::_weight_norm",
+            "aten::_weight_norm_interface",
             "aten::embedding_bag",
             "aten::values.str",
             "aten::remainder.int",

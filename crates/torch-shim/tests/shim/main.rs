@@ -8,6 +8,7 @@ mod forms;
 mod guards;
 mod inspect;
 mod run;
+mod sizes;
 mod tensors;
 mod threads;
 mod traps;
