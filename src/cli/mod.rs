@@ -9,6 +9,7 @@ mod evaluate;
 mod health;
 mod inside;
 mod inspect;
+mod manage;
 mod serve;
 mod settings;
 mod tune;
@@ -18,6 +19,7 @@ pub use evaluate::Evaluate;
 pub use golden::WriteGolden;
 pub use health::Health;
 pub use inspect::Inspect;
+pub use manage::{ModelVersion, Order, Percent, RolloutOrder, To};
 pub use serve::Serve;
 pub use settings::Settings;
 pub use tune::Tune;
@@ -43,6 +45,8 @@ Examples:
   sconce tune digits --latency 5ms           which instances, threads, batches and delays suit it
   sconce golden digits --requests FILE       what it answers, for its next version to answer too
   sconce evaluate digits --data rows.jsonl   how well it answers labelled rows, and whether that is enough
+  sconce models --to 10.0.0.1:8081           what does that server serve?
+  sconce rollout start digits/2              a new version beside the one that serves
   sconce health                              is the server of these settings ready?
   sconce serve --print-config                every setting and where it comes from
 
@@ -82,6 +86,9 @@ pub enum Command {
     Golden(WriteGolden),
     /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
     Health(Health),
+    /// Orders to running servers.
+    #[command(flatten)]
+    Order(Order),
     /// Hold models for the server, which starts this itself
     #[command(hide = true)]
     EngineChild {
@@ -136,6 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tune(tune) => tune.run(),
         Command::Golden(golden) => golden.run(),
         Command::Health(health) => health.run(),
+        Command::Order(order) => order.run(),
         Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),
     })
 }

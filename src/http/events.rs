@@ -71,7 +71,7 @@ impl Place {
             // Seen first: what comes while the events are read is a change.
             self.latest.borrow_and_update();
             let events = self.events.since(self.since);
-            if let Some(last) = events.iter().take(PIECE).last() {
+            if let Some(last) = events.get(..PIECE).unwrap_or(&events).last() {
                 self.since = last.id;
                 return Some((lines(&events), self));
             }
@@ -93,9 +93,12 @@ fn lines(events: &[Event]) -> Bytes {
     text.into()
 }
 
+/// What comes next, and the place behind it.
+type Next = Pin<Box<dyn Future<Output = Option<(Bytes, Place)>> + Send>>;
+
 /// Pieces as a body takes them.
 enum Stream {
-    Waits(Pin<Box<dyn Future<Output = Option<(Bytes, Place)>> + Send>>),
+    Waits(Next),
     Ended,
 }
 
