@@ -179,10 +179,11 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
-        self.open_with(config, metrics, Overrides::default(), Events::new())
+        self.open_with(config, metrics, Overrides::default(), None)
     }
 
-    /// The same, with settings that go before those of model.toml, and a place for what happens.
+    /// The same, with settings that go before those of model.toml, and a place for what happens: the server's. Without one it
+    /// is a tool that looks on, and writes no decisions down.
     ///
     /// # Errors
     ///
@@ -192,11 +193,12 @@ impl Engines {
         config: &Config,
         metrics: Metrics,
         overrides: Overrides,
-        events: Events,
+        events: Option<Events>,
     ) -> Result<Repository, AppError> {
         let parts = repository::RepositoryParts {
             options: repository::RepositoryOptions {
                 overrides,
+                keeps_decisions: events.is_some(),
                 ..config.repository_options(self.libtorch, self.libraries)
             },
             trial_loader: self.trial_loader,
@@ -205,7 +207,7 @@ impl Engines {
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
             verifier: Some(Arc::new(Goldens)),
-            events,
+            events: events.unwrap_or_default(),
         };
         Ok(Repository::open(parts)?)
     }
@@ -331,7 +333,7 @@ async fn run(config: &Config, log: &LogGuard) -> Result<(), AppError> {
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
     let repository =
-        engines.open_with(config, metrics.clone(), Overrides::default(), events.clone())?;
+        engines.open_with(config, metrics.clone(), Overrides::default(), Some(events.clone()))?;
     if let Some(mirror) = &mirror {
         join_mirror(mirror, &repository, &metrics);
     }

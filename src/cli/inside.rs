@@ -8,7 +8,6 @@ use crate::inference::{ModelName, ModelRef, VersionSelector};
 use crate::repository::{ModelHandle, Overrides, Repository};
 use crate::store::Mirror;
 use crate::telemetry::Metrics;
-use crate::telemetry::events::Events;
 use crate::telemetry::logging::{self, LogGuard, LogOptions};
 use std::fmt::Display;
 use std::time::Duration;
@@ -60,12 +59,8 @@ impl<'a> Inside<'a> {
 
     /// Loads a model as `serve` would, but for what is overridden.
     pub(super) fn load(&self, model: &ModelName, overrides: Overrides) -> Result<Alone, Failure> {
-        let repository = self.engines.clone().open_with(
-            self.config,
-            self.metrics.clone(),
-            overrides,
-            Events::new(),
-        );
+        let repository =
+            self.engines.clone().open_with(self.config, self.metrics.clone(), overrides, None);
         let repository = repository.map_err(|error| Failure::Runtime(error.to_string()))?;
         repository.load_alone(model).map_err(|error| failed(model, error))?;
         let meant = ModelRef { name: model.clone(), version: VersionSelector::Default };

@@ -133,6 +133,7 @@ impl Config {
             models: self.models_folder(),
             named: self.general.model_folders.clone(),
             state_dir: Some(self.general.state_dir.clone()),
+            keeps_decisions: true,
             default_model: self.general.default_model.clone(),
             trusted: self.general.trusted_models.clone(),
             libtorch,

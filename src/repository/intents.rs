@@ -91,12 +91,13 @@ impl Intent {
 #[derive(Debug)]
 pub(super) struct Intents {
     folder: Option<PathBuf>,
+    is_written: bool,
 }
 
 impl Intents {
-    /// Below `state_dir`; without one, decisions hold until the process ends.
-    pub(super) fn new(state_dir: Option<&Path>) -> Self {
-        Self { folder: state_dir.map(|path| path.join("models")) }
+    /// Below `state_dir`; without one, or where nothing is written, decisions hold until the process ends.
+    pub(super) fn new(state_dir: Option<&Path>, is_written: bool) -> Self {
+        Self { folder: state_dir.map(|path| path.join("models")), is_written }
     }
 
     /// What was decided before this process.
@@ -121,7 +122,7 @@ impl Intents {
 
     /// Writes down what is decided; whether that was possible.
     pub(super) fn write(&self, name: &ModelName, intent: &Intent) -> bool {
-        let Some(folder) = &self.folder else { return false };
+        let Some(folder) = self.folder.as_ref().filter(|_| self.is_written) else { return false };
         let written = if *intent == Intent::default() {
             remove(&folder.join(file_name(name)))
         } else {
@@ -168,10 +169,10 @@ mod tests {
     fn decisions_outlive_the_process_and_garbage_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let name = "m".parse().unwrap();
-        let intents = Intents::new(Some(folder.path()));
+        let intents = Intents::new(Some(folder.path()), true);
         assert_eq!(intents.read(&name), Intent::default());
         assert!(intents.write(&name, &decided()));
-        assert_eq!(Intents::new(Some(folder.path())).read(&name), decided());
+        assert_eq!(Intents::new(Some(folder.path()), true).read(&name), decided());
         let file = folder.path().join("models/m.json");
         let whole = fs::read_to_string(&file).unwrap();
         for garbage in ["", "x", "{\"default\": -1}", "7", &whole[..whole.len() / 2]] {
@@ -184,11 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn a_tool_reads_what_was_decided_and_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "m".parse().unwrap();
+        assert!(Intents::new(Some(folder.path()), true).write(&name, &decided()));
+        let tool = Intents::new(Some(folder.path()), false);
+        assert!(!tool.write(&name, &Intent::default()));
+        assert_eq!(tool.read(&name), decided());
+    }
+
+    #[test]
     fn what_cannot_be_written_says_so() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("models"), "in the way").unwrap();
         for state_dir in [Some(folder.path()), None] {
-            assert!(!Intents::new(state_dir).write(&"m".parse().unwrap(), &decided()));
+            assert!(!Intents::new(state_dir, true).write(&"m".parse().unwrap(), &decided()));
         }
     }
 

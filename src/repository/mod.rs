@@ -155,7 +155,7 @@ impl Repository {
                 entry.state = ModelState::FirstLoad;
             });
         }
-        let intents = Intents::new(options.state_dir.as_deref());
+        let intents = Intents::new(options.state_dir.as_deref(), options.keeps_decisions);
         let failures = Arc::new(LoadFailures::default());
         metrics.register(Arc::<LoadFailures>::clone(&failures));
         let verdicts = Verdicts::new(options.state_dir.as_deref());

@@ -23,6 +23,8 @@ pub struct RepositoryOptions {
     pub named: Vec<NamedFolder>,
     /// Where verdicts are kept over restarts; `None` keeps none.
     pub state_dir: Option<PathBuf>,
+    /// Whether what is decided is written down: by the server, and not by tools that look at the same folder beside it.
+    pub keeps_decisions: bool,
     /// The model that requests without a name mean.
     pub default_model: Option<ModelName>,
     /// Model files whose operators of concern are accepted.
@@ -53,6 +55,7 @@ impl RepositoryOptions {
             models,
             named: Vec::new(),
             state_dir: None,
+            keeps_decisions: true,
             default_model: None,
             trusted: Vec::new(),
             libtorch: "none".to_owned(),

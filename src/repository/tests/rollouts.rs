@@ -37,6 +37,7 @@ fn a_new_version_takes_over_step_by_step() {
     assert_eq!((labeled(&repository, "stable"), labeled(&repository, "canary")), (Ok(1), Ok(2)));
     let rollout = repository.rollout(&m).unwrap();
     assert_eq!((rollout.step, rollout.weight, rollout.is_manual), (0, 0.1, false));
+    drop(rollout);
     repository.advance_rollout(&m, Version(2), 1).unwrap();
     assert_eq!(share(&repository), 50);
     let key = Some(RoutingKey::of(b"a user"));
