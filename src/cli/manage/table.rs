@@ -63,6 +63,9 @@ fn text(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => {
+            format!("{:.3}", number.as_f64().unwrap_or_default())
+        }
         other => other.to_string(),
     };
     text.replace('\n', "; ").chars().filter(|c| !c.is_control()).collect()

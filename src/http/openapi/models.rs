@@ -13,7 +13,9 @@ impl Served<'_> {
     pub(super) fn add_to(self, paths: &mut Map<String, Value>, routes: &[Route]) {
         for route in routes.iter().filter(|route| route.operation.predicts()) {
             let path = route.document_path();
-            if !path.contains("{model}") || path.contains("{version}") {
+            if !path.contains("{model}")
+                || ["{version}", "{label}"].iter().any(|it| path.contains(it))
+            {
                 continue;
             }
             let path = path.replace("{model}", self.name);
