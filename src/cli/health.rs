@@ -3,9 +3,9 @@
 //! An image then needs no HTTP client of its own. The address is the one that `serve` would bind
 //! under the same settings, so that a changed port needs no changed health check.
 
-use super::{Failure, Settings, print};
+use super::{Failure, Settings, answer, print};
 use clap::Args;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -61,26 +61,7 @@ fn ask(address: SocketAddr, patience: Duration) -> io::Result<String> {
     let request =
         format!("GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    let mut chunk = [0; 4096];
-    while answer.len() < MAX_ANSWER_BYTES {
-        // Each read may use only what is left of the whole: a byte a second must not go on forever.
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        match stream.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n_bytes) => answer.extend_from_slice(&chunk[..n_bytes]),
-            // An expired read timeout has this name on Unix.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let answer = answer::read(&mut stream, deadline, MAX_ANSWER_BYTES)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
@@ -100,6 +81,7 @@ fn judge(answer: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::net::TcpListener;
     use std::thread;
 

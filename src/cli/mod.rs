@@ -2,6 +2,7 @@
 //!
 //! What a subcommand does lies in the rooms; here is only how it is asked for and how it ends.
 
+mod answer;
 mod check;
 mod engine_child;
 mod golden;

@@ -95,8 +95,7 @@ pub(super) fn accept(
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
     orders::accept(shared, name, version)?;
-    let loaded = load_model(shared, name, Cause::Noticed);
-    loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
+    settle_versions(shared, name)
 }
 
 /// Has the new version serve alone; the old one goes, unless model.toml or an operator keeps it. Of a default that an operator

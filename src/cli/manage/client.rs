@@ -1,7 +1,8 @@
 //! One exchange with the management listener of a server, by hand: the answer is small and the connection ends with it.
 
+use crate::cli::answer;
 use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -45,26 +46,9 @@ impl Replica {
         let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
         let request = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n{length}\r\n");
         stream.write_all(request.as_bytes())?;
-        let mut answer = Vec::new();
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            stream.set_read_timeout(Some(left))?;
-            match stream.read(&mut chunk) {
-                Ok(0) => break,
-                Ok(n) if answer.len() + n > MAX_ANSWER_BYTES => {
-                    return Err(io::Error::other("its answer is too long"));
-                }
-                Ok(n) => answer.extend_from_slice(&chunk[..n]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        let answer = answer::read(&mut stream, deadline, MAX_ANSWER_BYTES)?;
+        if answer.len() > MAX_ANSWER_BYTES {
+            return Err(io::Error::other("its answer is too long"));
         }
         String::from_utf8(answer).map_err(io::Error::other)
     }
