@@ -1,6 +1,7 @@
 // Looking at modules: schema, operators, state, weights. Nothing here runs any of a model's code.
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -214,14 +215,103 @@ class Walker {
   std::vector<std::shared_ptr<Graph>> pending_;
 };
 
+// Types whose values may hold others of the same kind, and those others again: containers of anything, and classes that
+// lead back to themselves. How deep such values nest, a loop or a chain of requests decides; freeing them takes stack for
+// each level.
+class NestingTypes {
+ public:
+  bool has(const c10::TypePtr& type) {
+    const auto found = known_.find(type.get());
+    if (found != known_.end()) {
+      return found->second;
+    }
+    const auto cls = type->cast<c10::ClassType>();
+    std::unordered_set<const c10::Type*> seen;
+    const bool nests = cls ? !cls->is_module() && reaches(type, type.get(), seen)
+                           : !stands_for_all(*type) && reaches(type, nullptr, seen);
+    known_.emplace(type.get(), nests);
+    kept_.push_back(type);
+    return nests;
+  }
+
+ private:
+  static bool stands_for_all(const c10::Type& type) {
+    switch (type.kind()) {
+      case c10::TypeKind::AnyType:
+      case c10::TypeKind::AnyListType:
+      case c10::TypeKind::AnyTupleType:
+      case c10::TypeKind::AnyClassType:
+      case c10::TypeKind::InterfaceType:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  // Whether a value of the type may hold one of any type, or of this class.
+  static bool reaches(const c10::TypePtr& type, const c10::Type* back, std::unordered_set<const c10::Type*>& seen) {
+    std::vector<c10::TypePtr> pending = {type};
+    while (!pending.empty()) {
+      const auto outer = std::move(pending.back());
+      pending.pop_back();
+      std::vector<c10::TypePtr> inner(outer->containedTypes().begin(), outer->containedTypes().end());
+      if (const auto cls = outer->cast<c10::ClassType>()) {
+        for (size_t i = 0; i < cls->numAttributes(); ++i) {
+          inner.push_back(cls->getAttribute(i));
+        }
+      }
+      for (const auto& held : inner) {
+        if (stands_for_all(*held) || held.get() == back) {
+          return true;
+        }
+        if (seen.insert(held.get()).second) {
+          pending.push_back(held);
+        }
+      }
+    }
+    return false;
+  }
+
+  std::unordered_map<const c10::Type*, bool> known_;
+  // Their addresses stay theirs.
+  std::vector<c10::TypePtr> kept_;
+};
+
 class OperatorWalker : public Walker {
  public:
   using Walker::Walker;
   std::set<std::string> operators;
 
+  // With a name of this shim's own for what no single operator does.
+  void conclude() {
+    if (repeats_ && nests_) {
+      operators.insert("sconce::unbounded_nesting");
+    }
+  }
+
  protected:
-  void visit(const Node& node) override { operators.insert(node.kind().toQualString()); }
+  void visit(const Node& node) override {
+    operators.insert(node.kind().toQualString());
+    repeats_ = repeats_ || node.kind() == torch::jit::prim::Loop || stores(node);
+    for (const Value* output : node.outputs()) {
+      nests_ = nests_ || types_.has(output->type());
+    }
+  }
   void foreign(Function& function) override { operators.insert("foreign::" + function.qualname().qualifiedName()); }
+
+ private:
+  // Whether it keeps something in the module for the next request.
+  static bool stores(const Node& node) {
+    if (node.kind() != torch::jit::prim::SetAttr) {
+      return false;
+    }
+    const auto cls = node.input(0)->type()->cast<c10::ClassType>();
+    return cls && cls->is_module();
+  }
+
+  NestingTypes types_;
+  bool repeats_ = false;
+  bool nests_ = false;
 };
 
 // Methods that run before the first request, when a model is made or read from its file.
@@ -383,6 +473,7 @@ int sconce_module_operators(void* module, SconceOutput* output, SconceError* err
   return guarded(error, [&] {
     OperatorWalker walker(module_of(module)._ivalue()->compilation_unit());
     walk_all(module_of(module), walker);
+    walker.conclude();
     std::vector<IValue> names;
     for (const auto& name : walker.operators) {
       names.push_back(IValue(name));

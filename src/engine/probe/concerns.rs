@@ -19,6 +19,10 @@ const CONCERNS: &[(&str, &str)] = &[
     ("c10d_functional::", "exchanges tensors with other processes"),
     ("symm_mem::", "shares memory with other processes"),
     ("_dtensor::", "exchanges tensors with other processes"),
+    (
+        "sconce::unbounded_nesting",
+        "makes values that hold one another as deep as a number says, and freeing them overflows the stack",
+    ),
     ("static_runtime::", "stands for what libtorch itself puts into code"),
     ("inductor::_alloc_from_pool", "makes tensors over foreign memory without a check"),
     ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),

@@ -215,3 +215,27 @@ fn packed_weights_count() {
     assert_eq!(module.freeze(&[]).unwrap().byte_size().unwrap(), expected, "frozen as well");
     assert_eq!(module.deep_copy().unwrap().byte_size().unwrap(), expected);
 }
+
+/// Freeing what is nested half a million deep would take more stack than any thread has.
+#[test]
+fn values_that_nest_as_deep_as_a_number_says_are_told() {
+    let nests = |source: &str| {
+        let module = Module::define(source).unwrap();
+        module.operators().unwrap().iter().any(|name| name == "sconce::unbounded_nesting")
+    };
+    let listed = "def forward(self, x, n: int):\n    held: List[Any] = []\n    \
+        for _ in range(n):\n        more: List[Any] = [held]\n        held = more\n    return x\n";
+    let keyed = "def forward(self, x, n: int):\n    held: Dict[str, Any] = {}\n    \
+        for _ in range(n):\n        more: Dict[str, Any] = {}\n        more[\"in\"] = held\n        \
+        held = more\n    return x\n";
+    for source in [listed, keyed] {
+        assert!(nests(source), "{source}");
+    }
+    let flat = "def forward(self, x, n: int):\n    held: List[Tuple[int, Tensor]] = []\n    \
+        for i in range(n):\n        held.append((i, x))\n    return x\n";
+    let once =
+        "def forward(self, x, n: int):\n    held: List[Any] = [x, n]\n    return x, len(held)\n";
+    for source in [flat, once] {
+        assert!(!nests(source), "{source}");
+    }
+}
