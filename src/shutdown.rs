@@ -2,7 +2,7 @@
 //! after the drain (unload, exit) is `app`'s.
 
 use std::future::{Future, pending};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -88,18 +88,18 @@ impl Shutdown {
 
     /// Waits for a signal, then leads through the phases. `drained` resolves when all listeners
     /// have ended; it must make progress by itself (spawned tasks), since it is polled only after
-    /// they were ordered to close.
+    /// they were ordered to close. `options` says at the first signal how long the steps may take.
     pub async fn run<T>(
         &self,
         signals: &mut mpsc::Receiver<Signal>,
-        options: ShutdownOptions,
+        options: impl Fn() -> ShutdownOptions,
         drained: impl Future<Output = T>,
     ) -> Ending<T> {
         let mut drained = pin!(drained);
         let first = next_signal(signals).await;
         let outcome = tokio::select! {
             biased;
-            drained = self.lead_down(first, options, drained.as_mut()) => match drained {
+            drained = self.lead_down(first, options(), drained.as_mut()) => match drained {
                 Some(drained) => {
                     return Ending {
                         outcome: Outcome::Drained,
@@ -147,21 +147,39 @@ async fn next_signal(signals: &mut mpsc::Receiver<Signal>) -> Signal {
     }
 }
 
-/// The process's signals: SIGTERM, and SIGHUP and SIGQUIT, which mean no less, and SIGINT. SIGUSR1 and SIGUSR2 mean nothing here,
-/// and the log says so to those who are used to send them. More than two unread ones are dropped: two already mean now.
-pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
+/// The process's signals.
+#[derive(Debug)]
+pub struct OsSignals {
+    /// SIGTERM, and SIGQUIT, which means no less, and SIGINT. More than two unread ones are dropped: two already mean now.
+    pub stops: mpsc::Receiver<Signal>,
+    /// SIGHUP, for reading the configuration again; several unread ones are one. Where the server was started on a terminal that
+    /// is gone, it means to stop.
+    pub hang_ups: mpsc::Receiver<()>,
+}
+
+/// Listens for them. SIGUSR1 and SIGUSR2 mean nothing here, and the log says so to those who are used to send them.
+pub fn os_signals() -> io::Result<OsSignals> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut first = signal(SignalKind::user_defined1())?;
     let mut second = signal(SignalKind::user_defined2())?;
-    let (sender, receiver) = mpsc::channel(2);
+    let (sender, stops) = mpsc::channel(2);
+    let (hung_up, hang_ups) = mpsc::channel(1);
+    let had_terminal = io::stderr().is_terminal();
     tokio::spawn(async move {
         loop {
             let signal = tokio::select! {
                 Some(()) = terminate.recv() => Signal::Terminate,
-                Some(()) = hang_up.recv() => Signal::Terminate,
+                Some(()) = hang_up.recv() => {
+                    if had_terminal && !io::stderr().is_terminal() {
+                        Signal::Terminate
+                    } else {
+                        let _ = hung_up.try_send(());
+                        continue;
+                    }
+                }
                 Some(()) = quit.recv() => Signal::Terminate,
                 Some(()) = first.recv() => { ignored("SIGUSR1"); continue }
                 Some(()) = second.recv() => { ignored("SIGUSR2"); continue }
@@ -173,14 +191,11 @@ pub fn os_signals() -> io::Result<mpsc::Receiver<Signal>> {
             }
         }
     });
-    Ok(receiver)
+    Ok(OsSignals { stops, hang_ups })
 }
 
 fn ignored(signal: &str) {
-    warn!(
-        signal,
-        "this signal means nothing here; models are reloaded through the management listener"
-    );
+    warn!(signal, "this signal means nothing here; SIGHUP has the configuration read again");
 }
 
 #[cfg(test)]
@@ -224,7 +239,7 @@ mod tests {
         let running = Arc::clone(&shutdown);
         let ending = tokio::spawn(async move {
             let drained = async { drained_rx.await.expect("the test holds the sender") };
-            running.run(&mut receiver, ShutdownOptions::default(), drained).await
+            running.run(&mut receiver, ShutdownOptions::default, drained).await
         });
         Rig { shutdown, signals, drained, ending, phases }
     }

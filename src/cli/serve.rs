@@ -24,7 +24,13 @@ impl Serve {
             return print(&loaded.to_toml());
         }
         loaded.check_folders()?;
-        match app::serve(&loaded.config) {
+        let settings = self.settings.clone();
+        let read_again = move || {
+            let loaded = settings.load().map_err(|failure| failure.to_string())?;
+            loaded.check_folders().map_err(|faults| faults.to_string())?;
+            Ok(loaded)
+        };
+        match app::serve(loaded, Box::new(read_again)) {
             Ok(never) => match never {},
             Err(error) => Err(Failure::Runtime(error.to_string())),
         }

@@ -23,7 +23,8 @@ fn page_row(key: &Key) -> String {
     let flag = key.flag.map_or_else(String::new, |flag| format!("`{flag}`"));
     let (path, variable, default) = (key.path, key.variable(), key.default);
     let (takes, meaning) = (page::takes(key), key.meaning());
-    format!("| `{path}` | `{variable}` | {flag} | `{default}` | {takes} | {meaning} |")
+    let live = if key.is_live { " (live)" } else { "" };
+    format!("| `{path}` | `{variable}` | {flag} | `{default}` | {takes} | {meaning}{live} |")
 }
 
 #[test]

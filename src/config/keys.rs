@@ -26,9 +26,9 @@ section! {
         /// Folder of the models, one folder each, relative to the working folder; or a store like `s3://bucket/prefix`.
         models: PathBuf = "models", flag "--models";
         /// Folders of single models, as `name=folder` (`model.pt`, `1/model.pt` or one `*.pt` in each); `models` may then be absent.
-        model_folders: Vec<NamedFolder> = [], flag "--model";
+        model_folders: Vec<NamedFolder> = [], flag "--model", applies live;
         /// Model that `/predict` without a name means; `""`: the only one, when there is just one.
-        default_model: Option<ModelName> = "", flag "--default-model";
+        default_model: Option<ModelName> = "", flag "--default-model", applies live;
         /// Folder for verdicts and pins; auto: `$XDG_STATE_HOME/sconce`, `$HOME/.local/state/sconce` or `state`.
         state_dir: PathBuf = "auto" => host.state_dir.clone();
         /// Whether changed, new and missing model folders are noticed (`auto`), by looking every second, or nothing changes but on order (`off`).
@@ -36,7 +36,7 @@ section! {
         /// Where models run that do not say it: `auto` (a GPU if there is one), `cpu` or `cuda:N`.
         device: DeviceChoice = "auto";
         /// Whether the trial looks for the fastest form of a model (`auto`) or serves it as its file has it (`off`).
-        optimize: Optimize = "auto";
+        optimize: Optimize = "auto", applies live;
         /// Model files that may use operators which touch files, as `name@sha256:<64 hex digits>`.
         trusted_models: Vec<TrustedModel> = [];
         /// Shared objects with operators that models use, loaded before any model; relative to the working folder.
@@ -90,9 +90,9 @@ section! {
     /// What a single request may ask for.
     pub struct RequestsConfig("requests.", host: Host) {
         /// Time for an answer; `X-Request-Timeout-Ms` can shorten it and not lengthen it.
-        timeout: Duration = "30s", range ranges::TIMEOUT;
+        timeout: Duration = "30s", range ranges::TIMEOUT, applies live;
         /// Maximum number of rows in one request.
-        max_rows: usize = 1024, range ranges::ROWS;
+        max_rows: usize = 1024, range ranges::ROWS, applies live;
     }
 }
 
@@ -100,15 +100,15 @@ section! {
     /// How requests are put together, for models that do not say it in their model.toml.
     pub struct BatchingConfig("batching.", host: Host) {
         /// Maximum number of rows that run together.
-        max_batch_size: usize = 64, range ranges::BATCH_SIZE;
+        max_batch_size: usize = 64, range ranges::BATCH_SIZE, applies live;
         /// Time that an idle instance waits for more rows; 0 takes at once what is there.
-        max_queue_delay: Duration = "0ms", range ranges::QUEUE_DELAY;
+        max_queue_delay: Duration = "0ms", range ranges::QUEUE_DELAY, applies live;
         /// Requests that wait for one model; more are refused with 429.
-        queue_capacity: usize = 512, range ranges::QUEUE_CAPACITY;
+        queue_capacity: usize = 512, range ranges::QUEUE_CAPACITY, applies live;
         /// Time that a request may have to wait for its run, by the runs before; longer is 429. auto: a second or five runs; under overload 100 ms, two runs or 20 requests.
-        max_queue_wait: QueueWait = "auto";
+        max_queue_wait: QueueWait = "auto", applies live;
         /// Of so many shared runs one is checked when an instance is idle, by running rows of it again alone; 0 checks none.
-        verify_every: usize = 1000, range 0..=1_000_000_000;
+        verify_every: usize = 1000, range 0..=1_000_000_000, applies live;
     }
 }
 
@@ -118,7 +118,7 @@ section! {
         /// Cores to use; auto: the container's quota, at most the cores that the process may run on.
         cpu_quota: usize = "auto" => host.cpus, range 1..=1024;
         /// Instances of each model, a thread each; auto: as many as `threads.cpu_quota`.
-        instances: usize = "auto" => cpu_quota, range ranges::INSTANCES;
+        instances: usize = "auto" => cpu_quota, range ranges::INSTANCES, applies live;
         /// Threads that one operator of one instance may use.
         intra_op_threads: usize = 1, range ranges::INTRA_OP_THREADS;
         /// Threads that serve connections; auto: as many as `threads.cpu_quota`.
@@ -134,9 +134,9 @@ section! {
         /// Bytes of all bodies, tensors and answers at once; auto: a quarter of `limits.memory_bytes`.
         inflight_bytes: ByteSize = "auto" => ByteSize(memory_bytes.0 / 4), range MIB..=TIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
-        stuck_grace: Duration = "5s", range ANY_TIME;
+        stuck_grace: Duration = "5s", range ANY_TIME, applies live;
         /// Stuck runs of one model before it counts as failed.
-        max_stuck_runs: usize = 2, range 1..=1024;
+        max_stuck_runs: usize = 2, range 1..=1024, applies live;
     }
 }
 
@@ -166,9 +166,9 @@ section! {
     /// What happens after SIGTERM.
     pub struct ShutdownConfig("shutdown.", host: Host) {
         /// Time of serving on while readiness says no, for load balancers to notice.
-        lame_duck: Duration = "5s", range ANY_TIME;
+        lame_duck: Duration = "5s", range ANY_TIME, applies live;
         /// Time for the requests that are under way once the listener is closed.
-        drain: Duration = "20s", range ANY_TIME;
+        drain: Duration = "20s", range ANY_TIME, applies live;
     }
 }
 
@@ -178,10 +178,10 @@ section! {
         /// `human` or `json`; auto: `human` on a terminal, otherwise `json`.
         format: LogFormat = "auto" => host.log_format(), flag "--log-format";
         /// Minimum level: `error`, `warn`, `info`, `debug`, `trace` or `off`; by target: `info,hyper=warn`.
-        level: LogLevel = "info", flag "--log-level";
+        level: LogLevel = "info", flag "--log-level", applies live;
         /// Requests that leave a line: `errors` (and slow ones), `sampled` (at most 100 others a second too) or `all`.
-        requests: RequestLogMode = "sampled";
+        requests: RequestLogMode = "sampled", applies live;
         /// Time from which on an answered request counts as slow.
-        slow: Duration = "1s", range ANY_TIME;
+        slow: Duration = "1s", range ANY_TIME, applies live;
     }
 }

@@ -7,6 +7,7 @@
 mod check;
 mod host;
 mod keys;
+mod live;
 mod print;
 mod rooms;
 mod types;
@@ -21,6 +22,7 @@ pub use keys::{
     BatchingConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig, ManagementConfig,
     RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig, TrialConfig,
 };
+pub use live::Changes;
 pub use types::LogLevel;
 
 use crate::settings::{CONFIG_FILE, FlagValue, Key, Origin, SettingError, SettingErrors};
@@ -48,6 +50,11 @@ macro_rules! config {
 
             fn read(reader: &mut Reader, host: &Host) -> Self {
                 Self { $($field: $Section::read(reader, &Table::of($Section::KEYS), host)),+ }
+            }
+
+            /// Takes over what can change while the server runs.
+            fn adopt(&mut self, new: &Self) {
+                $(self.$field.adopt(&new.$field);)+
             }
         }
     };

@@ -7,7 +7,7 @@ use crate::http::{self, BodyTimeouts, HttpOptions, RoutingHeaders};
 use crate::listener::ListenerOptions;
 use crate::repository;
 use crate::repository::manifest::DeviceChoice;
-use crate::repository::{Defaults, FreeMemory};
+use crate::repository::{Defaults, FreeMemory, Live, LiveOptions};
 use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
 use crate::store::{MirrorOptions, StoreUrl};
@@ -131,10 +131,8 @@ impl Config {
     ) -> repository::RepositoryOptions {
         repository::RepositoryOptions {
             models: self.models_folder(),
-            named: self.general.model_folders.clone(),
             state_dir: Some(self.general.state_dir.clone()),
             keeps_decisions: true,
-            default_model: self.general.default_model.clone(),
             trusted: self.general.trusted_models.clone(),
             libtorch,
             libraries,
@@ -142,8 +140,18 @@ impl Config {
             max_file_bytes: self.limits.memory_bytes.0,
             free_memory: self.free_memory(),
             watch: self.general.watch,
-            defaults: self.defaults(),
+            live: Live::new(self.live_options()),
             overrides: repository::Overrides::default(),
+        }
+    }
+
+    /// For the repository, what of it can change while the server runs.
+    #[must_use]
+    pub fn live_options(&self) -> LiveOptions {
+        LiveOptions {
+            named: self.general.model_folders.clone(),
+            default_model: self.general.default_model.clone(),
+            defaults: self.defaults(),
         }
     }
 

@@ -72,8 +72,8 @@ mod tests {
     use crate::engine::Device;
     use crate::engine::probe::{Curve, FormFindings, ShapeSource};
     use crate::inference::{Batching, Contract};
+    use crate::repository::live::Defaults;
     use crate::repository::manifest::Manifest;
-    use crate::repository::options::Defaults;
 
     /// Of a model that takes so many milliseconds for 1, 2, 4 rows and so on.
     #[track_caller]

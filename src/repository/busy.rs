@@ -37,6 +37,13 @@ impl<'a> Busy<'a> {
         }
     }
 
+    /// Has the catalog forget the model.
+    pub(super) fn forget(self) {
+        self.catalog.remove(self.name);
+        // Its end would bring the model back.
+        std::mem::forget(self);
+    }
+
     /// Takes over the mark of a model's first load, which it got when the catalog was made.
     pub(super) fn first_load(catalog: &'a Catalog, name: &'a ModelName) -> Self {
         Self { catalog, name }

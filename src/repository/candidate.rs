@@ -3,6 +3,7 @@
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Fingerprint;
 use super::layout::{ModelFolder, VersionFolder};
+use super::live::Defaults;
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
 use super::steps::steps;
@@ -15,6 +16,8 @@ pub(super) struct Candidate<'a> {
     pub(super) name: &'a ModelName,
     pub(super) file: &'a VersionFolder,
     pub(super) source: &'a Source,
+    /// What holds where its model.toml says nothing.
+    pub(super) defaults: Defaults,
     /// What its model.toml says, inside the server's limits.
     pub(super) settings: Settings,
     pub(super) steps: Steps,
@@ -32,7 +35,8 @@ impl<'a> Candidate<'a> {
         options: &RepositoryOptions,
         devices: &[Device],
     ) -> Result<Self, ModelFailure> {
-        let settings = Settings::resolve(&options.defaults, &source.manifest, devices)
+        let defaults = options.live.now().defaults.clone();
+        let settings = Settings::resolve(&defaults, &source.manifest, devices)
             .map_err(|reason| ModelFailure::new(FailureCode::Settings, reason))?;
         let steps = steps(source, &settings).map_err(|error| error.to_string())?;
         folder
@@ -49,7 +53,7 @@ impl<'a> Candidate<'a> {
             .trusted
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
-        Ok(Self { name, file, source, settings, steps, fingerprint, is_trusted })
+        Ok(Self { name, file, source, defaults, settings, steps, fingerprint, is_trusted })
     }
 
     pub(super) fn artifact(&self) -> Artifact {

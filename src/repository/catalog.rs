@@ -51,6 +51,16 @@ impl Catalog {
         outcome
     }
 
+    /// Forgets a model: what is still held of it drains.
+    pub(super) fn remove(&self, name: &ModelName) {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut models = (**self.models.load()).clone();
+        let removed = models.remove(name);
+        let before = removed.is_some().then(|| self.models.swap(Arc::new(models)));
+        drop(closed);
+        drop((before, removed));
+    }
+
     /// Lets all models go, for good.
     pub(super) fn close(&self) {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -255,7 +255,7 @@ impl VersionLoader {
         let plan = ServingPlan::new(&PlanInputs {
             candidate,
             settings: &settings,
-            defaults: &self.options.defaults,
+            defaults: &candidate.defaults,
             findings: &findings,
             trial_timeout: self.options.trial_timeout,
             signature: model.signature(),
@@ -288,6 +288,7 @@ impl VersionLoader {
             sample: candidate.source.sample.clone(),
             fingerprint: candidate.fingerprint.clone(),
             source_digest: candidate.source.digest.clone(),
+            defaults: candidate.defaults.clone(),
             facts: Facts {
                 description: candidate.source.manifest.description.clone(),
                 device: settings.device,

@@ -24,6 +24,7 @@ mod intents;
 mod hold;
 pub mod layout;
 mod lifecycle;
+mod live;
 mod load;
 pub mod manifest;
 mod options;
@@ -31,6 +32,7 @@ mod orders;
 mod plain_file;
 mod plan;
 pub mod policy;
+mod reconfigure;
 mod record;
 mod rollouts;
 mod routing;
@@ -65,7 +67,8 @@ pub use failure::ModelFailure;
 pub use fingerprint::file_digest;
 pub use layout::NamedFolder;
 pub use lifecycle::VersionState;
-pub use options::{Defaults, FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel};
+pub use live::{Defaults, Live, LiveOptions};
+pub use options::{FolderWatch, FreeMemory, Overrides, RepositoryOptions, TrustedModel};
 pub use rollouts::Rollout;
 pub use routing::Pin;
 pub use sample::SampleDecoder;
@@ -141,7 +144,7 @@ impl Repository {
             options, trial_loader, loader, decode_sample, permits, metrics, ..
         } = parts;
         let (verifier, events) = (parts.verifier, parts.events);
-        let scan = layout::scan(&options.models, &options.named)
+        let scan = layout::scan(&options.models, &options.live.now().named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
         for sentence in &scan.ignored {
             tracing::warn!("{sentence}");
@@ -296,8 +299,8 @@ impl Repository {
     ///
     /// `model_required`.
     pub fn default_model(&self, version: VersionSelector) -> Result<ModelRef, InferError> {
-        let configured = self.0.loader.options.default_model.as_ref();
-        let name = self.0.catalog.default_name(configured)?;
+        let live = self.0.loader.options.live.now();
+        let name = self.0.catalog.default_name(live.default_model.as_ref())?;
         Ok(ModelRef { name, version })
     }
 
@@ -335,6 +338,12 @@ impl Repository {
     pub fn reload(&self, name: &ModelName) -> Result<ModelStatus, RepositoryError> {
         transition::reload(&self.0, name)?;
         self.describe(name).ok_or(RepositoryError::Draining)
+    }
+
+    /// Has other options hold from now on: models that are named no more go, and what would be loaded otherwise now is loaded
+    /// anew, beside what serves. Blocks until it is.
+    pub fn change(&self, options: LiveOptions) {
+        on_loading_thread(|| reconfigure::change(&self.0, options));
     }
 
     /// Lets every version of a model go. They finish what they have; later requests are answered that

@@ -1,13 +1,13 @@
 //! The options of the repository, and the settings of a model: its model.toml over the server's defaults.
 
-use super::layout::NamedFolder;
+use super::live::{Defaults, Live};
 use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
 use super::source::Source;
 use crate::engine::probe::FormOptions;
 use crate::engine::{Device, Precision};
 use crate::inference::{ModelName, Version};
 use crate::settings::words;
-use crate::transform::{Activation, Labels};
+use crate::transform::Activation;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,14 +19,10 @@ use std::time::Duration;
 pub struct RepositoryOptions {
     /// The folder of all models.
     pub models: PathBuf,
-    /// Models whose folders lie elsewhere, or bear other names.
-    pub named: Vec<NamedFolder>,
     /// Where verdicts are kept over restarts; `None` keeps none.
     pub state_dir: Option<PathBuf>,
     /// Whether what is decided is written down: by the server, and not by tools that look at the same folder beside it.
     pub keeps_decisions: bool,
-    /// The model that requests without a name mean.
-    pub default_model: Option<ModelName>,
     /// Model files whose operators of concern are accepted.
     pub trusted: Vec<TrustedModel>,
     /// Version of libtorch, for the key of verdicts.
@@ -41,8 +37,8 @@ pub struct RepositoryOptions {
     pub free_memory: FreeMemory,
     /// Whether changes of the folders are looked for.
     pub watch: FolderWatch,
-    /// What holds for models whose model.toml says nothing.
-    pub defaults: Defaults,
+    /// What can change while the server runs.
+    pub live: Live,
     /// What holds whatever model.toml says.
     pub overrides: Overrides,
 }
@@ -53,10 +49,8 @@ impl RepositoryOptions {
     pub fn new(models: PathBuf) -> Self {
         Self {
             models,
-            named: Vec::new(),
             state_dir: None,
             keeps_decisions: true,
-            default_model: None,
             trusted: Vec::new(),
             libtorch: "none".to_owned(),
             libraries: String::new(),
@@ -64,7 +58,7 @@ impl RepositoryOptions {
             max_file_bytes: u64::MAX,
             free_memory: FreeMemory::default(),
             watch: FolderWatch::default(),
-            defaults: Defaults::default(),
+            live: Live::default(),
             overrides: Overrides::default(),
         }
     }
@@ -127,63 +121,6 @@ pub struct Overrides {
     pub max_queue_delay: Option<Duration>,
     /// How long a request may have to wait for its run.
     pub max_queue_wait: Option<Duration>,
-}
-
-/// What holds for a model whose model.toml says nothing.
-#[derive(Debug, Clone)]
-pub struct Defaults {
-    /// Where to run.
-    pub device: DeviceChoice,
-    /// Whether the fastest form of a model is looked for.
-    pub optimize: Optimize,
-    /// Instances of each version.
-    pub instances: usize,
-    /// Threads that one operator may use, in each instance.
-    pub intra_op_threads: usize,
-    /// Maximum rows of a batch.
-    pub max_batch_size: usize,
-    /// How long an idle instance waits for more rows.
-    pub max_queue_delay: Duration,
-    /// Maximum requests that wait. A model may lower it.
-    pub queue_capacity: usize,
-    /// How long a request may have to wait for its run; `None` for what its model bears.
-    pub max_queue_wait: Option<Duration>,
-    /// Of so many shared runs one is looked at again, row by row; 0 looks at none.
-    pub verify_every: u64,
-    /// Maximum rows of one request. A model may lower it.
-    pub max_rows: usize,
-    /// Maximum bytes of one body. A model may lower it.
-    pub max_body_bytes: u64,
-    /// Longest that a request may take. A model may lower it.
-    pub timeout: Duration,
-    /// How many labels an answer lists.
-    pub top: usize,
-    /// How long past its deadline a run may go on before it counts as stuck.
-    pub stuck_grace: Duration,
-    /// Stuck runs that are replaced before the version fails.
-    pub max_stuck: usize,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self {
-            device: DeviceChoice::Auto,
-            optimize: Optimize::Auto,
-            instances: 1,
-            intra_op_threads: 1,
-            max_batch_size: 64,
-            max_queue_delay: Duration::ZERO,
-            queue_capacity: 512,
-            max_queue_wait: None,
-            verify_every: 1000,
-            max_rows: 1024,
-            max_body_bytes: 16 << 20,
-            timeout: Duration::from_secs(30),
-            top: Labels::DEFAULT_TOP,
-            stuck_grace: Duration::from_secs(5),
-            max_stuck: 2,
-        }
-    }
 }
 
 /// A model file that the server's configuration vouches for, written `name@sha256:digest`.

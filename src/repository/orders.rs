@@ -57,7 +57,7 @@ pub(super) fn unload_version(
     Ok(())
 }
 
-fn let_all_go(entry: &mut ModelEntry) {
+pub(super) fn let_all_go(entry: &mut ModelEntry) {
     for found in entry.versions.values_mut() {
         found.let_go(State::Unloaded);
     }

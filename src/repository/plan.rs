@@ -2,7 +2,8 @@
 
 use super::batch_size::BatchSize;
 use super::candidate::Candidate;
-use super::options::{Defaults, Settings};
+use super::live::Defaults;
+use super::options::Settings;
 use super::sample::{Sample, SampleDecoder};
 use super::warmup::{self, WarmupPlan};
 use crate::engine::probe::{Findings, RunTimes, TimedRun, is_straight_line};

@@ -6,6 +6,7 @@
 
 use super::batch_size::BatchSize;
 use super::fingerprint::Fingerprint;
+use super::live::Defaults;
 use super::manifest::EvaluationKeys;
 use crate::engine::probe::{Curve, FormFindings, RunTimes, ShapeSource};
 use crate::engine::{Device, Precision, STACK_BYTES};
@@ -86,6 +87,8 @@ pub(super) struct Served {
     pub(super) fingerprint: Fingerprint,
     /// SHA-256 of the texts beside it.
     pub(super) source_digest: String,
+    /// What held where they say nothing.
+    pub(super) defaults: Defaults,
     pub(super) facts: Facts,
     pub(super) scheduler: Unloading<Scheduler>,
 }

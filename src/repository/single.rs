@@ -3,7 +3,8 @@
 use super::batch_size::BatchSize;
 use super::fingerprint::Fingerprint;
 use super::layout::{self, MODEL_FILE, ModelFolder};
-use super::options::{Defaults, Settings};
+use super::live::Defaults;
+use super::options::Settings;
 use super::sample::{Sample, SampleDecoder};
 use super::source::Source;
 use super::steps::steps;

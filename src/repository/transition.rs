@@ -59,9 +59,10 @@ pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
 }
 
 /// The folder of a model, when it was named and is to come.
-fn folder_to_come<'a>(shared: &'a Shared, name: &ModelName) -> Option<&'a NamedFolder> {
-    let mut named = shared.loader.options.named.iter();
-    named.find(|named| named.name == *name && named.is_to_come())
+fn folder_to_come(shared: &Shared, name: &ModelName) -> Option<NamedFolder> {
+    let live = shared.loader.options.live.now();
+    let named = live.named.iter().find(|named| named.name == *name && named.is_to_come());
+    named.cloned()
 }
 
 /// Loads models as soon as their folders are there. Blocks until all are, or the server ends.
@@ -182,9 +183,9 @@ pub(super) fn load_model(
     loaded
 }
 
-fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
+pub(super) fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
     let options = &shared.loader.options;
-    layout::find(&options.models, &options.named, name)
+    layout::find(&options.models, &options.live.now().named, name)
 }
 
 /// A model's folder, read whole.
@@ -292,8 +293,24 @@ pub(super) fn is_current(shared: &Shared, found: &Found, version: Version) -> bo
     let (Some(handle), Some(file)) = (served, file) else { return false };
     let served = &handle.0;
     served.source_digest == source.digest
+        && served.defaults == shared.loader.options.live.now().defaults
         && served.fingerprint.still_holds(&file.file)
         && handle.failure().is_none()
+}
+
+/// Whether everything of a model serves that should, by the files that are there now, and nothing else is said of it.
+pub(super) fn is_up_to_date(shared: &Shared, name: &ModelName) -> bool {
+    let Ok(found) = read(shared, name) else { return false };
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name).filter(|it| it.problem.is_none()) else { return false };
+    let mut situation = situation(entry, &found);
+    while let Some(version) = situation.next() {
+        if !is_current(shared, &found, version) {
+            return false;
+        }
+        situation.tried.insert(version, true);
+    }
+    true
 }
 
 /// What is told while a version comes up.

@@ -105,7 +105,7 @@ impl Watcher {
     /// The signatures of all models; `None` when the models folder cannot be read, which is told once.
     fn look(&mut self, shared: &Shared) -> Option<BTreeMap<ModelName, Signature>> {
         let options = &shared.loader.options;
-        match layout::scan(&options.models, &options.named) {
+        match layout::scan(&options.models, &options.live.now().named) {
             Ok(scan) => {
                 self.is_readable = true;
                 let models = scan.models.iter();
@@ -152,6 +152,11 @@ impl Seen {
             self.settled.clear();
             self.retry = None;
             folder_is_gone(shared, name);
+            return;
+        }
+        if self.settled.is_empty() && transition::is_up_to_date(shared, name) {
+            // Somebody ordered it while it was new here.
+            self.settled.clone_from(&self.latest);
             return;
         }
         if !is_retry {

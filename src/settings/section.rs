@@ -15,6 +15,8 @@ pub struct Key {
     pub default: &'static str,
     /// The flag that sets it, where it has one of its own.
     pub flag: Option<&'static str>,
+    /// Whether it can change while the server runs.
+    pub is_live: bool,
     /// What it takes, as it stands in "expected …".
     pub(crate) takes: fn() -> String,
 }
@@ -81,7 +83,8 @@ impl<T: Setting> Optional for Option<T> {
 /// The default is TOML, for a key that always has a value; `(else "words")` for a key that may be left
 /// out, with what holds then; `(required, else "words")` for one that may not. The types of the latter
 /// two are options. After the default may stand, in this order: `=> expression` for what `auto` means,
-/// in which the host and the keys above can be named; `, range limits`; `, flag "--name"`.
+/// in which the host and the keys above can be named; `, range limits`; `, flag "--name"`; `, applies live` for what can
+/// change while the server runs.
 ///
 /// `with { /// Meaning. name: Type, }` behind it adds members that are no keys: they are empty when the
 /// keys are read, for the room to fill.
@@ -94,7 +97,7 @@ macro_rules! section {
             $(
                 $(#[doc = $doc:literal])+
                 $field:ident: $ty:ty = $default:tt $(=> $auto:expr)?
-                $(, range $range:expr)? $(, flag $flag:literal)?;
+                $(, range $range:expr)? $(, flag $flag:literal)? $(, applies $live:ident)?;
             )+
         }
         $(with { $($(#[doc = $about_other:literal])+ $other:ident: $Other:ty,)+ })?
@@ -113,9 +116,10 @@ macro_rules! section {
                 doc: concat!($($doc),+),
                 default: section!(@default $default),
                 flag: section!(@option $($flag)?),
+                is_live: section!(@is_there $($live)?),
                 takes: || {
                     let limits = section!(@limits $($range)?);
-                    section!(@takes $ty, $default, &limits, section!(@has_auto $($auto)?))
+                    section!(@takes $ty, $default, &limits, section!(@is_there $($auto)?))
                 },
             }),+];
 
@@ -134,12 +138,20 @@ macro_rules! section {
                 )+
                 Self { $($field,)+ $($($other: <$Other>::default(),)+)? }
             }
+
+            /// Takes over what can change while the server runs.
+            #[allow(dead_code, reason = "a model.toml is read anew as a whole")]
+            pub(super) fn adopt(&mut self, new: &Self) {
+                $(if section!(@is_there $($live)?) {
+                    self.$field = new.$field.clone();
+                })+
+            }
         }
     };
     (@option) => { None };
     (@option $value:expr) => { Some($value) };
-    (@has_auto) => { false };
-    (@has_auto $auto:expr) => { true };
+    (@is_there) => { false };
+    (@is_there $what:expr) => { true };
     (@auto $ty:ty) => { None::<fn() -> $ty> };
     (@auto $ty:ty, $auto:expr) => { Some(|| $auto) };
     (@limits) => { $crate::settings::Any };

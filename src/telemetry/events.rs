@@ -92,8 +92,10 @@ kinds! {
     RolloutPromoted = "rollout_promoted";
     /// The new version is rejected, the old one serves alone.
     RolloutRolledBack = "rollout_rolled_back";
-    /// The configuration was read again.
+    /// The configuration was read again: what changed, and what needs a restart.
     ConfigurationReloaded = "configuration_reloaded";
+    /// The configuration was read again and is faulty: nothing changed.
+    ConfigurationRefused = "configuration_refused";
 }
 
 /// One event.

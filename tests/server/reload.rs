@@ -1,6 +1,7 @@
 //! A model that is read again while it is asked.
 
-use crate::harness::{Models, Server, Settings, post};
+use crate::harness::{Models, Server, Settings, get, post};
+use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -103,4 +104,44 @@ fn a_reload_answers_on_the_management_listener_only() {
     reload(&server, "%2e%2e").failed(404, "model_not_found");
     assert_eq!(reload(&server, "tabular").good()["state"], "ready");
     post(server.management, "/predict/raises", BODY).good();
+}
+
+#[test]
+fn sighup_changes_what_can_change_and_names_the_rest() {
+    let (models, other) = (Models::new().fixture("raises"), Models::new().fixture("nan"));
+    // Hidden: no model.
+    let file = models.path().join(".sconce.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    let named = format!("model_folders = [\"late={}\"]\n", other.path().join("nan").display());
+    write(&named);
+    let server = Settings::new(models).variable("SCONCE_CONFIG", &file).ready();
+    assert_eq!(server.predict("late", &json!({"features": [1, 2, 3, 4]})).status, 200);
+    let told = |kind: &str, text: &str| {
+        server.signal(Signal::HUP);
+        let events = || get(server.management, "/manage/events").json();
+        server.wait(text, || {
+            let events = events();
+            let mut events = events["events"].as_array().unwrap().iter();
+            events.any(|it| it["kind"] == kind && it["message"].as_str().unwrap().contains(text))
+        });
+    };
+    write("[requests]\nmax_rows = \"many\"\n");
+    told("configuration_refused", "requests.max_rows: expected");
+    assert_eq!(server.predict("late", &json!({"features": [1, 2, 3, 4]})).status, 200);
+    write("[requests]\nmax_rows = 1\n[http]\nmax_connections = 77\n");
+    told("configuration_reloaded", "requests.max_rows: 1024 -> 1");
+    told("configuration_reloaded", "needs a restart: http.max_connections: 4096 -> 77");
+    server.wait("a model that is named no more must go", || {
+        server.predict("late", &json!({"features": [1, 2, 3, 4]})).status == 404
+    });
+    let two_rows = json!({"instances": [[1, 2, 3, 4], [1, 2, 3, 4]]});
+    server.wait("one row is the most", || server.predict("raises", &two_rows).status == 400);
+    write(&named);
+    told("configuration_reloaded", "requests.max_rows: 1 -> 1024");
+    server.wait("a model that is named again must come", || {
+        server.predict("late", &json!({"features": [1, 2, 3, 4]})).status == 200
+    });
+    server.wait("two rows are fine again", || server.predict("raises", &two_rows).status == 200);
+    server.signal(Signal::INT);
+    assert!(server.wait_exit().success());
 }

@@ -13,7 +13,9 @@ use crate::inference::{ByteBudget, ByteLease};
 use crate::listener::DrainPhase;
 use crate::pipeline::Door;
 use crate::repository::manifest::Optimize;
-use crate::repository::{Defaults, Repository, RepositoryOptions, RepositoryParts};
+use crate::repository::{
+    Defaults, Live, LiveOptions, Repository, RepositoryOptions, RepositoryParts,
+};
 use crate::rollout::Rollouts;
 use crate::scheduler::Permits;
 use crate::telemetry::events::Events;
@@ -257,10 +259,11 @@ fn write(root: &tempfile::TempDir, file: &str, text: &str) {
 }
 
 fn repository_options(root: &tempfile::TempDir) -> RepositoryOptions {
+    // What is found by measuring would differ from run to run.
+    let defaults = Defaults { optimize: Optimize::Off, ..Defaults::default() };
     RepositoryOptions {
         trial_timeout: PATIENCE,
-        // What is found by measuring would differ from run to run.
-        defaults: Defaults { optimize: Optimize::Off, ..Defaults::default() },
+        live: Live::new(LiveOptions { defaults, ..LiveOptions::default() }),
         ..RepositoryOptions::new(root.path().join("models"))
     }
 }

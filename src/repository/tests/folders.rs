@@ -1,12 +1,18 @@
 //! Servers that find no model, or are told where it lies.
 
 use super::*;
-use crate::repository::transition;
+use crate::repository::{Live, LiveOptions, transition};
+
+fn naming(house: &House, folders: &[(&str, &str)]) -> LiveOptions {
+    let named = folders.iter().map(|(name, folder)| {
+        format!("{name}={}", house.models().join(folder).display()).parse().unwrap()
+    });
+    LiveOptions { named: named.collect(), ..LiveOptions::default() }
+}
 
 fn with_named(house: &House, folder: &str) -> Repository {
     let mut parts = house.parts();
-    parts.options.named =
-        vec![format!("m={}", house.models().join(folder).display()).parse().unwrap()];
+    parts.options.live = Live::new(naming(house, &[("m", folder)]));
     parts.options.models = house.models().join("none");
     Repository::open(parts).unwrap()
 }
@@ -123,4 +129,46 @@ fn waiting_for_a_folder_ends_with_the_server() {
     let late = transition::load_all(&repository.0);
     repository.shutdown(Duration::ZERO);
     transition::load_late(&repository.0, late);
+}
+
+#[test]
+fn models_that_are_named_no_more_go_and_others_come() {
+    let house = House::new(&[]);
+    for folder in ["x/1", "y/1", "y/2"] {
+        house.write(&format!("{folder}/model.pt"), "ok");
+    }
+    house.write("x/model.toml", MANIFEST);
+    house.write("y/model.toml", MANIFEST);
+    let mut parts = house.parts();
+    parts.options.live = Live::new(naming(&house, &[("a", "x"), ("b", "x")]));
+    parts.options.models = house.models().join("none");
+    parts.options.watch = FolderWatch::Off;
+    let repository = Repository::open(parts).unwrap();
+    let _ = repository.check();
+    let held = repository.resolve(&latest("a")).unwrap();
+    repository.change(naming(&house, &[("b", "y"), ("c", "x")]));
+    assert_eq!(resolve(&repository, "a"), Err(ErrorCode::ModelNotFound));
+    assert_eq!((resolve(&repository, "b"), resolve(&repository, "c")), (Ok(2), Ok(1)));
+    assert!(repository.readiness().ready, "nobody waits for a model that was taken from the list");
+    assert_eq!(held.version().0, 1, "who holds it finishes on it");
+    assert!(house.events.since(0).iter().any(|event| event.kind == EventKind::ModelUnloaded));
+    // One that an operator let go stays away.
+    repository.unload(&name("b")).unwrap();
+    repository.change(naming(&house, &[("b", "x"), ("c", "x")]));
+    assert_eq!(resolve(&repository, "b"), Err(ErrorCode::ModelNotReady));
+}
+
+#[test]
+fn other_defaults_are_loaded_beside_what_serves() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    let before = repository.resolve(&latest("m")).unwrap();
+    repository.change(LiveOptions::default());
+    let same = repository.resolve(&latest("m")).unwrap();
+    assert!(same.is_same_load(&before), "what would come out the same is not loaded anew");
+    let timeout = Duration::from_secs(7);
+    let defaults = Defaults { timeout, ..Defaults::default() };
+    repository.change(LiveOptions { defaults, ..LiveOptions::default() });
+    assert_eq!(repository.resolve(&latest("m")).unwrap().limits().timeout, timeout);
+    assert_eq!(before.limits().timeout, Defaults::default().timeout);
 }

@@ -17,7 +17,7 @@ use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 use writer::LineWriter;
 
 /// Bytes of lines that may wait to be written; as many again may be in the hands of the thread.
@@ -67,6 +67,9 @@ pub enum LogError {
     /// The thread that writes could not be started.
     #[error("the thread that writes the log cannot be started")]
     Thread(#[from] io::Error),
+    /// There is no log any more.
+    #[error("the log is gone")]
+    Gone,
     /// A process has one log.
     #[error("the log has been set up already")]
     Installed,
@@ -75,19 +78,31 @@ pub enum LogError {
 /// Keeps the log; dropped at the very end of `main`, it waits for the last lines, but not for ever.
 #[derive(Debug)]
 #[must_use = "lines may be lost at exit when the guard is gone"]
-pub struct LogGuard(LineWriter);
+pub struct LogGuard {
+    writer: LineWriter,
+    filter: FilterHandle,
+}
+
+/// Where another filter can be put.
+type FilterHandle = reload::Handle<EnvFilter, Registry>;
 
 impl LogGuard {
     /// Where the number of lines dropped so far can be read.
     pub fn dropped_lines(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
-        let writer = self.0.clone();
+        let writer = self.writer.clone();
         move || writer.dropped_lines()
+    }
+
+    /// What has other levels hold from now on.
+    pub fn level_setter(&self) -> impl Fn(&str) -> Result<(), LogError> + Send + Sync + use<> {
+        let handle = self.filter.clone();
+        move |text| handle.reload(filter(text)?).map_err(|_| LogError::Gone)
     }
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.0.flush_within(FLUSH_TIMEOUT);
+        self.writer.flush_within(FLUSH_TIMEOUT);
     }
 }
 
@@ -99,11 +114,11 @@ impl Drop for LogGuard {
 pub fn install(options: &LogOptions) -> Result<LogGuard, LogError> {
     let filter = filter(&options.filter)?;
     let writer = LineWriter::spawn(io::stderr(), BUFFER_BYTES)?;
-    let subscriber = subscriber(options.format, filter, writer.clone());
+    let (subscriber, filter) = subscriber(options.format, filter, writer.clone());
     subscriber.try_init().map_err(|_| LogError::Installed)?;
     // The standard library's own hook writes to standard error itself, and waits there for whoever reads it.
     std::panic::set_hook(Box::new(log_panic));
-    Ok(LogGuard(writer))
+    Ok(LogGuard { writer, filter })
 }
 
 /// A panic as a line like any other.
@@ -135,22 +150,24 @@ fn subscriber(
     format: LogFormat,
     filter: EnvFilter,
     writer: LineWriter,
-) -> impl Subscriber + Send + Sync {
+) -> (impl Subscriber + Send + Sync, FilterHandle) {
+    let (filter, handle) = reload::Layer::new(filter);
     let layer = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
     let layer = match format {
         LogFormat::Human => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter))
+    (tracing_subscriber::registry().with(layer.with_filter(filter)), handle)
 }
 
 /// Runs `body` with a log of its own and returns what it wrote.
 #[cfg(test)]
-fn capture(format: LogFormat, filter_text: &str, body: impl FnOnce()) -> String {
+fn capture(format: LogFormat, filter_text: &str, body: impl FnOnce(&FilterHandle)) -> String {
     let written = writer::TestSink::default();
     let writer = LineWriter::spawn(written.clone(), BUFFER_BYTES).unwrap();
     let filter = filter(filter_text).unwrap();
-    tracing::subscriber::with_default(subscriber(format, filter, writer.clone()), body);
+    let (subscriber, handle) = subscriber(format, filter, writer.clone());
+    tracing::subscriber::with_default(subscriber, || body(&handle));
     writer.flush_within(FLUSH_TIMEOUT);
     written.text()
 }
@@ -163,7 +180,7 @@ mod tests {
     fn one_event_is_one_line_whatever_it_says() {
         let hostile = "a\nb\r\u{1b}[31mc\u{9b}d\u{7f}\0";
         for format in [LogFormat::Human, LogFormat::Json] {
-            let text = capture(format, "info", || {
+            let text = capture(format, "info", |_| {
                 tracing::info!(field = hostile, shown = %hostile, "message {hostile}");
             });
             assert_eq!(text.matches('\n').count(), 1, "{text}");
@@ -174,7 +191,7 @@ mod tests {
 
     #[test]
     fn json_lines_are_objects_with_flat_fields() {
-        let text = capture(LogFormat::Json, "info", || {
+        let text = capture(LogFormat::Json, "info", |_| {
             tracing::warn!(model.name = "m", n_rows = 3, "a model was loaded");
         });
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -187,11 +204,17 @@ mod tests {
 
     #[test]
     fn filters_are_obeyed_and_checked() {
-        let text = capture(LogFormat::Human, "warn,sconce::telemetry=debug", || {
+        let text = capture(LogFormat::Human, "warn,sconce::telemetry=debug", |_| {
             tracing::debug!("kept");
             tracing::info!(target: "other", "left out");
         });
         assert!(text.contains("kept") && !text.contains("left out"), "{text}");
+        let text = capture(LogFormat::Human, "warn", |handle| {
+            tracing::info!("left out");
+            handle.reload(filter("info").unwrap()).unwrap();
+            tracing::info!("kept");
+        });
+        assert!(text.contains("kept") && !text.contains("left out"), "another level holds: {text}");
         assert!(check_filter("info").is_ok());
         let error = check_filter("sconce=loud").unwrap_err().to_string();
         assert!(error.starts_with("log filter \"sconce=loud\" cannot be read"), "{error}");

@@ -3,6 +3,8 @@
 //! Whether a line is written is decided without a clock: the caller passes the time. Failures are
 //! bounded too, because a flood of refused requests is when the log must not become the load.
 
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::Level;
@@ -139,7 +141,7 @@ fn admit(window: u64, second: u32, limit: u32) -> Option<u64> {
 /// Writes the lines of requests.
 #[derive(Debug)]
 pub struct RequestLog {
-    options: RequestLogOptions,
+    options: ArcSwap<RequestLogOptions>,
     started_at: Instant,
     notable: AtomicU64,
     sampled: AtomicU64,
@@ -150,18 +152,25 @@ impl RequestLog {
     #[must_use]
     pub fn new(options: RequestLogOptions, now: Instant) -> Self {
         let (notable, sampled) = (AtomicU64::new(0), AtomicU64::new(0));
+        let options = ArcSwap::from_pointee(options);
         Self { options, started_at: now, notable, sampled }
+    }
+
+    /// Has other options hold from now on.
+    pub fn set(&self, options: RequestLogOptions) {
+        self.options.store(Arc::new(options));
     }
 
     /// Whether a request that ended now is to be written. Asked before the line is put together:
     /// under load the answer is nearly always no. Each yes uses up a line.
     #[must_use]
     pub fn wants(&self, failed: bool, duration: Duration, now: Instant) -> bool {
-        let (window, limit) = match classify(&self.options, failed, duration) {
+        let options = self.options.load();
+        let (window, limit) = match classify(&options, failed, duration) {
             Class::Always => return true,
             Class::Never => return false,
-            Class::Notable => (&self.notable, self.options.notable_per_second),
-            Class::Sampled => (&self.sampled, self.options.sampled_per_second),
+            Class::Notable => (&self.notable, options.notable_per_second),
+            Class::Sampled => (&self.sampled, options.sampled_per_second),
         };
         let second = now.saturating_duration_since(self.started_at).as_secs();
         let second = u32::try_from(second).unwrap_or(u32::MAX);
@@ -242,7 +251,7 @@ mod tests {
     #[test]
     fn a_line_has_the_fields_that_apply() {
         let (log, now) = log(RequestLogMode::All);
-        let text = capture(LogFormat::Json, "info", || log.log(&line(), now));
+        let text = capture(LogFormat::Json, "info", |_| log.log(&line(), now));
         let written: serde_json::Value = serde_json::from_str(&text).unwrap();
         let expected = [
             ("level", "INFO"),
@@ -269,7 +278,7 @@ mod tests {
     fn check_level(level: Level, expected: &str) {
         let (log, now) = log(RequestLogMode::Errors);
         let failed = RequestLine { level, code: Some("some_code"), ..line() };
-        let text = capture(LogFormat::Human, "info", || log.log(&failed, now));
+        let text = capture(LogFormat::Human, "info", |_| log.log(&failed, now));
         assert!(text.contains(expected) && text.contains("code=\"some_code\""), "{text}");
     }
 
@@ -285,7 +294,7 @@ mod tests {
         let (log, now) = log(RequestLogMode::All);
         let hostile = RequestLine { request_id: "a\n2026 ERROR b\u{1b}[2J", ..line() };
         for format in [LogFormat::Human, LogFormat::Json] {
-            let text = capture(format, "info", || log.log(&hostile, now));
+            let text = capture(format, "info", |_| log.log(&hostile, now));
             assert_eq!(text.lines().count(), 1, "{text:?}");
             assert!(!text.contains('\u{1b}'), "{text:?}");
         }

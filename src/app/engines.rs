@@ -1,0 +1,156 @@
+//! The engines of this build, and the repository over them.
+
+use super::{AppError, sample_decoder};
+use crate::config::Config;
+use crate::engine::Loader;
+use crate::engine::remote::RemoteLoader;
+use crate::repository::{self, Overrides, Repository};
+use crate::rollout::golden::Goldens;
+use crate::scheduler::Permits;
+use crate::telemetry::Metrics;
+use crate::telemetry::events::Events;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The engines of this build: in this process, and in a child for what has not been tried.
+#[derive(Clone)]
+pub struct Engines {
+    /// Loads what has been tried.
+    pub loader: Arc<dyn Loader>,
+    /// Loads what has not.
+    pub trial_loader: Arc<dyn Loader>,
+    /// The version of libtorch.
+    pub libtorch: String,
+    /// Digests of the libraries that were loaded for models.
+    pub libraries: String,
+}
+
+impl std::fmt::Debug for Engines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engines").field("libtorch", &self.libtorch).finish_non_exhaustive()
+    }
+}
+
+/// Bounds what models may take, by the configuration.
+fn bound_memory(config: &Config) {
+    #[cfg(feature = "torch")]
+    crate::engine::torch::bound_memory(crate::engine::torch::MemoryBounds {
+        process: config.limits.memory_bytes.0,
+        buffers: config.limits.inflight_bytes.0,
+        runs: config.threads.cpu_quota,
+    });
+    #[cfg(not(feature = "torch"))]
+    let _ = config;
+}
+
+/// The loader of this build, with these libraries loaded for its models.
+///
+/// # Errors
+///
+/// The program was built without libtorch, or a library cannot be loaded.
+#[cfg(feature = "torch")]
+pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
+    use crate::engine::torch::TorchLoader;
+    use crate::engine::{Format, Loaders};
+    let loader = TorchLoader::new();
+    loader.log_messages();
+    if let Some(reason) = loader.no_cuda() {
+        tracing::debug!(reason, "CUDA is not available");
+    }
+    for path in libraries {
+        // A bare name would be looked for where the system's libraries lie.
+        let loaded = std::path::absolute(path).map_err(|error| error.to_string());
+        let loaded = loaded.and_then(|path| loader.load_library(&path).map_err(|it| it.message));
+        loaded.map_err(|reason| {
+            AppError::Engine(format!("libraries: {path:?} cannot be loaded: {reason}"))
+        })?;
+    }
+    let loaders = Loaders::new().with(Format::TorchScript, Arc::new(loader));
+    Ok((Arc::new(loaders), TorchLoader::libtorch_version()))
+}
+
+/// The loader of this build.
+///
+/// # Errors
+///
+/// The program was built without libtorch.
+#[cfg(not(feature = "torch"))]
+pub fn loader(_libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
+    Err(AppError::Engine(
+        "this program was built without libtorch and cannot run models".to_owned(),
+    ))
+}
+
+impl Engines {
+    /// The engines of this build, as the configuration wants them.
+    ///
+    /// # Errors
+    ///
+    /// There is no engine, not the device that the configuration names, or a library cannot be loaded.
+    pub fn new(config: &Config) -> Result<Self, AppError> {
+        let libraries = digests(&config.general.libraries)?;
+        bound_memory(config);
+        let (loader, libtorch) = loader(&config.general.libraries)?;
+        let devices = loader.devices();
+        if let Some(device) = config.fixed_device().filter(|device| !devices.contains(device)) {
+            let there: Vec<_> = devices.iter().map(ToString::to_string).collect();
+            let message =
+                format!("device {device} is not there, this machine has {}", there.join(", "));
+            return Err(AppError::Engine(message));
+        }
+        let trial_loader = Arc::new(RemoteLoader::new(config.remote_options(devices)?));
+        Ok(Self { loader, trial_loader, libtorch, libraries })
+    }
+
+    /// Opens the repository over them.
+    ///
+    /// # Errors
+    ///
+    /// The models folder cannot be read.
+    pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
+        self.open_with(config, metrics, Overrides::default(), None)
+    }
+
+    /// The same, with settings that go before those of model.toml, and a place for what happens: the server's. Without one it
+    /// is a tool that looks on, and writes no decisions down.
+    ///
+    /// # Errors
+    ///
+    /// The models folder cannot be read.
+    pub fn open_with(
+        self,
+        config: &Config,
+        metrics: Metrics,
+        overrides: Overrides,
+        events: Option<Events>,
+    ) -> Result<Repository, AppError> {
+        let parts = repository::RepositoryParts {
+            options: repository::RepositoryOptions {
+                overrides,
+                keeps_decisions: events.is_some(),
+                ..config.repository_options(self.libtorch, self.libraries)
+            },
+            trial_loader: self.trial_loader,
+            loader: self.loader,
+            decode_sample: sample_decoder(),
+            permits: Permits::new(config.threads.cpu_quota),
+            metrics,
+            verifier: Some(Arc::new(Goldens)),
+            events: events.unwrap_or_default(),
+        };
+        Ok(Repository::open(parts)?)
+    }
+}
+
+/// Digests of operator libraries, which are logged, for the key of verdicts.
+fn digests(libraries: &[PathBuf]) -> Result<String, AppError> {
+    let mut digests = Vec::with_capacity(libraries.len());
+    for path in libraries {
+        let digest = repository::file_digest(path).map_err(|error| {
+            AppError::Engine(format!("libraries: {path:?} cannot be read: {error}"))
+        })?;
+        tracing::info!(library = %path.display(), sha256 = digest, "an operator library is loaded");
+        digests.push(digest);
+    }
+    Ok(digests.join(","))
+}
