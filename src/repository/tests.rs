@@ -16,6 +16,7 @@ mod house;
 mod orders;
 mod reload;
 mod rollouts;
+mod sequences;
 
 #[test]
 fn failing_models_leave_the_others_alone() {
