@@ -11,10 +11,15 @@ use crate::inference::{ModelName, Version};
 use clap::{Args, Subcommand};
 use client::Replica;
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+/// Seconds that a server may take to do something, and to tell what is there.
+const WORK: u64 = 600;
+const LOOK: u64 = 10;
 
 /// Where a server's management listener is by default.
 const BY_DEFAULT: &str = "127.0.0.1:8081";
@@ -24,13 +29,40 @@ const BY_DEFAULT: &str = "127.0.0.1:8081";
 pub struct To {
     /// Management addresses of the replicas, in the order in which they are told; may be repeated
     #[arg(long = "to", value_name = "HOST:PORT", value_delimiter = ',', default_value = BY_DEFAULT)]
-    pub to: Vec<String>,
-    /// Seconds that each of them may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
-    pub patience: u64,
+    pub to: Vec<Address>,
+    /// Seconds that each of them may take [default: 600, to tell what is there 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub patience: Option<u64>,
     /// JSON for programs: a line for each replica
     #[arg(long)]
     pub json: bool,
+}
+
+/// Where a management listener is, written `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let is_address = text.rsplit_once(':').is_some_and(|(host, port)| {
+            let has_host = !host.is_empty() && !host.contains(['/', '@', ' ']);
+            has_host && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if is_address {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("expected HOST:PORT like {BY_DEFAULT}, got {text:?}"))
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A model and a version of it, written `name/version`.
@@ -119,6 +151,15 @@ pub enum Order {
         #[command(flatten)]
         to: To,
     },
+    /// Take the rejection of a version back: it is loaded and served again as the folder says
+    Accept {
+        /// The version, like digits/2
+        #[arg(value_name = "MODEL/VERSION")]
+        version: ModelVersion,
+        /// Which servers.
+        #[command(flatten)]
+        to: To,
+    },
     /// Lead the roll-out of a new version
     #[command(subcommand)]
     Rollout(RolloutOrder),
@@ -188,21 +229,15 @@ impl Order {
     /// The first server that cannot be reached or refuses.
     pub fn run(&self) -> Result<(), Failure> {
         let Asked { to, method, path, shows } = self.asked();
-        let patience = Duration::from_secs(to.patience);
+        let patience = to.patience.unwrap_or(if method == "GET" { LOOK } else { WORK });
+        let patience = Duration::from_secs(patience);
         for (idx, address) in to.to.iter().enumerate() {
             let answer = with_progress(address, to.json, || {
-                Replica(address.clone()).ask(method, &path, patience)
+                Replica(address.to_string()).ask(method, &path, patience)
             });
-            let answer = answer.map_err(|reason| {
-                let left = &to.to[idx + 1..];
-                let untold = match left {
-                    [] => String::new(),
-                    left => format!("; not told: {}", left.join(", ")),
-                };
-                Failure::Runtime(format!("{address}: {reason}{untold}"))
-            })?;
+            let answer = answer.map_err(|reason| failed(&to.to, idx, &reason))?;
             if to.json {
-                print(&format!("{}\n", json!({"replica": address, "answer": answer})))?;
+                print(&format!("{}\n", json!({"replica": address.to_string(), "answer": answer})))?;
             } else {
                 let head = if to.to.len() > 1 { format!("{address}\n") } else { String::new() };
                 print(&format!("{head}{}", shows(&answer)))?;
@@ -226,6 +261,7 @@ impl Order {
             Self::Pin { version, to } => order(to, "POST", of_version(version, "/default")),
             Self::Unpin { model, to } => order(to, "DELETE", of(model, "/default")),
             Self::Reject { version, to } => order(to, "POST", of_version(version, "/reject")),
+            Self::Accept { version, to } => order(to, "POST", of_version(version, "/accept")),
             Self::Rollout(RolloutOrder::Start { version, to }) => {
                 order(to, "POST", of_version(version, "/rollout"))
             }
@@ -245,8 +281,24 @@ impl Order {
     }
 }
 
+/// What went wrong with one of them, and which were told before and are not told now.
+fn failed(all: &[Address], idx: usize, reason: &str) -> Failure {
+    let mut text = format!("{}: {reason}", all[idx]);
+    for (title, addresses) in [("told", &all[..idx]), ("not told", &all[idx + 1..])] {
+        if !addresses.is_empty() {
+            let listed: Vec<_> = addresses.iter().map(Address::to_string).collect();
+            text += &format!("\n{title}: {}", listed.join(", "));
+        }
+    }
+    Failure::Runtime(text)
+}
+
 /// Does the work, and says on a terminal that it still goes on.
-fn with_progress<T: Send>(address: &str, is_silent: bool, work: impl FnOnce() -> T + Send) -> T {
+fn with_progress<T: Send>(
+    address: &Address,
+    is_silent: bool,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     if is_silent || !std::io::stderr().is_terminal() {
         return work();
     }
@@ -295,8 +347,8 @@ mod tests {
     }
 
     fn to(addresses: &[&str]) -> To {
-        let to = addresses.iter().map(|&address| address.to_owned()).collect();
-        To { to, patience: 60, json: true }
+        let to = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        To { to, patience: Some(60), json: true }
     }
 
     const OK: &str = "HTTP/1.0 200 OK\r\n\r\n{\"name\":\"m\",\"state\":\"ready\",\"versions\":[]}";
@@ -305,7 +357,7 @@ mod tests {
 
     #[test]
     fn every_order_has_its_route() {
-        let (address, asked) = server(vec![OK; 6]);
+        let (address, asked) = server(vec![OK; 7]);
         let model = || "m".parse::<ModelName>().unwrap();
         let version = || "m/2".parse::<ModelVersion>().unwrap();
         let to = || to(&[&address]);
@@ -314,6 +366,7 @@ mod tests {
             Order::Pin { version: version(), to: to() },
             Order::Unpin { model: model(), to: to() },
             Order::Reject { version: version(), to: to() },
+            Order::Accept { version: version(), to: to() },
             Order::Rollout(RolloutOrder::Start { version: version(), to: to() }),
             Order::Rollout(RolloutOrder::Weight {
                 model: model(),
@@ -328,6 +381,7 @@ mod tests {
             "POST /manage/models/m/versions/2/default HTTP/1.0",
             "DELETE /manage/models/m/default HTTP/1.0",
             "POST /manage/models/m/versions/2/reject HTTP/1.0",
+            "POST /manage/models/m/versions/2/accept HTTP/1.0",
             "POST /manage/models/m/versions/2/rollout HTTP/1.0",
             "POST /manage/models/m/rollout/weight/12.5 HTTP/1.0",
         ];
@@ -341,12 +395,33 @@ mod tests {
         let order =
             Order::Load { model: "m".parse().unwrap(), to: to(&[&good, &bad, "127.0.0.1:1"]) };
         let failure = order.run().unwrap_err();
-        assert_eq!(failure.to_string(), format!("{bad}: is being loaded; not told: 127.0.0.1:1"));
+        let expected = format!("{bad}: is being loaded\ntold: {good}\nnot told: 127.0.0.1:1");
+        assert_eq!(failure.to_string(), expected);
         assert_eq!((failure.exit_code(), asked.join().unwrap().len()), (1, 1));
     }
 
     #[test]
+    fn odd_answers_are_told_as_such() {
+        let ask = |answer: &'static str, method: &str| {
+            let (address, _) = server(vec![answer]);
+            Replica(address).ask(method, "/manage/models", Duration::from_secs(60)).unwrap_err()
+        };
+        let no_document =
+            "it answers 200, but not with a document: is this the management address?";
+        assert_eq!(ask("HTTP/1.0 200 OK\r\n\r\n[1,2]", "GET"), no_document);
+        assert_eq!(ask("HTTP/1.0 200 OK\r\n\r\n{\"na", "GET"), no_document);
+        assert_eq!(ask("", "GET"), "it closes without an answer");
+        assert_eq!(ask("SSH-2.0\r\n", "GET"), "it answers no HTTP");
+        let colored = "HTTP/1.0 409 Conflict\r\n\r\n{\"error\":\"\\u001b[31mred\"}";
+        assert_eq!(ask(colored, "POST"), "[31mred");
+    }
+
+    #[test]
     fn odd_arguments_are_refused() {
+        for odd in ["", "a", "a:", ":1", "a:0", "a:x", "http://a:1", "a:1/x", "a:65536"] {
+            assert!(odd.parse::<Address>().unwrap_err().contains("expected HOST:PORT"), "{odd}");
+        }
+        assert_eq!(" [::1]:81 ".parse::<Address>().unwrap().to_string(), "[::1]:81");
         for odd in ["m", "m/", "/1", "m/x", "m/01"] {
             assert!(odd.parse::<ModelVersion>().unwrap_err().contains("expected MODEL/VERSION"));
         }
