@@ -53,6 +53,7 @@ pub mod repository;
 pub mod protocol;
 pub mod pipeline;
 pub mod rollout;
+pub mod quality;
 pub mod evaluation;
 pub mod listener;
 pub mod http;

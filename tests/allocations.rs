@@ -19,6 +19,7 @@ use sconce::inference::{
 };
 use sconce::pipeline::Door;
 use sconce::protocol::predict::{Form, decode, encode};
+use sconce::quality::Quality;
 use sconce::repository::{self, Repository};
 use sconce::rollout::Rollouts;
 use sconce::scheduler::Permits;
@@ -181,6 +182,7 @@ fn served() -> Served {
         },
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         rollouts: Rollouts::new(repository.clone()),
+        quality: Quality::new(),
         repository,
         events: Events::new(),
         metrics,

@@ -4,12 +4,13 @@ use super::{AppError, sample_decoder};
 use crate::config::Config;
 use crate::engine::Loader;
 use crate::engine::remote::RemoteLoader;
-use crate::repository::{self, Overrides, Repository};
+use crate::quality::Quality;
+use crate::repository::{self, ModelHandle, Overrides, Repository, Verifier};
 use crate::rollout::golden::Goldens;
 use crate::scheduler::Permits;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The engines of this build: in this process, and in a child for what has not been tried.
@@ -81,6 +82,16 @@ pub fn loader(_libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppEr
     ))
 }
 
+/// One after the other: what one of them has against a version counts.
+#[derive(Debug)]
+struct Verifiers(Vec<Arc<dyn Verifier>>);
+
+impl Verifier for Verifiers {
+    fn verify(&self, candidate: &ModelHandle, folder: &Path) -> Result<(), String> {
+        self.0.iter().try_for_each(|verifier| verifier.verify(candidate, folder))
+    }
+}
+
 impl Engines {
     /// The engines of this build, as the configuration wants them.
     ///
@@ -108,7 +119,7 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
-        self.open_with(config, metrics, Overrides::default(), None)
+        self.open_with(config, metrics, Overrides::default(), None, Some(Quality::new()))
     }
 
     /// The same, with settings that go before those of model.toml, and a place for what happens: the server's. Without one it
@@ -123,7 +134,11 @@ impl Engines {
         metrics: Metrics,
         overrides: Overrides,
         events: Option<Events>,
+        quality: Option<Quality>,
     ) -> Result<Repository, AppError> {
+        // Who makes a reference must not fail by the one that is there.
+        let quality = quality.map(|it| Arc::new(it) as Arc<dyn Verifier>);
+        let goldens = Arc::new(Goldens) as Arc<dyn Verifier>;
         let parts = repository::RepositoryParts {
             options: repository::RepositoryOptions {
                 overrides,
@@ -135,7 +150,7 @@ impl Engines {
             decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
-            verifier: Some(Arc::new(Goldens)),
+            verifier: Some(Arc::new(Verifiers([goldens].into_iter().chain(quality).collect()))),
             events: events.unwrap_or_default(),
         };
         Ok(Repository::open(parts)?)

@@ -20,6 +20,7 @@ use crate::inference::{Batching, ByteBudget, ErrorCode};
 use crate::listener::{self, BindError, DrainReport, Listener, ListenerOptions, Threads};
 use crate::pipeline::Door;
 use crate::protocol::predict;
+use crate::quality::Quality;
 use crate::repository::{Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::rollout::Rollouts;
 use crate::shutdown::{self, Outcome, Shutdown};
@@ -146,8 +147,14 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     metrics.register(Arc::new(events.clone()));
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
-    let repository =
-        engines.open_with(config, metrics.clone(), Overrides::default(), Some(events.clone()))?;
+    let quality = Quality::new();
+    let repository = engines.open_with(
+        config,
+        metrics.clone(),
+        Overrides::default(),
+        Some(events.clone()),
+        Some(quality.clone()),
+    )?;
     if let Some(mirror) = &mirror {
         mirror::join(mirror, &repository, &metrics);
     }
@@ -157,11 +164,14 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let rollouts = Rollouts::new(repository.clone());
     metrics.register(Arc::new(rollouts.clone()));
     let door = Door::new(repository.clone(), metrics.clone(), budget.clone());
+    let mut observers = rollouts.observers()?;
+    observers.push(quality.observer());
     let app = App::new(http::AppParts {
         options: config.http_options(),
-        door: door.with_observers(rollouts.observers()?),
+        door: door.with_observers(observers),
         repository: repository.clone(),
         rollouts: rollouts.clone(),
+        quality: quality.clone(),
         events,
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
@@ -189,6 +199,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         tokio::spawn(management.serve(http::management_service(&app), threads, shutdown.phases()));
     repository.start()?;
     rollouts.start()?;
+    quality.start(app.events.clone())?;
     let ways_down = Reloader::start(loaded, read_again, app, log.level_setter(), hang_ups)?;
 
     let drained = async { [public.await, management.await] };

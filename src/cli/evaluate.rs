@@ -139,25 +139,25 @@ fn runtime(error: EvaluationError) -> Failure {
 }
 
 /// A line on a terminal that says how far it is. Where it cannot be written, nobody misses it.
-struct Progress {
+pub(super) struct Progress {
     is_told: bool,
     last: Instant,
     has_line: bool,
 }
 
 impl Progress {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { is_told: std::io::stderr().is_terminal(), last: Instant::now(), has_line: false }
     }
 
-    fn tell(&mut self, n_rows: usize) {
+    pub(super) fn tell(&mut self, n_rows: usize) {
         if self.is_told && self.last.elapsed() >= PROGRESS_EVERY {
             let _ = write!(std::io::stderr(), "\r{n_rows} rows");
             (self.last, self.has_line) = (Instant::now(), true);
         }
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if self.has_line {
             let _ = writeln!(std::io::stderr());
         }

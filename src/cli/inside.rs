@@ -59,8 +59,13 @@ impl<'a> Inside<'a> {
 
     /// Loads a model as `serve` would, but for what is overridden.
     pub(super) fn load(&self, model: &ModelName, overrides: Overrides) -> Result<Alone, Failure> {
-        let repository =
-            self.engines.clone().open_with(self.config, self.metrics.clone(), overrides, None);
+        let repository = self.engines.clone().open_with(
+            self.config,
+            self.metrics.clone(),
+            overrides,
+            None,
+            None,
+        );
         let repository = repository.map_err(|error| Failure::Runtime(error.to_string()))?;
         repository.load_alone(model).map_err(|error| failed(model, error))?;
         let meant = ModelRef { name: model.clone(), version: VersionSelector::Default };

@@ -11,6 +11,7 @@ mod health;
 mod inside;
 mod inspect;
 mod manage;
+mod reference;
 mod serve;
 mod settings;
 mod tune;
@@ -21,6 +22,7 @@ pub use golden::WriteGolden;
 pub use health::Health;
 pub use inspect::Inspect;
 pub use manage::{ModelVersion, Order, Percent, RolloutOrder, To};
+pub use reference::WriteReference;
 pub use serve::Serve;
 pub use settings::Settings;
 pub use tune::Tune;
@@ -85,6 +87,8 @@ pub enum Command {
     Tune(Tune),
     /// Write what a model answers to a file of requests, which a new version then must answer too
     Golden(WriteGolden),
+    /// Write what a model's data look like, which requests are then watched beside
+    Reference(WriteReference),
     /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
     Health(Health),
     /// Orders to running servers.
@@ -143,6 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Evaluate(evaluate) => evaluate.run(),
         Command::Tune(tune) => tune.run(),
         Command::Golden(golden) => golden.run(),
+        Command::Reference(reference) => reference.run(),
         Command::Health(health) => health.run(),
         Command::Order(order) => order.run(),
         Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),

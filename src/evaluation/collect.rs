@@ -8,7 +8,7 @@ use super::data::{DataSet, Example};
 use super::error::EvaluationError;
 use crate::inference::{ErrorCode, InferError};
 use crate::repository::ModelHandle;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Rows that are under way at once, where the queue has room for as many.
@@ -44,6 +44,19 @@ pub struct Collected {
     pub(super) truth: Truth,
     /// For each version that was asked.
     pub(super) told: Vec<Told>,
+}
+
+impl Collected {
+    /// How many rows a version, by its place among those that were asked, answered with each class. Empty for numbers.
+    #[must_use]
+    pub fn answered_classes(&self, version: usize) -> BTreeMap<String, u64> {
+        let Truth::Classes { names, .. } = &self.truth else { return BTreeMap::new() };
+        let mut rows: BTreeMap<_, _> = names.iter().map(|name| (name.to_string(), 0)).collect();
+        for class in self.told.get(version).into_iter().flat_map(|told| &told.classes) {
+            *rows.entry(names[*class].to_string()).or_default() += 1;
+        }
+        rows
+    }
 }
 
 /// Asks each version for every row. `progress` is told how many rows are done.

@@ -26,6 +26,7 @@ mod packing;
 mod path;
 mod predict;
 mod rollouts;
+mod drift;
 mod route;
 mod routes;
 mod shape;

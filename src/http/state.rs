@@ -7,6 +7,7 @@ use super::visitors::HostNames;
 use crate::inference::ByteBudget;
 use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
+use crate::quality::Quality;
 use crate::repository::Repository;
 use crate::rollout::Rollouts;
 use crate::telemetry::Metrics;
@@ -51,6 +52,8 @@ pub struct AppParts {
     pub repository: Repository,
     /// New versions of them beside those that serve.
     pub rollouts: Rollouts,
+    /// What their data look like beside their references.
+    pub quality: Quality,
     /// What happened to them.
     pub events: Events,
     /// Where requests are counted.

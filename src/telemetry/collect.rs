@@ -38,6 +38,13 @@ impl VersionSamples<'_> {
         self.samples.number(family, &[self.model, self.version, label], value);
     }
 
+    /// Adds the value of one that has several labels beside model and version.
+    pub fn with(&mut self, family: &Family, labels: &[&str], value: f64) {
+        let all: Vec<&str> =
+            [self.model, self.version].into_iter().chain(labels.iter().copied()).collect();
+        self.samples.number(family, &all, value);
+    }
+
     /// Adds one histogram.
     pub fn histogram(&mut self, family: &Family, histogram: &Histogram) {
         self.samples.histogram(family, &[self.model, self.version], histogram);

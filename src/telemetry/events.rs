@@ -92,6 +92,10 @@ kinds! {
     RolloutPromoted = "rollout_promoted";
     /// The new version is rejected, the old one serves alone.
     RolloutRolledBack = "rollout_rolled_back";
+    /// A feature of a model's requests moved away from its reference, beyond what chance does.
+    DriftFound = "drift_found";
+    /// It is back.
+    DriftEnded = "drift_ended";
     /// The configuration was read again: what changed, and what needs a restart.
     ConfigurationReloaded = "configuration_reloaded";
     /// The configuration was read again and is faulty: nothing changed.

@@ -27,7 +27,7 @@ macro_rules! families {
 
 /// Every family, in the order of the page that documents them.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, ROLLOUTS, PROCESS]
+    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, ROLLOUTS, QUALITY, PROCESS]
         .into_iter()
         .flatten()
 }
@@ -124,6 +124,25 @@ families! { ROLLOUTS;
     SHADOW_FLIPS: Gauge = "sconce_shadow_flips" ["model", "version"];
     /// Copies that were dropped because there was no room beside live requests.
     SHADOW_DROPPED: Gauge = "sconce_shadow_dropped" ["model", "version"];
+}
+
+families! { QUALITY;
+    /// Rows of the reference that a version is watched beside; there, as all below, for versions with a reference.json.
+    REFERENCE_ROWS: Gauge = "sconce_reference_rows" ["model", "version"];
+    /// Values of a feature by the bins of the reference, counted from 0: larger requests count with some of their rows.
+    FEATURE_VALUES: Counter = "sconce_feature_values_total" ["model", "version", "feature", "bin"];
+    /// The share of the reference's values in each bin, half a row added to each.
+    REFERENCE_RATIO: Gauge = "sconce_reference_ratio" ["model", "version", "feature", "bin"];
+    /// Rows in which a feature is not a number.
+    FEATURE_MISSING: Counter = "sconce_feature_missing_total" ["model", "version", "feature"];
+    /// Values of a feature beyond the range of the reference.
+    FEATURE_OUT_OF_RANGE: Counter = "sconce_feature_out_of_range_total" ["model", "version", "feature"];
+    /// The share of the reference's rows without the feature.
+    REFERENCE_MISSING_RATIO: Gauge = "sconce_reference_missing_ratio" ["model", "version", "feature"];
+    /// Rows by the label that they were answered with; `<other>`: one that the reference does not have.
+    PREDICTED_LABELS: Counter = "sconce_predicted_labels_total" ["model", "version", "label"];
+    /// The share of the reference's rows that were answered with the label.
+    REFERENCE_LABEL_RATIO: Gauge = "sconce_reference_label_ratio" ["model", "version", "label"];
 }
 
 families! { PROCESS;

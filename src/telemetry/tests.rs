@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::{Batching, Contract, ModelSpec, Version};
+use crate::quality::Quality;
 use crate::repository::{Repository, RepositoryOptions, RepositoryParts};
 use crate::rollout::Rollouts;
 use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch};
@@ -12,6 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
+
+/// Beside a model, for the series of what is watched.
+const REFERENCE: &str = r#"{"model_sha256": "", "rows": 200, "labels": {"a": 200}, "features": [
+    {"name": "x", "input": "x", "of": 0, "edges": [1.0], "counts": [100, 99], "missing": 1, "min": 0.0, "max": 2.0}]}"#;
 
 /// Metrics with one model, every reading and one HTTP response: all families have a series.
 fn full() -> (Metrics, Arc<ModelMetrics>) {
@@ -59,6 +64,7 @@ fn repository(metrics: &Metrics) -> Repository {
     let manifest =
         format!("[[inputs]]\n{tensor}[[outputs]]\n{tensor}[rollout]\nstrategy = \"shadow\"");
     fs::write(folder.path().join("m/model.toml"), manifest).unwrap();
+    fs::write(folder.path().join("m/reference.json"), REFERENCE).unwrap();
     let loader = Arc::new(FakeLoader(FakeModel::echo()));
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
@@ -67,7 +73,7 @@ fn repository(metrics: &Metrics) -> Repository {
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),
         metrics: metrics.clone(),
-        verifier: None,
+        verifier: Some(Arc::new(Quality::new())),
         events: events::Events::new(),
     };
     let repository = Repository::open(parts).unwrap();

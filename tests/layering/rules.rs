@@ -50,6 +50,7 @@ pub(crate) const ROOMS: &[Room] = &[
         ]),
     ),
     ("rollout", Some(&["tensor", "inference", "protocol", "pipeline", "repository", "telemetry"])),
+    ("quality", Some(&["tensor", "inference", "pipeline", "repository", "telemetry"])),
     ("evaluation", Some(&["tensor", "inference", "repository", "protocol", "pipeline"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
@@ -62,6 +63,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "pipeline",
             "repository",
             "rollout",
+            "quality",
             "telemetry",
             "listener",
         ]),
@@ -77,6 +79,7 @@ pub(crate) const INSIDE: &[&str] = &[
     "transform",
     "pipeline",
     "rollout",
+    "quality",
     "evaluation",
     "store",
 ];

@@ -61,6 +61,13 @@ impl Csv {
         Ok(csv)
     }
 
+    /// The names of the columns that go to the one input.
+    pub(super) fn input_names(&self) -> Option<Vec<String>> {
+        let Columns::Sole(_) = &self.columns else { return None };
+        let inputs = self.names.iter().enumerate().filter(|(at, _)| *at != self.label_at);
+        Some(inputs.map(|(_, name)| name.clone()).collect())
+    }
+
     /// Whether there are as many columns as the one input takes.
     fn check(&self) -> Result<(), String> {
         let Columns::Sole(input) = &self.columns else { return Ok(()) };

@@ -97,6 +97,15 @@ impl DataSet {
         &self.file
     }
 
+    /// What the columns are called that hold the numbers of the one input, in their order; `None` where they are not columns.
+    #[must_use]
+    pub fn column_names(&self) -> Option<Vec<String>> {
+        match &self.form {
+            Form::JsonLines { .. } => None,
+            Form::Csv(csv) => csv.input_names(),
+        }
+    }
+
     /// A complaint about a line.
     pub(super) fn row_error(&self, line: u64, message: String) -> EvaluationError {
         EvaluationError::Row { file: self.file.clone(), line, message }

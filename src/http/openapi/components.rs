@@ -73,6 +73,7 @@ fn schemas() -> Value {
         ),
         "ModelSummary": object(&summary, &[]),
         "Rollout": object(&[("rollout", nullable(json!({"type": "object"})))], &[]),
+        "Drift": object(&[("model", text()), ("versions", list(json!({"type": "object"})))], &[]),
         "Events": object(&[("events", list(of("Event")))], &[]),
         "Event": object(
             &[

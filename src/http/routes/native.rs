@@ -2,9 +2,11 @@
 
 use super::codes::{ORDER, PREDICTION, VERSION};
 use crate::http::route::{
-    Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
+    BOTH, Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
 };
-use crate::http::{events, health, index, manage, metrics, models, openapi, predict, rollouts};
+use crate::http::{
+    drift, events, health, index, manage, metrics, models, openapi, predict, rollouts,
+};
 use crate::inference::ErrorCode;
 
 const fn ours(methods: Methods, tag: &'static str) -> Operation {
@@ -162,6 +164,11 @@ pub(super) const ROUTES: &[Route] = &[
     MODEL.at("/models/{model}", "All that is known about one model.", |place| {
         place.to(models::describe)
     }),
+    Operation { sides: BOTH, gives: &[(200, &[Content::json("Drift")])], ..MODEL }.at(
+        "/models/{model}/drift",
+        "How requests of today stand beside the references of the model's versions.",
+        |place| place.to(drift::show),
+    ),
     JSON.at("/openapi.json", "This document.", openapi::document),
     Operation { fails: &[PREDICTION, &[ErrorCode::ModelRequired]], ..PREDICT }.at(
         "/predict",

@@ -12,6 +12,7 @@ use crate::http::{
 use crate::inference::{ByteBudget, ByteLease};
 use crate::listener::DrainPhase;
 use crate::pipeline::Door;
+use crate::quality::Quality;
 use crate::repository::manifest::Optimize;
 use crate::repository::{
     Defaults, Live, LiveOptions, Repository, RepositoryOptions, RepositoryParts,
@@ -152,6 +153,7 @@ impl Site {
             door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
             repository: repository.clone(),
             rollouts: Rollouts::new(repository.clone()),
+            quality: Quality::new(),
             events: Events::new(),
             metrics,
             request_log: RequestLog::new(RequestLogOptions::default(), Instant::now()),

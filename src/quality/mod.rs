@@ -1,0 +1,34 @@
+//! Watches models and not only the server: what their inputs and answers look like today beside a reference.
+//!
+//! | file | is about |
+//! |---|---|
+//! | `reference` | `reference.json`: what a version's data looked like when it was made |
+//! | `values` | the numbers of a tensor, and what describes a row of too many |
+//! | `builder` | makes a reference out of rows |
+//! | `bins`, `figures` | pure: where values fall, and how far counts have moved |
+//! | `counts` | the counters of a version, which requests add to |
+//! | `windows`, `drift` | what an hour and a day say beside the reference, and when that is an alarm |
+//! | `watch` | the versions that are watched: an observer at the door, series for Prometheus, a look each minute |
+//!
+//! Statistics add up: all that is exported are counts in bins which the reference fixes, so that sums over replicas and over any
+//! window are right. Nothing on the path of a request waits, and nothing is kept of a single one.
+
+mod bins;
+mod builder;
+mod counts;
+mod drift;
+mod figures;
+mod reference;
+mod values;
+mod watch;
+mod windows;
+
+#[cfg(test)]
+mod tests;
+
+pub use builder::Builder;
+pub use drift::{FeatureDrift, Trouble};
+pub use reference::{FILE, Feature, MAX_LABELS, MIN_ROWS, Of, Reference};
+pub use values::Descriptor;
+pub use watch::{DriftReport, LabelShare, Quality, WindowReport};
+pub use windows::Window;

@@ -1,0 +1,146 @@
+//! The numbers of a tensor, row by row, and what describes a row that has too many of them to watch each.
+
+use crate::tensor::{DataType, Tensor};
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+/// Values of a row that are looked at to describe it, evenly spread.
+const MAX_DESCRIBED: usize = 4096;
+
+/// One figure of all the numbers in a row of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Descriptor {
+    /// Their mean.
+    Mean,
+    /// Their standard deviation.
+    Deviation,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// The share of zeros.
+    Zeros,
+}
+
+impl Descriptor {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Mean, Self::Deviation, Self::Min, Self::Max, Self::Zeros];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mean => "mean",
+            Self::Deviation => "deviation",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Zeros => "zeros",
+        }
+    }
+}
+
+/// The figures of a row, as in `Descriptor::ALL`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Described {
+    n: f64,
+    sum: f64,
+    squares: f64,
+    min: f32,
+    max: f32,
+    zeros: f64,
+    has_nan: bool,
+}
+
+impl Described {
+    fn add(&mut self, value: f32) {
+        let is_first = self.n == 0.0;
+        self.n += 1.0;
+        self.sum += f64::from(value);
+        self.squares += f64::from(value) * f64::from(value);
+        self.min = if is_first { value } else { self.min.min(value) };
+        self.max = if is_first { value } else { self.max.max(value) };
+        self.zeros += if value == 0.0 { 1.0 } else { 0.0 };
+        self.has_nan |= value.is_nan();
+    }
+
+    /// One of them; not a number where any value is none.
+    pub(super) fn get(&self, descriptor: Descriptor) -> f32 {
+        if self.has_nan || self.n == 0.0 {
+            return f32::NAN;
+        }
+        let mean = self.sum / self.n;
+        match descriptor {
+            Descriptor::Mean => mean as f32,
+            Descriptor::Deviation => (self.squares / self.n - mean * mean).max(0.0).sqrt() as f32,
+            Descriptor::Min => self.min,
+            Descriptor::Max => self.max,
+            Descriptor::Zeros => (self.zeros / self.n) as f32,
+        }
+    }
+}
+
+/// A tensor of numbers whose first dimension are the rows of a request.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'t> {
+    tensor: &'t Tensor,
+    /// Numbers of a row.
+    pub(super) width: usize,
+}
+
+impl<'t> Rows<'t> {
+    /// `None` for texts and for what does not divide into so many rows.
+    pub(super) fn new(tensor: &'t Tensor, n_rows: usize) -> Option<Self> {
+        let n = tensor.shape().elements()?;
+        let divides = n_rows > 0 && n % n_rows == 0 && tensor.datatype() != DataType::Bytes;
+        divides.then_some(Self { tensor, width: n / n_rows })
+    }
+
+    /// One number of every so-and-so-many-th row.
+    pub(super) fn column(&self, element: usize, step: usize, each: impl FnMut(f32)) {
+        if element < self.width {
+            self.walk(element, self.width * step, usize::MAX, each);
+        }
+    }
+
+    /// What describes a row.
+    pub(super) fn describe(&self, row: usize) -> Described {
+        let mut described = Described::default();
+        let step = self.width.div_ceil(MAX_DESCRIBED).max(1);
+        let n = self.width.div_ceil(step);
+        self.walk(row * self.width, step, n, |value| described.add(value));
+        described
+    }
+
+    fn walk(&self, first: usize, step: usize, n: usize, mut each: impl FnMut(f32)) {
+        macro_rules! by_datatype {
+            ($($datatype:ident as $element:ty: $to_f32:expr,)+) => {
+                match self.tensor.datatype() {
+                    $(DataType::$datatype => {
+                        let values = self.tensor.as_slice::<$element>().unwrap_or_default();
+                        values.iter().skip(first).step_by(step).take(n).for_each(|it| each($to_f32(*it)));
+                    })+
+                    DataType::Bool => {
+                        let bytes = self.tensor.buffer().as_bytes();
+                        bytes.iter().skip(first).step_by(step).take(n).for_each(|it| each(f32::from(*it)));
+                    }
+                    DataType::Bytes => {}
+                }
+            };
+        }
+        by_datatype! {
+            Fp32 as f32: |it| it,
+            Fp64 as f64: |it| it as f32,
+            Fp16 as f16: f16::to_f32,
+            Bf16 as bf16: bf16::to_f32,
+            Int64 as i64: |it| it as f32,
+            Int32 as i32: |it| it as f32,
+            Int16 as i16: f32::from,
+            Int8 as i8: f32::from,
+            UInt64 as u64: |it| it as f32,
+            UInt32 as u32: |it| it as f32,
+            UInt16 as u16: f32::from,
+            UInt8 as u8: f32::from,
+        }
+    }
+}

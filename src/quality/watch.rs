@@ -1,0 +1,363 @@
+//! The versions that have a reference: counted at the door, exported, and looked at once a minute.
+
+use super::counts::{Counted, Counters};
+use super::drift::{FeatureDrift, Trouble, drift};
+use super::figures::Compared;
+use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
+use super::windows::{Snapshots, Window};
+use crate::inference::{InferResponse, ModelName, ValidRequest, Version};
+use crate::pipeline::{Observer, Tap};
+use crate::repository::{ModelHandle, Verifier};
+use crate::telemetry::events::{EventKind, Events, Subject};
+use crate::telemetry::{VersionSamples, VersionSeries, families};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How often windows are looked at.
+const TICK: Duration = Duration::from_secs(60);
+
+/// A load of a version, and what is counted of it.
+#[derive(Debug)]
+struct Watched {
+    reference: Reference,
+    counters: Counters,
+    looked: Mutex<Looked>,
+}
+
+/// What the looks of each minute left.
+#[derive(Debug, Default)]
+struct Looked {
+    snapshots: Snapshots,
+    /// What is wrong now, by feature.
+    troubles: BTreeSet<(usize, Trouble)>,
+}
+
+/// How a version stands beside its reference.
+#[derive(Debug, Clone)]
+pub struct DriftReport {
+    /// The version.
+    pub version: Version,
+    /// Rows of the reference.
+    pub reference_rows: u64,
+    /// What is wrong by the last look, as `feature: what`.
+    pub troubles: Vec<(String, Trouble)>,
+    /// The shortest first.
+    pub windows: Vec<WindowReport>,
+}
+
+/// One window of a version.
+#[derive(Debug, Clone)]
+pub struct WindowReport {
+    /// Which.
+    pub window: Window,
+    /// Rows that were counted.
+    pub rows: u64,
+    /// In the order of the reference.
+    pub features: Vec<FeatureDrift>,
+    /// By label, those that the reference does not have last.
+    pub labels: Vec<LabelShare>,
+    /// The index of the labels' shares and its limit, where there are labels.
+    pub label_psi: Option<(f64, f64)>,
+    /// The largest difference of a label's share.
+    pub label_l_infinity: Option<f64>,
+}
+
+/// How many rows got a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelShare {
+    /// The label; `None` for those that the reference does not have.
+    pub label: Option<String>,
+    /// Rows that were counted.
+    pub rows: u64,
+    /// Rows of the reference.
+    pub reference_rows: u64,
+}
+
+type Versions = BTreeMap<(ModelName, Version), Weak<Watched>>;
+
+/// Everything that is watched. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Quality(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// What requests are counted in, without a lock.
+    versions: ArcSwap<Versions>,
+    /// Held by who changes it.
+    changing: Mutex<()>,
+}
+
+/// What a version exports; it holds what is counted, so that it goes with the version.
+#[derive(Default)]
+struct Series(ArcSwapOption<Watched>);
+
+impl Quality {
+    /// Nothing is watched yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts the thread that looks at windows; it ends with the last clone.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(&self, events: Events) -> io::Result<()> {
+        let inner = Arc::downgrade(&self.0);
+        let look = move || {
+            while let Some(inner) = inner.upgrade() {
+                inner.look(&events, Instant::now());
+                drop(inner);
+                std::thread::sleep(TICK);
+            }
+        };
+        std::thread::Builder::new().name("quality".into()).spawn(look).map(drop)
+    }
+
+    /// Who counts requests at the door.
+    #[must_use]
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(self.clone())
+    }
+
+    /// How a version stands; `None` for one without a reference.
+    #[must_use]
+    pub fn report(&self, model: &ModelHandle) -> Option<DriftReport> {
+        let watched = self.0.watched(model.name(), model.version())?;
+        Some(watched.report(model.version(), Instant::now()))
+    }
+
+    /// Has a version counted beside this reference.
+    ///
+    /// # Errors
+    ///
+    /// It is not about this version.
+    fn watch(&self, model: &ModelHandle, reference: Reference) -> Result<(), String> {
+        let inputs = &model.engine_spec().inputs;
+        let place = |name: &str| inputs.iter().position(|input| &*input.name == name);
+        let series = model.metrics().series::<Series>();
+        let known = series.0.load_full().filter(|known| known.reference == reference);
+        let watched = match known {
+            // The same file loaded anew goes on counting.
+            Some(known) => known,
+            None => {
+                let counters = Counters::new(&reference, place)?;
+                Arc::new(Watched { reference, counters, looked: Mutex::default() })
+            }
+        };
+        self.0.put(model, &watched);
+        series.0.store(Some(watched));
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn watched(&self, name: &ModelName, version: Version) -> Option<Arc<Watched>> {
+        let versions = self.versions.load();
+        if versions.is_empty() {
+            return None;
+        }
+        versions.get(&(name.clone(), version)).and_then(Weak::upgrade)
+    }
+
+    fn put(&self, model: &ModelHandle, watched: &Arc<Watched>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut versions = Versions::clone(&self.versions.load());
+        versions.retain(|_, it| it.strong_count() > 0);
+        versions.insert((model.name().clone(), model.version()), Arc::downgrade(watched));
+        self.versions.store(Arc::new(versions));
+    }
+
+    /// Keeps snapshots, and says what has begun and what is over.
+    fn look(&self, events: &Events, now: Instant) {
+        for ((name, version), watched) in &**self.versions.load() {
+            let Some(watched) = watched.upgrade() else { continue };
+            for (feature, trouble, has_begun, text) in watched.look(now) {
+                let text = format!("feature {feature:?}, {}: {text}", trouble.as_str());
+                let kind = if has_begun {
+                    tracing::warn!(model.name = %name, model.version = version.0, "drift: {text}");
+                    EventKind::DriftFound
+                } else {
+                    tracing::info!(model.name = %name, model.version = version.0, "drift ended: {text}");
+                    EventKind::DriftEnded
+                };
+                let subject = Subject { model: Some(name.as_str()), version: Some(version.0) };
+                events.add(kind, subject, text);
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// What has changed since the last look: the feature, what it is about, whether it begins, and the figures.
+    fn look(&self, now: Instant) -> Vec<(String, Trouble, bool, String)> {
+        let counted = self.counters.counted();
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.snapshots.keep(now, &counted);
+        let window = looked.snapshots.of(Window::Hour, now, &counted);
+        let mut changes = Vec::new();
+        for (place, feature) in drift(&self.reference, &window).into_iter().enumerate() {
+            for trouble in Trouble::ALL {
+                let before = looked.troubles.contains(&(place, trouble));
+                let is_so = feature.has(trouble, before);
+                if is_so == before {
+                    continue;
+                }
+                if is_so {
+                    looked.troubles.insert((place, trouble));
+                } else {
+                    looked.troubles.remove(&(place, trouble));
+                }
+                let (value, limit) = feature.measured(trouble).unwrap_or_default();
+                let rows = feature.rows;
+                let text =
+                    format!("{value:.3} over an hour with {rows} rows, the limit is {limit:.3}");
+                changes.push((feature.name.clone(), trouble, is_so, text));
+            }
+        }
+        changes
+    }
+
+    fn report(&self, version: Version, now: Instant) -> DriftReport {
+        let counted = self.counters.counted();
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = |place: usize| self.reference.features[place].name.clone();
+        let windows = Window::ALL.map(|window| {
+            let counted = looked.snapshots.of(window, now, &counted);
+            let labels = self.labels(&counted);
+            let (reference, now): (Vec<_>, Vec<_>) =
+                labels.iter().map(|it| (it.reference_rows, it.rows)).unzip();
+            let compared = Compared::new(&reference, &now);
+            WindowReport {
+                window,
+                rows: counted.rows,
+                features: drift(&self.reference, &counted),
+                label_psi: compared.psi().zip(compared.psi_limit()),
+                label_l_infinity: compared.l_infinity(),
+                labels,
+            }
+        });
+        DriftReport {
+            version,
+            reference_rows: self.reference.rows,
+            troubles: looked.troubles.iter().map(|(place, it)| (name(*place), *it)).collect(),
+            windows: windows.to_vec(),
+        }
+    }
+
+    fn labels(&self, counted: &Counted) -> Vec<LabelShare> {
+        let known = self.reference.labels.iter().map(|(name, rows)| (Some(name.clone()), *rows));
+        let all = known.chain([(None, 0)]).zip(&counted.labels);
+        all.map(|((label, reference_rows), rows)| LabelShare { label, rows: *rows, reference_rows })
+            .collect()
+    }
+}
+
+impl Observer for Quality {
+    fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
+        let watched = self.0.watched(model.name(), model.version())?;
+        Some(Box::new(Counting(watched)))
+    }
+}
+
+struct Counting(Arc<Watched>);
+
+impl Tap for Counting {
+    fn checked(&mut self, request: &ValidRequest) {
+        self.0.counters.count(request.inputs(), request.n_rows());
+    }
+
+    fn inferred(&mut self, response: &InferResponse) {
+        for best in response.rankings().into_iter().flat_map(|it| &it.rows) {
+            if let Some((label, _)) = best.first() {
+                self.0.counters.count_label(label);
+            }
+        }
+    }
+}
+
+impl Verifier for Quality {
+    /// Reads the reference of the version, or of its model, if there is one.
+    fn verify(&self, candidate: &ModelHandle, folder: &Path) -> Result<(), String> {
+        let Some((path, is_of_version)) = find(folder, candidate.version()) else { return Ok(()) };
+        let shown = |fault: String| format!("{FILE}: {fault}");
+        let text = read(&path).map_err(|error| shown(error.to_string()))?;
+        let reference = Reference::parse(&text).map_err(shown)?;
+        if reference.rows < FEW_ROWS {
+            tracing::warn!(
+                model.name = %candidate.name(),
+                model.version = candidate.version().0,
+                "{FILE} has {} rows: with fewer than {FEW_ROWS} small changes are not seen",
+                reference.rows
+            );
+        }
+        if reference.features.len() > MAX_FEATURES {
+            let n = reference.features.len();
+            return Err(shown(format!("{n} features, expected at most {MAX_FEATURES}")));
+        }
+        let digest = &candidate.facts().digest;
+        if is_of_version && reference.model_sha256 != *digest {
+            let other = &reference.model_sha256;
+            let text =
+                format!("it is of a model file with the SHA-256 {other}, this one has {digest}");
+            return Err(shown(text));
+        }
+        self.watch(candidate, reference).map_err(shown)
+    }
+}
+
+/// The reference beside the version, or that beside its model, and whether it is the former.
+fn find(folder: &Path, version: Version) -> Option<(PathBuf, bool)> {
+    // A model without version folders has only the one place.
+    let is_of_version = folder.file_name().is_some_and(|name| *name == *version.to_string());
+    let of_model = folder.parent().filter(|_| is_of_version).map(|model| (model.join(FILE), false));
+    let places = [Some((folder.join(FILE), true)), of_model];
+    places.into_iter().flatten().find(|(path, _)| path.is_file())
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it is longer than {MAX_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+impl VersionSeries for Series {
+    fn collect(&self, samples: &mut VersionSamples<'_>) {
+        let Some(watched) = self.0.load_full() else { return };
+        let Watched { reference, counters, .. } = &*watched;
+        let counted = counters.counted();
+        samples.number(&families::REFERENCE_ROWS, reference.rows as f64);
+        for (feature, counts) in reference.features.iter().zip(&counted.features) {
+            let name = feature.name.as_str();
+            let total: u64 = feature.counts.iter().sum();
+            let half = feature.counts.len() as f64 / 2.0;
+            for (place, (count, of_reference)) in
+                counts.bins.iter().zip(&feature.counts).enumerate()
+            {
+                let bin = place.to_string();
+                samples.with(&families::FEATURE_VALUES, &[name, &bin], *count as f64);
+                let ratio = (*of_reference as f64 + 0.5) / (total as f64 + half);
+                samples.with(&families::REFERENCE_RATIO, &[name, &bin], ratio);
+            }
+            samples.labeled(&families::FEATURE_MISSING, name, counts.missing as f64);
+            samples.labeled(&families::FEATURE_OUT_OF_RANGE, name, counts.out_of_range as f64);
+            let missing = feature.missing as f64 / (feature.missing + total).max(1) as f64;
+            samples.labeled(&families::REFERENCE_MISSING_RATIO, name, missing);
+        }
+        for LabelShare { label, rows, reference_rows } in watched.labels(&counted) {
+            let label = label.as_deref().unwrap_or("<other>");
+            samples.labeled(&families::PREDICTED_LABELS, label, rows as f64);
+            let share = reference_rows as f64 / reference.rows.max(1) as f64;
+            samples.labeled(&families::REFERENCE_LABEL_RATIO, label, share);
+        }
+    }
+}
