@@ -82,6 +82,15 @@ pub fn loader(_libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppEr
     ))
 }
 
+/// Who looks on while versions are loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Watching {
+    /// Where operators read what happens: the server's. Without it, it is a tool that writes no decisions down.
+    pub events: Option<Events>,
+    /// Who reads references, and checks them.
+    pub quality: Option<Quality>,
+}
+
 /// One after the other: what one of them has against a version counts.
 #[derive(Debug)]
 struct Verifiers(Vec<Arc<dyn Verifier>>);
@@ -119,11 +128,11 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
-        self.open_with(config, metrics, Overrides::default(), None, Some(Quality::new()))
+        let watching = Watching { quality: Some(Quality::new()), events: None };
+        self.open_with(config, metrics, Overrides::default(), watching)
     }
 
-    /// The same, with settings that go before those of model.toml, and a place for what happens: the server's. Without one it
-    /// is a tool that looks on, and writes no decisions down.
+    /// The same, with settings that go before those of model.toml.
     ///
     /// # Errors
     ///
@@ -133,9 +142,9 @@ impl Engines {
         config: &Config,
         metrics: Metrics,
         overrides: Overrides,
-        events: Option<Events>,
-        quality: Option<Quality>,
+        watching: Watching,
     ) -> Result<Repository, AppError> {
+        let Watching { events, quality } = watching;
         // Who makes a reference must not fail by the one that is there.
         let quality = quality.map(|it| Arc::new(it) as Arc<dyn Verifier>);
         let goldens = Arc::new(Goldens) as Arc<dyn Verifier>;

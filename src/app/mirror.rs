@@ -4,6 +4,7 @@ use super::AppError;
 use crate::config::Config;
 use crate::repository::{Repository, VersionState, VersionStatus};
 use crate::store::{self, Mirror};
+use crate::telemetry::events::{EventKind, Events, Subject};
 use crate::telemetry::{Metrics, families};
 use std::time::Duration;
 
@@ -21,11 +22,18 @@ pub fn mirror(config: &Config, patience: Duration) -> Result<Option<Mirror>, App
 }
 
 /// Joins a mirror and the repository that reads its folder.
-pub(super) fn join(mirror: &Mirror, repository: &Repository, metrics: &Metrics) {
+pub(super) fn join(mirror: &Mirror, repository: &Repository, metrics: &Metrics, events: Events) {
     let reading = mirror.clone();
     repository.hold_readiness(move || reading.not_yet());
     let using = repository.clone();
     mirror.tell_use(Box::new(move || versions_in_use(&using)));
+    mirror.tell_problems(Box::new(move |problem| {
+        let (kind, text) = match problem {
+            Some(problem) => (EventKind::StoreProblem, problem),
+            None => (EventKind::StoreRecovered, "models are as in the store again"),
+        };
+        events.add(kind, Subject::default(), text);
+    }));
     for outcome in store::Outcome::ALL {
         let mirror = mirror.clone();
         let syncs = move || mirror.syncs(outcome);

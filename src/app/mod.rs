@@ -9,7 +9,7 @@ mod exports;
 mod mirror;
 mod reload;
 
-pub use engines::{Engines, loader};
+pub use engines::{Engines, Watching, loader};
 pub use mirror::mirror;
 pub use reload::ReadAgain;
 
@@ -148,15 +148,10 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
     let quality = Quality::new();
-    let repository = engines.open_with(
-        config,
-        metrics.clone(),
-        Overrides::default(),
-        Some(events.clone()),
-        Some(quality.clone()),
-    )?;
+    let watching = Watching { events: Some(events.clone()), quality: Some(quality.clone()) };
+    let repository = engines.open_with(config, metrics.clone(), Overrides::default(), watching)?;
     if let Some(mirror) = &mirror {
-        mirror::join(mirror, &repository, &metrics);
+        mirror::join(mirror, &repository, &metrics, events.clone());
     }
 
     let shutdown = Shutdown::new();

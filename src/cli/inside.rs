@@ -1,7 +1,7 @@
 //! Models inside this process, for subcommands that run them and serve nothing.
 
 use super::Failure;
-use crate::app::{self, AppError, Engines};
+use crate::app::{self, AppError, Engines, Watching};
 use crate::config::Config;
 use crate::engine::STACK_BYTES;
 use crate::inference::{ModelName, ModelRef, VersionSelector};
@@ -63,8 +63,7 @@ impl<'a> Inside<'a> {
             self.config,
             self.metrics.clone(),
             overrides,
-            None,
-            None,
+            Watching::default(),
         );
         let repository = repository.map_err(|error| Failure::Runtime(error.to_string()))?;
         repository.load_alone(model).map_err(|error| failed(model, error))?;

@@ -2,14 +2,15 @@
 
 use super::busy::Busy;
 use super::decisions;
-use super::entry::State;
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::orders;
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
-use super::transition::{Cause, bring_up, is_current, load_model, load_version, read, situation};
+use super::transition::{
+    Cause, TakesOver, bring_up, is_current, load_model, load_version, read, situation,
+};
 use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::sync::Arc;
@@ -45,10 +46,11 @@ pub(super) fn roll_out(
         return Err(RepositoryError::NothingToRollOut(name.clone(), version));
     };
     if is_current(shared, &found, version) {
-        rollouts::begin(shared, name, stable, version);
+        rollouts::begin(shared, name, stable, version, true);
         return Ok(());
     }
-    load_version(shared, &found, version, Some(stable)).map_err(failed)
+    let takes_over = TakesOver { from: stable, by_hand: true };
+    load_version(shared, &found, version, Some(takes_over)).map_err(failed)
 }
 
 /// Goes back from a version: another one takes its place, then its file is not served any more.
@@ -64,26 +66,33 @@ pub(super) fn reject(
         model: name.clone(),
         failure: ModelFailure::new(FailureCode::Incomplete, problem),
     };
-    let found = read(shared, name).map_err(failed)?;
     let models = shared.catalog.snapshot();
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
-    let mut situation = situation(entry, &found);
-    situation.pin = situation.pin.filter(|pin| *pin != version);
-    situation.held.retain(|held| *held != version);
-    situation.tried.insert(version, false);
-    let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
-    if !situation.any_serves() && entry.ready_version(version).is_some() {
-        let others =
-            if problems.is_empty() { "there is no other".into() } else { problems.join("\n") };
+    let replaced = match read(shared, name) {
+        Ok(found) => {
+            let mut situation = situation(entry, &found);
+            situation.pin = situation.pin.filter(|pin| *pin != version);
+            situation.held.retain(|held| *held != version);
+            situation.tried.insert(version, false);
+            let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
+            if situation.any_serves() { Ok(()) } else { Err(problems.join("\n")) }
+        }
+        Err(problem) => Err(problem),
+    };
+    // What is loaded can take its place also where its folder is gone.
+    let others = entry.versions.iter().filter(|(it, _)| **it != version);
+    let other_serves = others.into_iter().any(|(_, it)| it.is_healthy());
+    if let Err(problem) = replaced
+        && !other_serves
+        && entry.ready_version(version).is_some()
+    {
+        let others = if problem.is_empty() { "there is no other".into() } else { problem };
         return Err(failed(format!(
             "version {version} goes on, nothing can take its place: {others}"
         )));
     }
     orders::reject(shared, name, version, reason)?;
-    shared.catalog.update(name, |entry| {
-        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
-        orders::report_pin(name, entry);
-    });
+    shared.catalog.update(name, |entry| orders::report_pin(name, entry));
     Ok(())
 }
 
@@ -112,8 +121,9 @@ pub(super) fn promote(
     decisions::decide(shared, name, |intent| {
         intent.rollout = None;
         let was_set = intent.default == Some(stable.0);
-        // A default that was set to a third version would take over now; the new one was chosen since.
-        intent.default = intent.default.map(|_| candidate.0).filter(|_| was_set);
+        // A default that was set to a third version would take over now; the new one was chosen since. Without one, the highest
+        // would, which may be the old one.
+        intent.default = (was_set || candidate < stable).then_some(candidate.0);
     });
     tracing::info!(model.name = %name, model.version = candidate.0, "promoted: {reason}");
     shared.tell(EventKind::RolloutPromoted, name, Some(candidate), reason);

@@ -10,10 +10,23 @@ use std::sync::Arc;
 
 /// Changes what was decided, for a model that nobody else changes. Writes a file; whether that was possible.
 pub(super) fn decide(shared: &Shared, name: &ModelName, change: impl FnOnce(&mut Intent)) -> bool {
+    decide_and(shared, name, change, |_| ())
+}
+
+/// The same, with something else changed of the model in the same moment: no request comes in between.
+pub(super) fn decide_and(
+    shared: &Shared,
+    name: &ModelName,
+    change: impl FnOnce(&mut Intent),
+    also: impl FnOnce(&mut ModelEntry),
+) -> bool {
     let mut intent = current(&shared.catalog, name);
     change(&mut intent);
     let kept = shared.intents.write(name, &intent);
-    shared.catalog.update(name, |entry| follow(entry, intent, kept));
+    shared.catalog.update(name, |entry| {
+        also(entry);
+        follow(entry, intent, kept);
+    });
     kept
 }
 

@@ -65,6 +65,11 @@ impl VersionEntry {
         }
     }
 
+    /// Whether it is ready and was not given up.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.handle().is_some_and(|handle| !handle.has_failed())
+    }
+
     /// Why it is not served, or not as wanted.
     pub(super) fn failure(&self) -> Option<&ModelFailure> {
         match &self.state {
@@ -203,9 +208,19 @@ impl ModelEntry {
         self.versions.insert(version, VersionEntry::new(state));
     }
 
-    /// The versions that are ready, lowest first.
+    /// The versions that can answer, lowest first: those that are ready, less those that were given up while they served,
+    /// unless there is no other.
     fn ready(&self) -> impl DoubleEndedIterator<Item = Version> + Clone {
-        self.versions.iter().filter(|(_, it)| it.handle().is_some()).map(|(version, _)| *version)
+        let has_healthy = self.versions.values().any(VersionEntry::is_healthy);
+        let can_answer = move |it: &VersionEntry| {
+            if has_healthy { it.is_healthy() } else { it.handle().is_some() }
+        };
+        self.versions.iter().filter(move |(_, it)| can_answer(it)).map(|(version, _)| *version)
+    }
+
+    /// A version, while it is ready and was not given up.
+    pub(super) fn healthy_version(&self, version: Version) -> Option<&ModelHandle> {
+        self.versions.get(&version).filter(|it| it.is_healthy())?.handle()
     }
 
     /// The version that requests get by default, outside of a roll-out's share.

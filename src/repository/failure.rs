@@ -1,6 +1,6 @@
 //! Why a model is not served: a fixed text for everybody, the details for operators.
 
-use crate::engine::{EngineError, Fault};
+use crate::engine::{Death, EngineError, Fault};
 use crate::telemetry::{Collect, Counter, Samples, families};
 
 /// Why a version is not served, or a model not as wanted.
@@ -65,7 +65,10 @@ impl From<EngineError> for ModelFailure {
             Fault::Raised => FailureCode::Raised,
             Fault::Environment | Fault::Unsupported => FailureCode::Unsupported,
             Fault::OutOfMemory => FailureCode::OutOfMemory,
-            Fault::Died(_) => FailureCode::Crashed,
+            Fault::Died(Death::Crashed) => FailureCode::Crashed,
+            Fault::Died(Death::OutOfMemory) => FailureCode::OutOfMemory,
+            // Not by itself: another try may pass.
+            Fault::Died(Death::Terminated) => FailureCode::Other,
             Fault::TimedOut => FailureCode::TimedOut,
             Fault::Device | Fault::Internal => FailureCode::Other,
         };

@@ -33,6 +33,10 @@ pub(super) struct Intent {
     pub(super) first_seen: BTreeMap<u64, String>,
     /// A roll-out under way.
     pub(super) rollout: Option<RolloutIntent>,
+    /// The version that answered by default when it was last settled, where new versions take over by and by: after a restart
+    /// a newer one begins beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) served: Option<u64>,
 }
 
 /// Why a file is not served any more.
@@ -56,6 +60,9 @@ pub(super) struct RolloutIntent {
     /// Whether an operator chose it.
     #[serde(default)]
     pub(super) manual: bool,
+    /// Whether an operator began it: model.toml may know of no roll-outs.
+    #[serde(default)]
+    pub(super) by_hand: bool,
 }
 
 impl Intent {
@@ -97,7 +104,11 @@ pub(super) struct Intents {
 impl Intents {
     /// Below `state_dir`; without one, or where nothing is written, decisions hold until the process ends.
     pub(super) fn new(state_dir: Option<&Path>, is_written: bool) -> Self {
-        Self { folder: state_dir.map(|path| path.join("models")), is_written }
+        let folder = state_dir.map(|path| path.join("models"));
+        if let Some(folder) = folder.as_ref().filter(|_| is_written) {
+            state_file::remove_drafts(folder);
+        }
+        Self { folder, is_written }
     }
 
     /// What was decided before this process.
@@ -160,8 +171,14 @@ mod tests {
         let mut intent = Intent { default: Some(7), ..Intent::default() };
         intent.labels.insert("prod".into(), 7);
         intent.reject(Version(8), "ab", "too slow");
-        intent.rollout =
-            Some(RolloutIntent { stable: 7, candidate: 9, step: 1, weight: 0.25, manual: false });
+        intent.rollout = Some(RolloutIntent {
+            stable: 7,
+            candidate: 9,
+            step: 1,
+            weight: 0.25,
+            manual: false,
+            by_hand: true,
+        });
         intent
     }
 
@@ -169,7 +186,15 @@ mod tests {
     fn decisions_outlive_the_process_and_garbage_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let name = "m".parse().unwrap();
+        // Of a process that is gone, and of one that is there.
+        let drafts = [
+            folder.path().join("models/m.json.4194305.tmp"),
+            folder.path().join(format!("models/m.json.{}.tmp", std::process::id())),
+        ];
+        fs::create_dir_all(folder.path().join("models")).unwrap();
+        drafts.iter().for_each(|draft| fs::write(draft, "{").unwrap());
         let intents = Intents::new(Some(folder.path()), true);
+        assert_eq!(drafts.map(|draft| draft.exists()), [false, true]);
         assert_eq!(intents.read(&name), Intent::default());
         assert!(intents.write(&name, &decided()));
         assert_eq!(Intents::new(Some(folder.path()), true).read(&name), decided());

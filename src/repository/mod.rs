@@ -443,6 +443,14 @@ impl Repository {
         rollouts::all(&self.0)
     }
 
+    /// Ends roll-outs whose versions do not both serve any more: one was given up. Blocks.
+    pub fn end_broken_rollouts(&self) {
+        for name in rollouts::broken(&self.0) {
+            // Where somebody else changes the model, the next look is soon enough.
+            drop(rollouts::end_broken(&self.0, &name));
+        }
+    }
+
     /// The roll-out of one model.
     #[must_use]
     pub fn rollout(&self, name: &ModelName) -> Option<Rollout> {

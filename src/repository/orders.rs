@@ -7,7 +7,7 @@ use super::busy::Busy;
 use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
-use super::intents::MAX_LABELS;
+use super::intents::{Intent, MAX_LABELS};
 use super::routing;
 use super::served::ModelHandle;
 use super::shared::Shared;
@@ -148,7 +148,7 @@ fn ready(
     }
 }
 
-/// Has the file of a version not served again. What serves in its place has to be loaded by who asks.
+/// Has the file of a version not served again, and lets it go. What serves in its place has to be loaded by who asks.
 pub(super) fn reject(
     shared: &Shared,
     name: &ModelName,
@@ -156,12 +156,16 @@ pub(super) fn reject(
     reason: &str,
 ) -> Result<(), RepositoryError> {
     let digest = known_digest(shared, name, version)?;
-    decisions::decide(shared, name, |intent| {
+    let reject = |intent: &mut Intent| {
         intent.reject(version, &digest, reason);
         // What is rejected is no default, has no label and no roll-out.
         intent.default = intent.default.filter(|it| *it != version.0);
         intent.labels.retain(|_, it| *it != version.0);
         intent.rollout = intent.rollout.take().filter(|it| it.candidate != version.0);
+    };
+    // In one moment: without its share, and still ready, it would be the highest version and get every request.
+    decisions::decide_and(shared, name, reject, |entry| {
+        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
     });
     tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
     shared.tell(EventKind::VersionRejected, name, Some(version), reason);

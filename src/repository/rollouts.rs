@@ -51,15 +51,20 @@ pub(super) fn one(shared: &Shared, name: &ModelName) -> Option<Rollout> {
 fn of(entry: &ModelEntry) -> Option<Rollout> {
     let intent = entry.intent.rollout.as_ref()?;
     let is_manual = intent.manual;
-    let plan = match (is_manual, entry.plan.decider) {
+    // One that was begun by hand stays one, whatever model.toml says now.
+    let plan = match intent.by_hand {
+        true => Arc::new(RolloutPlan::clone(&entry.plan).or_by_hand()),
+        false => Arc::clone(&entry.plan),
+    };
+    let plan = match (is_manual, plan.decider) {
         (true, Decider::Rules) => {
-            Arc::new(RolloutPlan { decider: Decider::Operator, ..RolloutPlan::clone(&entry.plan) })
+            Arc::new(RolloutPlan { decider: Decider::Operator, ..RolloutPlan::clone(&plan) })
         }
-        _ => Arc::clone(&entry.plan),
+        _ => plan,
     };
     Some(Rollout {
-        stable: entry.ready_version(Version(intent.stable))?.clone(),
-        candidate: entry.ready_version(Version(intent.candidate))?.clone(),
+        stable: entry.healthy_version(Version(intent.stable))?.clone(),
+        candidate: entry.healthy_version(Version(intent.candidate))?.clone(),
         plan,
         step: intent.step,
         weight: intent.weight,
@@ -76,7 +81,13 @@ fn weight(plan: &RolloutPlan, step: usize) -> f64 {
 }
 
 /// Begins the roll-out of a version that is about to be ready, while the model is marked as busy.
-pub(super) fn begin(shared: &Shared, name: &ModelName, stable: Version, candidate: Version) {
+pub(super) fn begin(
+    shared: &Shared,
+    name: &ModelName,
+    stable: Version,
+    candidate: Version,
+    by_hand: bool,
+) {
     let models = shared.catalog.snapshot();
     let Some(plan) = models.get(name).map(|entry| Arc::clone(&entry.plan)) else { return };
     let weight = weight(&plan, 0);
@@ -87,6 +98,7 @@ pub(super) fn begin(shared: &Shared, name: &ModelName, stable: Version, candidat
             step: 0,
             weight,
             manual: false,
+            by_hand,
         });
     });
     let text = match plan.strategy {
@@ -102,12 +114,29 @@ fn percent(weight: f64) -> f64 {
     (weight * 1e4).round() / 1e2
 }
 
+/// The models whose roll-outs have lost a version, which nobody else is changing.
+pub(super) fn broken(shared: &Shared) -> Vec<ModelName> {
+    let models = shared.catalog.snapshot();
+    let is_broken = |(_, entry): &(&ModelName, &Arc<ModelEntry>)| {
+        let is_idle = entry.state.is_settled() && !entry.state.is_changing();
+        entry.intent.rollout.is_some() && is_idle && of(entry).is_none()
+    };
+    models.iter().filter(is_broken).map(|(name, _)| name.clone()).collect()
+}
+
+/// Ends a roll-out whose versions do not both serve any more, when nobody else changes the model.
+pub(super) fn end_broken(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    settle(shared, name);
+    Ok(())
+}
+
 /// Ends a roll-out whose versions are not both ready after a load: the one that is serves alone.
 pub(super) fn settle(shared: &Shared, name: &ModelName) {
     let models = shared.catalog.snapshot();
     let Some(entry) = models.get(name) else { return };
     let Some(intent) = entry.intent.rollout.clone() else { return };
-    let is_ready = |version| entry.ready_version(Version(version)).is_some();
+    let is_ready = |version| entry.healthy_version(Version(version)).is_some();
     let (kind, text) = match (is_ready(intent.stable), is_ready(intent.candidate)) {
         (true, true) | (false, false) => return,
         (true, false) => (

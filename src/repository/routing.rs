@@ -116,7 +116,7 @@ impl Routing {
 
     /// The versions that stay loaded whatever the policy chooses.
     pub(super) fn held(&self) -> impl Iterator<Item = Version> {
-        let split = self.split.iter().map(|split| split.stable);
+        let split = self.split.iter().flat_map(|split| [split.stable, split.candidate]);
         split.chain(self.labels.values().copied())
     }
 }

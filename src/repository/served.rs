@@ -169,6 +169,12 @@ impl ModelHandle {
     pub fn failure(&self) -> Option<String> {
         self.scheduler().status().failed
     }
+
+    /// Whether it was given up. Asked for each request.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.scheduler().has_failed()
+    }
 }
 
 /// Counts the versions that are loaded, those included that only a request still holds.

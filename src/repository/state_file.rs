@@ -13,6 +13,19 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> io::Result<String> {
     Ok(text)
 }
 
+/// Removes drafts of processes that are gone: those were ended while they wrote.
+pub(super) fn remove_drafts(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_suffix(".tmp")?.rsplit_once('.'));
+        let process = process.and_then(|(_, id)| id.parse::<u32>().ok());
+        if process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a whole file or none: a reader never sees half of it.
 pub(super) fn write(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;

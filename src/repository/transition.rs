@@ -235,7 +235,20 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
     });
     tell_gone(shared, name, gone);
     rollouts::settle(shared, name);
+    if only.is_none() && found.source.manifest.rollout.strategy != Strategy::Replace {
+        remember_served(shared, name);
+    }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// Writes down which version serves, for a start after which another one is there too.
+fn remember_served(shared: &Shared, name: &ModelName) {
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name) else { return };
+    let serving = entry.serving().map(|handle| handle.version().0);
+    if serving.is_some() && entry.intent.served != serving {
+        decisions::decide(shared, name, |intent| intent.served = serving);
+    }
 }
 
 fn tell_gone(shared: &Shared, name: &ModelName, gone: Vec<Version>) {
@@ -274,7 +287,9 @@ pub(super) fn situation(entry: &ModelEntry, found: &Found) -> Situation {
     let Found { folder, source } = found;
     // What serves stays beside a version that is to take over by and by.
     let is_gradual = source.manifest.rollout.strategy != Strategy::Replace;
-    let outgoing = entry.serving().filter(|_| is_gradual).map(ModelHandle::version);
+    let serving = entry.serving().map(ModelHandle::version);
+    // At a start nothing serves yet, and what did before comes first.
+    let outgoing = serving.or(entry.intent.served.map(Version)).filter(|_| is_gradual);
     Situation {
         available: folder.versions.iter().map(|folder| folder.version).collect(),
         policy: source.manifest.versions.clone(),
@@ -361,7 +376,7 @@ impl LoadWatcher for Progress<'_> {
 }
 
 /// The version that a new one shall take over from by and by.
-fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<Version> {
+fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<TakesOver> {
     if found.source.manifest.rollout.strategy == Strategy::Replace {
         return None;
     }
@@ -371,14 +386,23 @@ fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<V
     // What comes up in place of a version that is gone, or is held beside it, takes nothing over. Of a version that is loaded
     // anew beside itself there is only one number.
     let is_new = version > serving && !entry.routing.labels.values().any(|it| *it == version);
-    is_new.then_some(serving)
+    is_new.then_some(TakesOver { from: serving, by_hand: false })
+}
+
+/// That a version is to take over by and by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TakesOver {
+    /// The version that serves.
+    pub(super) from: Version,
+    /// Whether an operator wants it so.
+    pub(super) by_hand: bool,
 }
 
 pub(super) fn load_version(
     shared: &Shared,
     found: &Found,
     version: Version,
-    takes_over_from: Option<Version>,
+    takes_over: Option<TakesOver>,
 ) -> Result<(), String> {
     let Found { folder, source } = found;
     let file = folder.versions.iter().find(|folder| folder.version == version);
@@ -402,9 +426,9 @@ pub(super) fn load_version(
             handle.metrics().set_ready(true);
             let candidate =
                 decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
-            if let Some(stable) = takes_over_from.filter(|_| candidate != Some(version.0)) {
+            if let Some(takes_over) = takes_over.filter(|_| candidate != Some(version.0)) {
                 // Before it is ready: no request goes to it otherwise than by its share.
-                rollouts::begin(shared, name, stable, version);
+                rollouts::begin(shared, name, takes_over.from, version, takes_over.by_hand);
             }
             let replaced = shared.catalog.update(name, |entry| {
                 entry.state.serve();

@@ -225,6 +225,7 @@ impl Inner {
 
     /// Looks at every roll-out, and does what is due.
     fn tick(&self, now: Instant) {
+        self.repository.end_broken_rollouts();
         let rollouts = self.repository.rollouts();
         let mut due = Vec::new();
         let mut standings = self.lock();

@@ -121,6 +121,12 @@ impl Scheduler {
         queued == 0 && running == 0 && has_spare()
     }
 
+    /// Whether the version was given up and answers nothing any more.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.pool.shared.has_failed()
+    }
+
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> SchedulerStatus {
@@ -140,7 +146,8 @@ impl Drop for Scheduler {
             .shared
             .queue
             .fail(InferError::new(ErrorCode::ModelNotReady, "the model was unloaded"));
-        // First the watchdog, so that no instance is replaced while all are told to leave.
+        // First the watchdog, so that no instance is replaced while all are told to leave; what it does for runs that do not
+        // end, the pool then does itself.
         self.watchdog.stop();
         self.pool.join();
     }

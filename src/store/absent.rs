@@ -1,7 +1,7 @@
 //! What stands for a mirror in a program that cannot speak to stores: nothing, and an error that says so.
 
 use super::error::StoreError;
-use super::options::{InUse, MirrorOptions, Outcome};
+use super::options::{Heard, InUse, MirrorOptions, Outcome};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -21,6 +21,11 @@ impl Mirror {
 
     /// See the file's head, as for the others.
     pub fn wait(&self, _patience: Duration) {
+        match self.0 {}
+    }
+
+    /// The same.
+    pub fn tell_problems(&self, _heard: Heard) {
         match self.0 {}
     }
 

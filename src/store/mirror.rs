@@ -2,7 +2,7 @@
 
 use super::connect::Remote;
 use super::error::StoreError;
-use super::options::{InUse, MirrorOptions, Outcome};
+use super::options::{Heard, InUse, MirrorOptions, Outcome};
 use super::stats::Stats;
 use super::sync::{Report, Syncer};
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ const MAX_NAMED: usize = 10;
 pub struct Mirror {
     stats: Arc<Stats>,
     in_use: Arc<Mutex<Option<InUse>>>,
+    heard: Arc<Mutex<Option<Heard>>>,
     url: String,
     /// The thread ends when it is gone.
     _stop: Arc<watch::Sender<()>>,
@@ -49,11 +50,13 @@ impl Mirror {
             stats.settle();
         }
         let in_use = Arc::<Mutex<Option<InUse>>>::default();
+        let heard = Arc::<Mutex<Option<Heard>>>::default();
         let (stop, mut stopped) = watch::channel(());
         let keeper = Keeper {
             syncer,
             stats: Arc::clone(&stats),
             in_use: Arc::clone(&in_use),
+            heard: Arc::clone(&heard),
             poll: options.poll,
             url: options.url.to_string(),
             log: dispatcher::get_default(Clone::clone),
@@ -77,7 +80,7 @@ impl Mirror {
             runtime.shutdown_background();
         });
         spawned.map_err(failed)?;
-        Ok(Self { stats, in_use, url: options.url.to_string(), _stop: Arc::new(stop) })
+        Ok(Self { stats, in_use, heard, url: options.url.to_string(), _stop: Arc::new(stop) })
     }
 
     /// Waits until there is something to serve: what came earlier, or what the first look at the store brings. Returns too
@@ -89,6 +92,16 @@ impl Mirror {
     /// Says from now on which versions the server needs; until then all stay.
     pub fn tell_use(&self, in_use: InUse) {
         *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(in_use);
+    }
+
+    /// Says from now on to this when something is wrong with the store, and with nothing when that is over. What is wrong already
+    /// is said at once.
+    pub fn tell_problems(&self, heard: Heard) {
+        let mut place = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(problem) = self.stats.problem() {
+            heard(Some(&problem));
+        }
+        *place = Some(heard);
     }
 
     /// Why what the store has is not here yet: nothing came before, and the first sync is not over.
@@ -129,6 +142,7 @@ struct Keeper {
     syncer: Syncer,
     stats: Arc<Stats>,
     in_use: Arc<Mutex<Option<InUse>>>,
+    heard: Arc<Mutex<Option<Heard>>>,
     poll: Duration,
     url: String,
     log: Dispatch,
@@ -169,8 +183,14 @@ impl Keeper {
             tracing::warn!("{reason}");
         }
         let store = &self.url;
+        let is_new = problem != self.stats.problem().as_deref();
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(heard) = heard.as_ref().filter(|_| is_new) {
+            heard(problem);
+        }
+        drop(heard);
         match problem {
-            _ if problem == self.stats.problem().as_deref() => {}
+            _ if !is_new => {}
             Some(problem) => {
                 tracing::warn!(store, problem, "the store has a problem, what is here serves on");
             }

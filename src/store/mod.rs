@@ -46,7 +46,7 @@ pub use address::StoreUrl;
 pub use error::StoreError;
 #[cfg(feature = "stores")]
 pub use mirror::Mirror;
-pub use options::{InUse, MirrorOptions, Outcome};
+pub use options::{Heard, InUse, MirrorOptions, Outcome};
 
 #[cfg(test)]
 #[cfg(feature = "stores")]

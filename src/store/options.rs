@@ -32,6 +32,9 @@ impl MirrorOptions {
     }
 }
 
+/// Hears what is wrong with the store, and nothing when that is over.
+pub type Heard = Box<dyn Fn(Option<&str>) + Send + Sync>;
+
 /// Which versions the server needs, by model and number; `None` while that is not settled.
 pub type InUse = Box<dyn Fn() -> Option<Vec<(String, u64)>> + Send>;
 

@@ -96,6 +96,10 @@ kinds! {
     DriftFound = "drift_found";
     /// It is back.
     DriftEnded = "drift_ended";
+    /// Something is wrong with the store that models come from; what is here serves on.
+    StoreProblem = "store_problem";
+    /// Models are as in the store again.
+    StoreRecovered = "store_recovered";
     /// The configuration was read again: what changed, and what needs a restart.
     ConfigurationReloaded = "configuration_reloaded";
     /// The configuration was read again and is faulty: nothing changed.
@@ -255,6 +259,10 @@ impl Kept {
         } else {
             append(file, self.events.back()).map(|()| self.n_lines += 1)
         };
+        if written.is_err() {
+            // Half a line may stand there: the next one writes the file anew.
+            self.n_lines = MAX_LINES;
+        }
         if let Err(error) = written
             && !std::mem::replace(&mut self.has_warned, true)
         {

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::inference::RoutingKey;
+use crate::repository::manifest::Decider;
+use crate::repository::transition;
 use crate::telemetry::events::EventKind;
 
 const CANARY: &str = "[rollout]\nstrategy = \"canary\"\nsteps = [\"10% for 1m\", \"50% for 1m\"]\n";
@@ -162,4 +164,96 @@ fn a_restart_without_one_of_both_serves_the_other() {
         assert_eq!(resolve(&again, "m"), Ok(serves), "{broken}");
         assert!(again.rollout(&name("m")).is_none(), "{broken}");
     }
+}
+
+/// What an operator leads no rule may end, whatever happens to the folder.
+#[test]
+fn one_that_was_begun_by_hand_stays_the_operators() {
+    for (policy, kept) in [("\"all\"", true), ("\"latest 1\"", true), ("[2]", true)] {
+        let house = House::new(&[("m", "ok")]);
+        house.write("m/2/model.pt", "two");
+        house.write("m/model.toml", &format!("versions = {policy}\n{MANIFEST}"));
+        let repository = house.loaded();
+        let m = name("m");
+        repository.roll_out(&m, Version(1)).unwrap();
+        repository.set_rollout_weight(&m, 0.3).unwrap();
+        for restarts in [false, true] {
+            let repository = if restarts {
+                repository.shutdown(Duration::from_secs(60));
+                house.loaded()
+            } else {
+                house.write("m/sample.json", "1");
+                transition::refresh(&repository.0, &m).unwrap();
+                repository.clone()
+            };
+            let rollouts = crate::rollout::Rollouts::new(repository.clone());
+            (0..5).for_each(|_| rollouts.look());
+            let found = repository.rollout(&m);
+            assert_eq!(found.is_some(), kept, "{policy}, restarted: {restarts}");
+            let found = found.unwrap();
+            assert_eq!((found.stable.version(), found.weight), (Version(2), 0.3));
+            assert_eq!(found.plan.decider, Decider::Operator);
+        }
+    }
+}
+
+#[test]
+fn a_lower_version_that_is_promoted_stays() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/2/model.pt", "two");
+    let repository = house.loaded();
+    let m = name("m");
+    repository.roll_out(&m, Version(1)).unwrap();
+    repository.promote(&m, "asked to").unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    transition::refresh(&repository.0, &m).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+}
+
+/// Clients ask all the while: none may be answered by a version that is on its way out.
+#[test]
+fn what_is_rolled_back_answers_nobody_on_its_way_out() {
+    let (_house, repository) = canary();
+    let m = name("m");
+    repository.set_rollout_weight(&m, 0.0).unwrap();
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asks = || {
+            let mut versions = std::collections::BTreeSet::new();
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                versions.insert(resolve(&repository, "m").unwrap());
+            }
+            versions
+        };
+        let asking: Vec<_> = (0..2).map(|_| scope.spawn(asks)).collect();
+        repository.roll_back(&m, "asked to").unwrap();
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        for asked in asking {
+            assert!(asked.join().unwrap().iter().all(|version| *version == 1));
+        }
+    });
+}
+
+#[test]
+fn a_bad_version_goes_also_when_the_folder_of_the_old_one_is_gone() {
+    for gone in ["m/1", "m"] {
+        let (house, repository) = canary();
+        fs::remove_dir_all(house.models().join(gone)).unwrap();
+        repository.roll_back(&name("m"), "it fails requests").unwrap();
+        assert_eq!(share(&repository), 0, "{gone}");
+    }
+}
+
+#[test]
+fn a_version_that_came_while_the_server_was_down_begins_beside_the_one_that_served() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/model.toml", &format!("{MANIFEST}{CANARY}"));
+    house.loaded().shutdown(Duration::from_secs(60));
+    house.write("m/2/model.pt", "two");
+    let repository = house.loaded();
+    assert_eq!(share(&repository), 10);
+    repository.promote(&name("m"), "good").unwrap();
+    repository.shutdown(Duration::from_secs(60));
+    let repository = house.loaded();
+    assert_eq!((share(&repository), repository.rollout(&name("m")).is_none()), (100, true));
 }

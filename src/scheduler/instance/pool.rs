@@ -6,7 +6,10 @@ use crate::engine::{EngineError, Fault};
 use crate::scheduler::options::SchedulerStatus;
 use crate::scheduler::shared::Shared;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How often threads are looked at that are to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Held by the scheduler's handle, and for a moment by the watchdog.
 pub(in crate::scheduler) struct Pool {
@@ -99,12 +102,24 @@ impl Pool {
         look.again
     }
 
-    /// Waits for the threads to end; call it after the queue has been closed.
+    /// Waits for the threads to end; call it after the queue has been closed. One whose run is stuck is given up: it cannot be
+    /// ended, and what it holds of the processor is for others.
     pub(in crate::scheduler) fn join(&self) {
-        let instances = std::mem::take(&mut *self.instances());
+        let mut instances = std::mem::take(&mut *self.instances());
         let n_instances = i64::try_from(instances.len()).unwrap_or(i64::MAX);
         self.shared.metrics.instances_changed(-n_instances);
-        instances.into_iter().for_each(Instance::join);
+        loop {
+            instances.extract_if(.., |it| it.has_ended()).for_each(Instance::join);
+            let (now, grace) = (Instant::now(), self.shared.options.stuck_grace);
+            let stuck = instances.extract_if(.., |it| it.give_up_if_stuck(now, grace)).count();
+            for _ in 0..stuck {
+                self.shared.count_stuck();
+            }
+            if instances.is_empty() {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     fn instances(&self) -> MutexGuard<'_, Vec<Instance>> {

@@ -63,6 +63,10 @@ impl Instance {
         self.started.send(Err(EngineError::new(Fault::TimedOut, message))).is_ok()
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the thread to end; call it after the queue has been closed.
     pub(super) fn join(self) {
         // A panic in there has been caught and reported by the thread itself.

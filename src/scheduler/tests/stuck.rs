@@ -53,3 +53,28 @@ async fn the_watchdog_finds_a_stuck_run_by_itself() {
     until("the version fails", || scheduler.status().failed.is_some()).await;
     drop(open);
 }
+
+/// What a hung run holds of the processor is for others, also when its version is let go meanwhile.
+#[tokio::test]
+async fn a_version_that_is_let_go_waits_for_a_stuck_run_no_longer_than_others() {
+    let (model, open) = gated();
+    let grace = Duration::from_millis(10);
+    let options = SchedulerOptions { stuck_grace: grace, max_stuck: usize::MAX, ..options() };
+    let (scheduler, seen) = start(options, model);
+    let mut allowed = Duration::from_millis(10);
+    while seen.rows().is_empty() {
+        assert!(allowed < PATIENCE, "a run must begin within {PATIENCE:?}");
+        let late = scheduler.submit(request_until(&[1.0], Instant::now() + allowed)).await;
+        assert!(late.is_err(), "nothing opens the gate");
+        allowed *= 2;
+    }
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    let drops = move || {
+        drop(scheduler);
+        ended.send(()).unwrap();
+    };
+    let dropping = std::thread::spawn(drops);
+    crate::testing::receive("the end of the scheduler", &has_ended);
+    dropping.join().unwrap();
+    drop(open);
+}
