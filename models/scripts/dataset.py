@@ -17,6 +17,10 @@ import wheels
 
 CLIENT_SECONDS = 900
 
+KINDS = ["radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry", "fractal dimension"]
+# The columns in their order, as scikit-learn names them.
+BREAST_CANCER = [f"mean {it}" for it in KINDS] + [f"{it} error" for it in KINDS] + [f"worst {it}" for it in KINDS]
+
 BREAST_CANCER_SHA256 = "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed"
 MNIST_SHA256 = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 

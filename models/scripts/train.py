@@ -5,9 +5,12 @@ Run by `make models`. Seeds are fixed and one thread computes, so that a second 
 kind of processor writes the same files.
 """
 
+import csv
 import json
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "models" / "scripts")]
@@ -62,8 +65,11 @@ def train_breast_cancer() -> tuple[int, int]:
         optimizer.step()
 
     names = ["malignant", "benign"]
+    known = (rows[train].tolist(), [names[k] for k in labels[train]])
     # JSON carries the features as they are written in the data, not as float32 rounds them.
-    return write("breast_cancer", model, rows[held_out].tolist(), [names[k] for k in labels[held_out]])
+    outcome = write("breast_cancer", model, rows[held_out].tolist(), [names[k] for k in labels[held_out]])
+    reference("breast_cancer", dataset.BREAST_CANCER, *known)
+    return outcome
 
 
 def train_digits() -> tuple[int, int]:
@@ -77,6 +83,7 @@ def train_digits() -> tuple[int, int]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
+    known = ([[round(k / 255, 4) for k in row] for row in pixels[:10_000].tolist()], labels[:10_000].tolist())
 
     pixels, labels = dataset.mnist("t10k")
     with torch.inference_mode():
@@ -85,6 +92,7 @@ def train_digits() -> tuple[int, int]:
     # Rows from everywhere: the first half of the test set is known to be the easier one.
     rows = [[round(k / 255, PIXEL_DIGITS) for k in row] for row in pixels[::STEP].tolist()]
     write("digits", model, rows, [str(k) for k in labels[::STEP].tolist()])
+    reference("digits", [f"pixel {k}" for k in range(784)], *known)
     return right, len(labels)
 
 
@@ -120,6 +128,18 @@ def write(name: str, model: nn.Module, rows: list[list[float]], labels: list[str
     written = [[float(f"{v:.9g}") for v in r.tolist()] for r in reference]
     dump(held_out, {"instances": instances, "labels": labels, "reference": written})
     return right, len(rows)
+
+
+def reference(name: str, columns: list[str], rows: list[list[float]], labels: list) -> None:
+    """Writes what rows of the training data look like, as the program sees them."""
+    with tempfile.NamedTemporaryFile("w", suffix=".csv", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "label"])
+        writer.writerows([*row, label] for row, label in zip(rows, labels))
+        file.flush()
+        command = ["cargo", "run", "--release", "--locked", "--quiet", "--", "reference", name, "--data", file.name]
+        made = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    (ROOT / "models" / name / "1" / "reference.json").write_text(made.stdout)
 
 
 def dump(path: pathlib.Path, document: dict) -> None:

@@ -134,12 +134,16 @@ impl Reference {
         Ok(found)
     }
 
-    /// As a file.
+    /// As a file, a line for each feature.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let text = serde_json::to_string_pretty(self);
-        // A map of texts and a list of plain structures: there is nothing that could not be written.
-        text.unwrap_or_default() + "\n"
+        // Plain structures, and maps of texts: there is nothing that could not be written.
+        let features = self.features.iter().map(|it| serde_json::to_string(it).unwrap_or_default());
+        let features = features.collect::<Vec<_>>().join(",\n");
+        let others = serde_json::to_string(&Self { features: Vec::new(), ..self.clone() });
+        // What stands before it are a digest and a number.
+        let text = others.unwrap_or_default();
+        text.replacen("\"features\":[]", &format!("\"features\":[\n{features}\n]"), 1) + "\n"
     }
 
     fn check(&self) -> Result<(), String> {

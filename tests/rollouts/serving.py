@@ -44,7 +44,12 @@ def until(what, seconds=120):
 
 
 def managed(server, path, method="GET"):
-    status, body = server.ask(method, path, on=server.management)
+    for _ in range(50):
+        status, body = server.ask(method, path, on=server.management)
+        # What else changes the model just now, such as a look at its folder, comes first.
+        if status != 409 or b"changed already" not in body:
+            break
+        time.sleep(0.2)
     if status != 200:
         raise SystemExit(f"{method} {path}: {status} {body[:300]}\n{server.last_words()}")
     return json.loads(body)
