@@ -8,8 +8,8 @@ use super::watch::Watched;
 use crate::engine::{Engine, EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, ValidRequest};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Held by the scheduler's handle, by all that runs, and for a moment by the watchdog.
@@ -21,7 +21,9 @@ pub(super) struct Shared {
     pub(super) watched: Watched,
     /// Runs that were given up and go on.
     stuck: AtomicUsize,
-    failed: OnceLock<String>,
+    failed: Mutex<Option<String>>,
+    /// The same without a lock, for each request.
+    has_failed: AtomicBool,
 }
 
 impl Shared {
@@ -40,7 +42,8 @@ impl Shared {
             metrics,
             watched: Watched::default(),
             stuck: AtomicUsize::new(0),
-            failed: OnceLock::new(),
+            failed: Mutex::default(),
+            has_failed: AtomicBool::new(false),
         }
     }
 
@@ -83,19 +86,20 @@ impl Shared {
     pub(super) fn fail(&self, reason: impl Into<String>) {
         let reason = reason.into();
         tracing::error!(model = %self.options.label, reason, "The model has failed and serves nothing any more");
-        let _ = self.failed.set(reason);
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.has_failed.store(true, Ordering::Relaxed);
         self.job.metrics.set_ready(false);
         self.queue.fail(InferError::new(ErrorCode::ModelNotReady, "the model has failed"));
     }
 
     /// Why nothing runs any more, if so.
     pub(super) fn failed(&self) -> Option<String> {
-        self.failed.get().cloned()
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether that is so. Asked for each request.
     pub(super) fn has_failed(&self) -> bool {
-        self.failed.get().is_some()
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// When a run that begins now has had its time: its callers' deadlines alone would let those who give a slow model little
