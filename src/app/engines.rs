@@ -87,7 +87,7 @@ pub fn loader(_libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppEr
 pub struct Watching {
     /// Where operators read what happens: the server's. Without it, it is a tool that writes no decisions down.
     pub events: Option<Events>,
-    /// Who reads references, and checks them.
+    /// Who reads references. With it, versions are verified before they count as loaded.
     pub quality: Option<Quality>,
 }
 
@@ -145,9 +145,10 @@ impl Engines {
         watching: Watching,
     ) -> Result<Repository, AppError> {
         let Watching { events, quality } = watching;
-        // Who makes a reference must not fail by the one that is there.
-        let quality = quality.map(|it| Arc::new(it) as Arc<dyn Verifier>);
-        let goldens = Arc::new(Goldens) as Arc<dyn Verifier>;
+        // Tools verify nothing: they may be making what a version is verified with, and `> golden.jsonl` has emptied the file.
+        let verifier = quality.map(|quality| {
+            Arc::new(Verifiers(vec![Arc::new(Goldens), Arc::new(quality)])) as Arc<dyn Verifier>
+        });
         let parts = repository::RepositoryParts {
             options: repository::RepositoryOptions {
                 overrides,
@@ -159,7 +160,7 @@ impl Engines {
             decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),
             metrics,
-            verifier: Some(Arc::new(Verifiers([goldens].into_iter().chain(quality).collect()))),
+            verifier,
             events: events.unwrap_or_default(),
         };
         Ok(Repository::open(parts)?)
