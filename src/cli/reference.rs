@@ -6,7 +6,7 @@ use super::evaluate::{Progress, Subject};
 use super::inside::Inside;
 use super::{Failure, Settings, print};
 use crate::evaluation::{self, DataSet, EvaluationError};
-use crate::quality::{Builder, MAX_LABELS, MIN_ROWS, Reference};
+use crate::quality::{Builder, FEW_ROWS, MAX_LABELS, MIN_ROWS, Reference};
 use crate::repository::{ModelHandle, Overrides};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -73,6 +73,11 @@ impl WriteReference {
         let rows = builder.n_rows();
         if rows < MIN_ROWS {
             return Err(format!("{file}: {rows} rows, expected at least {MIN_ROWS}"));
+        }
+        if rows < FEW_ROWS {
+            tracing::warn!(
+                "{rows} rows: with fewer than {FEW_ROWS} small changes will not be seen"
+            );
         }
         let features = builder.finish()?;
         let found = evaluation::evaluate(

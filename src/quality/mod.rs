@@ -28,7 +28,7 @@ mod tests;
 
 pub use builder::Builder;
 pub use drift::{FeatureDrift, Trouble};
-pub use reference::{FILE, Feature, MAX_LABELS, MIN_ROWS, Of, Reference};
+pub use reference::{FEW_ROWS, FILE, Feature, MAX_LABELS, MIN_ROWS, Of, Reference};
 pub use values::Descriptor;
 pub use watch::{DriftReport, LabelShare, Quality, WindowReport};
 pub use windows::Window;

@@ -16,7 +16,7 @@ pub(super) const MAX_BYTES: u64 = 4 << 20;
 /// Fewer rows than this say too little.
 pub const MIN_ROWS: u64 = 200;
 /// With fewer than this the reference's own noise is worth a warning.
-pub(super) const FEW_ROWS: u64 = 1000;
+pub const FEW_ROWS: u64 = 1000;
 /// Features that are counted in bins; the first of them where a file has more.
 pub(super) const MAX_FEATURES: usize = 80;
 /// Classes whose shares are kept.

@@ -290,7 +290,7 @@ impl Verifier for Quality {
         let text = read(&path).map_err(|error| shown(error.to_string()))?;
         let reference = Reference::parse(&text).map_err(shown)?;
         if reference.rows < FEW_ROWS {
-            tracing::warn!(
+            tracing::info!(
                 model.name = %candidate.name(),
                 model.version = candidate.version().0,
                 "{FILE} has {} rows: with fewer than {FEW_ROWS} small changes are not seen",
