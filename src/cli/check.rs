@@ -27,11 +27,7 @@ impl Check {
     ///
     /// The configuration is faulty, or a model would not be served.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         print("configuration: ok\n")?;
         let config = &loaded.config;
         let failure = |error: app::AppError| Failure::Runtime(error.to_string());

@@ -72,11 +72,7 @@ impl Evaluate {
     ///
     /// The configuration is faulty, the rows cannot be read or answered, or model.toml asks for more.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
         let now = self.load(&inside, self.model.version)?;
         let before = self.against.map(|version| self.load(&inside, Some(version))).transpose()?;

@@ -32,11 +32,7 @@ impl WriteGolden {
     ///
     /// The configuration or the file of requests is faulty, or the model cannot be loaded or does not answer.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let file = self.requests.display().to_string();
         let unreadable = |what: &str| Failure::Runtime(format!("{file}: {what}"));
         let text = golden::read(&self.requests).map_err(|error| unreadable(&error.to_string()))?;

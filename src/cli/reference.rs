@@ -37,11 +37,7 @@ impl WriteReference {
     ///
     /// The configuration or the rows are faulty, or the model cannot be loaded or does not answer.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
         let overrides = Overrides {
             version: self.model.version,

@@ -1,6 +1,6 @@
 //! `sconce serve`: serve the models until told to stop.
 
-use super::{Failure, Settings, print};
+use super::{Failure, Settings};
 use crate::app;
 use clap::Args;
 
@@ -19,11 +19,7 @@ impl Serve {
     ///
     /// The configuration is faulty, or the server cannot start.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let settings = self.settings.clone();
         let read_again = move || {
             let loaded = settings.load().map_err(|failure| failure.to_string())?;

@@ -1,6 +1,6 @@
 //! The flags that set keys of the configuration, the same for every subcommand that reads it.
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config::{ConfigSources, Host, Loaded};
 use crate::settings::FlagValue;
 use clap::Args;
@@ -78,6 +78,21 @@ impl Settings {
         let inputs =
             ConfigSources { file: self.config.clone(), variables, flags: self.flags(), host };
         Ok(Loaded::load(&inputs)?)
+    }
+
+    /// The same, with folders that are there; nothing where it was only to be printed, which is done.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of it.
+    pub fn read_or_print(&self) -> Result<Option<Loaded>, Failure> {
+        let loaded = self.load()?;
+        if self.print_config {
+            print(&loaded.to_toml())?;
+            return Ok(None);
+        }
+        loaded.check_folders()?;
+        Ok(Some(loaded))
     }
 }
 

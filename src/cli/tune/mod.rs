@@ -48,11 +48,7 @@ impl Tune {
     ///
     /// The configuration is faulty, or the model cannot be loaded or run.
     pub fn run(&self) -> Result<(), Failure> {
-        let loaded = self.settings.load()?;
-        if self.settings.print_config {
-            return print(&loaded.to_toml());
-        }
-        loaded.check_folders()?;
+        let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
         let cpus = loaded.config.threads.cpu_quota;
         let alone = inside.load(&self.model, Overrides::default())?;
