@@ -22,6 +22,7 @@ impl Serve {
         let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let settings = self.settings.clone();
         let read_again = move || {
+            settings.check_file()?;
             let loaded = settings.load().map_err(|failure| failure.to_string())?;
             loaded.check_folders().map_err(|faults| faults.to_string())?;
             Ok(loaded)

@@ -2,7 +2,7 @@
 
 use super::{Failure, print};
 use crate::config::{ConfigSources, Host, Loaded};
-use crate::settings::FlagValue;
+use crate::settings::{CONFIG_FILE, FlagValue};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -78,6 +78,22 @@ impl Settings {
         let inputs =
             ConfigSources { file: self.config.clone(), variables, flags: self.flags(), host };
         Ok(Loaded::load(&inputs)?)
+    }
+
+    /// Whether the file can be read once more: a pipe was read, and would be waited for.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub fn check_file(&self) -> Result<(), String> {
+        let from_variable = || std::env::var_os(CONFIG_FILE).map(PathBuf::from);
+        let Some(path) = self.config.clone().or_else(from_variable) else { return Ok(()) };
+        match std::fs::metadata(&path) {
+            Ok(found) if !found.is_file() => {
+                Err(format!("{}: expected a plain file", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same, with folders that are there; nothing where it was only to be printed, which is done.

@@ -1,9 +1,10 @@
 //! Makes the features of a reference out of rows, one after the other.
 
-use super::reference::{Feature, MAX_FEATURES, Of};
+use super::reference::{Feature, MAX_FEATURES, MAX_NAME, Of};
 use super::values::{Descriptor, Rows};
 use crate::inference::TensorSpec;
 use crate::tensor::{Dim, Tensor};
+use std::collections::BTreeSet;
 
 /// Collects a column for each feature.
 #[derive(Debug, Default)]
@@ -76,7 +77,10 @@ impl Builder {
             })
             .collect();
         let total: usize = known.iter().map(|(_, _, width, _)| *width).sum();
-        let names = self.names.take().filter(|names| known.len() == 1 && names.len() == total);
+        let names = self
+            .names
+            .take()
+            .filter(|names| known.len() == 1 && names.len() == total && are_names(names));
         for (place, input, width, is_fixed) in known {
             let each = total <= MAX_FEATURES && is_fixed;
             let elements = (0..width).filter(|_| each).map(Of::Element);
@@ -110,4 +114,10 @@ impl Builder {
 fn is_fixed(spec: &TensorSpec) -> bool {
     let sizes = spec.shape.dims().and_then(|dims| dims.get(1..));
     sizes.is_none_or(|sizes| sizes.iter().all(|size| matches!(size, Dim::Fixed(_))))
+}
+
+/// Whether they can name features: all of them different, none empty or long.
+fn are_names(names: &[String]) -> bool {
+    let different: BTreeSet<_> = names.iter().collect();
+    different.len() == names.len() && names.iter().all(|it| (1..=MAX_NAME).contains(&it.len()))
 }

@@ -22,7 +22,7 @@ pub(super) const MAX_FEATURES: usize = 80;
 /// Classes whose shares are kept.
 pub const MAX_LABELS: usize = 100;
 /// Longest name of a feature or label.
-const MAX_NAME: usize = 128;
+pub(super) const MAX_NAME: usize = 128;
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

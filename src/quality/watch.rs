@@ -7,14 +7,13 @@ use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
 use super::windows::{Snapshots, Window};
 use crate::inference::{InferResponse, ModelName, ValidRequest, Version};
 use crate::pipeline::{Observer, Tap};
-use crate::repository::{ModelHandle, Verifier};
+use crate::repository::{ModelHandle, Verifier, read_plain};
 use crate::telemetry::events::{EventKind, Events, Subject};
 use crate::telemetry::{VersionSamples, VersionSeries, families};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -148,7 +147,10 @@ impl Quality {
             Some(known) => known,
             None => {
                 let counters = Counters::new(&reference, place)?;
-                Arc::new(Watched { reference, counters, looked: Mutex::default() })
+                let mut looked = Looked::default();
+                // From here on: what comes before the first look is in its windows.
+                looked.snapshots.keep(Instant::now(), &counters.counted());
+                Arc::new(Watched { reference, counters, looked: Mutex::new(looked) })
             }
         };
         self.0.put(model, &watched);
@@ -275,7 +277,9 @@ impl Tap for Counting {
 
     fn inferred(&mut self, response: &InferResponse) {
         for best in response.rankings().into_iter().flat_map(|it| &it.rows) {
-            if let Some((label, _)) = best.first() {
+            if let Some((label, score)) = best.first() {
+                // The first label of scores that are none says nothing.
+                let label = if score.is_nan() { "" } else { &**label };
                 self.0.counters.count_label(label);
             }
         }
@@ -285,9 +289,12 @@ impl Tap for Counting {
 impl Verifier for Quality {
     /// Reads the reference of the version, or of its model, if there is one.
     fn verify(&self, candidate: &ModelHandle, folder: &Path) -> Result<(), String> {
-        let Some((path, is_of_version)) = find(folder, candidate.version()) else { return Ok(()) };
         let shown = |fault: String| format!("{FILE}: {fault}");
-        let text = read(&path).map_err(|error| shown(error.to_string()))?;
+        let found = find(folder, candidate.version()).map_err(|error| shown(error.to_string()))?;
+        let Some((text, is_of_version)) = found else {
+            candidate.metrics().series::<Series>().0.store(None);
+            return Ok(());
+        };
         let reference = Reference::parse(&text).map_err(shown)?;
         if reference.rows < FEW_ROWS {
             tracing::info!(
@@ -312,22 +319,16 @@ impl Verifier for Quality {
     }
 }
 
-/// The reference beside the version, or that beside its model, and whether it is the former.
-fn find(folder: &Path, version: Version) -> Option<(PathBuf, bool)> {
-    // A model without version folders has only the one place.
-    let is_of_version = folder.file_name().is_some_and(|name| *name == *version.to_string());
-    let of_model = folder.parent().filter(|_| is_of_version).map(|model| (model.join(FILE), false));
-    let places = [Some((folder.join(FILE), true)), of_model];
-    places.into_iter().flatten().find(|(path, _)| path.is_file())
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("it is longer than {MAX_BYTES} bytes")));
+/// The text of the reference beside the version, or of that beside its model, and whether it is the former.
+fn find(folder: &Path, version: Version) -> io::Result<Option<(String, bool)>> {
+    if let Some(text) = read_plain(&folder.join(FILE), MAX_BYTES)? {
+        return Ok(Some((text, true)));
     }
-    Ok(text)
+    // A model without version folders has only the one place.
+    let is_version = folder.file_name().is_some_and(|name| *name == *version.to_string());
+    let of_model = folder.parent().filter(|_| is_version).map(|model| model.join(FILE));
+    let Some(of_model) = of_model else { return Ok(None) };
+    Ok(read_plain(&of_model, MAX_BYTES)?.map(|text| (text, false)))
 }
 
 impl VersionSeries for Series {

@@ -1,5 +1,6 @@
 //! One version on its way from a file to service: what it is called, which bytes it has, and its settings.
 
+use super::beside::Beside;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Fingerprint;
 use super::layout::{ModelFolder, VersionFolder};
@@ -22,6 +23,8 @@ pub(super) struct Candidate<'a> {
     pub(super) settings: Settings,
     pub(super) steps: Steps,
     pub(super) fingerprint: Fingerprint,
+    /// What lies beside the file.
+    pub(super) beside: Beside,
     /// Whether the server's configuration vouches for the file.
     pub(super) is_trusted: bool,
 }
@@ -42,6 +45,7 @@ impl<'a> Candidate<'a> {
         folder
             .stays_within(&file.file)
             .map_err(|reason| ModelFailure::new(FailureCode::Outside, reason))?;
+        let what_lies_beside = Beside::of(file, folder);
         let fingerprint = Fingerprint::take_up_to(&file.file, options.max_file_bytes);
         let fingerprint =
             fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
@@ -53,7 +57,8 @@ impl<'a> Candidate<'a> {
             .trusted
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
-        Ok(Self { name, file, source, defaults, settings, steps, fingerprint, is_trusted })
+        let beside = what_lies_beside;
+        Ok(Self { name, file, source, defaults, settings, steps, fingerprint, beside, is_trusted })
     }
 
     pub(super) fn artifact(&self) -> Artifact {

@@ -2,6 +2,7 @@
 
 use super::busy::Busy;
 use super::decisions;
+use super::entry::ModelEntry;
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::orders;
@@ -9,7 +10,7 @@ use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
 use super::transition::{
-    Cause, TakesOver, bring_up, is_current, load_model, load_version, read, situation,
+    Cause, Found, TakesOver, bring_up, is_current, load_model, load_version, read, situation,
 };
 use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
@@ -61,35 +62,63 @@ pub(super) fn reject(
     reason: &str,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    orders::known_digest(shared, name, version)?;
+    let digest = orders::known_digest(shared, name, version)?;
+    let is_same = |other: Version| {
+        orders::known_digest(shared, name, other).is_ok_and(|other| other == digest)
+    };
     let failed = |problem: String| RepositoryError::Failed {
         model: name.clone(),
         failure: ModelFailure::new(FailureCode::Incomplete, problem),
     };
     let models = shared.catalog.snapshot();
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let under_way = rollouts::one(shared, name).filter(|it| it.candidate.version() == version);
     let replaced = match read(shared, name) {
+        // The old version serves alone, and nothing comes up in the place of the new one.
+        _ if under_way.is_some() => Ok(()),
         Ok(found) => {
             let mut situation = situation(entry, &found);
             situation.pin = situation.pin.filter(|pin| *pin != version);
             situation.held.retain(|held| *held != version);
-            situation.tried.insert(version, false);
+            // Neither it nor a copy of it under another number.
+            let same = situation.available.iter().copied().filter(|it| is_same(*it));
+            let same: Vec<_> = same.chain([version]).collect();
+            situation.tried.extend(same.into_iter().map(|it| (it, false)));
+            // A copy of it that is not loaded yet is found out while it is.
+            let mark = |entry: &mut ModelEntry| {
+                Arc::make_mut(&mut entry.intent).reject(version, &digest, reason);
+            };
+            shared.catalog.update(name, mark);
             let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
             if situation.any_serves() { Ok(()) } else { Err(problems.join("\n")) }
         }
         Err(problem) => Err(problem),
     };
     // What is loaded can take its place also where its folder is gone.
-    let others = entry.versions.iter().filter(|(it, _)| **it != version);
+    let others = entry.versions.iter().filter(|(it, _)| **it != version && !is_same(**it));
     let other_serves = others.into_iter().any(|(_, it)| it.is_healthy());
     if let Err(problem) = replaced
         && !other_serves
         && entry.ready_version(version).is_some()
     {
+        // The mark, which what was decided meanwhile may have written down.
+        decisions::decide(shared, name, |intent| drop(intent.rejected.remove(&digest)));
         let others = if problem.is_empty() { "there is no other".into() } else { problem };
         return Err(failed(format!(
             "version {version} goes on, nothing can take its place: {others}"
         )));
+    }
+    let stable = under_way.map(|rollout| rollout.stable.version());
+    if let Some(stable) = stable
+        && entry
+            .versions
+            .iter()
+            .any(|(it, found)| *it > stable && *it != version && found.is_healthy())
+    {
+        // Others that are loaded, and higher, would answer in its place, though nobody chose them.
+        decisions::decide(shared, name, |intent| intent.default = Some(stable.0));
+        let text = "it goes on answering by default after the roll-out of another version";
+        shared.tell(EventKind::DefaultSet, name, Some(stable), text);
     }
     orders::reject(shared, name, version, reason)?;
     shared.catalog.update(name, |entry| orders::report_pin(name, entry));
@@ -118,6 +147,12 @@ pub(super) fn promote(
     let rollout = rollouts::under_way(shared, name)?;
     let (stable, candidate) = (rollout.stable.version(), rollout.candidate.version());
     drop(rollout);
+    // What is not in the folder any more would go with the promotion.
+    let found = read(shared, name).ok();
+    let is_there = |found: &Found| found.folder.versions.iter().any(|it| it.version == candidate);
+    if !found.as_ref().is_some_and(is_there) {
+        return Err(RepositoryError::VersionNotFound(name.clone(), candidate));
+    }
     decisions::decide(shared, name, |intent| {
         intent.rollout = None;
         let was_set = intent.default == Some(stable.0);
@@ -127,6 +162,11 @@ pub(super) fn promote(
     });
     tracing::info!(model.name = %name, model.version = candidate.0, "promoted: {reason}");
     shared.tell(EventKind::RolloutPromoted, name, Some(candidate), reason);
+    if decisions::current(&shared.catalog, name).default == Some(candidate.0) {
+        let text =
+            "it answers by default, in the place of the version that was set or that is higher";
+        shared.tell(EventKind::DefaultSet, name, Some(candidate), text);
+    }
     settle_versions(shared, name)
 }
 

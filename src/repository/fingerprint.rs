@@ -29,8 +29,16 @@ pub(super) struct Fingerprint {
     stamp: Stamp,
 }
 
-/// What changes when a file is written or replaced.
-type Stamp = (u64, Option<std::time::SystemTime>, u64);
+/// What changes when a file is written, replaced or moved. Size, time and number may be those of another file; the time of the
+/// last change of the entry itself, which nobody can set, is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: Option<std::time::SystemTime>,
+    device: u64,
+    number: u64,
+    changed: (i64, i64),
+}
 
 impl Fingerprint {
     /// Reads a model file.
@@ -69,7 +77,13 @@ impl Fingerprint {
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
-    (metadata.len(), metadata.modified().ok(), metadata.ino())
+    Stamp {
+        size: metadata.len(),
+        modified: metadata.modified().ok(),
+        device: metadata.dev(),
+        number: metadata.ino(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    }
 }
 
 /// Bytes in lowercase hexadecimal.

@@ -13,7 +13,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Longest file.
-const MAX_BYTES: u64 = 256 * 1024;
+const MAX_BYTES: u64 = 4 << 20;
+/// Longest reason of a rejection, in bytes: a thousand of them fit into the file.
+const MAX_REASON: usize = 1024;
 /// Maximum rejections and first sights of a model; the oldest versions go first.
 const MAX_DIGESTS: usize = 1000;
 /// Maximum labels of a model.
@@ -84,6 +86,7 @@ impl Intent {
     }
 
     pub(super) fn reject(&mut self, version: Version, digest: &str, reason: &str) {
+        let reason = &reason[..reason.floor_char_boundary(MAX_REASON)];
         let rejection = Rejection { version: version.0, reason: reason.to_owned() };
         self.rejected.insert(digest.to_owned(), rejection);
         while self.rejected.len() > MAX_DIGESTS {

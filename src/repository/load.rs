@@ -288,6 +288,7 @@ impl VersionLoader {
             sample: candidate.source.sample.clone(),
             fingerprint: candidate.fingerprint.clone(),
             source_digest: candidate.source.digest.clone(),
+            beside: candidate.beside.clone(),
             defaults: candidate.defaults.clone(),
             facts: Facts {
                 description: candidate.source.manifest.description.clone(),

@@ -11,6 +11,7 @@
 //! Loading blocks, on plain threads. No wire format, no status code, no configuration file here.
 
 mod batch_size;
+mod beside;
 mod busy;
 mod candidate;
 mod catalog;
@@ -76,6 +77,7 @@ pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
 pub use status::{LoadedStatus, ModelStatus, Readiness, RejectedVersion, VersionStatus};
 pub use steps::ALL_EXTRAS;
+pub use text_file::read_plain;
 pub use verifier::Verifier;
 
 use crate::engine::Loader;

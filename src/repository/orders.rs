@@ -76,7 +76,20 @@ pub(super) fn set_default(
     if let Some(version) = version {
         ready(shared, name, version)?;
     }
-    decisions::decide(shared, name, |intent| intent.default = version.map(|version| version.0));
+    let rollout = decisions::current(&shared.catalog, name).rollout.filter(|_| version.is_some());
+    decisions::decide(shared, name, |intent| {
+        intent.default = version.map(|version| version.0);
+        // Who says which version answers has chosen.
+        intent.rollout = intent.rollout.take().filter(|_| version.is_none());
+    });
+    if let (Some(rollout), Some(version)) = (rollout, version) {
+        let is_candidate = version.0 == rollout.candidate;
+        let kind =
+            if is_candidate { EventKind::RolloutPromoted } else { EventKind::RolloutRolledBack };
+        let text = format!("an operator had version {version} answer by default");
+        tracing::info!(model.name = %name, model.version = rollout.candidate, "roll-out ends: {text}");
+        shared.tell(kind, name, Some(Version(rollout.candidate)), text);
+    }
     match version {
         Some(version) => {
             tracing::info!(model.name = %name, model.version = version.0, "the default was set");
@@ -156,6 +169,7 @@ pub(super) fn reject(
     reason: &str,
 ) -> Result<(), RepositoryError> {
     let digest = known_digest(shared, name, version)?;
+    let was_default = decisions::current(&shared.catalog, name).default == Some(version.0);
     let reject = |intent: &mut Intent| {
         intent.reject(version, &digest, reason);
         // What is rejected is no default, has no label and no roll-out.
@@ -165,8 +179,17 @@ pub(super) fn reject(
     };
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
     decisions::decide_and(shared, name, reject, |entry| {
-        entry.versions.get_mut(&version).map(|found| found.let_go(State::Draining));
+        for (other, found) in &mut entry.versions {
+            let is_same = found.handle().is_some_and(|it| it.facts().digest == digest);
+            if *other == version || is_same {
+                found.let_go(State::Draining);
+            }
+        }
     });
+    if was_default {
+        let text = "it was set and is rejected: the highest version that is ready answers by default again";
+        shared.tell(EventKind::DefaultCleared, name, None, text);
+    }
     tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
     shared.tell(EventKind::VersionRejected, name, Some(version), reason);
     Ok(())

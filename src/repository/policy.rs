@@ -93,6 +93,16 @@ impl Situation {
         self.tried.contains_key(&version)
     }
 
+    /// The same when these are held: a version that was the new one of a roll-out is not any more once another is.
+    pub(super) fn holding(&self, held: Vec<Version>) -> Self {
+        let mut again = Self { held, tried: BTreeMap::new(), ..self.clone() };
+        while let Some(version) = again.next() {
+            let serves = self.serves(version);
+            again.tried.insert(version, serves);
+        }
+        again
+    }
+
     /// Whether anything that is to serve does.
     pub(super) fn any_serves(&self) -> bool {
         self.tried.values().any(|serves| *serves)

@@ -6,7 +6,7 @@ use super::decisions;
 use super::entry::ModelEntry;
 use super::error::RepositoryError;
 use super::intents::RolloutIntent;
-use super::manifest::{Decider, RolloutPlan, Strategy};
+use super::manifest::{Decider, RolloutPlan, RolloutStep, Strategy};
 use super::served::ModelHandle;
 use super::shared::Shared;
 use crate::inference::{ModelName, Version};
@@ -188,10 +188,15 @@ pub(super) fn set_weight(
     weight: f64,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    let candidate = under_way(shared, name)?.candidate.version();
+    let rollout = under_way(shared, name)?;
+    let candidate = rollout.candidate.version();
+    // The share of a step is that step: so an operator carries the advice out to go on to it.
+    let is_step = |step: &RolloutStep| (step.weight - weight).abs() < 1e-9;
+    let step = rollout.plan.steps.iter().position(is_step).unwrap_or(rollout.step);
+    drop(rollout);
     decisions::decide(shared, name, |intent| {
         if let Some(rollout) = &mut intent.rollout {
-            (rollout.weight, rollout.manual) = (weight, true);
+            (rollout.step, rollout.weight, rollout.manual) = (step, weight, true);
         }
     });
     tell_step(shared, name, candidate, format!("an operator gave it {} %", percent(weight)));

@@ -5,6 +5,7 @@
 //! and the last handle unloads it.
 
 use super::batch_size::BatchSize;
+use super::beside::Beside;
 use super::fingerprint::Fingerprint;
 use super::live::Defaults;
 use super::manifest::EvaluationKeys;
@@ -87,6 +88,8 @@ pub(super) struct Served {
     pub(super) fingerprint: Fingerprint,
     /// SHA-256 of the texts beside it.
     pub(super) source_digest: String,
+    /// What lay beside its file then.
+    pub(super) beside: Beside,
     /// What held where they say nothing.
     pub(super) defaults: Defaults,
     pub(super) facts: Facts,

@@ -31,8 +31,10 @@ pub(super) fn write(folder: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     // The process id keeps two servers with one folder out of each other's half-written files.
     let draft = folder.join(format!("{name}.{}.tmp", std::process::id()));
+    // Whatever lies in its place, a pipe perhaps, is nobody's.
+    let _ = fs::remove_file(&draft);
     let mut options = fs::File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
+    options.write(true).create_new(true).mode(0o600);
     let mut file = options.custom_flags(libc::O_NOFOLLOW).open(&draft)?;
     let written = file.write_all(text).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&draft, folder.join(name))).inspect_err(|_| {

@@ -16,7 +16,12 @@ const MAX_FILES: usize = 1000;
 ///
 /// What differs, or is wrong with the list.
 pub(super) fn check(folder: &Path, model: &Path, digest: &str) -> Result<(), String> {
-    let Some(text) = read_text(&folder.join(SUMS_FILE), SUMS_FILE)? else { return Ok(()) };
+    let path = folder.join(SUMS_FILE);
+    let Some(text) = read_text(&path, SUMS_FILE)? else {
+        // A link that leads nowhere is no list, and somebody wanted one.
+        let is_link = path.symlink_metadata().is_ok();
+        return if is_link { Err(format!("{SUMS_FILE}: the link leads nowhere")) } else { Ok(()) };
+    };
     let model = model.file_name().unwrap_or_default();
     let mut has_model = false;
     for (idx, line) in text.lines().enumerate() {

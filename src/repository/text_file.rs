@@ -23,6 +23,30 @@ pub(super) fn read_text(path: &Path, label: &str) -> Result<Option<String>, Stri
     }
 }
 
+/// A text of at most so many bytes from a plain file; `None` where nothing has that name. A link that leads nowhere, or a pipe,
+/// is an error: somebody wanted something there.
+///
+/// # Errors
+///
+/// It cannot be read, is no plain file, is longer, or is no text.
+pub fn read_plain(path: &Path, max_bytes: u64) -> io::Result<Option<String>> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        found => {
+            found?;
+        }
+    }
+    let mut text = String::new();
+    open_plain(path, 0)?.take(max_bytes + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > max_bytes {
+        let message = format!("it is larger than {} MiB", max_bytes >> 20);
+        return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    Ok(Some(text))
+}
+
 /// A text of at most 1 MiB from a plain file.
 pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
     let file = open_plain(path, 0)?;

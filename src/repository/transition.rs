@@ -3,6 +3,7 @@
 //! One transition of a model at a time. The new version comes up beside the old one; only when it
 //! is warm does the catalog's handle change, in one step, and what is no longer chosen drains.
 
+use super::beside::Beside;
 use super::busy::Busy;
 use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
@@ -229,7 +230,8 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         .collect();
     problems.extend(bring_up(shared, &found, cause, &mut situation));
     let gone = shared.catalog.update(name, |entry| {
-        let gone = retire(entry, &situation);
+        let held = entry.routing.held().collect();
+        let gone = retire(entry, &situation.holding(held));
         orders::report_pin(name, entry);
         gone
     });
@@ -274,13 +276,25 @@ pub(super) fn bring_up(
         // What takes the place of a version that cannot serve need not be loaded anew.
         let is_replacement = situation.tried.values().any(|serves| !serves);
         let may_stay = cause == Cause::Noticed || is_replacement;
-        let serves = (may_stay && is_current(shared, found, version))
-            || load_version(shared, found, version, takes_over_from(shared, found, version))
-                .map_err(|reason| problems.push(format!("version {version}: {reason}")))
-                .is_ok();
-        situation.tried.insert(version, serves);
+        let loaded = match may_stay && is_current(shared, found, version) {
+            true => Ok(()),
+            false => load_version(shared, found, version, takes_over_from(shared, found, version)),
+        };
+        if let Err(reason) = &loaded
+            && !is_rejected(shared, &found.folder.name, version)
+        {
+            problems.push(format!("version {version}: {reason}"));
+        }
+        situation.tried.insert(version, loaded.is_ok());
     }
     problems
+}
+
+/// Whether a version does not serve because somebody wanted it so: that is no problem of the model.
+fn is_rejected(shared: &Shared, name: &ModelName, version: Version) -> bool {
+    let models = shared.catalog.snapshot();
+    let failure = models.get(name).and_then(|entry| entry.versions.get(&version)?.failure());
+    failure.is_some_and(|failure| failure.code() == FailureCode::Rejected)
 }
 
 pub(super) fn situation(entry: &ModelEntry, found: &Found) -> Situation {
@@ -308,6 +322,7 @@ pub(super) fn is_current(shared: &Shared, found: &Found, version: Version) -> bo
     let (Some(handle), Some(file)) = (served, file) else { return false };
     let served = &handle.0;
     served.source_digest == source.digest
+        && served.beside == Beside::of(file, folder)
         && served.defaults == shared.loader.options.live.now().defaults
         && served.fingerprint.still_holds(&file.file)
         && handle.failure().is_none()
@@ -382,6 +397,10 @@ fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<T
     }
     let models = shared.catalog.snapshot();
     let entry = models.get(&found.folder.name)?;
+    if entry.intent.default.is_some() {
+        // An operator has chosen who answers.
+        return None;
+    }
     let serving = entry.serving().map(ModelHandle::version)?;
     // What comes up in place of a version that is gone, or is held beside it, takes nothing over. Of a version that is loaded
     // anew beside itself there is only one number.

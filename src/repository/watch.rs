@@ -10,7 +10,7 @@
 use super::catalog::Catalog;
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
-use super::layout::{self, ModelFolder};
+use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE};
 use super::options::FolderWatch;
 use super::shared::Shared;
 use super::transition;
@@ -34,7 +34,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(3600);
 
 /// The files of a model with what changes when one is written or replaced.
-type Signature = Vec<(PathBuf, u64, Option<SystemTime>, u64)>;
+type Signature = Vec<(PathBuf, u64, Option<SystemTime>, u64, (i64, i64))>;
 
 /// What the folders are known to hold.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl Seen {
             return;
         }
         if !is_retry {
-            let text = "the files in its folder changed, and are loaded";
+            let text = "the files in its folder changed, and are read again";
             tracing::info!(model.name = %name, "{text}");
             shared.tell(EventKind::FilesChanged, name, None, text);
         }
@@ -231,6 +231,10 @@ fn signature(folder: &ModelFolder) -> Signature {
 }
 
 fn add_files(folder: &Path, signature: &mut Signature) {
+    // Whatever else lies there.
+    for name in [MODEL_FILE, MANIFEST_FILE, SAMPLE_FILE] {
+        add(&folder.join(name), signature);
+    }
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut files: Vec<_> = entries.take(MAX_FILES).filter_map(Result::ok).collect();
     files.sort_by_key(fs::DirEntry::file_name);
@@ -246,8 +250,10 @@ fn add_files(folder: &Path, signature: &mut Signature) {
 fn add(path: &Path, signature: &mut Signature) {
     let Ok(found) = fs::metadata(path) else { return };
     if found.is_dir() {
-        signature.push((path.to_owned(), 0, None, 0));
+        signature.push((path.to_owned(), 0, None, 0, (0, 0)));
     } else {
-        signature.push((path.to_owned(), found.len(), found.modified().ok(), found.ino()));
+        let changed = (found.ctime(), found.ctime_nsec());
+        let number = found.ino() ^ found.dev().rotate_left(32);
+        signature.push((path.to_owned(), found.len(), found.modified().ok(), number, changed));
     }
 }

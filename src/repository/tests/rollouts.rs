@@ -62,8 +62,8 @@ fn a_version_that_is_rolled_back_does_not_come_back() {
     repository.roll_back(&m, "it fails requests").unwrap();
     assert_eq!(share(&repository), 0);
     assert!(repository.rollout(&m).is_none());
-    // Neither by a reload, which says why, nor by a restart.
-    assert!(repository.reload(&m).is_err());
+    // Neither by a reload nor by a restart.
+    repository.reload(&m).unwrap();
     assert_eq!(share(&repository), 0);
     repository.shutdown(Duration::from_secs(60));
     let repository = house.loaded();
@@ -256,4 +256,108 @@ fn a_version_that_came_while_the_server_was_down_begins_beside_the_one_that_serv
     repository.shutdown(Duration::from_secs(60));
     let repository = house.loaded();
     assert_eq!((share(&repository), repository.rollout(&name("m")).is_none()), (100, true));
+}
+
+/// A canary that was superseded was never approved.
+#[test]
+fn going_back_leads_to_the_version_that_served_and_to_no_other() {
+    for policy in ["", "versions = \"all\"\n"] {
+        let house = House::new(&[("m", "ok")]);
+        house.write("m/model.toml", &format!("{policy}{MANIFEST}{CANARY}"));
+        let repository = house.loaded();
+        let m = name("m");
+        house.write("m/2/model.pt", "two");
+        transition::refresh(&repository.0, &m).unwrap();
+        house.write("m/3/model.pt", "three");
+        transition::refresh(&repository.0, &m).unwrap();
+        let rollout = repository.rollout(&m).unwrap();
+        assert_eq!(
+            (rollout.stable.version(), rollout.candidate.version()),
+            (Version(1), Version(3))
+        );
+        drop(rollout);
+        repository.roll_back(&m, "it fails requests").unwrap();
+        let answers: Vec<_> = (0..100).map(|_| resolve(&repository, "m").unwrap()).collect();
+        assert!(answers.iter().all(|version| *version == 1), "{policy}: {answers:?}");
+    }
+}
+
+#[test]
+fn who_pins_a_version_has_chosen() {
+    let (house, repository) = canary();
+    let m = name("m");
+    repository.set_default(&m, Version(1)).unwrap();
+    assert!(repository.rollout(&m).is_none());
+    assert_eq!(share(&repository), 0);
+    transition::refresh(&repository.0, &m).unwrap();
+    repository.shutdown(Duration::from_secs(60));
+    let repository = house.loaded();
+    assert_eq!((share(&repository), repository.rollout(&m).is_none()), (0, true));
+    let status = repository.describe(&m).unwrap();
+    assert_eq!(status.pin.map(|pin| pin.version), Some(Version(1)));
+}
+
+#[test]
+fn what_lies_beside_a_version_is_read_again_when_it_changes() {
+    let house = House::new(&[("m", "ok")]);
+    let repository = house.loaded();
+    let before = repository.resolve(&latest("m")).unwrap();
+    transition::refresh(&repository.0, &name("m")).unwrap();
+    assert!(repository.resolve(&latest("m")).unwrap().is_same_load(&before));
+    house.write("m/1/golden.jsonl", "{}");
+    transition::refresh(&repository.0, &name("m")).unwrap();
+    assert!(!repository.resolve(&latest("m")).unwrap().is_same_load(&before));
+}
+
+#[test]
+fn the_share_of_a_step_is_that_step() {
+    let (_house, repository) = canary();
+    let m = name("m");
+    repository.set_rollout_weight(&m, 0.5).unwrap();
+    let rollout = repository.rollout(&m).unwrap();
+    assert_eq!((rollout.step, rollout.weight, rollout.is_manual), (1, 0.5, true));
+    drop(rollout);
+    repository.set_rollout_weight(&m, 0.3).unwrap();
+    assert_eq!(repository.rollout(&m).unwrap().step, 1);
+}
+
+#[test]
+fn what_is_not_in_the_folder_any_more_is_not_promoted() {
+    let (house, repository) = canary();
+    fs::remove_dir_all(house.models().join("m/2")).unwrap();
+    assert!(repository.promote(&name("m"), "good").is_err());
+    assert_eq!(share(&repository), 10);
+}
+
+#[test]
+fn a_copy_under_another_number_is_rejected_with_it() {
+    for policy in ["", "versions = \"all\"\n"] {
+        let house = House::new(&[("m", "ok")]);
+        house.write("m/2/model.pt", "bad");
+        house.write("m/3/model.pt", "bad");
+        house.write("m/model.toml", &format!("{policy}{MANIFEST}"));
+        let repository = house.loaded();
+        repository.reject(&name("m"), Version(3), "wrong").unwrap();
+        assert_eq!(resolve(&repository, "m"), Ok(1), "{policy}");
+        repository.shutdown(Duration::from_secs(60));
+        assert_eq!(resolve(&house.loaded(), "m"), Ok(1), "{policy}");
+    }
+}
+
+/// A pipe would be waited for without end.
+#[test]
+fn what_is_no_plain_file_beside_a_version_is_an_error() {
+    let house = House::new(&[("m", "ok")]);
+    for file in ["golden.jsonl", "SHA256SUMS"] {
+        let path = house.models().join("m/1").join(file);
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let read = crate::repository::read_plain(&path, 10);
+        assert!(read.is_err(), "{file}: {read:?}");
+    }
+    let repository = house.loaded();
+    assert_eq!(reason(&repository, "m"), "version 1: SHA256SUMS: the link leads nowhere");
+    let pipe = house.models().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = crate::repository::read_plain(&pipe, 10).unwrap_err();
+    assert_eq!(error.to_string(), "not a plain file");
 }

@@ -1,10 +1,10 @@
 //! Reads the lines of a golden file. Everything that is wrong has its place: `FILE:LINE: what`.
 
+use crate::repository::read_plain;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 /// Its name, beside the model file of a version.
@@ -65,17 +65,7 @@ fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D:
 ///
 /// It cannot be read, is larger, or is no text.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        let message = format!("it is larger than {} MiB", MAX_BYTES >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(Some(text))
+    read_plain(path, MAX_BYTES)
 }
 
 impl<'t> Golden<'t> {
@@ -250,7 +240,7 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         std::fs::write(&path, "{}").unwrap();
         assert_eq!(read(&path).unwrap().as_deref(), Some("{}"));
-        File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(MAX_BYTES + 1).unwrap();
         assert_eq!(read(&path).unwrap_err().to_string(), "it is larger than 64 MiB");
     }
 }
