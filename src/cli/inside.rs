@@ -4,7 +4,7 @@ use super::Failure;
 use crate::app::{self, AppError, Engines, Watching};
 use crate::config::Config;
 use crate::engine::STACK_BYTES;
-use crate::inference::{ModelName, ModelRef, VersionSelector};
+use crate::inference::ModelName;
 use crate::repository::{ModelHandle, Overrides, Repository};
 use crate::store::Mirror;
 use crate::telemetry::Metrics;
@@ -67,8 +67,8 @@ impl<'a> Inside<'a> {
         );
         let repository = repository.map_err(|error| Failure::Runtime(error.to_string()))?;
         repository.load_alone(model).map_err(|error| failed(model, error))?;
-        let meant = ModelRef { name: model.clone(), version: VersionSelector::Default };
-        let handle = repository.resolve(&meant).map_err(|error| failed(model, error))?;
+        // Not by the share of a roll-out under way: the new one would answer some of the time.
+        let handle = repository.stable(model).map_err(|error| failed(model, error))?;
         Ok(Alone { repository, handle })
     }
 }

@@ -14,12 +14,14 @@ pub(crate) mod compare;
 mod error;
 mod form;
 mod loaders;
+mod plain_file;
 mod signature;
 
 pub use artifact::{Artifact, Format};
 pub use error::{Death, EngineError, Fault};
 pub use form::{ModelForm, Precision, Rewrite};
 pub use loaders::Loaders;
+pub use plain_file::open_plain;
 pub use signature::{Argument, ArgumentKind, Parameter, Reach, Signature, without_overload};
 
 use crate::tensor::{BufferMut, DataType, Tensor};

@@ -1,7 +1,7 @@
 //! What happened to models: the last events, and those to come.
 
 use super::error::Failed;
-use super::state::App;
+use super::state::{App, MAX_FOLLOWERS};
 use crate::inference::{ErrorCode, InferError};
 use crate::listener::{DrainPhase, DrainSignal};
 use crate::telemetry::events::{Event, Events};
@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 /// Maximum events in one piece of a stream.
 const PIECE: usize = 100;
@@ -44,9 +45,13 @@ pub(super) async fn list(
     if !follow {
         return Ok(Json(json!({"events": app.events.since(since)})).into_response());
     }
+    let permit = Arc::clone(&app.following).try_acquire_owned().map_err(|_| {
+        let message = format!("{MAX_FOLLOWERS} callers follow the events already");
+        InferError::new(ErrorCode::QueueFull, message)
+    })?;
     let (events, phase) = (app.events.clone(), app.phase.clone());
     let latest = events.latest();
-    let place = Place { events, since, latest, phase };
+    let place = Place { events, since, latest, phase, _permit: permit };
     let mut response = Response::new(Body::new(Stream::Waits(Box::pin(place.next()))));
     let media_type = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(CONTENT_TYPE, media_type);
@@ -59,6 +64,7 @@ struct Place {
     since: u64,
     latest: watch::Receiver<u64>,
     phase: DrainSignal,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Place {

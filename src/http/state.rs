@@ -39,7 +39,12 @@ pub struct App {
     parts: Arc<AppParts>,
     /// Held while the document of the API is being made.
     pub(super) describing: Arc<Semaphore>,
+    /// Who follows the events: each takes a connection that others would have.
+    pub(super) following: Arc<Semaphore>,
 }
+
+/// Callers that may follow the events at once.
+pub(super) const MAX_FOLLOWERS: usize = 64;
 
 /// What an [`App`] is made of.
 #[derive(Debug)]
@@ -74,7 +79,11 @@ impl App {
     /// The state of the routers.
     #[must_use]
     pub fn new(parts: AppParts) -> Self {
-        Self { parts: Arc::new(parts), describing: Arc::new(Semaphore::new(1)) }
+        Self {
+            parts: Arc::new(parts),
+            describing: Arc::new(Semaphore::new(1)),
+            following: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+        }
     }
 
     /// Whether readiness is off because the server is on its way down.

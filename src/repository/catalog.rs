@@ -5,7 +5,7 @@
 
 use super::entry::ModelEntry;
 use super::served::ModelHandle;
-use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, RoutingKey};
+use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, RoutingKey, VersionSelector};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,6 +87,15 @@ impl Catalog {
         entry.resolve(&model.name, &model.version, key)
     }
 
+    /// The version that answers by default, outside of a roll-out's share.
+    pub(super) fn stable(&self, name: &ModelName) -> Result<ModelHandle, InferError> {
+        let models = self.models.load();
+        let serving = models.get(name).and_then(|entry| entry.serving().cloned());
+        drop(models);
+        let default = ModelRef { name: name.clone(), version: VersionSelector::Default };
+        serving.map_or_else(|| self.resolve(&default, None), Ok)
+    }
+
     /// The model that a request without a name means.
     pub(super) fn default_name(
         &self,
@@ -115,7 +124,7 @@ impl Catalog {
 mod tests {
     use super::super::entry::{State, VersionEntry};
     use super::*;
-    use crate::inference::{Version, VersionSelector};
+    use crate::inference::Version;
     use std::sync::Weak;
 
     fn name(text: &str) -> ModelName {

@@ -1,6 +1,6 @@
 //! Which bytes a file has: digests, and whether a file is still the one that was read.
 
-use super::plain_file::open_plain;
+use crate::engine::open_plain;
 use sha2::{Digest as _, Sha256};
 use std::fs::Metadata;
 use std::io::{self, Read};

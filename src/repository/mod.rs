@@ -30,7 +30,6 @@ mod load;
 pub mod manifest;
 mod options;
 mod orders;
-mod plain_file;
 mod plan;
 pub mod policy;
 mod reconfigure;
@@ -270,6 +269,15 @@ impl Repository {
     /// `model_not_found`, `version_not_found`, `model_not_ready`.
     pub fn resolve(&self, model: &ModelRef) -> Result<ModelHandle, InferError> {
         self.0.catalog.resolve(model, None)
+    }
+
+    /// The version that answers by default, outside of a roll-out's share.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Repository::resolve`].
+    pub fn stable(&self, name: &ModelName) -> Result<ModelHandle, InferError> {
+        self.0.catalog.stable(name)
     }
 
     /// The same for a caller with a key: in a roll-out, the same key gets the same version.

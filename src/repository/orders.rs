@@ -178,7 +178,7 @@ pub(super) fn reject(
         intent.rollout = intent.rollout.take().filter(|it| it.candidate != version.0);
     };
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
-    decisions::decide_and(shared, name, reject, |entry| {
+    let kept = decisions::decide_and(shared, name, reject, |entry| {
         for (other, found) in &mut entry.versions {
             let is_same = found.handle().is_some_and(|it| it.facts().digest == digest);
             if *other == version || is_same {
@@ -191,7 +191,12 @@ pub(super) fn reject(
         shared.tell(EventKind::DefaultCleared, name, None, text);
     }
     tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
-    shared.tell(EventKind::VersionRejected, name, Some(version), reason);
+    let unkept = if kept {
+        ""
+    } else {
+        "; that could not be written down, and holds until the process ends"
+    };
+    shared.tell(EventKind::VersionRejected, name, Some(version), format!("{reason}{unkept}"));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! may read or write. A key that others could know, or could have put there, seals nothing: then nothing is kept.
 
 use super::fingerprint::hex;
-use super::plain_file::open_plain;
+use crate::engine::open_plain;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::fs::{self, File};

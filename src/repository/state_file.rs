@@ -1,6 +1,6 @@
 //! Small files in the folder of state: read as a whole, written as a whole or not at all.
 
-use super::plain_file::open_plain;
+use crate::engine::open_plain;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -1,6 +1,6 @@
 //! Short texts in a model's folder, read within bounds.
 
-use super::plain_file::open_plain;
+use crate::engine::open_plain;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 

@@ -483,7 +483,8 @@ fn retire(entry: &mut ModelEntry, situation: &Situation) -> Vec<Version> {
     let mut gone = Vec::new();
     let outgoing = entry.routing.split.as_ref().map(|split| split.stable);
     entry.versions.retain(|version, found| {
-        if situation.is_chosen(*version) || Some(*version) == outgoing {
+        let bears_label = entry.routing.labels.values().any(|it| it == version);
+        if situation.is_chosen(*version) || Some(*version) == outgoing || bears_label {
             return true;
         }
         match &found.state {

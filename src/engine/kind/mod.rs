@@ -12,6 +12,7 @@ mod zip;
 #[cfg(test)]
 mod tests;
 
+use super::plain_file::open_plain;
 use archive::Names;
 use std::fmt;
 use std::fs::File;
@@ -119,7 +120,7 @@ impl fmt::Display for Kind {
 ///
 /// The file cannot be read.
 pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
-    let kind = recognize(&mut File::open(path)?)?;
+    let kind = recognize(&mut open_plain(path, 0)?)?;
     Ok(kind.map(|kind| kind.to_string()))
 }
 

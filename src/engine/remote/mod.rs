@@ -14,6 +14,7 @@ mod shared;
 
 pub use child::{Confinement, run_child};
 
+use super::plain_file::open_plain;
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Format, LoadOptions, Loader, Model, Output,
     Phases, RunOutcome, Signature, kind,
@@ -22,7 +23,6 @@ use crate::tensor::Buffer;
 use protocol::{Request, Response, WireDataType, WireFormat};
 use shared::{Deadline, Shared};
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,7 +141,7 @@ impl Loader for RemoteLoader {
     fn damage(&self, artifact: &Artifact) -> io::Result<Option<String>> {
         let max_bytes = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
         match artifact.format {
-            Format::TorchScript => kind::damage(&mut File::open(&artifact.path)?, max_bytes),
+            Format::TorchScript => kind::damage(&mut open_plain(&artifact.path, 0)?, max_bytes),
         }
     }
 

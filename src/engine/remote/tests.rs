@@ -119,7 +119,7 @@ fn serve_answers_over_any_stream() {
     let seen = model.seen();
     let child = thread::spawn(move || {
         let (mut input, mut output) = (&theirs, &theirs);
-        let received = ReceivedFile::of(File::open(artifact().path).unwrap());
+        let received = ReceivedFile::of(std::fs::File::open(artifact().path).unwrap());
         let session = child::Session::new(Vec::new(), received);
         child::serve(&FakeLoader(model), &mut input, &mut output, session)
     });

@@ -153,7 +153,7 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     for_operators(Operation {
         query: &[("since", "integer"), ("follow", "boolean")],
-        fails: &[&[ErrorCode::InvalidRequest]],
+        fails: &[&[ErrorCode::InvalidRequest, ErrorCode::QueueFull]],
         ..read(&[(200, &[Content::json("Events"), Content::text("application/x-ndjson")])])
     })
     .at("/manage/events", "What happened to models; with follow=true as it comes, a line each.", |place| {

@@ -37,6 +37,8 @@ fn a_new_version_takes_over_step_by_step() {
     let m = name("m");
     assert_eq!(share(&repository), 10);
     assert_eq!((labeled(&repository, "stable"), labeled(&repository, "canary")), (Ok(1), Ok(2)));
+    let stable = || repository.stable(&m).unwrap().version();
+    assert!((0..20).all(|_| stable() == Version(1)), "tools ask the one that serves");
     let rollout = repository.rollout(&m).unwrap();
     assert_eq!((rollout.step, rollout.weight, rollout.is_manual), (0, 0.1, false));
     drop(rollout);
