@@ -45,19 +45,19 @@ impl<'a> Candidate<'a> {
         folder
             .stays_within(&file.file)
             .map_err(|reason| ModelFailure::new(FailureCode::Outside, reason))?;
-        let what_lies_beside = Beside::of(file, folder);
+        // Taken before anything is read: what changes meanwhile is a change.
+        let beside = Beside::of(file, folder);
         let fingerprint = Fingerprint::take_up_to(&file.file, options.max_file_bytes);
         let fingerprint =
             fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
-        let beside = file.file.parent().unwrap_or(&folder.path);
-        sums::check(beside, &file.file, &fingerprint.digest)
+        let own_folder = file.file.parent().unwrap_or(&folder.path);
+        sums::check(own_folder, &file.file, &fingerprint.digest)
             .map_err(|reason| ModelFailure::new(FailureCode::Digest, reason))?;
         let name = &folder.name;
         let is_trusted = options
             .trusted
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
-        let beside = what_lies_beside;
         Ok(Self { name, file, source, defaults, settings, steps, fingerprint, beside, is_trusted })
     }
 

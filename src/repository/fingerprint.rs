@@ -31,8 +31,8 @@ pub(super) struct Fingerprint {
 
 /// What changes when a file is written, replaced or moved. Size, time and number may be those of another file; the time of the
 /// last change of the entry itself, which nobody can set, is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Stamp {
     size: u64,
     modified: Option<std::time::SystemTime>,
     device: u64,
@@ -66,23 +66,30 @@ impl Fingerprint {
             }
             hash.update(&chunk[..n]);
         }
-        Ok(Self { digest: hex(&hash.finalize()), size: metadata.len(), stamp: stamp(&metadata) })
+        Ok(Self {
+            digest: hex(&hash.finalize()),
+            size: metadata.len(),
+            stamp: Stamp::of(&metadata),
+        })
     }
 
     /// Whether the file is, by its stamp, still the one that was read: a file that is being copied
     /// into place while it is loaded must not be served under a digest that it does not have.
     pub(super) fn still_holds(&self, path: &Path) -> bool {
-        std::fs::metadata(path).is_ok_and(|metadata| stamp(&metadata) == self.stamp)
+        std::fs::metadata(path).is_ok_and(|metadata| Stamp::of(&metadata) == self.stamp)
     }
 }
 
-fn stamp(metadata: &Metadata) -> Stamp {
-    Stamp {
-        size: metadata.len(),
-        modified: metadata.modified().ok(),
-        device: metadata.dev(),
-        number: metadata.ino(),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
+impl Stamp {
+    /// That of a file as it is now.
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            device: metadata.dev(),
+            number: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 use super::catalog::Catalog;
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
+use super::fingerprint::Stamp;
 use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE};
 use super::options::FolderWatch;
 use super::shared::Shared;
@@ -18,10 +19,9 @@ use crate::inference::ModelName;
 use crate::telemetry::events::EventKind;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How often the folders are looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(3600);
 
 /// The files of a model with what changes when one is written or replaced.
-type Signature = Vec<(PathBuf, u64, Option<SystemTime>, u64, (i64, i64))>;
+type Signature = Vec<(PathBuf, Option<Stamp>)>;
 
 /// What the folders are known to hold.
 #[derive(Debug)]
@@ -250,10 +250,8 @@ fn add_files(folder: &Path, signature: &mut Signature) {
 fn add(path: &Path, signature: &mut Signature) {
     let Ok(found) = fs::metadata(path) else { return };
     if found.is_dir() {
-        signature.push((path.to_owned(), 0, None, 0, (0, 0)));
+        signature.push((path.to_owned(), None));
     } else {
-        let changed = (found.ctime(), found.ctime_nsec());
-        let number = found.ino() ^ found.dev().rotate_left(32);
-        signature.push((path.to_owned(), found.len(), found.modified().ok(), number, changed));
+        signature.push((path.to_owned(), Some(Stamp::of(&found))));
     }
 }
