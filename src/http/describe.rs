@@ -21,6 +21,36 @@ pub(super) fn summary(model: &ModelStatus) -> Value {
     })
 }
 
+/// The same with what operators look for first.
+pub(super) fn managed(model: &ModelStatus) -> Value {
+    let mut body = summary(model);
+    body["default"] = default(model);
+    body["rollout"] = rollout(model);
+    body["problem"] = problem(Audience::Operators, model);
+    body
+}
+
+fn default(model: &ModelStatus) -> Value {
+    model.pin.map_or(
+        Value::Null,
+        |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
+    )
+}
+
+fn rollout(model: &ModelStatus) -> Value {
+    model.rollout.map_or(Value::Null, |it| {
+        json!({
+            "strategy": it.strategy.as_str(),
+            "candidate": it.candidate.to_string(),
+            "share": it.share,
+        })
+    })
+}
+
+fn problem(audience: Audience, model: &ModelStatus) -> Value {
+    json!(model.problem.as_ref().map(|it| audience.explanation(it)))
+}
+
 /// Its versions whose requests shared runs until an answer turned out to hang on that, as `model/version`.
 pub(super) fn refuted(model: &ModelStatus) -> impl Iterator<Item = Value> {
     let is_refuted = |version: &&VersionStatus| {
@@ -61,13 +91,11 @@ pub(super) fn model(model: &ModelStatus) -> Value {
 /// All that an audience may know about a model.
 pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
     let mut body = summary(model);
-    body["default"] = model.pin.map_or(
-        Value::Null,
-        |pin| json!({"version": pin.version.to_string(), "survives_restart": pin.kept}),
-    );
+    body["default"] = default(model);
+    body["rollout"] = rollout(model);
     body["labels"] = labels(model);
     body["rejected"] = model.rejected.iter().map(|it| rejection(audience, it)).collect();
-    body["problem"] = json!(model.problem.as_ref().map(|it| audience.explanation(it)));
+    body["problem"] = problem(audience, model);
     body["versions"] = model.versions.iter().map(|it| version(audience, it)).collect();
     body
 }

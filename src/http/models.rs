@@ -15,6 +15,12 @@ pub(super) async fn list(State(app): State<App>) -> Json<Value> {
     Json(json!({"models": models}))
 }
 
+/// The list for operators.
+pub(super) async fn list_whole(State(app): State<App>) -> Json<Value> {
+    let models: Vec<Value> = app.repository.list().iter().map(describe::managed).collect();
+    Json(json!({"models": models}))
+}
+
 /// A model for everybody.
 pub(super) async fn describe(app: State<App>, name: NamePath) -> Result<Json<Value>, Failed> {
     describe_for(Audience::Everybody, &app, name)

@@ -5,7 +5,6 @@ use super::manage::{change, change_version};
 use super::path::{NamePath, VersionPath, named, segments};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName};
-use crate::repository::manifest::Strategy;
 use crate::repository::{Repository, Rollout};
 use crate::rollout::{Figures, Report, describe, error_rate};
 use axum::Json;
@@ -65,18 +64,14 @@ pub(super) async fn weight(
 fn document(report: &Report) -> Value {
     let Report { rollout, evidence, dropped, on_step, decision, power } = report;
     let Rollout { stable, candidate, plan, step, weight, is_manual } = rollout;
-    let strategy = match plan.strategy {
-        Strategy::Replace => "replace",
-        Strategy::Canary => "canary",
-        Strategy::Shadow => "shadow",
-    };
     json!({
         "stable": stable.version().to_string(),
         "candidate": candidate.version().to_string(),
-        "strategy": strategy,
+        "strategy": plan.strategy.as_str(),
         "steps": describe(plan),
         "step": step + 1,
         "weight": weight,
+        "share": rollout.share(),
         "set_by_operator": is_manual,
         "step_seconds": on_step.as_secs_f64(),
         "decision": decision,

@@ -1,18 +1,26 @@
 //! What is counted of a version: bins of its inputs' values, what is missing or out of range, and its labels.
 //!
-//! Counters only rise, and are shared by all requests without a lock.
+//! Counters only rise. Each processor has some of its own, since those that are shared travel between their caches with every
+//! request; who reads adds them up.
 
 use super::bins::Edges;
 use super::reference::Of;
 use super::reference::Reference;
 use super::values::Rows;
 use crate::tensor::Tensor;
+use rustix::thread::sched_getcpu;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Rows of one request that are counted: of a larger one some, evenly, so that no single caller makes up a window.
 const MAX_ROWS: usize = 64;
 /// Values of one request that are counted, which takes about 2 us.
 const MAX_VALUES: usize = 500;
+
+/// Most sets of counters of a version.
+const MAX_SHARDS: usize = 16;
+/// Counters before the first, so that two sets never share a line of a cache.
+const PADDING: usize = 16;
 
 /// What was counted of one feature.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -56,26 +64,43 @@ impl Counted {
     }
 }
 
-/// The counters of one load of a version.
+/// What there is to count of one load of a version.
 #[derive(Debug)]
 pub(super) struct Counters {
-    rows: AtomicU64,
-    features: Vec<FeatureCounters>,
+    plan: Arc<Plan>,
+    shards: Vec<Arc<Shard>>,
+}
+
+/// Where everything is counted.
+#[derive(Debug)]
+struct Plan {
+    features: Vec<FeaturePlan>,
     labels: Vec<String>,
-    by_label: Vec<AtomicU64>,
+    first_label: usize,
+    /// Labels of the reference and one for all others; none where it has none.
+    n_labels: usize,
 }
 
 #[derive(Debug)]
-struct FeatureCounters {
+struct FeaturePlan {
     input: usize,
     of: Of,
     edges: Edges,
     min: f32,
     max: f32,
-    bins: Vec<AtomicU64>,
-    missing: AtomicU64,
-    out_of_range: AtomicU64,
+    /// The place of the first bin. Behind the last are those of missing values and of those that are out of range.
+    first: usize,
 }
+
+/// The counters of a processor.
+#[derive(Debug)]
+pub(super) struct Shard {
+    plan: Arc<Plan>,
+    counters: Box<[AtomicU64]>,
+}
+
+/// Where rows are counted.
+const ROWS: usize = PADDING;
 
 impl Counters {
     /// For a reference, and the places of its inputs by name.
@@ -87,36 +112,62 @@ impl Counters {
         reference: &Reference,
         input: impl Fn(&str) -> Option<usize>,
     ) -> Result<Self, String> {
+        let mut next = ROWS + 1;
         let features = reference.features.iter().map(|feature| {
             let place = input(&feature.input).ok_or_else(|| {
                 format!("feature {:?}: the model has no input {:?}", feature.name, feature.input)
             })?;
-            Ok(FeatureCounters {
-                input: place,
-                of: feature.of,
-                edges: Edges::new(feature.edges.clone())?,
-                min: feature.min,
-                max: feature.max,
-                bins: zeros(feature.edges.len() + 1),
-                missing: AtomicU64::new(0),
-                out_of_range: AtomicU64::new(0),
-            })
+            let edges = Edges::new(feature.edges.clone())?;
+            let first = next;
+            next += edges.n_bins() + 2;
+            let (min, max) = (feature.min, feature.max);
+            Ok(FeaturePlan { input: place, of: feature.of, edges, min, max, first })
         });
+        let features = features.collect::<Result<_, String>>()?;
         let labels: Vec<String> = reference.labels.keys().cloned().collect();
         let n_labels = if labels.is_empty() { 0 } else { labels.len() + 1 };
-        Ok(Self {
-            rows: AtomicU64::new(0),
-            features: features.collect::<Result<_, String>>()?,
-            labels,
-            by_label: zeros(n_labels),
-        })
+        let plan = Arc::new(Plan { features, labels, first_label: next, n_labels });
+        let shard = |_| {
+            let counters = (0..next + n_labels).map(|_| AtomicU64::new(0)).collect();
+            Arc::new(Shard { plan: Arc::clone(&plan), counters })
+        };
+        let shards = (0..n_shards()).map(shard).collect();
+        Ok(Self { plan, shards })
+    }
+
+    /// Those of each processor.
+    pub(super) fn shards(&self) -> Vec<Weak<Shard>> {
+        self.shards.iter().map(Arc::downgrade).collect()
+    }
+
+    /// What has been counted.
+    pub(super) fn counted(&self) -> Counted {
+        let load = |shard: &Shard, place: usize| shard.counters[place].load(Ordering::Relaxed);
+        let sum = |place: usize| self.shards.iter().map(|shard| load(shard, place)).sum();
+        let features = self.plan.features.iter().map(|feature| FeatureCounts {
+            bins: (feature.first..feature.missing()).map(sum).collect(),
+            missing: sum(feature.missing()),
+            out_of_range: sum(feature.out_of_range()),
+        });
+        let first_label = self.plan.first_label;
+        Counted {
+            rows: sum(ROWS),
+            features: features.collect(),
+            labels: (first_label..first_label + self.plan.n_labels).map(sum).collect(),
+        }
+    }
+}
+
+impl Shard {
+    fn add(&self, place: usize, n: u64) {
+        self.counters[place].fetch_add(n, Ordering::Relaxed);
     }
 
     /// Counts the rows of a request, or some of many.
     pub(super) fn count(&self, inputs: &[Option<Tensor>], n_rows: usize) {
-        let max_rows = (MAX_VALUES / self.features.len().max(1)).clamp(1, MAX_ROWS);
+        let max_rows = (MAX_VALUES / self.plan.features.len().max(1)).clamp(1, MAX_ROWS);
         let step = n_rows.div_ceil(max_rows).max(1);
-        self.rows.fetch_add(n_rows.div_ceil(step) as u64, Ordering::Relaxed);
+        self.add(ROWS, n_rows.div_ceil(step) as u64);
         for (place, tensor) in inputs.iter().enumerate() {
             let Some(rows) = tensor.as_ref().and_then(|it| Rows::new(it, n_rows)) else { continue };
             self.count_input(place, rows, n_rows, step);
@@ -124,11 +175,13 @@ impl Counters {
     }
 
     fn count_input(&self, place: usize, rows: Rows<'_>, n_rows: usize, step: usize) {
-        let features = || self.features.iter().filter(|feature| feature.input == place);
+        let features = || self.plan.features.iter().filter(|feature| feature.input == place);
         let mut is_described = false;
         for feature in features() {
             match feature.of {
-                Of::Element(element) => rows.column(element, step, |value| feature.add(value)),
+                Of::Element(element) => {
+                    rows.column(element, step, |value| self.count_value(feature, value));
+                }
                 Of::Descriptor(_) => is_described = true,
             }
         }
@@ -139,55 +192,48 @@ impl Counters {
             let described = rows.describe(row);
             for feature in features() {
                 if let Of::Descriptor(descriptor) = feature.of {
-                    feature.add(described.get(descriptor));
+                    self.count_value(feature, described.get(descriptor));
                 }
             }
         }
     }
 
-    /// Counts the label of a row.
-    pub(super) fn count_label(&self, label: &str) {
-        let Some(other) = self.by_label.len().checked_sub(1) else { return };
-        let place =
-            self.labels.binary_search_by(|known| known.as_str().cmp(label)).unwrap_or(other);
-        self.by_label[place].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What has been counted.
-    pub(super) fn counted(&self) -> Counted {
-        let all = |counters: &[AtomicU64]| counters.iter().map(load).collect();
-        let features = self.features.iter().map(|feature| FeatureCounts {
-            bins: all(&feature.bins),
-            missing: load(&feature.missing),
-            out_of_range: load(&feature.out_of_range),
-        });
-        Counted {
-            rows: load(&self.rows),
-            features: features.collect(),
-            labels: all(&self.by_label),
-        }
-    }
-}
-
-impl FeatureCounters {
-    fn add(&self, value: f32) {
+    fn count_value(&self, feature: &FeaturePlan, value: f32) {
         if value.is_nan() {
-            self.missing.fetch_add(1, Ordering::Relaxed);
+            self.add(feature.missing(), 1);
             return;
         }
-        if value < self.min || value > self.max {
-            self.out_of_range.fetch_add(1, Ordering::Relaxed);
+        if value < feature.min || value > feature.max {
+            self.add(feature.out_of_range(), 1);
         }
         if value.is_finite() {
-            self.bins[self.edges.bin(value)].fetch_add(1, Ordering::Relaxed);
+            self.add(feature.first + feature.edges.bin(value), 1);
         }
+    }
+
+    /// Counts the label of a row.
+    pub(super) fn count_label(&self, label: &str) {
+        let Some(other) = self.plan.n_labels.checked_sub(1) else { return };
+        let known = self.plan.labels.binary_search_by(|known| known.as_str().cmp(label));
+        self.add(self.plan.first_label + known.unwrap_or(other), 1);
     }
 }
 
-fn zeros(n: usize) -> Vec<AtomicU64> {
-    (0..n).map(|_| AtomicU64::new(0)).collect()
+impl FeaturePlan {
+    fn missing(&self) -> usize {
+        self.first + self.edges.n_bins()
+    }
+
+    fn out_of_range(&self) -> usize {
+        self.missing() + 1
+    }
 }
 
-fn load(counter: &AtomicU64) -> u64 {
-    counter.load(Ordering::Relaxed)
+fn n_shards() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS)
+}
+
+/// Which of so many sets of counters this processor adds to.
+pub(super) fn of_this_processor<T>(shards: &[T]) -> Option<&T> {
+    shards.get(sched_getcpu() % shards.len().max(1))
 }

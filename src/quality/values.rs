@@ -97,9 +97,14 @@ impl<'t> Rows<'t> {
     }
 
     /// One number of every so-and-so-many-th row.
-    pub(super) fn column(&self, element: usize, step: usize, each: impl FnMut(f32)) {
-        if element < self.width {
-            self.walk(element, self.width * step, usize::MAX, each);
+    pub(super) fn column(&self, element: usize, step: usize, mut each: impl FnMut(f32)) {
+        if element >= self.width {
+            return;
+        }
+        // Most requests have one row of the most usual type.
+        match self.tensor.as_slice::<f32>() {
+            Some(row) if row.len() == self.width => each(row[element]),
+            _ => self.walk(element, self.width * step, usize::MAX, each),
         }
     }
 

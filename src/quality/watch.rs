@@ -1,6 +1,6 @@
 //! The versions that have a reference: counted at the door, exported, and looked at once a minute.
 
-use super::counts::{Counted, Counters};
+use super::counts::{Counted, Counters, Shard, of_this_processor};
 use super::drift::{FeatureDrift, Trouble, drift};
 use super::figures::Compared;
 use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
@@ -77,7 +77,15 @@ pub struct LabelShare {
     pub reference_rows: u64,
 }
 
-type Versions = BTreeMap<(ModelName, Version), Weak<Watched>>;
+/// A version, for as long as it is there.
+#[derive(Debug, Clone)]
+struct Known {
+    version: Version,
+    watched: Weak<Watched>,
+    shards: Arc<[Weak<Shard>]>,
+}
+
+type Models = BTreeMap<ModelName, Vec<Known>>;
 
 /// Everything that is watched. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +94,7 @@ pub struct Quality(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// What requests are counted in, without a lock.
-    versions: ArcSwap<Versions>,
+    models: ArcSwap<Models>,
     /// Held by who changes it.
     changing: Mutex<()>,
 }
@@ -161,24 +169,41 @@ impl Quality {
 
 impl Inner {
     fn watched(&self, name: &ModelName, version: Version) -> Option<Arc<Watched>> {
-        let versions = self.versions.load();
-        if versions.is_empty() {
+        let models = self.models.load();
+        let known = models.get(name)?.iter().find(|it| it.version == version)?;
+        known.watched.upgrade()
+    }
+
+    /// Where a request is counted. Nothing here is shared with other processors, and written to, on each request.
+    fn shard(&self, name: &ModelName, version: Version) -> Option<Arc<Shard>> {
+        let models = self.models.load();
+        if models.is_empty() {
             return None;
         }
-        versions.get(&(name.clone(), version)).and_then(Weak::upgrade)
+        let known = models.get(name)?.iter().find(|it| it.version == version)?;
+        of_this_processor(&known.shards)?.upgrade()
     }
 
     fn put(&self, model: &ModelHandle, watched: &Arc<Watched>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut versions = Versions::clone(&self.versions.load());
-        versions.retain(|_, it| it.strong_count() > 0);
-        versions.insert((model.name().clone(), model.version()), Arc::downgrade(watched));
-        self.versions.store(Arc::new(versions));
+        let version = model.version();
+        let mut models = Models::clone(&self.models.load());
+        models.entry(model.name().clone()).or_default().retain(|it| it.version != version);
+        models.entry(model.name().clone()).or_default().push(Known {
+            version,
+            watched: Arc::downgrade(watched),
+            shards: watched.counters.shards().into(),
+        });
+        models.values_mut().for_each(|it| it.retain(|it| it.watched.strong_count() > 0));
+        models.retain(|_, versions| !versions.is_empty());
+        self.models.store(Arc::new(models));
     }
 
     /// Keeps snapshots, and says what has begun and what is over.
     fn look(&self, events: &Events, now: Instant) {
-        for ((name, version), watched) in &**self.versions.load() {
+        let models = self.models.load_full();
+        let versions = models.iter().flat_map(|(name, it)| it.iter().map(move |it| (name, it)));
+        for (name, Known { version, watched, .. }) in versions {
             let Some(watched) = watched.upgrade() else { continue };
             for (feature, trouble, has_begun, text) in watched.look(now) {
                 let text = format!("feature {feature:?}, {}: {text}", trouble.as_str());
@@ -263,16 +288,16 @@ impl Watched {
 
 impl Observer for Quality {
     fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
-        let watched = self.0.watched(model.name(), model.version())?;
-        Some(Box::new(Counting(watched)))
+        let shard = self.0.shard(model.name(), model.version())?;
+        Some(Box::new(Counting(shard)))
     }
 }
 
-struct Counting(Arc<Watched>);
+struct Counting(Arc<Shard>);
 
 impl Tap for Counting {
     fn checked(&mut self, request: &ValidRequest) {
-        self.0.counters.count(request.inputs(), request.n_rows());
+        self.0.count(request.inputs(), request.n_rows());
     }
 
     fn inferred(&mut self, response: &InferResponse) {
@@ -280,7 +305,7 @@ impl Tap for Counting {
             if let Some((label, score)) = best.first() {
                 // The first label of scores that are none says nothing.
                 let label = if score.is_nan() { "" } else { &**label };
-                self.0.counters.count_label(label);
+                self.0.count_label(label);
             }
         }
     }

@@ -5,14 +5,15 @@ use super::decisions;
 use super::entry::ModelEntry;
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
+use super::fingerprint::file_digest;
 use super::orders;
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
 use super::transition::{
-    Cause, Found, TakesOver, bring_up, is_current, load_model, load_version, read, situation,
+    Cause, Found, Role, bring_up, find, is_current, load_model, load_version, read, situation,
 };
-use crate::inference::{ModelName, Version};
+use crate::inference::{Label, ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::sync::Arc;
 
@@ -21,6 +22,100 @@ use std::sync::Arc;
 fn settle_versions(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
     let loaded = load_model(shared, name, Cause::Noticed);
     loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
+}
+
+/// Loads a version that waits in the folder: model.toml chooses others, or an operator does now.
+fn bring_in(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+    role: Role,
+) -> Result<(), RepositoryError> {
+    let failed = |problem: String| RepositoryError::Failed {
+        model: name.clone(),
+        failure: ModelFailure::new(FailureCode::Incomplete, problem),
+    };
+    let found = read(shared, name).map_err(failed)?;
+    if !found.folder.versions.iter().any(|folder| folder.version == version) {
+        return Err(RepositoryError::VersionNotFound(name.clone(), version));
+    }
+    let loaded = load_version(shared, &found, version, role);
+    loaded.map_err(|reason| failed(format!("version {version}: {reason}")))
+}
+
+/// Has a version answer by default; one that waits in the folder is loaded for it, and what is not to be served beside it goes.
+pub(super) fn pin(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    let is_ready = orders::is_ready(shared, name, version)?;
+    if !is_ready {
+        bring_in(shared, name, version, Role::Default)?;
+    }
+    orders::set_default(shared, name, Some(version));
+    if !is_ready {
+        // It answers. What else may be wrong stands in the state of the model.
+        let _ = settle_versions(shared, name);
+    }
+    Ok(())
+}
+
+/// Has the highest version answer by default again; one that waits in the folder because of the one that was set is loaded.
+pub(super) fn unpin(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::set_default(shared, name, None);
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name).filter(|it| !it.state.is_unloaded()) else { return Ok(()) };
+    let Ok(found) = read(shared, name) else { return Ok(()) };
+    let mut highest = situation(entry, &found);
+    highest.held.clear();
+    let waits = highest.next().is_some_and(|version| !entry.versions.contains_key(&version));
+    if waits {
+        let _ = settle_versions(shared, name);
+    }
+    Ok(())
+}
+
+/// Has a label name a version, or nothing any more; one that waits in the folder is loaded for it.
+pub(super) fn label(
+    shared: &Shared,
+    name: &ModelName,
+    label: &Label,
+    version: Option<Version>,
+) -> Result<(), RepositoryError> {
+    let _busy = Busy::begin(&shared.catalog, name)?;
+    orders::check_label(shared, name, label, version)?;
+    if let Some(version) = version
+        && !orders::is_ready(shared, name, version)?
+    {
+        let models = shared.catalog.snapshot();
+        let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+        let is_set =
+            entry.routing.default.is_some_and(|pin| entry.healthy_version(pin.version).is_some());
+        let is_highest = entry.serving().is_none_or(|it| it.version() < version);
+        if is_highest && !is_set {
+            return Err(RepositoryError::WouldAnswer(name.clone(), version));
+        }
+        bring_in(shared, name, version, Role::Beside)?;
+    }
+    orders::set_label(shared, name, label, version);
+    Ok(())
+}
+
+/// SHA-256 of what is to be rejected: as it is loaded, as it lies in the folder, or as it was last seen.
+fn digest_of(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<String, RepositoryError> {
+    let models = shared.catalog.snapshot();
+    let is_loaded = models.get(name).is_some_and(|entry| entry.ready_version(version).is_some());
+    let folder = find(shared, name).filter(|_| !is_loaded);
+    let file = folder.and_then(|it| it.versions.into_iter().find(|it| it.version == version));
+    let lies_there = file.and_then(|it| file_digest(&it.file).ok());
+    lies_there.map_or_else(|| orders::known_digest(shared, name, version), Ok)
 }
 
 /// Brings a version up beside the one that serves, as the new one of a roll-out.
@@ -50,8 +145,8 @@ pub(super) fn roll_out(
         rollouts::begin(shared, name, stable, version, true);
         return Ok(());
     }
-    let takes_over = TakesOver { from: stable, by_hand: true };
-    load_version(shared, &found, version, Some(takes_over)).map_err(failed)
+    let role = Role::TakesOver { from: stable, by_hand: true };
+    load_version(shared, &found, version, role).map_err(failed)
 }
 
 /// Goes back from a version: another one takes its place, then its file is not served any more.
@@ -62,7 +157,7 @@ pub(super) fn reject(
     reason: &str,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    let digest = orders::known_digest(shared, name, version)?;
+    let digest = digest_of(shared, name, version)?;
     let is_same = |other: Version| {
         orders::known_digest(shared, name, other).is_ok_and(|other| other == digest)
     };
@@ -120,7 +215,7 @@ pub(super) fn reject(
         let text = "it goes on answering by default after the roll-out of another version";
         shared.tell(EventKind::DefaultSet, name, Some(stable), text);
     }
-    orders::reject(shared, name, version, reason)?;
+    orders::reject(shared, name, version, &digest, reason);
     shared.catalog.update(name, |entry| orders::report_pin(name, entry));
     Ok(())
 }

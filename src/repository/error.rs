@@ -35,6 +35,11 @@ pub enum RepositoryError {
     /// The version is there and does not serve.
     #[error("version {1} of model {0:?} is not ready")]
     NotReady(ModelName, Version),
+    /// It is not loaded, and the highest that is answers by default.
+    #[error(
+        "version {1} of model {0:?} is not loaded, and would answer by default if it were: pin a version first"
+    )]
+    WouldAnswer(ModelName, Version),
     /// Requests that name no version would change over to another one unnoticed.
     #[error("version {1} of model {0:?} is its default, set another one first or unload the model")]
     IsDefault(ModelName, Version),
@@ -83,6 +88,7 @@ impl RepositoryError {
             Self::Busy(_)
             | Self::Crowded(_)
             | Self::NotReady(..)
+            | Self::WouldAnswer(..)
             | Self::IsDefault(..)
             | Self::LabelReserved(_)
             | Self::TooManyLabels(..)

@@ -74,7 +74,9 @@ pub use routing::Pin;
 pub use sample::SampleDecoder;
 pub use served::{Facts, ModelHandle, ModelLimits};
 pub use single::{FileTrial, try_file};
-pub use status::{LoadedStatus, ModelStatus, Readiness, RejectedVersion, VersionStatus};
+pub use status::{
+    LoadedStatus, ModelStatus, Readiness, RejectedVersion, RolloutStatus, VersionStatus,
+};
 pub use steps::ALL_EXTRAS;
 pub use text_file::read_plain;
 pub use verifier::Verifier;
@@ -381,29 +383,31 @@ impl Repository {
     }
 
     /// Has requests without a version answered by this one for as long as it is ready, after a
-    /// restart too; the others go on answering by their numbers. Writes a file.
+    /// restart too; the others go on answering by their numbers. One that waits in the folder is loaded for it. Writes a
+    /// file. Blocks.
     ///
     /// # Errors
     ///
-    /// There is no such model or version, it is not ready, or the model is being loaded or changed.
+    /// There is no such model or version, it is not ready or cannot be loaded, or the model is being loaded or changed.
     pub fn set_default(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
-        orders::set_default(&self.0, name, Some(version))
+        changeover::pin(&self.0, name, version)
     }
 
-    /// Has them answered by the highest version that is ready again. Writes a file.
+    /// Has them answered by the highest version again, which is loaded if it waited because of the one that was set. Writes
+    /// a file. Blocks.
     ///
     /// # Errors
     ///
     /// There is no such model, or it is being loaded or changed.
     pub fn clear_default(&self, name: &ModelName) -> Result<(), RepositoryError> {
-        orders::set_default(&self.0, name, None)
+        changeover::unpin(&self.0, name)
     }
 
-    /// Has a label name a version that is ready, after a restart too. Writes a file.
+    /// Has a label name a version, after a restart too. One that waits in the folder is loaded for it. Writes a file. Blocks.
     ///
     /// # Errors
     ///
-    /// There is no such model or version, it is not ready, the label is one that follows by itself or there are too many, or
+    /// There is no such model or version, it is not ready or would answer by default, the label is one that follows by itself or there are too many, or
     /// the model is being loaded or changed.
     pub fn set_label(
         &self,
@@ -411,7 +415,7 @@ impl Repository {
         label: &Label,
         version: Version,
     ) -> Result<(), RepositoryError> {
-        orders::set_label(&self.0, name, label, Some(version))
+        changeover::label(&self.0, name, label, Some(version))
     }
 
     /// Has a label name nothing any more. Writes a file.
@@ -420,7 +424,7 @@ impl Repository {
     ///
     /// There is no such model or label, or the model is being loaded or changed.
     pub fn remove_label(&self, name: &ModelName, label: &Label) -> Result<(), RepositoryError> {
-        orders::set_label(&self.0, name, label, None)
+        changeover::label(&self.0, name, label, None)
     }
 
     /// Goes back from a version: its file is not served again, after a restart too, and what the folder holds beside it is

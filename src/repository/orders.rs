@@ -9,7 +9,6 @@ use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::intents::{Intent, MAX_LABELS};
 use super::routing;
-use super::served::ModelHandle;
 use super::shared::Shared;
 use crate::inference::{Label, ModelName, Version};
 use crate::telemetry::events::EventKind;
@@ -66,16 +65,8 @@ pub(super) fn let_all_go(entry: &mut ModelEntry) {
     entry.problem = None;
 }
 
-/// Makes a version the default, or the highest one again.
-pub(super) fn set_default(
-    shared: &Shared,
-    name: &ModelName,
-    version: Option<Version>,
-) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
-    if let Some(version) = version {
-        ready(shared, name, version)?;
-    }
+/// Makes a version that is ready the default, or the highest one again, for a model that is marked as busy.
+pub(super) fn set_default(shared: &Shared, name: &ModelName, version: Option<Version>) {
     let rollout = decisions::current(&shared.catalog, name).rollout.filter(|_| version.is_some());
     decisions::decide(shared, name, |intent| {
         intent.default = version.map(|version| version.0);
@@ -101,22 +92,17 @@ pub(super) fn set_default(
             shared.tell(EventKind::DefaultCleared, name, None, text);
         }
     }
-    Ok(())
 }
 
-/// Has a label name a version that is ready, or nothing any more.
-pub(super) fn set_label(
+/// Whether a label may name a version, or may be removed.
+pub(super) fn check_label(
     shared: &Shared,
     name: &ModelName,
     label: &Label,
     version: Option<Version>,
 ) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
     if !routing::is_free(label) {
         return Err(RepositoryError::LabelReserved(label.clone()));
-    }
-    if let Some(version) = version {
-        ready(shared, name, version)?;
     }
     let labels = decisions::current(&shared.catalog, name).labels;
     let is_there = labels.contains_key(label.as_str());
@@ -126,6 +112,16 @@ pub(super) fn set_label(
     if version.is_none() && !is_there {
         return Err(RepositoryError::LabelNotFound(name.clone(), label.clone()));
     }
+    Ok(())
+}
+
+/// Has a label name a version that is ready, or nothing any more, for a model that is marked as busy.
+pub(super) fn set_label(
+    shared: &Shared,
+    name: &ModelName,
+    label: &Label,
+    version: Option<Version>,
+) {
     decisions::decide(shared, name, |intent| match version {
         Some(version) => drop(intent.labels.insert(label.to_string(), version.0)),
         None => drop(intent.labels.remove(label.as_str())),
@@ -142,21 +138,25 @@ pub(super) fn set_label(
             shared.tell(EventKind::LabelRemoved, name, None, text);
         }
     }
-    Ok(())
 }
 
-/// A version that serves.
-fn ready(
+/// Whether a version serves.
+///
+/// # Errors
+///
+/// It is not one that waits in the folder either.
+pub(super) fn is_ready(
     shared: &Shared,
     name: &ModelName,
     version: Version,
-) -> Result<ModelHandle, RepositoryError> {
+) -> Result<bool, RepositoryError> {
     let models = shared.catalog.snapshot();
-    match models.get(name).and_then(|entry| entry.versions.get(&version)).map(|it| &it.state) {
-        Some(State::Ready(handle)) if handle.failure().is_none() => Ok(handle.clone()),
-        None | Some(State::Draining(_)) => {
-            Err(RepositoryError::VersionNotFound(name.clone(), version))
-        }
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    match entry.versions.get(&version).map(|it| &it.state) {
+        Some(State::Ready(handle)) if !handle.has_failed() => Ok(true),
+        // What an operator let go is loaded on order alone, and what failed does not get better by being named.
+        Some(State::Draining(_)) | None if !entry.state.is_unloaded() => Ok(false),
+        None => Err(RepositoryError::VersionNotFound(name.clone(), version)),
         Some(_) => Err(RepositoryError::NotReady(name.clone(), version)),
     }
 }
@@ -166,17 +166,20 @@ pub(super) fn reject(
     shared: &Shared,
     name: &ModelName,
     version: Version,
+    digest: &str,
     reason: &str,
-) -> Result<(), RepositoryError> {
-    let digest = known_digest(shared, name, version)?;
+) {
     let was_default = decisions::current(&shared.catalog, name).default == Some(version.0);
     let reject = |intent: &mut Intent| {
-        intent.reject(version, &digest, reason);
+        intent.reject(version, digest, reason);
         // What is rejected is no default, has no label and no roll-out.
         intent.default = intent.default.filter(|it| *it != version.0);
         intent.labels.retain(|_, it| *it != version.0);
         intent.rollout = intent.rollout.take().filter(|it| it.candidate != version.0);
     };
+    let labels = decisions::current(&shared.catalog, name).labels.into_iter();
+    let lost = labels.filter(|(_, it)| *it == version.0).map(|(label, _)| label);
+    let lost: Vec<_> = lost.collect();
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
     let kept = decisions::decide_and(shared, name, reject, |entry| {
         for (other, found) in &mut entry.versions {
@@ -190,6 +193,10 @@ pub(super) fn reject(
         let text = "it was set and is rejected: the highest version that is ready answers by default again";
         shared.tell(EventKind::DefaultCleared, name, None, text);
     }
+    for label in lost {
+        let text = format!("the label {label:?} named version {version}, which is rejected");
+        shared.tell(EventKind::LabelRemoved, name, None, text);
+    }
     tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
     let unkept = if kept {
         ""
@@ -197,7 +204,6 @@ pub(super) fn reject(
         "; that could not be written down, and holds until the process ends"
     };
     shared.tell(EventKind::VersionRejected, name, Some(version), format!("{reason}{unkept}"));
-    Ok(())
 }
 
 /// Takes the rejection of a version back.

@@ -36,6 +36,14 @@ impl Rollout {
     pub fn model(&self) -> &ModelName {
         self.stable.name()
     }
+
+    /// The part of the requests that the new version answers, or of a shadow the part of which it gets copies.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let of_step = self.plan.steps.get(self.step).map_or(0.0, |step| step.weight);
+        let is_copied = self.plan.strategy == Strategy::Shadow && !self.is_manual;
+        if is_copied { of_step } else { self.weight }
+    }
 }
 
 /// Those of all models, as far as both versions are ready.
@@ -48,7 +56,8 @@ pub(super) fn one(shared: &Shared, name: &ModelName) -> Option<Rollout> {
     shared.catalog.snapshot().get(name).and_then(|entry| of(entry))
 }
 
-fn of(entry: &ModelEntry) -> Option<Rollout> {
+/// That of a model, if both versions are ready.
+pub(super) fn of(entry: &ModelEntry) -> Option<Rollout> {
     let intent = entry.intent.rollout.as_ref()?;
     let is_manual = intent.manual;
     // One that was begun by hand stays one, whatever model.toml says now.

@@ -6,6 +6,8 @@ use super::failure::{FailureCode, ModelFailure};
 use super::intents::Rejection;
 use super::layout::MODEL_FILE;
 use super::lifecycle::VersionState;
+use super::manifest::Strategy;
+use super::rollouts;
 use super::routing::{self, Pin};
 use super::served::{Facts, ModelHandle, ModelLimits};
 use super::shared::Shared;
@@ -36,12 +38,25 @@ pub struct ModelStatus {
     pub pin: Option<Pin>,
     /// Names for versions, those among them that follow by themselves.
     pub labels: BTreeMap<Label, Version>,
+    /// The new version beside the one that serves.
+    pub rollout: Option<RolloutStatus>,
     /// Versions whose files are not served any more.
     pub rejected: Vec<RejectedVersion>,
     /// Why there is no version to serve, or not the wanted ones.
     pub problem: Option<ModelFailure>,
     /// Its versions, lowest first.
     pub versions: Vec<VersionStatus>,
+}
+
+/// A roll-out under way, in short.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RolloutStatus {
+    /// How the new version takes over.
+    pub strategy: Strategy,
+    /// The new version.
+    pub candidate: Version,
+    /// The part of the requests that it answers, or of a shadow the part of which it gets copies.
+    pub share: f64,
 }
 
 /// A version whose file is not served any more.
@@ -181,6 +196,11 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
         pin: entry.routing.default,
         serving: entry.serving().map(ModelHandle::version),
         labels: labels(entry),
+        rollout: rollouts::of(entry).map(|it| RolloutStatus {
+            strategy: it.plan.strategy,
+            candidate: it.candidate.version(),
+            share: it.share(),
+        }),
         rejected: entry.intent.rejected.iter().map(rejected).collect(),
         problem: entry.problem.clone(),
         versions: versions.collect(),

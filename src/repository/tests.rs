@@ -17,6 +17,7 @@ mod orders;
 mod reload;
 mod rollouts;
 mod sequences;
+mod waiting;
 
 #[test]
 fn failing_models_leave_the_others_alone() {

@@ -9,6 +9,7 @@ use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
+use super::intents::Intent;
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
@@ -229,18 +230,34 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         .map(|version| format!("version {version} is asked for{by} and not there"))
         .collect();
     problems.extend(bring_up(shared, &found, cause, &mut situation));
-    let gone = shared.catalog.update(name, |entry| {
+    let (gone, folderless) = shared.catalog.update(name, |entry| {
         let held = entry.routing.held().collect();
         let gone = retire(entry, &situation.holding(held));
         orders::report_pin(name, entry);
-        gone
+        (gone, folderless(entry, &situation.available))
     });
+    problems.extend(folderless);
     tell_gone(shared, name, gone);
     rollouts::settle(shared, name);
     if only.is_none() && found.source.manifest.rollout.strategy != Strategy::Replace {
         remember_served(shared, name);
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}
+
+/// What operators or a roll-out want served and the folder does not hold.
+fn folderless(entry: &ModelEntry, available: &[Version]) -> Vec<String> {
+    let is_gone = |version: &Version| !available.contains(version);
+    let ready = entry.versions.iter().filter(|(version, it)| is_gone(version) && it.is_healthy());
+    let serves_on = ready.map(|(version, _)| {
+        format!(
+            "version {version} is not in the folder any more: it serves on, and not after a restart"
+        )
+    });
+    let pin = entry.routing.default.map(|pin| pin.version);
+    let pin = pin.filter(|pin| is_gone(pin) && entry.healthy_version(*pin).is_none());
+    let unkept = pin.map(|pin| format!("version {pin} was set as the default and is not there"));
+    serves_on.chain(unkept).collect()
 }
 
 /// Writes down which version serves, for a start after which another one is there too.
@@ -278,7 +295,7 @@ pub(super) fn bring_up(
         let may_stay = cause == Cause::Noticed || is_replacement;
         let loaded = match may_stay && is_current(shared, found, version) {
             true => Ok(()),
-            false => load_version(shared, found, version, takes_over_from(shared, found, version)),
+            false => load_version(shared, found, version, role(shared, found, version)),
         };
         if let Err(reason) = &loaded
             && !is_rejected(shared, &found.folder.name, version)
@@ -390,38 +407,45 @@ impl LoadWatcher for Progress<'_> {
     }
 }
 
-/// The version that a new one shall take over from by and by.
-fn takes_over_from(shared: &Shared, found: &Found, version: Version) -> Option<TakesOver> {
+/// What a version is to be once it is ready, by model.toml and what was decided.
+fn role(shared: &Shared, found: &Found, version: Version) -> Role {
     if found.source.manifest.rollout.strategy == Strategy::Replace {
-        return None;
+        return Role::Beside;
     }
     let models = shared.catalog.snapshot();
-    let entry = models.get(&found.folder.name)?;
-    if entry.intent.default.is_some() {
-        // An operator has chosen who answers.
-        return None;
-    }
-    let serving = entry.serving().map(ModelHandle::version)?;
+    let Some(entry) = models.get(&found.folder.name) else { return Role::Beside };
+    // Where one was set, an operator has chosen who answers.
+    let is_free = entry.intent.default.is_none();
+    let Some(from) = entry.serving().map(ModelHandle::version).filter(|_| is_free) else {
+        return Role::Beside;
+    };
     // What comes up in place of a version that is gone, or is held beside it, takes nothing over. Of a version that is loaded
     // anew beside itself there is only one number.
-    let is_new = version > serving && !entry.routing.labels.values().any(|it| *it == version);
-    is_new.then_some(TakesOver { from: serving, by_hand: false })
+    let is_new = version > from && !entry.routing.labels.values().any(|it| *it == version);
+    if is_new { Role::TakesOver { from, by_hand: false } } else { Role::Beside }
 }
 
-/// That a version is to take over by and by.
+/// What a version is to be from the moment in which it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TakesOver {
-    /// The version that serves.
-    pub(super) from: Version,
-    /// Whether an operator wants it so.
-    pub(super) by_hand: bool,
+pub(super) enum Role {
+    /// One of those that are ready, of which the highest answers by default.
+    Beside,
+    /// The new one of a roll-out.
+    TakesOver {
+        /// The version that serves.
+        from: Version,
+        /// Whether an operator wants it so.
+        by_hand: bool,
+    },
+    /// The one that answers by default, by an operator's order.
+    Default,
 }
 
 pub(super) fn load_version(
     shared: &Shared,
     found: &Found,
     version: Version,
-    takes_over: Option<TakesOver>,
+    role: Role,
 ) -> Result<(), String> {
     let Found { folder, source } = found;
     let file = folder.versions.iter().find(|folder| folder.version == version);
@@ -445,16 +469,26 @@ pub(super) fn load_version(
             handle.metrics().set_ready(true);
             let candidate =
                 decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
-            if let Some(takes_over) = takes_over.filter(|_| candidate != Some(version.0)) {
+            if let Role::TakesOver { from, by_hand } = role
+                && candidate != Some(version.0)
+            {
                 // Before it is ready: no request goes to it otherwise than by its share.
-                rollouts::begin(shared, name, takes_over.from, version, takes_over.by_hand);
+                rollouts::begin(shared, name, from, version, by_hand);
             }
-            let replaced = shared.catalog.update(name, |entry| {
+            let mut replaced = None;
+            let put = |entry: &mut ModelEntry| {
                 entry.state.serve();
-                let replaced = entry.ready_version(version).cloned();
+                replaced = entry.ready_version(version).cloned();
                 entry.put(version, State::Ready(handle));
-                replaced
-            });
+            };
+            match role {
+                Role::Beside | Role::TakesOver { .. } => shared.catalog.update(name, put),
+                // In one moment: set before it is ready, another one than that of now would stand in for it.
+                Role::Default => {
+                    let set = |intent: &mut Intent| intent.default = Some(version.0);
+                    decisions::decide_and(shared, name, set, put);
+                }
+            }
             // Its part of the series of the version, which the new load shares.
             replaced.iter().for_each(|handle| handle.metrics().set_ready(false));
             shared.tell(EventKind::VersionReady, name, Some(version), "it is ready");

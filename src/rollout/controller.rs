@@ -36,7 +36,6 @@ struct Counted {
 
 impl Counted {
     fn new(rollout: &Rollout) -> Self {
-        let share = rollout.plan.steps.get(rollout.step).map_or(0.0, |step| step.weight);
         let is_shadow = rollout.plan.strategy == Strategy::Shadow && !rollout.is_manual;
         Self {
             stable: rollout.stable.version(),
@@ -45,7 +44,7 @@ impl Counted {
             weight: rollout.weight,
             of_stable: Arc::default(),
             of_candidate: Arc::default(),
-            shadow: is_shadow.then(|| (share, Arc::default())),
+            shadow: is_shadow.then(|| (rollout.share(), Arc::default())),
         }
     }
 
@@ -260,7 +259,7 @@ impl Inner {
                 }
                 Decision::Act(next) => {
                     standing.decision = next.to_string();
-                    due.push((name.clone(), rollout.candidate.version(), next, evidence));
+                    due.push((rollout.clone(), next, evidence));
                 }
             }
             standings.insert(name, standing);
@@ -269,19 +268,20 @@ impl Inner {
         let counted: BTreeMap<_, _> = counted.collect();
         drop(standings);
         self.counted.store(Arc::new(counted));
-        for (name, candidate, next, evidence) in due {
-            self.carry_out(&name, candidate, next, &evidence);
+        for (rollout, next, evidence) in due {
+            self.carry_out(&rollout, next, &evidence);
         }
     }
 
     /// What was decided is decided again at the next look, where it could not be done.
-    fn carry_out(&self, name: &ModelName, candidate: Version, next: Move, evidence: &Evidence) {
+    fn carry_out(&self, rollout: &Rollout, next: Move, evidence: &Evidence) {
+        let (name, candidate) = (rollout.model(), rollout.candidate.version());
         let requests = evidence.candidate.requests;
         let done = match next {
             Move::NextStep { step, .. } => self.repository.advance_rollout(name, candidate, step),
             Move::Promote => {
-                let reason =
-                    format!("nothing spoke against it on {requests} requests of the last step");
+                let shown = power(rollout, evidence);
+                let reason = format!("nothing spoke against it on the last step: {shown}");
                 self.repository.promote(name, &reason)
             }
             Move::RollBack(reason) => {

@@ -5,10 +5,36 @@ use std::fmt::Write as _;
 
 /// The models of a server.
 pub(super) fn models(answer: &Value) -> String {
-    let row =
-        |model: &Value| [text(&model["name"]), text(&model["state"]), text(&model["version"])];
+    let row = |model: &Value| {
+        let [name, state, version] = ["name", "state", "version"].map(|key| text(&model[key]));
+        [name, state, version, notes(model)]
+    };
     let rows: Vec<_> = answer["models"].as_array().into_iter().flatten().map(row).collect();
-    table(["MODEL", "STATE", "VERSION"], &rows)
+    table(["MODEL", "STATE", "VERSION", "NOTES"], &rows)
+}
+
+/// What is not as it is by itself.
+fn notes(model: &Value) -> String {
+    let mut notes = Vec::new();
+    if let Some(pinned) = model["default"]["version"].as_str() {
+        notes.push(format!("pinned to {pinned}"));
+    }
+    if let Some(rollout) = model["rollout"].as_object() {
+        let [strategy, candidate] = ["strategy", "candidate"].map(|key| text(&rollout[key]));
+        let share = share(&rollout["share"], &strategy);
+        notes.push(format!("{strategy} of version {candidate}: {share}"));
+    }
+    if let Some(problem) = model["problem"].as_str() {
+        notes.push(format!("problem: {problem}"));
+    }
+    if notes.is_empty() { "-".to_owned() } else { text(&Value::from(notes.join("; "))) }
+}
+
+/// What a new version gets.
+fn share(share: &Value, strategy: &str) -> String {
+    let percent = share.as_f64().unwrap_or_default() * 100.0;
+    let what = if strategy == "shadow" { "copies of " } else { "" };
+    format!("{what}{percent:.1} % of the requests")
 }
 
 /// One model, a line for each of its versions.
@@ -34,10 +60,10 @@ pub(super) fn rollout(answer: &Value) -> String {
     if rollout.is_null() {
         return "no roll-out is under way\n".to_owned();
     }
-    let percent = rollout["weight"].as_f64().unwrap_or_default() * 100.0;
+    let strategy = text(&rollout["strategy"]);
+    let share = share(&rollout["share"], &strategy);
     let mut out = format!(
-        "{} of version {} beside {}: step {} of {}, {percent:.1} % of the requests\n{}\n{}\n",
-        text(&rollout["strategy"]),
+        "{strategy} of version {} beside {}: step {} of {}, {share}\n{}\n{}\n",
         text(&rollout["candidate"]),
         text(&rollout["stable"]),
         text(&rollout["step"]),
@@ -45,6 +71,15 @@ pub(super) fn rollout(answer: &Value) -> String {
         text(&rollout["decision"]),
         text(&rollout["power"]),
     );
+    if let Some(comparison) = rollout["comparison"].as_object() {
+        let [rows, flips, compared, dropped, largest] =
+            ["rows", "flips", "compared", "dropped", "largest_difference"]
+                .map(|key| text(&comparison[key]));
+        let _ = writeln!(
+            out,
+            "{compared} answers compared, {dropped} copies dropped: of {rows} rows with a class {flips} got another one, largest difference {largest}",
+        );
+    }
     let of = |version: &str| {
         let figures = &rollout["requests"][version];
         let cells = ["count", "errors", "p50_ms", "p95_ms"].map(|key| text(&figures[key]));
@@ -94,11 +129,16 @@ mod tests {
     #[test]
     fn tables_line_up_and_show_no_control_characters() {
         let answer = json!({"models": [
-            {"name": "digits", "state": "ready", "version": "2"},
-            {"name": "m", "state": "failed\u{1b}[31m", "version": null},
+            {"name": "digits", "state": "ready", "version": "2",
+                "rollout": {"strategy": "shadow", "candidate": "3", "share": 0.5}},
+            {"name": "m", "state": "failed\u{1b}[31m", "version": null,
+                "default": {"version": "1"}, "problem": "a\nb"},
         ]});
-        let expected =
-            "MODEL   STATE       VERSION\ndigits  ready       2\nm       failed[31m  -\n";
+        let expected = "\
+MODEL   STATE       VERSION  NOTES
+digits  ready       2        shadow of version 3: copies of 50.0 % of the requests
+m       failed[31m  -        pinned to 1; problem: a; b
+";
         assert_eq!(models(&answer), expected);
         let answer = json!({"name": "m", "version": "1", "problem": "version 2: bad", "versions": [
             {"version": "1", "state": "ready", "reason": null},

@@ -38,11 +38,19 @@ fn schemas() -> Value {
     let default =
         object(&[("version", text()), ("survives_restart", json!({"type": "boolean"}))], &[]);
     let rejection = object(&[("version", text()), ("sha256", text()), ("reason", text())], &[]);
-    let model = [
+    let rollout = [
+        ("strategy", json!({"type": "string", "enum": ["canary", "shadow", "replace"]})),
+        ("candidate", text()),
+        ("share", json!({"type": "number", "minimum": 0, "maximum": 1})),
+    ];
+    let managed = [
         ("default", nullable(default)),
+        ("rollout", nullable(object(&rollout, &[]))),
+        ("problem", nullable(text())),
+    ];
+    let model = [
         ("labels", json!({"type": "object", "additionalProperties": text()})),
         ("rejected", list(rejection)),
-        ("problem", nullable(text())),
         ("versions", list(of("Version"))),
     ];
     json!({
@@ -87,7 +95,11 @@ fn schemas() -> Value {
             &["model", "version"],
         ),
         "Models": object(&[("models", list(of("ModelSummary")))], &[]),
-        "Model": object(&[&summary[..], &model].concat(), &[]),
+        "ManagedModels": object(
+            &[("models", list(object(&[&summary[..], &managed].concat(), &[])))],
+            &[],
+        ),
+        "Model": object(&[&summary[..], &managed, &model].concat(), &[]),
         "Version": version(&whole, &states),
         "Tensor": tensor(),
         "PredictRequest": {

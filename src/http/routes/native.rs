@@ -32,6 +32,8 @@ const MODELS: Operation = Operation {
     gives: &[(200, &[Content::json("Models")])],
     ..ours(Methods::Get, "Models")
 };
+const MANAGED: Operation =
+    Operation { gives: &[(200, &[Content::json("ManagedModels")])], ..MODELS };
 const MODEL: Operation = Operation {
     gives: &[(200, &[Content::json("Model")])],
     fails: &[&[ErrorCode::ModelNotFound]],
@@ -74,8 +76,11 @@ pub(super) const ROUTES: &[Route] = &[
     LIVE.at("/health/live", "Whether the process answers.", |place| place.to(health::live)),
     READY.at("/health/ready", "Whether traffic should come here.", |place| place.to(health::ready)),
     LIVE.at("/livez", "The same as /health/live.", |place| place.to(health::live)),
-    for_operators(MODELS)
-        .at("/manage/models", "The models and their states.", |place| place.to(models::list)),
+    for_operators(MANAGED).at(
+        "/manage/models",
+        "The models and their states, with roll-outs and problems.",
+        |place| place.to(models::list_whole),
+    ),
     for_operators(MODEL).at(
         "/manage/models/{model}",
         "All that is known about one model.",

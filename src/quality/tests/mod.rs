@@ -2,13 +2,14 @@
 //! columns with their deciles. By their definitions, the index of stability with half a row added to each bin.
 
 use super::bins::Edges;
-use super::counts::Counters;
+use super::counts::{Counters, Shard};
 use super::drift::{FeatureDrift, Trouble, drift};
 use super::figures::Compared;
 use super::reference::{Feature, Of, Reference};
 use super::values::Descriptor;
 use crate::tensor::{Shape, Tensor};
 use serde_json::Value;
+use std::sync::Arc;
 
 fn expected() -> Value {
     serde_json::from_str(include_str!("figures.json")).unwrap()
@@ -96,14 +97,20 @@ fn counters(reference: &Reference) -> Counters {
     Counters::new(reference, |name| (name == "x").then_some(0)).unwrap()
 }
 
+/// One of the threads' sets of counters.
+fn shard(counters: &Counters, idx: usize) -> Arc<Shard> {
+    let shards = counters.shards();
+    shards[idx % shards.len()].upgrade().unwrap()
+}
+
 /// What a window of these rows says.
 fn window(rows: &[[f32; 2]], requests: usize) -> Vec<FeatureDrift> {
     let reference = reference();
     let counters = counters(&reference);
-    for rows in rows.chunks(rows.len().div_ceil(requests)) {
+    for (idx, rows) in rows.chunks(rows.len().div_ceil(requests)).enumerate() {
         let values = rows.iter().flatten().copied().collect();
         let tensor = Tensor::from_vec(Shape::from([rows.len(), 2]), values).unwrap();
-        counters.count(&[Some(tensor)], rows.len());
+        shard(&counters, idx).count(&[Some(tensor)], rows.len());
     }
     drift(&reference, &counters.counted())
 }
@@ -166,8 +173,8 @@ fn of_a_large_request_some_rows_count_from_everywhere_in_it() {
 #[test]
 fn labels_are_counted_and_others_have_a_place_of_their_own() {
     let counters = counters(&reference());
-    for label in ["b", "a", "b", "c"] {
-        counters.count_label(label);
+    for (idx, label) in ["b", "a", "b", "c"].into_iter().enumerate() {
+        shard(&counters, idx).count_label(label);
     }
     assert_eq!(counters.counted().labels, [1, 2, 1]);
 }

@@ -40,6 +40,18 @@ pub enum Decider {
     Rules,
 }
 
+impl Strategy {
+    /// As it is written in model.toml.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Canary => "canary",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
 words! {
     Strategy, "\"replace\", \"canary\" or \"shadow\"",
         Replace = "replace", Canary = "canary", Shadow = "shadow";
