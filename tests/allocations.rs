@@ -20,6 +20,7 @@ use sconce::inference::{
 use sconce::pipeline::Door;
 use sconce::protocol::predict::{Form, decode, encode};
 use sconce::quality::Quality;
+use sconce::quality::feedback::{Feedback, FeedbackOptions};
 use sconce::repository::{self, Repository};
 use sconce::rollout::Rollouts;
 use sconce::scheduler::Permits;
@@ -183,6 +184,8 @@ fn served() -> Served {
         door: Door::new(repository.clone(), metrics.clone(), budget.clone()),
         rollouts: Rollouts::new(repository.clone()),
         quality: Quality::new(),
+        feedback: Feedback::new(FeedbackOptions { keys_file: None, max_age: seconds })
+            .expect("the system has random numbers"),
         repository,
         events: Events::new(),
         metrics,

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::engine::Loader;
 use crate::engine::remote::RemoteLoader;
 use crate::quality::Quality;
+use crate::quality::feedback::Feedback;
 use crate::repository::{self, ModelHandle, Overrides, Repository, Verifier};
 use crate::rollout::golden::Goldens;
 use crate::scheduler::Permits;
@@ -89,6 +90,8 @@ pub struct Watching {
     pub events: Option<Events>,
     /// Who reads references. With it, versions are verified before they count as loaded.
     pub quality: Option<Quality>,
+    /// Who counts labels that come back: the server's.
+    pub feedback: Option<Feedback>,
 }
 
 /// One after the other: what one of them has against a version counts.
@@ -128,7 +131,7 @@ impl Engines {
     ///
     /// The models folder cannot be read.
     pub fn open(self, config: &Config, metrics: Metrics) -> Result<Repository, AppError> {
-        let watching = Watching { quality: Some(Quality::new()), events: None };
+        let watching = Watching { quality: Some(Quality::new()), ..Watching::default() };
         self.open_with(config, metrics, Overrides::default(), watching)
     }
 
@@ -144,10 +147,12 @@ impl Engines {
         overrides: Overrides,
         watching: Watching,
     ) -> Result<Repository, AppError> {
-        let Watching { events, quality } = watching;
+        let Watching { events, quality, feedback } = watching;
         // Tools verify nothing: they may be making what a version is verified with, and `> golden.jsonl` has emptied the file.
         let verifier = quality.map(|quality| {
-            Arc::new(Verifiers(vec![Arc::new(Goldens), Arc::new(quality)])) as Arc<dyn Verifier>
+            let feedback = feedback.map(|it| Arc::new(it) as Arc<dyn Verifier>);
+            let all: [Arc<dyn Verifier>; 2] = [Arc::new(Goldens), Arc::new(quality)];
+            Arc::new(Verifiers(all.into_iter().chain(feedback).collect())) as Arc<dyn Verifier>
         });
         let parts = repository::RepositoryParts {
             options: repository::RepositoryOptions {

@@ -13,16 +13,17 @@ pub use engines::{Engines, Watching, loader};
 pub use mirror::mirror;
 pub use reload::ReadAgain;
 
-use crate::config::Loaded;
+use crate::config::{FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
 use crate::http::{self, App};
-use crate::inference::{Batching, ByteBudget, ErrorCode};
+use crate::inference::{Batching, ByteBudget, ErrorCode, ModelName};
 use crate::listener::{self, BindError, DrainReport, Listener, ListenerOptions, Threads};
 use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::quality::Quality;
+use crate::quality::feedback::{Feedback, FeedbackOptions};
 use crate::repository::{Overrides, Repository, RepositoryError, SampleDecoder};
-use crate::rollout::Rollouts;
+use crate::rollout::{Labels, Rollouts};
 use crate::shutdown::{self, Outcome, Shutdown};
 use crate::store::StoreError;
 use crate::telemetry::events::{self, EventKind, Events};
@@ -148,7 +149,14 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
     let quality = Quality::new();
-    let watching = Watching { events: Some(events.clone()), quality: Some(quality.clone()) };
+    let FeedbackConfig { keys_file, max_age } = config.feedback.clone();
+    let feedback = Feedback::new(FeedbackOptions { keys_file, max_age })?;
+    metrics.register(Arc::new(feedback.clone()));
+    let watching = Watching {
+        events: Some(events.clone()),
+        quality: Some(quality.clone()),
+        feedback: Some(feedback.clone()),
+    };
     let repository = engines.open_with(config, metrics.clone(), Overrides::default(), watching)?;
     if let Some(mirror) = &mirror {
         mirror::join(mirror, &repository, &metrics, events.clone());
@@ -156,7 +164,12 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
 
     let shutdown = Shutdown::new();
     let shutdown::OsSignals { mut stops, hang_ups } = shutdown::os_signals()?;
-    let rollouts = Rollouts::new(repository.clone());
+    let counted = feedback.clone();
+    let labels = move |model: &ModelName, version| {
+        let [rows, wrong] = counted.labels(model, version).unwrap_or_default();
+        Labels { rows, wrong }
+    };
+    let rollouts = Rollouts::with_labels(repository.clone(), labels);
     metrics.register(Arc::new(rollouts.clone()));
     let door = Door::new(repository.clone(), metrics.clone(), budget.clone());
     let mut observers = rollouts.observers()?;
@@ -167,6 +180,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         repository: repository.clone(),
         rollouts: rollouts.clone(),
         quality: quality.clone(),
+        feedback: feedback.clone(),
         events,
         metrics,
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
@@ -194,7 +208,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         tokio::spawn(management.serve(http::management_service(&app), threads, shutdown.phases()));
     repository.start()?;
     rollouts.start()?;
-    quality.start(app.events.clone())?;
+    quality.start(app.events.clone(), feedback)?;
     let ways_down = Reloader::start(loaded, read_again, app, log.level_setter(), hang_ups)?;
 
     let drained = async { [public.await, management.await] };

@@ -163,6 +163,16 @@ section! {
 }
 
 section! {
+    /// Labels that come back, to say how good answers were.
+    pub struct FeedbackConfig("feedback.", host: Host) {
+        /// File of the keys that sign tokens, one a line and the first signs, the same for all replicas; `""`: a key of this process.
+        keys_file: Option<PathBuf> = "";
+        /// How long after its answer a label is taken.
+        max_age: Duration = "720h", range Duration::from_secs(1)..=365 * DAY;
+    }
+}
+
+section! {
     /// What happens after SIGTERM.
     pub struct ShutdownConfig("shutdown.", host: Host) {
         /// Time of serving on while readiness says no, for load balancers to notice.

@@ -19,8 +19,8 @@ mod documents;
 
 pub use host::Host;
 pub use keys::{
-    BatchingConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig, ManagementConfig,
-    RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig, TrialConfig,
+    BatchingConfig, FeedbackConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig,
+    ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig, TrialConfig,
 };
 pub use live::Changes;
 pub use types::LogLevel;
@@ -79,6 +79,8 @@ config! {
     trial: TrialConfig,
     /// Models that lie in a store.
     store: StoreConfig,
+    /// Labels that come back.
+    feedback: FeedbackConfig,
     /// What happens after SIGTERM.
     shutdown: ShutdownConfig,
     /// What is logged.

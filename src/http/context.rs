@@ -3,6 +3,7 @@
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::request_id;
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,8 @@ pub(super) struct Findings {
     pub(super) model: Option<(ModelName, Version)>,
     /// Rows of the request.
     pub(super) n_rows: Option<usize>,
+    /// What the caller may send back with the truth about the answer, if it asked for that.
+    pub(super) token: Option<Bytes>,
 }
 
 impl RequestContext {

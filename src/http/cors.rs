@@ -18,7 +18,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT");
 
 /// Headers of answers that a page may read beside those that it always may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Allow, Inference-Header-Content-Length, Retry-After, Server-Timing, X-Request-Id",
+    "Allow, Inference-Header-Content-Length, Retry-After, Sconce-Feedback, Server-Timing, X-Request-Id",
 );
 
 /// Seconds for which a browser need not ask again. Browsers have limits of their own.

@@ -7,11 +7,13 @@ use super::body::{self, BodyTimeouts};
 use super::booking;
 use super::context::{RequestContext, timeout};
 use super::error::Failed;
+use super::feedback::FEEDBACK;
 use super::packing::Packing;
 use super::state::App;
 use crate::inference::{ByteLease, InferError, InferResponse};
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Target};
 use crate::protocol::{Metadata, Wire};
+use crate::quality::feedback::Feedback;
 use crate::repository::ModelHandle;
 use crate::telemetry::PhaseTimes;
 use axum::body::{Body, Bytes};
@@ -40,13 +42,20 @@ pub(super) async fn answer<W: Wire>(
         started_at: context.started_at,
     };
     let (parts, body) = request.into_parts();
+    let wants_token = parts.headers.get(FEEDBACK).is_some_and(|value| value != "0");
     let call = HttpCall {
         context,
         headers: &parts.headers,
         body: Some(body),
         timeouts: app.options.body_timeouts,
+        feedback: wants_token.then_some(&app.feedback),
     };
-    Ok(respond::<W>(app.door.answer::<W, _>(target, caller, call).await?))
+    let mut response = respond::<W>(app.door.answer::<W, _>(target, caller, call).await?);
+    if wants_token {
+        let token = context.findings().token.map(HeaderValue::from_maybe_shared);
+        response.headers_mut().extend(token.and_then(Result::ok).map(|token| (FEEDBACK, token)));
+    }
+    Ok(response)
 }
 
 /// A request as axum hands it over.
@@ -56,6 +65,8 @@ struct HttpCall<'a> {
     /// Taken when it is read: what is left of it is settled when it is dropped.
     body: Option<Body>,
     timeouts: BodyTimeouts,
+    /// Of whom a token is wanted.
+    feedback: Option<&'a Feedback>,
 }
 
 impl Metadata for HeaderMap {
@@ -90,7 +101,11 @@ impl Call for HttpCall<'_> {
     }
 
     fn inferred(&self, response: &InferResponse) {
-        self.context.note(|found| found.n_rows = Some(response.n_rows));
+        let token = self.feedback.and_then(|feedback| feedback.token(response));
+        self.context.note(|found| {
+            found.n_rows = Some(response.n_rows);
+            found.token = token.map(Bytes::from);
+        });
     }
 }
 

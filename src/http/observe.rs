@@ -269,7 +269,7 @@ impl Record<'_> {
         if !app.request_log.wants(error.is_some(), duration, now) {
             return;
         }
-        let Findings { model, n_rows } = context.findings();
+        let Findings { model, n_rows, .. } = context.findings();
         let version = model.as_ref().map(|(_, version)| version.to_string());
         let line = RequestLine {
             request_id: &context.request_id,

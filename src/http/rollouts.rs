@@ -6,7 +6,7 @@ use super::path::{NamePath, VersionPath, named, segments};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName};
 use crate::repository::{Repository, Rollout};
-use crate::rollout::{Figures, Report, describe, error_rate};
+use crate::rollout::{Figures, Labels, Report, describe, error_rate};
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -77,6 +77,7 @@ fn document(report: &Report) -> Value {
         "decision": decision,
         "power": power.to_string(),
         "requests": {"stable": figures(&evidence.stable), "candidate": figures(&evidence.candidate)},
+        "labels": {"stable": labels(&evidence.labels[0]), "candidate": labels(&evidence.labels[1])},
         "comparison": evidence.comparison.as_ref().map(|it| json!({
             "compared": it.compared,
             "rows": it.rows,
@@ -87,6 +88,11 @@ fn document(report: &Report) -> Value {
             "dropped": dropped,
         })),
     })
+}
+
+/// Those that came back on this step.
+fn labels(labels: &Labels) -> Value {
+    json!({"count": labels.rows, "wrong": labels.wrong})
 }
 
 fn figures(figures: &Figures) -> Value {

@@ -40,6 +40,8 @@ pub(super) enum Rights {
     Read,
     /// To have a model run.
     Predict,
+    /// To say how good its answers were.
+    Feedback,
     /// To change what is served, and to read what is for operators.
     Manage,
     /// To read the metrics.

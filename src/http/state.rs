@@ -8,6 +8,7 @@ use crate::inference::ByteBudget;
 use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
 use crate::quality::Quality;
+use crate::quality::feedback::Feedback;
 use crate::repository::Repository;
 use crate::rollout::Rollouts;
 use crate::telemetry::Metrics;
@@ -59,6 +60,8 @@ pub struct AppParts {
     pub rollouts: Rollouts,
     /// What their data look like beside their references.
     pub quality: Quality,
+    /// What labels that come back say of their answers.
+    pub feedback: Feedback,
     /// What happened to them.
     pub events: Events,
     /// Where requests are counted.

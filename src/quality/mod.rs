@@ -8,6 +8,7 @@
 //! | `bins`, `figures` | pure: where values fall, and how far counts have moved |
 //! | `counts` | the counters of a version, which requests add to |
 //! | `windows`, `drift` | what an hour and a day say beside the reference, and when that is an alarm |
+//! | `feedback` | labels that come back, and what they say of the answers |
 //! | `watch` | the versions that are watched: an observer at the door, series for Prometheus, a look each minute |
 //!
 //! Statistics add up: all that is exported are counts in bins which the reference fixes, so that sums over replicas and over any
@@ -17,6 +18,7 @@ mod bins;
 mod builder;
 mod counts;
 mod drift;
+pub mod feedback;
 mod figures;
 mod reference;
 mod values;

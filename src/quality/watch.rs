@@ -2,6 +2,7 @@
 
 use super::counts::{Counted, Counters, Shard, of_this_processor};
 use super::drift::{FeatureDrift, Trouble, drift};
+use super::feedback::Feedback;
 use super::figures::Compared;
 use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
 use super::windows::{Snapshots, Window};
@@ -110,16 +111,17 @@ impl Quality {
         Self::default()
     }
 
-    /// Starts the thread that looks at windows; it ends with the last clone.
+    /// Starts the thread that looks at windows and at what labels need; it ends with the last clone.
     ///
     /// # Errors
     ///
     /// The system gives no thread.
-    pub fn start(&self, events: Events) -> io::Result<()> {
+    pub fn start(&self, events: Events, feedback: Feedback) -> io::Result<()> {
         let inner = Arc::downgrade(&self.0);
         let look = move || {
             while let Some(inner) = inner.upgrade() {
                 inner.look(&events, Instant::now());
+                feedback.look(Instant::now());
                 drop(inner);
                 std::thread::sleep(TICK);
             }
@@ -362,6 +364,9 @@ impl VersionSeries for Series {
         let Watched { reference, counters, .. } = &*watched;
         let counted = counters.counted();
         samples.number(&families::REFERENCE_ROWS, reference.rows as f64);
+        if let Some(accuracy) = reference.evaluation.get("accuracy") {
+            samples.number(&families::REFERENCE_ACCURACY, *accuracy);
+        }
         for (feature, counts) in reference.features.iter().zip(&counted.features) {
             let name = feature.name.as_str();
             let total: u64 = feature.counts.iter().sum();

@@ -4,7 +4,7 @@ use super::figures::Figures;
 use super::meter::{Meter, Metering};
 use super::policy::{Decision, Move, Progress, Stage, decide};
 use super::power::{Sample, Smallest, smallest};
-use super::rules::Evidence;
+use super::rules::{Evidence, Labels};
 use super::shadow::{Shadow, ShadowTarget, Tally};
 use crate::inference::{ModelName, Version};
 use crate::pipeline::Observer;
@@ -32,10 +32,12 @@ struct Counted {
     of_stable: Arc<Meter>,
     of_candidate: Arc<Meter>,
     shadow: Option<(f64, Arc<Tally>)>,
+    /// Labels that had come back before, of both.
+    labels_before: [Labels; 2],
 }
 
 impl Counted {
-    fn new(rollout: &Rollout) -> Self {
+    fn new(rollout: &Rollout, labels_before: [Labels; 2]) -> Self {
         let is_shadow = rollout.plan.strategy == Strategy::Shadow && !rollout.is_manual;
         Self {
             stable: rollout.stable.version(),
@@ -45,6 +47,7 @@ impl Counted {
             of_stable: Arc::default(),
             of_candidate: Arc::default(),
             shadow: is_shadow.then(|| (rollout.share(), Arc::default())),
+            labels_before,
         }
     }
 
@@ -56,17 +59,22 @@ impl Counted {
             && self.candidate.is_same_load(&rollout.candidate)
     }
 
-    fn evidence(&self) -> Evidence {
+    fn evidence(&self, labels: [Labels; 2]) -> Evidence {
+        let [stable, candidate] = labels;
+        let [stable_before, candidate_before] = self.labels_before;
+        let labels = [stable.since(stable_before), candidate.since(candidate_before)];
         match &self.shadow {
             Some((_, tally)) => Evidence {
                 stable: tally.live(),
                 candidate: tally.candidate(),
                 comparison: Some(tally.agreement()),
+                labels,
             },
             None => Evidence {
                 stable: self.of_stable.figures(),
                 candidate: self.of_candidate.figures(),
                 comparison: None,
+                labels,
             },
         }
     }
@@ -109,7 +117,11 @@ struct Inner {
     /// What requests count in, without a lock.
     counted: ArcSwap<BTreeMap<ModelName, Arc<Counted>>>,
     standings: Mutex<Standings>,
+    /// Says how many labels have come back for a version's answers.
+    labels: Box<LabelCounts>,
 }
+
+type LabelCounts = dyn Fn(&ModelName, Version) -> Labels + Send + Sync;
 
 impl fmt::Debug for Rollouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -118,11 +130,20 @@ impl fmt::Debug for Rollouts {
 }
 
 impl Rollouts {
-    /// Leads those of this repository, once started.
+    /// Leads those of this repository, once started, where no labels come back.
     #[must_use]
     pub fn new(repository: Repository) -> Self {
+        Self::with_labels(repository, |_, _| Labels::default())
+    }
+
+    /// The same by labels, too: how many have come back for a version's answers since it was first loaded. Asked once a second.
+    #[must_use]
+    pub fn with_labels(
+        repository: Repository,
+        labels: impl Fn(&ModelName, Version) -> Labels + Send + Sync + 'static,
+    ) -> Self {
         let (counted, standings) = (ArcSwap::default(), Mutex::default());
-        Self(Arc::new(Inner { repository, counted, standings }))
+        Self(Arc::new(Inner { repository, counted, standings, labels: Box::new(labels) }))
     }
 
     /// What has to look at requests for it. Starts the thread that runs copies.
@@ -166,7 +187,8 @@ impl Rollouts {
         let rollout = self.0.repository.rollout(name)?;
         let standings = self.0.lock();
         let standing = standings.get(name).filter(|it| it.counted.is_of(&rollout));
-        let evidence = standing.map(|it| it.counted.evidence()).unwrap_or_default();
+        let labels = self.0.labels(&rollout);
+        let evidence = standing.map(|it| it.counted.evidence(labels)).unwrap_or_default();
         let dropped = standing
             .and_then(|it| it.counted.shadow.as_ref())
             .map_or(0, |(_, tally)| tally.dropped());
@@ -194,6 +216,12 @@ fn power(rollout: &Rollout, evidence: &Evidence) -> Smallest {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, Standings> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of the old version, and of the new one.
+    fn labels(&self, rollout: &Rollout) -> [Labels; 2] {
+        let of = |handle: &ModelHandle| (self.labels)(rollout.model(), handle.version());
+        [of(&rollout.stable), of(&rollout.candidate)]
     }
 
     /// Where a request of this version is counted. Asked for each: without a roll-out it costs a look.
@@ -233,13 +261,14 @@ impl Inner {
         for rollout in rollouts {
             let name = rollout.model().clone();
             let known = standings.remove(&name).filter(|it| it.counted.is_of(&rollout));
+            let labels = self.labels(&rollout);
             let mut standing = known.unwrap_or_else(|| Standing {
-                counted: Arc::new(Counted::new(&rollout)),
+                counted: Arc::new(Counted::new(&rollout, labels)),
                 progress: Progress::at(Stage::Step(rollout.step), now),
                 decision: String::new(),
                 advised: None,
             });
-            let evidence = standing.counted.evidence();
+            let evidence = standing.counted.evidence(labels);
             let judged = decide(&rollout.plan, &standing.progress, &evidence, now);
             match judged.decision {
                 Decision::Wait(waiting) => {

@@ -29,6 +29,6 @@ pub use figures::{Figures, Latencies};
 pub use meter::{Meter, MeterOf, Metering};
 pub use policy::{Decision, Judged, Move, Progress, Stage, Waiting, decide};
 pub use power::{Sample, Smallest, smallest};
-pub use rules::{Evidence, Reason};
+pub use rules::{Evidence, Labels, Reason};
 pub use sequential::{FALSE_ALARM_RATE, Share};
 pub use shadow::{Shadow, ShadowOf, ShadowTarget, Tally};

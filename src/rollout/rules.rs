@@ -21,6 +21,25 @@ pub struct Evidence {
     pub candidate: Figures,
     /// Of the answers of both to the same requests, where they are compared.
     pub comparison: Option<Agreement>,
+    /// Of the labels that came back for the answers of the old one, and of the new one.
+    pub labels: [Labels; 2],
+}
+
+/// Labels that came back for a version's answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Rows with a label.
+    pub rows: u64,
+    /// Those that were answered with another one.
+    pub wrong: u64,
+}
+
+impl Labels {
+    /// Those that came since.
+    pub(super) fn since(self, before: Self) -> Self {
+        let rows = self.rows.saturating_sub(before.rows);
+        Self { rows, wrong: self.wrong.saturating_sub(before.wrong) }
+    }
 }
 
 /// What speaks against a new version.
@@ -45,6 +64,13 @@ pub enum Reason {
         /// The part of rows to which both give the same.
         same: f64,
     },
+    /// It is wrong more often.
+    Labels {
+        /// How often the old one is.
+        stable: f64,
+        /// How often it is itself.
+        candidate: f64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -64,20 +90,34 @@ impl fmt::Display for Reason {
             Self::Agreement { same } => {
                 write!(f, "it answers {:.2} % of the rows as the old version does", same * 100.0)
             }
+            Self::Labels { stable, candidate } => {
+                let [stable, candidate] = [stable, candidate].map(|rate| rate * 100.0);
+                write!(
+                    f,
+                    "{candidate:.2} % of its answers with a label are wrong, {stable:.2} % of the old version's"
+                )
+            }
         }
     }
 }
 
 /// What speaks against the new version, the gravest first, if anything does.
 pub(super) fn verdict(plan: &RolloutPlan, evidence: &Evidence) -> Option<Reason> {
-    let Evidence { stable, candidate, comparison } = evidence;
+    let Evidence { stable, candidate, comparison, labels } = evidence;
     let errors = || errors(stable, candidate, plan.max_error_increase);
     let agreement = || {
         let comparison = comparison.as_ref().filter(|it| it.compared >= plan.min_requests)?;
         agreement(comparison, plan.min_agreement)
     };
     let latency = || latency(&stable.latencies, &candidate.latencies, plan.max_latency_ratio);
-    errors().or_else(agreement).or_else(latency)
+    let labels = || self::labels(*labels, plan.max_accuracy_drop);
+    errors().or_else(labels).or_else(agreement).or_else(latency)
+}
+
+fn labels([stable, candidate]: [Labels; 2], margin: f64) -> Option<Reason> {
+    let [old, new] = [stable, candidate].map(|it| Share::new(it.wrong, it.rows));
+    is_enough(against_other(old, new, margin))
+        .then(|| Reason::Labels { stable: old.rate(), candidate: new.rate() })
 }
 
 fn errors(stable: &Figures, candidate: &Figures, margin: f64) -> Option<Reason> {
@@ -140,6 +180,17 @@ mod tests {
             Some("it is 2.95 times slower at the percentile 50"),
         );
         check(&evidence((1000, 0, 3000), (1000, 0, 1000)), None);
+        let labels = |rows, wrong| Evidence {
+            labels: [Labels { rows: 500, wrong: 20 }, Labels { rows, wrong }],
+            ..evidence((1000, 0, 1000), (1000, 0, 1000))
+        };
+        check(&labels(0, 0), None);
+        check(&labels(50, 4), None);
+        check(&labels(500, 30), None);
+        check(
+            &labels(500, 75),
+            Some("15.00 % of its answers with a label are wrong, 4.00 % of the old version's"),
+        );
         check(&compared(10.0), None);
         check(&compared(40.0), Some("it answers 96.00 % of the rows as the old version does"));
     }
@@ -150,8 +201,10 @@ mod tests {
         let mut candidate = figures(4000, 0, 1000);
         candidate.requests += 1000;
         (0..1000).for_each(|_| candidate.latencies.add(std::time::Duration::from_millis(9)));
-        let reason =
-            verdict(&RolloutPlan::default(), &Evidence { stable, candidate, comparison: None });
+        let reason = verdict(
+            &RolloutPlan::default(),
+            &Evidence { stable, candidate, ..Evidence::default() },
+        );
         let Some(Reason::Latency { quantile, .. }) = reason else { panic!("{reason:?}") };
         assert_eq!(quantile, 0.95);
     }

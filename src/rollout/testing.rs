@@ -28,7 +28,7 @@ pub(super) fn figures(requests: u64, errors: u64, micros: u64) -> Figures {
 /// Of the old version and of the new one.
 pub(super) fn evidence(stable: (u64, u64, u64), candidate: (u64, u64, u64)) -> Evidence {
     let of = |(requests, errors, micros)| figures(requests, errors, micros);
-    Evidence { stable: of(stable), candidate: of(candidate), comparison: None }
+    Evidence { stable: of(stable), candidate: of(candidate), ..Evidence::default() }
 }
 
 /// SplitMix64: the same numbers on every machine.

@@ -1,5 +1,6 @@
 //! Families of metrics and the gathering of their samples in the registry's own words.
 
+use super::collect::VersionSamples;
 use super::histogram::Histogram;
 use prometheus::core::Desc;
 use prometheus::proto;
@@ -85,6 +86,11 @@ impl Samples {
         let mut metric = labeled(family, labels);
         metric.set_histogram(histogram.snapshot());
         self.push(family, metric);
+    }
+
+    /// Those of one version of a model.
+    pub fn of_version<'a>(&'a mut self, model: &'a str, version: &'a str) -> VersionSamples<'a> {
+        VersionSamples { samples: self, model, version }
     }
 
     fn push(&mut self, family: &Family, metric: proto::Metric) {

@@ -27,9 +27,19 @@ macro_rules! families {
 
 /// Every family, in the order of the page that documents them.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    [SERVER, HTTP, REQUESTS_AND_TIMES, phase::FAMILIES, MODELS, ROLLOUTS, QUALITY, PROCESS]
-        .into_iter()
-        .flatten()
+    [
+        SERVER,
+        HTTP,
+        REQUESTS_AND_TIMES,
+        phase::FAMILIES,
+        MODELS,
+        ROLLOUTS,
+        QUALITY,
+        FEEDBACK_FAMILIES,
+        PROCESS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 families! { SERVER;
@@ -143,6 +153,43 @@ families! { QUALITY;
     PREDICTED_LABELS: Counter = "sconce_predicted_labels_total" ["model", "version", "label"];
     /// The share of the reference's rows that were answered with the label.
     REFERENCE_LABEL_RATIO: Gauge = "sconce_reference_label_ratio" ["model", "version", "label"];
+    /// The part of the reference's rows that were answered right, where they had labels.
+    REFERENCE_ACCURACY: Gauge = "sconce_reference_accuracy" ["model", "version"];
+}
+
+families! { FEEDBACK_FAMILIES;
+    /// Labels that came back, by what became of them; there, as all below, for models that give labels or one number a row.
+    FEEDBACK: Counter = "sconce_feedback_total" ["model", "outcome"];
+    /// Rows whose callers asked for a token, to send labels back with.
+    FEEDBACK_TOKENS: Counter = "sconce_feedback_tokens_total" ["model", "version"];
+    /// Time from an answer to its label.
+    FEEDBACK_DELAY: Histogram = "sconce_feedback_delay_seconds" ["model", "version"];
+    /// Rows by the label that came back; `<other>`: one beyond the hundredth.
+    FEEDBACK_ACTUAL: Counter = "sconce_feedback_actual_total" ["model", "version", "label"];
+    /// Rows with a label that came back, by the label of their answer.
+    FEEDBACK_PREDICTED: Counter = "sconce_feedback_predicted_total" ["model", "version", "label"];
+    /// Rows whose answer was right, by label.
+    FEEDBACK_CORRECT: Counter = "sconce_feedback_correct_total" ["model", "version", "label"];
+    /// Rows with a label that came back, by the score of their answer in ten bins from 0 to 1; scores that are no probabilities are left out.
+    FEEDBACK_SCORES: Counter = "sconce_feedback_scores_total" ["model", "version", "bin"];
+    /// Those of them that were answered right.
+    FEEDBACK_SCORE_CORRECT: Counter = "sconce_feedback_score_correct_total" ["model", "version", "bin"];
+    /// The sum of their scores.
+    FEEDBACK_SCORE_SUM: Counter = "sconce_feedback_score_sum_total" ["model", "version", "bin"];
+    /// The sum of the squared differences of their scores from 1 where they were right and from 0 where not.
+    FEEDBACK_BRIER_SUM: Counter = "sconce_feedback_brier_sum_total" ["model", "version"];
+    /// Of models with two labels, rows by what they were (`positive`: the second label) and by the second label's score in twenty bins.
+    FEEDBACK_BINARY_SCORES: Counter = "sconce_feedback_binary_scores_total" ["model", "version", "actual", "bin"];
+    /// The same rows in this bin and all below it.
+    FEEDBACK_BINARY_SCORES_UP_TO: Counter = "sconce_feedback_binary_scores_up_to_total" ["model", "version", "actual", "bin"];
+    /// Rows of models that answer with numbers, with a number that came back.
+    FEEDBACK_VALUES: Counter = "sconce_feedback_values_total" ["model", "version"];
+    /// The sum of their absolute errors.
+    FEEDBACK_ABSOLUTE_ERROR_SUM: Counter = "sconce_feedback_absolute_error_sum_total" ["model", "version"];
+    /// The sum of their squared errors.
+    FEEDBACK_SQUARE_ERROR_SUM: Counter = "sconce_feedback_square_error_sum_total" ["model", "version"];
+    /// The sum of the errors of answers that were too high.
+    FEEDBACK_OVER_SUM: Counter = "sconce_feedback_over_sum_total" ["model", "version"];
 }
 
 families! { PROCESS;

@@ -36,6 +36,9 @@ const DURATIONS: &[u64] = &[
     60_000_000_000,
 ];
 
+/// Upper bounds of what takes people's time, in seconds: from a second to thirty days.
+const DELAYS: &[u64] = &[1, 10, 60, 600, 3600, 21_600, 86_400, 3 * 86_400, 7 * 86_400, 30 * 86_400];
+
 /// Upper bounds of rows in a batch.
 const ROWS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
@@ -55,6 +58,12 @@ impl Histogram {
     #[must_use]
     pub fn of_durations() -> Self {
         Self::new(DURATIONS, 1e9)
+    }
+
+    /// Counts seconds, of what takes up to a month.
+    #[must_use]
+    pub fn of_delays() -> Self {
+        Self::new(DELAYS, 1.0)
     }
 
     /// Counts rows.

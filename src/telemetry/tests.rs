@@ -4,18 +4,20 @@ use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::{Batching, Contract, ModelSpec, Version};
 use crate::quality::Quality;
-use crate::repository::{Repository, RepositoryOptions, RepositoryParts};
+use crate::quality::feedback::{Feedback, FeedbackOptions};
+use crate::repository::{ModelHandle, Repository, RepositoryOptions, RepositoryParts, Verifier};
 use crate::rollout::Rollouts;
 use crate::scheduler::{BatchLimits, Job, Permits, Scheduler, SchedulerOptions, Warmup, Watch};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
 
 /// Beside a model, for the series of what is watched.
-const REFERENCE: &str = r#"{"model_sha256": "", "rows": 200, "labels": {"a": 200}, "features": [
+const REFERENCE: &str = r#"{"model_sha256": "", "rows": 200, "labels": {"a": 200}, "evaluation": {"accuracy": 1}, "features": [
     {"name": "x", "input": "x", "of": 0, "edges": [1.0], "counts": [100, 99], "missing": 1, "min": 0.0, "max": 2.0}]}"#;
 
 /// Metrics with one model, every reading and one HTTP response: all families have a series.
@@ -53,6 +55,17 @@ fn full() -> (Metrics, Arc<ModelMetrics>) {
     (metrics, model)
 }
 
+/// All who export something of versions that they have looked at.
+#[derive(Debug)]
+struct Watchers(Quality, Feedback);
+
+impl Verifier for Watchers {
+    fn verify(&self, candidate: &ModelHandle, folder: &Path) -> Result<(), String> {
+        self.0.verify(candidate, folder)?;
+        self.1.verify(candidate, folder)
+    }
+}
+
 /// The room that counts failures of loads, with a roll-out of a model under way, and who leads it.
 fn repository(metrics: &Metrics) -> Repository {
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +78,16 @@ fn repository(metrics: &Metrics) -> Repository {
         format!("[[inputs]]\n{tensor}[[outputs]]\n{tensor}[rollout]\nstrategy = \"shadow\"");
     fs::write(folder.path().join("m/model.toml"), manifest).unwrap();
     fs::write(folder.path().join("m/reference.json"), REFERENCE).unwrap();
+    // One that answers with two labels beside the one that answers with a number.
+    fs::create_dir_all(folder.path().join("c/1")).unwrap();
+    fs::write(folder.path().join("c/1/model.pt"), "c").unwrap();
+    let tensor = tensor.replace("-1, 1", "-1, 2");
+    let manifest = format!("labels = [\"a\", \"b\"]\n[[inputs]]\n{tensor}[[outputs]]\n{tensor}");
+    fs::write(folder.path().join("c/model.toml"), manifest).unwrap();
     let loader = Arc::new(FakeLoader(FakeModel::echo()));
+    let options = FeedbackOptions { keys_file: None, max_age: Duration::from_secs(1) };
+    let feedback = Feedback::new(options).unwrap();
+    metrics.register(Arc::new(feedback.clone()));
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),
@@ -73,7 +95,7 @@ fn repository(metrics: &Metrics) -> Repository {
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),
         metrics: metrics.clone(),
-        verifier: Some(Arc::new(Quality::new())),
+        verifier: Some(Arc::new(Watchers(Quality::new(), feedback))),
         events: events::Events::new(),
     };
     let repository = Repository::open(parts).unwrap();

@@ -3,16 +3,13 @@
 use crate::http::error::Failed;
 use crate::http::path::{NamePath, named};
 use crate::http::state::App;
-use crate::http::{body, manage};
+use crate::http::{json_body, manage};
 use crate::inference::{ErrorCode, InferError, ModelName};
-use crate::pipeline::BodyLimits;
 use crate::repository::{Repository, RepositoryError, VersionState, VersionStatus};
 use axum::Json;
 use axum::extract::{Request, State};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use std::time::Instant;
 
 /// Most bytes of these routes' bodies: files of a model are not taken in this way.
 const MAX_BODY: usize = 64 * 1024;
@@ -34,7 +31,7 @@ pub(in crate::http) async fn index(
     State(app): State<App>,
     request: Request,
 ) -> Result<Json<Vec<Value>>, Failed> {
-    let wanted: IndexBody = read(&app, request).await?;
+    let wanted: IndexBody = json_body::read(&app, request, MAX_BODY).await?;
     let mut entries: Vec<Value> = Vec::new();
     for model in app.repository.list() {
         let name = model.name.as_str();
@@ -94,7 +91,7 @@ async fn change(
     transition: fn(&Repository, &ModelName) -> Result<(), RepositoryError>,
 ) -> Result<(), Failed> {
     let name = named(path)?.name;
-    let body: ChangeBody = read(app, request).await?;
+    let body: ChangeBody = json_body::read(app, request, MAX_BODY).await?;
     accept(&body.parameters)?;
     // The protocol's answer has no body.
     Ok(manage::run(app, name, transition).await?)
@@ -116,24 +113,4 @@ fn accept(parameters: &Map<String, Value>) -> Result<(), InferError> {
         )
     };
     Err(InferError::new(code, message))
-}
-
-/// A body that may be missing.
-async fn read<T: DeserializeOwned + Default>(app: &App, request: Request) -> Result<T, InferError> {
-    let (parts, body) = request.into_parts();
-    let lease = app.budget.lease();
-    let timeouts = app.options.body_timeouts;
-    // Nobody said how long they wait: the body's own time ends first.
-    let deadline = Instant::now() + timeouts.total * 2;
-    let limits = BodyLimits { max_bytes: MAX_BODY, deadline };
-    let received = body::read(&parts.headers, body, timeouts, limits, lease).await?;
-    let text = received.body.as_bytes();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    if text.trim_ascii().is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(text).map_err(|error| {
-        let code = if error.is_data() { ErrorCode::InvalidBody } else { ErrorCode::InvalidJson };
-        InferError::new(code, format!("the body cannot be read: {error}"))
-    })
 }

@@ -81,6 +81,28 @@ fn schemas() -> Value {
         ),
         "ModelSummary": object(&summary, &[]),
         "Rollout": object(&[("rollout", nullable(json!({"type": "object"})))], &[]),
+        "FeedbackRequest": {
+            "description": "One label, or a list of them in `feedback`.",
+            "oneOf": [of("Feedback"), object(&[("feedback", list(of("Feedback")))], &[])],
+        },
+        "Feedback": object(
+            &[
+                ("token", text()),
+                ("version", text()),
+                ("predicted", json!({})),
+                ("score", json!({"type": "number", "minimum": 0, "maximum": 1})),
+                ("actual", json!({})),
+            ],
+            &["token", "version", "predicted", "score"],
+        ),
+        "FeedbackReceipt": object(
+            &[
+                ("outcomes", json!({"type": "object", "additionalProperties": whole.clone()})),
+                ("problems", list(object(&[("item", whole.clone()), ("outcome", text()), ("error", text())], &[]))),
+            ],
+            &[],
+        ),
+        "Quality": object(&[("model", text()), ("versions", list(json!({"type": "object"})))], &[]),
         "Drift": object(&[("model", text()), ("versions", list(json!({"type": "object"})))], &[]),
         "Events": object(&[("events", list(of("Event")))], &[]),
         "Event": object(
@@ -223,6 +245,11 @@ fn parameters() -> Value {
             "X-Request-Timeout-Ms",
             "Milliseconds to wait for the answer; can only shorten the server's own limit.",
             json!({"type": "integer", "minimum": 1}),
+        ),
+        "Feedback": in_header(
+            "sconce-feedback",
+            "`1` asks for a token in the answer's header of this name, to send labels back with.",
+            text(),
         ),
         "TraceParent": in_header("traceparent", "The caller's trace (W3C Trace Context).", text()),
     })

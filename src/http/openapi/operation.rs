@@ -75,7 +75,7 @@ impl Route {
             _ => "Rest",
         };
         let headers: &[_] = if self.operation.predicts() {
-            &["Timeout", "TraceParent", "RequestId"]
+            &["Timeout", "Feedback", "TraceParent", "RequestId"]
         } else {
             &["RequestId"]
         };

@@ -5,7 +5,7 @@ use crate::http::route::{
     BOTH, Content, Gives, MANAGEMENT, Methods, Operation, PUBLIC, Protocol, Rights, Route,
 };
 use crate::http::{
-    drift, events, health, index, manage, metrics, models, openapi, predict, rollouts,
+    drift, events, feedback, health, index, manage, metrics, models, openapi, predict, rollouts,
 };
 use crate::inference::ErrorCode;
 
@@ -48,6 +48,21 @@ const PREDICT: Operation = Operation {
     ..ours(Methods::Post, "Predict")
 };
 
+const FEEDBACK: Operation = Operation {
+    rights: Rights::Feedback,
+    takes: &[Content::json("FeedbackRequest")],
+    gives: &[(202, &[Content::json("FeedbackReceipt")])],
+    fails: &[&[
+        ErrorCode::ModelNotFound,
+        ErrorCode::InvalidJson,
+        ErrorCode::InvalidBody,
+        ErrorCode::BodyTooLarge,
+        ErrorCode::Forbidden,
+        ErrorCode::Unsupported,
+    ]],
+    ..ours(Methods::Post, "Feedback")
+};
+
 /// Says more than what everybody may read.
 const fn for_operators(operation: Operation) -> Operation {
     Operation { sides: MANAGEMENT, rights: Rights::Manage, ..operation }
@@ -70,6 +85,11 @@ pub(super) const ROUTES: &[Route] = &[
     HTML.at("/docs", "The page that shows this document and sends requests.", |place| {
         place.to(openapi::page)
     }),
+    FEEDBACK.at(
+        "/feedback/{model}",
+        "Takes labels of answers that came with a token.",
+        |place| place.to(feedback::by_token),
+    ),
     SUMMARY.at("/health", "Readiness, and a summary of the models.", |place| {
         place.to(health::summary)
     }),
@@ -85,6 +105,11 @@ pub(super) const ROUTES: &[Route] = &[
         "/manage/models/{model}",
         "All that is known about one model.",
         |place| place.to(models::describe_whole),
+    ),
+    for_operators(FEEDBACK).at(
+        "/manage/models/{model}/feedback",
+        "Takes labels of answers, also of such as the caller repeats.",
+        |place| place.to(feedback::by_token_or_told),
     ),
     Operation { methods: Methods::Delete, ..MANAGE }.at(
         "/manage/models/{model}/default",
@@ -173,6 +198,11 @@ pub(super) const ROUTES: &[Route] = &[
         "/models/{model}/drift",
         "How requests of today stand beside the references of the model's versions.",
         |place| place.to(drift::show),
+    ),
+    Operation { sides: BOTH, gives: &[(200, &[Content::json("Quality")])], ..MODEL }.at(
+        "/models/{model}/quality",
+        "What labels that came back say of the model's versions.",
+        |place| place.to(feedback::quality),
     ),
     JSON.at("/openapi.json", "This document.", openapi::document),
     Operation { fails: &[PREDICTION, &[ErrorCode::ModelRequired]], ..PREDICT }.at(

@@ -6,6 +6,7 @@
 mod answers;
 mod ask;
 mod errors;
+mod feedback;
 mod reads;
 mod routes;
 mod site;

@@ -13,6 +13,7 @@ use crate::inference::{ByteBudget, ByteLease};
 use crate::listener::DrainPhase;
 use crate::pipeline::Door;
 use crate::quality::Quality;
+use crate::quality::feedback::{Feedback, FeedbackOptions};
 use crate::repository::manifest::Optimize;
 use crate::repository::{
     Defaults, Live, LiveOptions, Repository, RepositoryOptions, RepositoryParts,
@@ -131,6 +132,9 @@ impl Site {
         let (opens, opened) = mpsc::channel();
         let loader = Arc::new(Scripted { gate: Arc::new(Gate { reaches, opened: opened.into() }) });
         let metrics = app::metrics("none");
+        let feedback =
+            Feedback::new(FeedbackOptions { keys_file: None, max_age: PATIENCE }).unwrap();
+        metrics.register(Arc::new(feedback.clone()));
         let repository = Repository::open(RepositoryParts {
             options: repository_options(&root),
             trial_loader: loader.clone(),
@@ -138,7 +142,7 @@ impl Site {
             decode_sample: app::sample_decoder(),
             permits: Permits::new(2),
             metrics: metrics.clone(),
-            verifier: None,
+            verifier: Some(Arc::new(feedback.clone())),
             events: Events::new(),
         });
         let repository = repository.unwrap();
@@ -154,6 +158,7 @@ impl Site {
             repository: repository.clone(),
             rollouts: Rollouts::new(repository.clone()),
             quality: Quality::new(),
+            feedback,
             events: Events::new(),
             metrics,
             request_log: RequestLog::new(RequestLogOptions::default(), Instant::now()),

@@ -15,6 +15,8 @@ const MAX_ERROR_INCREASE: f64 = 0.01;
 const MAX_LATENCY_RATIO: f64 = 1.5;
 /// Lowest part of rows that both versions give the same best class.
 const MIN_AGREEMENT: f64 = 0.99;
+/// By how much less often than the old version's its answers may be right, by labels that come back.
+const MAX_ACCURACY_DROP: f64 = 0.02;
 /// Evaluations in a row that must come to the same.
 const HYSTERESIS: usize = 3;
 
@@ -112,6 +114,8 @@ section! {
         max_latency_ratio: Option<f64> = (else "`1.5`"), range Above(1.0, 100.0);
         /// The part of rows to which it must give the same best class, where answers are compared.
         min_agreement: Option<f64> = (else "`0.99`"), range Above(0.0, 1.0);
+        /// By how much less often than the old version's its answers may be right, where labels come back.
+        max_accuracy_drop: Option<f64> = (else "`0.02`"), range Above(0.0, 1.0);
         /// Evaluations in a row, one a second, that must come to the same before it is done.
         hysteresis: Option<usize> = (else "3"), range ranges::ROLLOUT_HYSTERESIS;
     }
@@ -134,6 +138,8 @@ pub struct RolloutPlan {
     pub max_latency_ratio: f64,
     /// The part of rows to which it must give the same best class, where answers are compared.
     pub min_agreement: f64,
+    /// By how much less often its answers may be right, where labels come back.
+    pub max_accuracy_drop: f64,
     /// Evaluations in a row that must come to the same before it is done.
     pub hysteresis: u32,
 }
@@ -176,6 +182,7 @@ impl RolloutKeys {
             max_error_increase: self.max_error_increase.unwrap_or(MAX_ERROR_INCREASE),
             max_latency_ratio: self.max_latency_ratio.unwrap_or(MAX_LATENCY_RATIO),
             min_agreement: self.min_agreement.unwrap_or(MIN_AGREEMENT),
+            max_accuracy_drop: self.max_accuracy_drop.unwrap_or(MAX_ACCURACY_DROP),
             hysteresis: u32::try_from(hysteresis).unwrap_or(u32::MAX),
         }
     }

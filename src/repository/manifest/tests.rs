@@ -66,6 +66,7 @@ fn every_key_is_read() {
         decide = "automatic"
         min_requests = 50
         max_error_increase = 0.02
+        max_accuracy_drop = 0.1
         max_latency_ratio = 2
         min_agreement = 0.9
         hysteresis = 5
@@ -126,6 +127,7 @@ fn every_key_is_read() {
             decide: Decider::Rules,
             min_requests: Some(50),
             max_error_increase: Some(0.02),
+            max_accuracy_drop: Some(0.1),
             max_latency_ratio: Some(2.0),
             min_agreement: Some(0.9),
             hysteresis: Some(5),
