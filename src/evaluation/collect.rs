@@ -208,26 +208,32 @@ fn mismatch(kind: &Kind, answer: &Answer) -> String {
     format!("the answer has {got} values, expected {expected} as in the first row")
 }
 
-/// The class that a label means: by its name, or else by its index.
+/// The class that a label means: by its name, or else by its index. Names that are numbers are compared as such, and are no
+/// indexes: else the same column would mean the one in some rows and the other in others.
 fn class(
     label: &str,
     names: &[Arc<str>],
     places: &HashMap<Arc<str>, usize>,
 ) -> Result<usize, String> {
-    let by_index = || {
-        // Many writers make 3.0 of 3.
-        let index = label.parse::<f64>().ok()?;
-        let is_index = index.fract() == 0.0 && index >= 0.0 && index < names.len() as f64;
-        is_index.then_some(index as usize)
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    let are_numbers = names.iter().any(|name| number(name).is_some());
+    // Many writers make 3.0 of 3.
+    let by_number = || {
+        let wanted = number(label)?;
+        if are_numbers {
+            return names.iter().position(|name| number(name) == Some(wanted));
+        }
+        let is_index = wanted.fract() == 0.0 && wanted >= 0.0 && wanted < names.len() as f64;
+        is_index.then_some(wanted as usize)
     };
-    places.get(label).copied().or_else(by_index).ok_or_else(|| {
+    places.get(label).copied().or_else(by_number).ok_or_else(|| {
         let some: Vec<_> = names.iter().take(10).map(|name| format!("{name:?}")).collect();
         let more = if names.len() > some.len() { ", …" } else { "" };
-        let last = names.len() - 1;
-        format!(
-            "expected a label out of {}{more} or an index from 0 to {last}, got {label:?}",
-            some.join(", ")
-        )
+        let index = match are_numbers {
+            true => String::new(),
+            false => format!(" or an index from 0 to {}", names.len() - 1),
+        };
+        format!("expected a label out of {}{more}{index}, got {label:?}", some.join(", "))
     })
 }
 
@@ -252,22 +258,24 @@ mod tests {
 
     #[test]
     fn a_label_is_a_name_or_an_index() {
-        let names: Vec<Arc<str>> = ["1", "2", "cat"].map(Arc::from).to_vec();
-        let Kind::Classes { names, places } =
-            Kind::of(&Answer::Class { names: Some(names.into()), told: 0, scores: vec![0.0; 3] })
-        else {
-            panic!("there are labels");
+        let class = |names: [&str; 3], label: &str| {
+            let names: Vec<Arc<str>> = names.map(Arc::from).to_vec();
+            let answer = Answer::Class { names: Some(names.into()), told: 0, scores: vec![0.0; 3] };
+            let Kind::Classes { names, places } = Kind::of(&answer) else { panic!("labels") };
+            class(label, &names, &places)
         };
-        let class = |label: &str| class(label, &names, &places);
-        assert_eq!(class("cat"), Ok(2));
-        assert_eq!(class("1"), Ok(0), "a name goes before an index");
-        assert_eq!(class("0"), Ok(0));
-        assert_eq!(class("2.0"), Ok(2));
-        let expected =
-            "expected a label out of \"1\", \"2\", \"cat\" or an index from 0 to 2, got \"dog\"";
-        assert_eq!(class("dog"), Err(expected.to_owned()));
+        const WORDS: [&str; 3] = ["bird", "dog", "cat"];
+        const NUMBERS: [&str; 3] = ["1", "0", "2"];
+        assert_eq!(class(WORDS, "cat"), Ok(2));
+        assert_eq!((class(WORDS, "0"), class(WORDS, "2.0")), (Ok(0), Ok(2)));
+        assert_eq!((class(NUMBERS, "1"), class(NUMBERS, "1.0")), (Ok(0), Ok(0)), "no index");
+        assert_eq!((class(NUMBERS, "0"), class(NUMBERS, "2.0")), (Ok(1), Ok(2)));
+        let expected = "expected a label out of \"bird\", \"dog\", \"cat\" or an index from 0 to 2, got \"fish\"";
+        assert_eq!(class(WORDS, "fish"), Err(expected.to_owned()));
+        let expected = "expected a label out of \"1\", \"0\", \"2\", got \"3\"";
+        assert_eq!(class(NUMBERS, "3"), Err(expected.to_owned()));
         for bad in ["3", "-1", "0.5", "", "nan"] {
-            assert!(class(bad).is_err(), "{bad:?} is no class");
+            assert!(class(WORDS, bad).is_err() && class(NUMBERS, bad).is_err(), "{bad:?}");
         }
     }
 
