@@ -2,7 +2,7 @@
 
 use super::{Failure, Settings, print};
 use crate::app::{self, Engines};
-use crate::repository::{ModelStatus, VersionStatus};
+use crate::repository::{ModelFailure, ModelStatus, VersionStatus};
 use crate::store::Mirror;
 use crate::telemetry::logging;
 use clap::Args;
@@ -52,20 +52,26 @@ impl Check {
             let reason = repository.readiness().reason.unwrap_or_default();
             return Err(Failure::Runtime(reason));
         }
-        match models.iter().filter(|model| !is_served(model)).count() {
-            0 => Ok(()),
-            failed => Err(Failure::Runtime(format!(
-                "{failed} of {} models would not be served",
-                models.len()
-            ))),
-        }
+        let unserved = models.iter().filter(|model| model.serving.is_none()).count();
+        let faulty = models.iter().filter(|model| !is_served(model)).count() - unserved;
+        let told = [
+            (unserved, "would not be served"),
+            (faulty, "would be served, and not as their folders want it"),
+        ];
+        let told = told.iter().filter(|(n, _)| *n > 0);
+        let told: Vec<_> =
+            told.map(|(n, what)| format!("{n} of {} models {what}", models.len())).collect();
+        if told.is_empty() { Ok(()) } else { Err(Failure::Runtime(told.join("; "))) }
     }
 }
 
+/// Whether everything serves that is to: what an operator rejected is not.
 fn is_served(model: &ModelStatus) -> bool {
+    let is_rejected =
+        |version: &VersionStatus| version.failure.as_ref().is_some_and(ModelFailure::is_rejection);
     model.problem.is_none()
         && model.serving.is_some()
-        && model.versions.iter().all(|version| version.loaded.is_some())
+        && model.versions.iter().all(|it| it.loaded.is_some() || is_rejected(it))
 }
 
 /// A line a version, and one for what is wrong with a model as a whole.

@@ -44,7 +44,8 @@ impl RoutingHeaders {
         if let Some(KeyHeader(name)) = &self.key {
             target.key = headers.get(name).map(|value| RoutingKey::of(value.as_bytes()));
         }
-        let named = headers.get(&VERSION).filter(|_| self.version);
+        // Empty it names none.
+        let named = headers.get(&VERSION).filter(|value| self.version && !value.is_empty());
         if let (Some(value), VersionSelector::Default) = (named, &target.version) {
             let text = value.to_str().unwrap_or_default();
             target.version = selector(text).ok_or_else(|| {
@@ -94,6 +95,9 @@ mod tests {
         let odd = [("x-sconce-version".parse().unwrap(), "../x".parse().unwrap())];
         let error = routing.apply(Target::default(), &odd.into_iter().collect()).unwrap_err();
         assert_eq!(error.code, ErrorCode::VersionNotFound);
+        let empty = [("x-sconce-version".parse().unwrap(), "".parse().unwrap())];
+        let target = routing.apply(Target::default(), &empty.into_iter().collect()).unwrap();
+        assert_eq!(target.version, VersionSelector::Default);
     }
 
     #[test]

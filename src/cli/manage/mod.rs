@@ -231,11 +231,21 @@ impl Order {
         let Asked { to, method, path, shows } = self.asked();
         let patience = to.patience.unwrap_or(if method == "GET" { LOOK } else { WORK });
         let patience = Duration::from_secs(patience);
+        let is_look = method == "GET";
+        let mut unreached = Vec::new();
         for (idx, address) in to.to.iter().enumerate() {
             let answer = with_progress(address, to.json, || {
                 Replica(address.to_string()).ask(method, &path, patience)
             });
-            let answer = answer.map_err(|reason| failed(&to.to, idx, &reason))?;
+            let answer = match answer {
+                Ok(answer) => answer,
+                // Whoever looks wants to see the others all the more.
+                Err(reason) if is_look => {
+                    unreached.push(format!("{address}: {reason}"));
+                    continue;
+                }
+                Err(reason) => return Err(failed(&to.to, idx, &reason)),
+            };
             if to.json {
                 print(&format!("{}\n", json!({"replica": address.to_string(), "answer": answer})))?;
             } else {
@@ -243,7 +253,7 @@ impl Order {
                 print(&format!("{head}{}", shows(&answer)))?;
             }
         }
-        Ok(())
+        if unreached.is_empty() { Ok(()) } else { Err(Failure::Runtime(unreached.join("\n"))) }
     }
 
     fn asked(&self) -> Asked<'_> {

@@ -15,19 +15,34 @@ pub(super) fn models(answer: &Value) -> String {
 
 /// What is not as it is by itself.
 fn notes(model: &Value) -> String {
+    let mut notes = decided(model);
+    if let Some(problem) = model["problem"].as_str() {
+        let more = if problem.contains('\n') { " …" } else { "" };
+        notes.push(format!("problem: {}{more}", problem.lines().next().unwrap_or_default()));
+    }
+    if notes.is_empty() { "-".to_owned() } else { text(&Value::from(notes.join("; "))) }
+}
+
+/// What operators and roll-outs have decided.
+fn decided(model: &Value) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(pinned) = model["default"]["version"].as_str() {
-        notes.push(format!("pinned to {pinned}"));
+        notes.push(format!("pinned to {}", text(&pinned.into())));
     }
     if let Some(rollout) = model["rollout"].as_object() {
         let [strategy, candidate] = ["strategy", "candidate"].map(|key| text(&rollout[key]));
         let share = share(&rollout["share"], &strategy);
         notes.push(format!("{strategy} of version {candidate}: {share}"));
     }
-    if let Some(problem) = model["problem"].as_str() {
-        notes.push(format!("problem: {problem}"));
+    let own = |(label, _): &(&String, &Value)| !matches!(label.as_str(), "stable" | "canary");
+    for (label, version) in model["labels"].as_object().into_iter().flatten().filter(own) {
+        notes.push(format!("label {}: version {}", text(&label.as_str().into()), text(version)));
     }
-    if notes.is_empty() { "-".to_owned() } else { text(&Value::from(notes.join("; "))) }
+    for rejected in model["rejected"].as_array().into_iter().flatten() {
+        let [version, reason] = ["version", "reason"].map(|key| text(&rejected[key]));
+        notes.push(format!("rejected: version {version}, {reason}"));
+    }
+    notes
 }
 
 /// What a new version gets.
@@ -48,6 +63,9 @@ pub(super) fn model(answer: &Value) -> String {
     };
     let rows: Vec<_> = answer["versions"].as_array().into_iter().flatten().map(row).collect();
     let mut out = table(["VERSION", "STATE", "REASON"], &rows);
+    for note in decided(answer) {
+        let _ = writeln!(out, "{note}");
+    }
     if let Some(problem) = answer["problem"].as_str() {
         let _ = writeln!(out, "problem: {problem}");
     }
@@ -137,14 +155,16 @@ mod tests {
         let expected = "\
 MODEL   STATE       VERSION  NOTES
 digits  ready       2        shadow of version 3: copies of 50.0 % of the requests
-m       failed[31m  -        pinned to 1; problem: a; b
+m       failed[31m  -        pinned to 1; problem: a …
 ";
         assert_eq!(models(&answer), expected);
-        let answer = json!({"name": "m", "version": "1", "problem": "version 2: bad", "versions": [
+        let answer = json!({"name": "m", "version": "1", "problem": "version 2: bad",
+            "labels": {"stable": "1", "prod": "1"}, "rejected": [{"version": "3", "reason": "slow"}],
+            "versions": [
             {"version": "1", "state": "ready", "reason": null},
             {"version": "2", "state": "failed", "reason": "bad\nworse"},
         ]});
-        let expected = "VERSION        STATE   REASON\nm/1 (default)  ready   -\nm/2            failed  bad; worse\nproblem: version 2: bad\n";
+        let expected = "VERSION        STATE   REASON\nm/1 (default)  ready   -\nm/2            failed  bad; worse\nlabel prod: version 1\nrejected: version 3, slow\nproblem: version 2: bad\n";
         assert_eq!(model(&answer), expected);
         assert_eq!(rollout(&json!({"rollout": null})), "no roll-out is under way\n");
     }
