@@ -2,7 +2,6 @@
 
 use crate::repository::read_plain;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io;
 use std::path::Path;
@@ -13,6 +12,8 @@ pub const FILE: &str = "golden.jsonl";
 pub const MAX_BYTES: u64 = 64 << 20;
 /// Most requests of a file.
 const MAX_REQUESTS: usize = 10_000;
+/// Most values of an answer: as a document a value takes 32 bytes and more.
+const MAX_VALUES: usize = 2_000_000;
 /// What an answer from another processor may differ by.
 const TOLERANCE: f64 = 1e-4;
 
@@ -31,12 +32,16 @@ pub(super) struct Case<'t> {
     pub(super) line: usize,
     /// The body as it stands there.
     pub(super) request: &'t RawValue,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: Wanted<'t>,
 }
 
-#[derive(Debug, PartialEq)]
-pub(super) enum Wanted {
-    Values { expected: Value, tolerance: f64 },
+#[derive(Debug)]
+pub(super) enum Wanted<'t> {
+    /// The answer as it stands there; read when it is compared, one at a time.
+    Values {
+        expected: &'t RawValue,
+        tolerance: f64,
+    },
     Labels(Vec<String>),
 }
 
@@ -47,16 +52,16 @@ struct Line<'t> {
     #[serde(borrow)]
     request: Option<&'t RawValue>,
     /// `null` is a value that may be expected: what the model gave was no number.
-    #[serde(default, deserialize_with = "given")]
-    expected: Option<Value>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    expected: Option<&'t RawValue>,
     tolerance: Option<f64>,
     label: Option<String>,
     labels: Option<Vec<String>>,
     min_accuracy: Option<f64>,
 }
 
-fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(value).map(Some)
+fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 /// Reads a file of at most [`MAX_BYTES`]; `None` where there is none.
@@ -126,14 +131,18 @@ fn check_numbers(line: &Line<'_>) -> Result<(), String> {
     }
 }
 
-fn wanted(line: &Line<'_>, tolerance: f64) -> Result<Wanted, String> {
+fn wanted<'t>(line: &Line<'t>, tolerance: f64) -> Result<Wanted<'t>, String> {
     if line.min_accuracy.is_some() {
         return Err("\"min_accuracy\" belongs on a first line without a request".to_owned());
     }
     let tolerance = line.tolerance.unwrap_or(tolerance);
-    match (&line.expected, &line.label, &line.labels) {
+    match (line.expected, &line.label, &line.labels) {
         (Some(expected), None, None) => {
-            Ok(Wanted::Values { expected: expected.clone(), tolerance })
+            let n_values = expected.get().bytes().filter(|byte| *byte == b',').count();
+            if n_values > MAX_VALUES {
+                return Err(format!("\"expected\" has more than {MAX_VALUES} values"));
+            }
+            Ok(Wanted::Values { expected, tolerance })
         }
         (None, Some(label), None) => Ok(Wanted::Labels(vec![label.clone()])),
         (None, None, Some(labels)) => Ok(Wanted::Labels(labels.clone())),
@@ -193,10 +202,12 @@ mod tests {
         assert_eq!(golden.cases[0].request.get(), "{\"features\": [1.0]}");
         let lines: Vec<_> = golden.cases.iter().map(|case| case.line).collect();
         assert_eq!(lines, [3, 4, 5, 6]);
-        let values = |expected, tolerance| Wanted::Values { expected, tolerance };
-        assert_eq!(golden.cases[0].wanted, values(serde_json::json!([2]), 0.5));
-        assert_eq!(golden.cases[1].wanted, values(Value::Null, 0.0));
-        assert_eq!(golden.cases[3].wanted, Wanted::Labels(vec!["a".into(), "b".into()]));
+        let wanted = |case: usize| match &golden.cases[case].wanted {
+            Wanted::Values { expected, tolerance } => (expected.get().to_owned(), *tolerance),
+            Wanted::Labels(labels) => (labels.join(","), f64::NAN),
+        };
+        assert_eq!((wanted(0), wanted(1)), (("[2]".into(), 0.5), ("null".into(), 0.0)));
+        assert_eq!(wanted(3).0, "a,b");
     }
 
     #[test]
@@ -220,6 +231,9 @@ mod tests {
         );
         let error = Golden::parse("g", "{\"request\": {}, \"expect\": 1}").unwrap_err();
         assert!(error.starts_with("g:1: unknown field `expect`"), "{error}");
+        let large =
+            format!("{{\"request\": {{}}, \"expected\": [{}0]}}", "0,".repeat(MAX_VALUES + 1));
+        refused(&large, "g:1: \"expected\" has more than 2000000 values");
         let many = case.repeat(MAX_REQUESTS + 1);
         refused(&many, "g:10001: more than 10000 requests");
     }

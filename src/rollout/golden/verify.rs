@@ -174,7 +174,9 @@ fn judge(report: &mut GoldenReport, case: &Case<'_>, answer: Answer<'_>) {
         Wanted::Values { expected, tolerance } => {
             let (form, got) = answer.values();
             let got = serde_json::from_str(got.get()).expect("it was read once");
-            let distance = distance(form, expected, &got, *tolerance);
+            let expected: serde_json::Value =
+                serde_json::from_str(expected.get()).expect("it was read once");
+            let distance = distance(form, &expected, &got, *tolerance);
             report.compared += 1;
             report.largest_difference = report.largest_difference.max(distance.largest);
             if let Some(what) = distance.miss {
