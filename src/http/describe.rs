@@ -26,6 +26,8 @@ pub(super) fn managed(model: &ModelStatus) -> Value {
     let mut body = summary(model);
     body["default"] = default(model);
     body["rollout"] = rollout(model);
+    body["labels"] = labels(model);
+    body["rejected"] = rejected(Audience::Operators, model);
     body["problem"] = problem(Audience::Operators, model);
     body
 }
@@ -94,7 +96,7 @@ pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
     body["default"] = default(model);
     body["rollout"] = rollout(model);
     body["labels"] = labels(model);
-    body["rejected"] = model.rejected.iter().map(|it| rejection(audience, it)).collect();
+    body["rejected"] = rejected(audience, model);
     body["problem"] = problem(audience, model);
     body["versions"] = model.versions.iter().map(|it| version(audience, it)).collect();
     body
@@ -103,6 +105,10 @@ pub(super) fn model_for(audience: Audience, model: &ModelStatus) -> Value {
 fn labels(model: &ModelStatus) -> Value {
     let labels = model.labels.iter();
     labels.map(|(label, version)| (label.to_string(), json!(version.to_string()))).collect()
+}
+
+fn rejected(audience: Audience, model: &ModelStatus) -> Value {
+    model.rejected.iter().map(|it| rejection(audience, it)).collect()
 }
 
 fn rejection(audience: Audience, rejected: &RejectedVersion) -> Value {

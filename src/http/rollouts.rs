@@ -34,15 +34,17 @@ pub(super) async fn start(
 
 /// Has the new version serve alone.
 pub(super) async fn promote(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
-    let promote =
-        |models: &Repository, name: &ModelName| models.promote(name, "an operator promoted it");
+    let promote = |models: &Repository, name: &ModelName| {
+        models.promote(name, None, "an operator promoted it")
+    };
     change(&app, named(path)?.name, promote).await
 }
 
 /// Has the old version serve alone, and rejects the new one.
 pub(super) async fn abort(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
-    let abort =
-        |models: &Repository, name: &ModelName| models.roll_back(name, "an operator aborted it");
+    let abort = |models: &Repository, name: &ModelName| {
+        models.roll_back(name, None, "an operator aborted it")
+    };
     change(&app, named(path)?.name, abort).await
 }
 

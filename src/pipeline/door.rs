@@ -8,6 +8,7 @@ use super::passage::Passage;
 use super::run::{check, run};
 use crate::inference::{
     ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, TensorSpec,
+    VersionSelector,
 };
 use crate::protocol::{Decoded, Wire};
 use crate::repository::{ModelHandle, Repository};
@@ -58,9 +59,11 @@ impl Door {
         caller: Caller,
         call: C,
     ) -> Result<Answered<C::Packing>, InferError> {
+        let is_chosen = target.version == VersionSelector::Default;
         let model = self.resolve(target)?;
         call.resolved(&model);
-        let mut passage = Passage::begin(&model, caller.started_at, &self.observers);
+        let taps = self.observers.begin(&model, is_chosen);
+        let mut passage = Passage::begin(&model, caller.started_at, taps);
         match self.pass::<W, C>(&model, caller, call, &mut passage).await {
             Ok(answer) => Ok(Answered { answer, record: passage.succeed() }),
             Err(error) => {

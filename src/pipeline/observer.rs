@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 /// Decides for each request whether it is looked at.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// A request for this version comes in; `None` lets it pass unseen.
-    fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>>;
+    /// A request for this version comes in; `None` lets it pass unseen. `is_chosen`: its caller named no version, so that this
+    /// one was chosen among the model's.
+    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>>;
 }
 
 /// Looks at one request, as far as that gets.
@@ -37,7 +38,7 @@ impl Observers {
         Self(observers.into())
     }
 
-    pub(super) fn begin(&self, model: &ModelHandle) -> Vec<Box<dyn Tap>> {
-        self.0.iter().filter_map(|observer| observer.begin(model)).collect()
+    pub(super) fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Vec<Box<dyn Tap>> {
+        self.0.iter().filter_map(|observer| observer.begin(model, is_chosen)).collect()
     }
 }

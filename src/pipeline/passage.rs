@@ -1,6 +1,6 @@
 //! A request on its way through the door: counted as in flight, and recorded once however it ends.
 
-use super::observer::{Observers, Tap};
+use super::observer::Tap;
 use crate::inference::{ErrorCode, InferResponse, ValidRequest};
 use crate::repository::ModelHandle;
 use crate::telemetry::{Phase, RequestGuard, RequestRecord};
@@ -16,10 +16,10 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    pub(super) fn begin(model: &ModelHandle, started_at: Instant, observers: &Observers) -> Self {
+    pub(super) fn begin(model: &ModelHandle, started_at: Instant, taps: Vec<Box<dyn Tap>>) -> Self {
         let abandoned = ErrorCode::ClientClosed.as_str();
         let guard = RequestGuard::new(Arc::clone(model.metrics()), started_at, abandoned);
-        Self { guard, started_at, taps: observers.begin(model) }
+        Self { guard, started_at, taps }
     }
 
     /// The body has become tensors.

@@ -289,7 +289,7 @@ impl Watched {
 }
 
 impl Observer for Quality {
-    fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, _is_chosen: bool) -> Option<Box<dyn Tap>> {
         let shard = self.0.shard(model.name(), model.version())?;
         Some(Box::new(Counting(shard)))
     }

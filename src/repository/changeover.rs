@@ -1,17 +1,20 @@
 //! From one version to another on order, or by the rules of a roll-out: going back, beside, and over for good.
 
 use super::busy::Busy;
-use super::decisions;
-use super::entry::ModelEntry;
+use super::decisions::{self, remember_served};
+use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::file_digest;
-use super::orders;
+use super::intents::Intent;
+use super::manifest::Strategy;
+use super::orders::{self, Rejecting};
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
 use super::transition::{
-    Cause, Found, Role, bring_up, find, is_current, load_model, load_version, read, situation,
+    Cause, Found, Role, bring_up, find, is_current, let_go_unwanted, load_model, load_version,
+    read, situation,
 };
 use crate::inference::{Label, ModelName, Version};
 use crate::telemetry::events::EventKind;
@@ -39,8 +42,22 @@ fn bring_in(
     if !found.folder.versions.iter().any(|folder| folder.version == version) {
         return Err(RepositoryError::VersionNotFound(name.clone(), version));
     }
+    refuse_rejected(shared, name, version)?;
     let loaded = load_version(shared, &found, version, role);
     loaded.map_err(|reason| failed(format!("version {version}: {reason}")))
+}
+
+/// An order for a version whose file was rejected names what is to be done first.
+fn refuse_rejected(
+    shared: &Shared,
+    name: &ModelName,
+    version: Version,
+) -> Result<(), RepositoryError> {
+    let intent = decisions::current(&shared.catalog, name);
+    let digest = digest_of(shared, name, version)?;
+    intent.rejected.get(&digest).map_or(Ok(()), |rejection| {
+        Err(RepositoryError::IsRejected(name.clone(), version, rejection.reason.clone()))
+    })
 }
 
 /// Has a version answer by default; one that waits in the folder is loaded for it, and what is not to be served beside it goes.
@@ -55,27 +72,54 @@ pub(super) fn pin(
         bring_in(shared, name, version, Role::Default)?;
     }
     orders::set_default(shared, name, Some(version));
-    if !is_ready {
+    if is_ready {
+        remember_served(shared, name);
+    } else {
         // It answers. What else may be wrong stands in the state of the model.
         let _ = settle_versions(shared, name);
     }
     Ok(())
 }
 
-/// Has the highest version answer by default again; one that waits in the folder because of the one that was set is loaded.
+/// Has the highest version answer by default again; one that waits in the folder because of the one that was set is loaded,
+/// and takes over as model.toml says.
 pub(super) fn unpin(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    orders::set_default(shared, name, None);
     let models = shared.catalog.snapshot();
-    let Some(entry) = models.get(name).filter(|it| !it.state.is_unloaded()) else { return Ok(()) };
-    let Ok(found) = read(shared, name) else { return Ok(()) };
-    let mut highest = situation(entry, &found);
-    highest.held.clear();
-    let waits = highest.next().is_some_and(|version| !entry.versions.contains_key(&version));
-    if waits {
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let found = read(shared, name).ok().filter(|_| !entry.state.is_unloaded());
+    let (Some(found), Some(serving)) = (found, entry.serving().map(ModelHandle::version)) else {
+        orders::set_default(shared, name, None);
+        return Ok(());
+    };
+    let highest = entry.versions.iter().rev().find(|(_, it)| it.is_healthy());
+    let is_gradual = found.source.manifest.rollout.strategy != Strategy::Replace;
+    if let Some((highest, _)) = highest
+        && is_gradual
+        && *highest > serving
+        && entry.intent.rollout.is_none()
+    {
+        // Ready already, and still to show what it does.
+        rollouts::begin(shared, name, serving, *highest, false);
+    }
+    orders::set_default(shared, name, None);
+    // What is wrong stands in the state of the model; the order is done.
+    if waits(entry, &found) {
         let _ = settle_versions(shared, name);
+    } else {
+        let_go_unwanted(shared, name);
+        remember_served(shared, name);
     }
     Ok(())
+}
+
+/// Whether the version that would be the highest lies in the folder and nothing has become of it.
+fn waits(entry: &ModelEntry, found: &Found) -> bool {
+    let mut unpinned = situation(entry, found);
+    unpinned.pin = None;
+    unpinned.held.clear();
+    let is_over = |it: &VersionEntry| matches!(it.state, State::Draining(_));
+    unpinned.next().is_some_and(|version| entry.versions.get(&version).is_none_or(is_over))
 }
 
 /// Has a label name a version, or nothing any more; one that waits in the folder is loaded for it.
@@ -90,6 +134,8 @@ pub(super) fn label(
     if let Some(version) = version
         && !orders::is_ready(shared, name, version)?
     {
+        // That it is not there goes before what would become of it.
+        refuse_rejected(shared, name, version)?;
         let models = shared.catalog.snapshot();
         let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
         let is_set =
@@ -101,6 +147,8 @@ pub(super) fn label(
         bring_in(shared, name, version, Role::Beside)?;
     }
     orders::set_label(shared, name, label, version);
+    // What it named before may be held by nothing else.
+    let_go_unwanted(shared, name);
     Ok(())
 }
 
@@ -141,6 +189,10 @@ pub(super) fn roll_out(
     let Some(stable) = stable.filter(|stable| *stable != version) else {
         return Err(RepositoryError::NothingToRollOut(name.clone(), version));
     };
+    refuse_rejected(shared, name, version)?;
+    if digest_of(shared, name, version)? == orders::known_digest(shared, name, stable)? {
+        return Err(RepositoryError::SameFile(name.clone(), version, stable));
+    }
     if is_current(shared, &found, version) {
         rollouts::begin(shared, name, stable, version, true);
         return Ok(());
@@ -169,8 +221,10 @@ pub(super) fn reject(
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
     let under_way = rollouts::one(shared, name).filter(|it| it.candidate.version() == version);
     let replaced = match read(shared, name) {
+        // Nothing of it is to serve, until an operator loads it.
+        _ if entry.state.is_unloaded() => Ok(()),
         // The old version serves alone, and nothing comes up in the place of the new one.
-        _ if under_way.is_some() => Ok(()),
+        _ if under_way.as_ref().is_some_and(|it| !is_same(it.stable.version())) => Ok(()),
         Ok(found) => {
             let mut situation = situation(entry, &found);
             situation.pin = situation.pin.filter(|pin| *pin != version);
@@ -192,9 +246,12 @@ pub(super) fn reject(
     // What is loaded can take its place also where its folder is gone.
     let others = entry.versions.iter().filter(|(it, _)| **it != version && !is_same(**it));
     let other_serves = others.into_iter().any(|(_, it)| it.is_healthy());
+    let goes = |(it, found): (&Version, &VersionEntry)| {
+        found.is_healthy() && (*it == version || is_same(*it))
+    };
     if let Err(problem) = replaced
         && !other_serves
-        && entry.ready_version(version).is_some()
+        && entry.versions.iter().any(goes)
     {
         // The mark, which what was decided meanwhile may have written down.
         decisions::decide(shared, name, |intent| drop(intent.rejected.remove(&digest)));
@@ -215,8 +272,9 @@ pub(super) fn reject(
         let text = "it goes on answering by default after the roll-out of another version";
         shared.tell(EventKind::DefaultSet, name, Some(stable), text);
     }
-    orders::reject(shared, name, version, &digest, reason);
+    orders::reject(shared, name, Rejecting { version, digest: &digest, reason });
     shared.catalog.update(name, |entry| orders::report_pin(name, entry));
+    remember_served(shared, name);
     Ok(())
 }
 
@@ -227,8 +285,20 @@ pub(super) fn accept(
     version: Version,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    orders::accept(shared, name, version)?;
-    settle_versions(shared, name)
+    let digest = digest_of(shared, name, version).ok();
+    orders::accept(shared, name, version, digest.as_deref())?;
+    let models = shared.catalog.snapshot();
+    if models.get(name).is_some_and(|entry| entry.state.is_unloaded()) {
+        return Ok(());
+    }
+    let settled = settle_versions(shared, name);
+    let models = shared.catalog.snapshot();
+    let found = models.get(name).and_then(|entry| entry.versions.get(&version));
+    // What is wrong with others stands in the state of the model.
+    match found.is_some_and(|it| it.failure().is_some()) {
+        true => settled,
+        false => Ok(()),
+    }
 }
 
 /// Has the new version serve alone; the old one goes, unless model.toml or an operator keeps it. Of a default that an operator
@@ -236,25 +306,34 @@ pub(super) fn accept(
 pub(super) fn promote(
     shared: &Shared,
     name: &ModelName,
+    judged: Option<Version>,
     reason: &str,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    let rollout = rollouts::under_way(shared, name)?;
+    let rollout = rollouts::of_version(shared, name, judged)?;
     let (stable, candidate) = (rollout.stable.version(), rollout.candidate.version());
     drop(rollout);
     // What is not in the folder any more would go with the promotion.
     let found = read(shared, name).ok();
-    let is_there = |found: &Found| found.folder.versions.iter().any(|it| it.version == candidate);
-    if !found.as_ref().is_some_and(is_there) {
+    let is_there = |found: &&Found| found.folder.versions.iter().any(|it| it.version == candidate);
+    let Some(found) = found.as_ref().filter(is_there) else {
         return Err(RepositoryError::VersionNotFound(name.clone(), candidate));
-    }
-    decisions::decide(shared, name, |intent| {
+    };
+    let models = shared.catalog.snapshot();
+    let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    let is_first = is_first(entry, found, candidate);
+    let is_it =
+        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let promote = |intent: &mut Intent| {
         intent.rollout = None;
+        // What was promoted answers: also where an operator had set the old version or a third one, model.toml chooses others, or
+        // a higher one is there. Where it is the highest by itself, a later one may take its place.
         let was_set = intent.default == Some(stable.0);
-        // A default that was set to a third version would take over now; the new one was chosen since. Without one, the highest
-        // would, which may be the old one.
-        intent.default = (was_set || candidate < stable).then_some(candidate.0);
-    });
+        intent.default = (was_set || !is_first).then_some(candidate.0);
+    };
+    if decisions::decide_if(shared, name, is_it, promote, |_| ()).is_none() {
+        return Err(RepositoryError::NoRollout(name.clone()));
+    }
     tracing::info!(model.name = %name, model.version = candidate.0, "promoted: {reason}");
     shared.tell(EventKind::RolloutPromoted, name, Some(candidate), reason);
     if decisions::current(&shared.catalog, name).default == Some(candidate.0) {
@@ -262,18 +341,60 @@ pub(super) fn promote(
             "it answers by default, in the place of the version that was set or that is higher";
         shared.tell(EventKind::DefaultSet, name, Some(candidate), text);
     }
-    settle_versions(shared, name)
+    // It is promoted. What else may be wrong stands in the state of the model.
+    let _ = settle_versions(shared, name);
+    Ok(())
+}
+
+/// Whether a version would answer by default without a pin and a roll-out, as far as is known of those that are not loaded.
+fn is_first(entry: &ModelEntry, found: &Found, version: Version) -> bool {
+    let mut alone = situation(entry, found);
+    alone.pin = None;
+    alone.held.clear();
+    let failed = entry.versions.iter().filter(|(_, it)| matches!(it.state, State::Failed(_)));
+    alone.tried.extend(failed.map(|(version, _)| (*version, false)));
+    let highest = entry.versions.iter().rev().find(|(_, it)| it.is_healthy());
+    alone.next() == Some(version) && highest.is_none_or(|(highest, _)| *highest <= version)
 }
 
 /// Ends a roll-out with the old version serving alone, and the new one rejected.
 pub(super) fn roll_back(
     shared: &Shared,
     name: &ModelName,
+    judged: Option<Version>,
     reason: &str,
 ) -> Result<(), RepositoryError> {
-    let candidate = rollouts::under_way(shared, name)?.candidate.version();
-    reject(shared, name, candidate, reason)?;
+    let rollout = rollouts::of_version(shared, name, judged)?;
+    let candidate = rollout.candidate.version();
+    match reject(shared, name, candidate, reason) {
+        // Going back must not wait until another version is loaded.
+        Err(RepositoryError::Busy(_)) => reject_at_once(shared, &rollout, reason)?,
+        rejected => rejected?,
+    }
+    drop(rollout);
     tracing::warn!(model.name = %name, model.version = candidate.0, "rolled back: {reason}");
     shared.tell(EventKind::RolloutRolledBack, name, Some(candidate), reason);
     Ok(())
+}
+
+/// Rejects the new version of a roll-out while something of the model is loaded: the old one serves alone, so that nothing has to
+/// come up for it.
+fn reject_at_once(
+    shared: &Shared,
+    rollout: &rollouts::Rollout,
+    reason: &str,
+) -> Result<(), RepositoryError> {
+    let (name, candidate) = (rollout.model(), rollout.candidate.version());
+    let [of_stable, digest] =
+        [&rollout.stable, &rollout.candidate].map(|it| it.facts().digest.clone());
+    let is_it =
+        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let done = of_stable != digest
+        && orders::reject_if(
+            shared,
+            name,
+            Rejecting { version: candidate, digest: &digest, reason },
+            is_it,
+        );
+    if done { Ok(()) } else { Err(RepositoryError::Busy(name.clone())) }
 }

@@ -3,12 +3,14 @@
 use super::catalog::Catalog;
 use super::entry::ModelEntry;
 use super::intents::Intent;
+use super::manifest::Strategy;
 use super::routing::{Pin, Routing, Split};
 use super::shared::Shared;
 use crate::inference::{ModelName, Version};
-use std::sync::Arc;
+use crate::telemetry::events::EventKind;
+use std::sync::{Arc, PoisonError};
 
-/// Changes what was decided, for a model that nobody else changes. Writes a file; whether that was possible.
+/// Changes what was decided. Writes a file; whether that was possible.
 pub(super) fn decide(shared: &Shared, name: &ModelName, change: impl FnOnce(&mut Intent)) -> bool {
     decide_and(shared, name, change, |_| ())
 }
@@ -20,19 +22,38 @@ pub(super) fn decide_and(
     change: impl FnOnce(&mut Intent),
     also: impl FnOnce(&mut ModelEntry),
 ) -> bool {
+    decide_if(shared, name, |_| true, change, also).unwrap_or_default()
+}
+
+/// The same, if what is decided by now is as it should be; `None` where it is not.
+pub(super) fn decide_if(
+    shared: &Shared,
+    name: &ModelName,
+    is_so: impl FnOnce(&Intent) -> bool,
+    change: impl FnOnce(&mut Intent),
+    also: impl FnOnce(&mut ModelEntry),
+) -> Option<bool> {
+    let _deciding = shared.deciding.lock().unwrap_or_else(PoisonError::into_inner);
     let mut intent = current(&shared.catalog, name);
+    if !is_so(&intent) {
+        return None;
+    }
     change(&mut intent);
     let kept = shared.intents.write(name, &intent);
     shared.catalog.update(name, |entry| {
         also(entry);
         follow(entry, intent, kept);
     });
-    kept
+    Some(kept)
 }
 
 /// What was decided before this process.
 pub(super) fn remember(shared: &Shared, name: &ModelName) {
-    let intent = shared.intents.read(name);
+    let intent = shared.intents.read(name).unwrap_or_else(|problem| {
+        tracing::error!(model.name = %name, "{problem}");
+        shared.tell(EventKind::ModelProblem, name, None, problem);
+        Intent::default()
+    });
     shared.catalog.update(name, |entry| follow(entry, intent, true));
 }
 
@@ -56,4 +77,17 @@ fn follow(entry: &mut ModelEntry, intent: Intent, kept: bool) {
         }),
     };
     entry.intent = Arc::new(intent);
+}
+
+/// Writes down which version serves where new ones take over by and by: after a start another one may be there too. Elsewhere the
+/// highest serves, and nothing is written.
+pub(super) fn remember_served(shared: &Shared, name: &ModelName) {
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name) else { return };
+    let serving = entry.serving().map(|handle| handle.version().0);
+    let is_gradual = entry.plan.strategy != Strategy::Replace || entry.intent.rollout.is_some();
+    let served = if is_gradual { serving.or(entry.intent.served) } else { None };
+    if entry.intent.served != served {
+        decide(shared, name, |intent| intent.served = served);
+    }
 }

@@ -266,7 +266,10 @@ impl ModelEntry {
         let error = match self.versions.get(&version).map(|it| &it.state) {
             Some(State::Ready(handle)) => return Ok(handle.clone()),
             Some(State::Loading | State::Warming | State::Verifying) => loading(name),
-            Some(State::Failed(_)) => failed(name),
+            Some(State::Failed(_)) => {
+                let message = format!("version {version} of model {name:?} could not be loaded");
+                InferError::new(ErrorCode::ModelNotReady, message)
+            }
             Some(State::Unloaded(_)) => unloaded(name),
             None if !self.state.is_settled() => loading(name),
             Some(State::Draining(_)) | None => {

@@ -60,6 +60,17 @@ pub enum RepositoryError {
     /// There is no new version beside the one that serves.
     #[error("no roll-out of model {0:?} is under way")]
     NoRollout(ModelName),
+    /// A shadow gets copies.
+    #[error(
+        "version {1} of model {0:?} is a shadow: it gets copies of {2} of the requests, as its steps say, and answers nobody until it is promoted"
+    )]
+    AnswersNobody(ModelName, Version, String),
+    /// The file was rejected.
+    #[error("version {1} of model {0:?} was rejected: {2}. Accept it first")]
+    IsRejected(ModelName, Version, String),
+    /// There is nothing to find out about it.
+    #[error("version {1} of model {0:?} is the same file as version {2}, which serves")]
+    SameFile(ModelName, Version, Version),
     /// A version cannot be rolled out to itself.
     #[error(
         "version {1} of model {0:?} serves already, or nothing serves that it could be compared with"
@@ -89,6 +100,9 @@ impl RepositoryError {
             | Self::Crowded(_)
             | Self::NotReady(..)
             | Self::WouldAnswer(..)
+            | Self::AnswersNobody(..)
+            | Self::IsRejected(..)
+            | Self::SameFile(..)
             | Self::IsDefault(..)
             | Self::LabelReserved(_)
             | Self::TooManyLabels(..)

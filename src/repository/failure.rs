@@ -34,6 +34,12 @@ impl ModelFailure {
         self.code.text()
     }
 
+    /// Whether an operator or a roll-out wanted it so.
+    #[must_use]
+    pub fn is_rejection(&self) -> bool {
+        self.code() == FailureCode::Rejected
+    }
+
     /// For operators.
     #[must_use]
     pub fn details(&self) -> &str {

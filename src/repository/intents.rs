@@ -115,22 +115,23 @@ impl Intents {
     }
 
     /// What was decided before this process.
-    pub(super) fn read(&self, name: &ModelName) -> Intent {
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, and counts as not decided. The file is put aside, so that it can be repaired.
+    pub(super) fn read(&self, name: &ModelName) -> Result<Intent, String> {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(file_name(name))) else {
-            return Intent::default();
+            return Ok(Intent::default());
         };
         let text = match state_file::read(&path, MAX_BYTES) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Intent::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Intent::default()),
             read => read,
         };
-        let intent = text.and_then(|text| Ok(serde_json::from_str(&text)?));
-        intent.unwrap_or_else(|error| {
-            let path = path.display();
-            tracing::warn!(
-                model.name = %name, %path, %error,
-                "what was decided about the model cannot be read, and counts as not decided"
-            );
-            Intent::default()
+        text.and_then(|text| Ok(serde_json::from_str(&text)?)).map_err(|error| {
+            let aside = path.with_extension("json.unreadable");
+            let is_aside = self.is_written && fs::rename(&path, &aside).is_ok();
+            let lies = if is_aside { aside.display() } else { path.display() };
+            format!("what was decided about the model cannot be read, and counts as not decided: {error} ({lies})")
         })
     }
 
@@ -198,14 +199,17 @@ mod tests {
         drafts.iter().for_each(|draft| fs::write(draft, "{").unwrap());
         let intents = Intents::new(Some(folder.path()), true);
         assert_eq!(drafts.map(|draft| draft.exists()), [false, true]);
-        assert_eq!(intents.read(&name), Intent::default());
+        assert_eq!(intents.read(&name), Ok(Intent::default()));
         assert!(intents.write(&name, &decided()));
-        assert_eq!(Intents::new(Some(folder.path()), true).read(&name), decided());
+        assert_eq!(Intents::new(Some(folder.path()), true).read(&name), Ok(decided()));
         let file = folder.path().join("models/m.json");
         let whole = fs::read_to_string(&file).unwrap();
         for garbage in ["", "x", "{\"default\": -1}", "7", &whole[..whole.len() / 2]] {
             fs::write(&file, garbage).unwrap();
-            assert_eq!(intents.read(&name), Intent::default(), "{garbage:?}");
+            assert!(intents.read(&name).is_err(), "{garbage:?}");
+            let aside = folder.path().join("models/m.json.unreadable");
+            assert_eq!(fs::read_to_string(aside).unwrap(), garbage, "it can be repaired");
+            assert_eq!(intents.read(&name), Ok(Intent::default()));
         }
         assert!(intents.write(&name, &Intent::default()));
         assert!(!file.exists(), "nothing decided needs no file");
@@ -219,7 +223,7 @@ mod tests {
         assert!(Intents::new(Some(folder.path()), true).write(&name, &decided()));
         let tool = Intents::new(Some(folder.path()), false);
         assert!(!tool.write(&name, &Intent::default()));
-        assert_eq!(tool.read(&name), decided());
+        assert_eq!(tool.read(&name), Ok(decided()));
     }
 
     #[test]

@@ -190,6 +190,7 @@ impl Repository {
             ignored,
             detached,
             hold: Hold::default(),
+            deciding: Mutex::default(),
             ended: Default::default(),
         })))
     }
@@ -504,22 +505,33 @@ impl Repository {
         rollouts::set_weight(&self.0, name, weight)
     }
 
-    /// Has the new version of a roll-out serve alone. Blocks.
+    /// Has the new version of a roll-out serve alone: this one, where it is named. Blocks.
     ///
     /// # Errors
     ///
-    /// No roll-out is under way, or the model is being loaded or changed.
-    pub fn promote(&self, name: &ModelName, reason: &str) -> Result<(), RepositoryError> {
-        changeover::promote(&self.0, name, reason)
+    /// No roll-out of it is under way, or the model is being loaded or changed.
+    pub fn promote(
+        &self,
+        name: &ModelName,
+        candidate: Option<Version>,
+        reason: &str,
+    ) -> Result<(), RepositoryError> {
+        changeover::promote(&self.0, name, candidate, reason)
     }
 
-    /// Ends a roll-out: the old version serves alone, the new one is rejected. Blocks.
+    /// Ends a roll-out, that of this version where it is named: the old version serves alone, the new one is rejected. Possible
+    /// while something of the model is loaded, too. Blocks.
     ///
     /// # Errors
     ///
-    /// No roll-out is under way, or the model is being loaded or changed.
-    pub fn roll_back(&self, name: &ModelName, reason: &str) -> Result<(), RepositoryError> {
-        changeover::roll_back(&self.0, name, reason)
+    /// No roll-out of it is under way, or the model is being changed.
+    pub fn roll_back(
+        &self,
+        name: &ModelName,
+        candidate: Option<Version>,
+        reason: &str,
+    ) -> Result<(), RepositoryError> {
+        changeover::roll_back(&self.0, name, candidate, reason)
     }
 
     /// Tells operators what happened to a version.

@@ -7,7 +7,8 @@ use super::busy::Busy;
 use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
-use super::intents::{Intent, MAX_LABELS};
+use super::failure::FailureCode;
+use super::intents::{Intent, MAX_LABELS, Rejection};
 use super::routing;
 use super::shared::Shared;
 use crate::inference::{Label, ModelName, Version};
@@ -157,18 +158,35 @@ pub(super) fn is_ready(
         // What an operator let go is loaded on order alone, and what failed does not get better by being named.
         Some(State::Draining(_)) | None if !entry.state.is_unloaded() => Ok(false),
         None => Err(RepositoryError::VersionNotFound(name.clone(), version)),
+        Some(State::Failed(failure)) if failure.code() == FailureCode::Rejected => {
+            let reason = failure.details().to_owned();
+            Err(RepositoryError::IsRejected(name.clone(), version, reason))
+        }
         Some(_) => Err(RepositoryError::NotReady(name.clone(), version)),
     }
 }
 
-/// Has the file of a version not served again, and lets it go. What serves in its place has to be loaded by who asks.
-pub(super) fn reject(
+/// The file of a version that is not to be served any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejecting<'a> {
+    pub(super) version: Version,
+    pub(super) digest: &'a str,
+    pub(super) reason: &'a str,
+}
+
+/// Has it not served again, and lets it go. What serves in its place has to be loaded by who asks.
+pub(super) fn reject(shared: &Shared, name: &ModelName, rejecting: Rejecting<'_>) {
+    reject_if(shared, name, rejecting, |_| true);
+}
+
+/// The same, if what is decided by now is as it should be; whether it was.
+pub(super) fn reject_if(
     shared: &Shared,
     name: &ModelName,
-    version: Version,
-    digest: &str,
-    reason: &str,
-) {
+    rejecting: Rejecting<'_>,
+    is_so: impl FnOnce(&Intent) -> bool,
+) -> bool {
+    let Rejecting { version, digest, reason } = rejecting;
     let was_default = decisions::current(&shared.catalog, name).default == Some(version.0);
     let reject = |intent: &mut Intent| {
         intent.reject(version, digest, reason);
@@ -181,7 +199,7 @@ pub(super) fn reject(
     let lost = labels.filter(|(_, it)| *it == version.0).map(|(label, _)| label);
     let lost: Vec<_> = lost.collect();
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
-    let kept = decisions::decide_and(shared, name, reject, |entry| {
+    let kept = decisions::decide_if(shared, name, is_so, reject, |entry| {
         for (other, found) in &mut entry.versions {
             let is_same = found.handle().is_some_and(|it| it.facts().digest == digest);
             if *other == version || is_same {
@@ -189,6 +207,7 @@ pub(super) fn reject(
             }
         }
     });
+    let Some(kept) = kept else { return false };
     if was_default {
         let text = "it was set and is rejected: the highest version that is ready answers by default again";
         shared.tell(EventKind::DefaultCleared, name, None, text);
@@ -204,20 +223,25 @@ pub(super) fn reject(
         "; that could not be written down, and holds until the process ends"
     };
     shared.tell(EventKind::VersionRejected, name, Some(version), format!("{reason}{unkept}"));
+    true
 }
 
-/// Takes the rejection of a version back.
+/// Takes the rejection of a version back, or that of another one whose file it has.
 pub(super) fn accept(
     shared: &Shared,
     name: &ModelName,
     version: Version,
+    digest: Option<&str>,
 ) -> Result<(), RepositoryError> {
     let intent = decisions::current(&shared.catalog, name);
-    if !intent.rejected.values().any(|it| it.version == version.0) {
+    let is_it = |rejected: &str, it: &Rejection| {
+        it.version == version.0 || digest.is_some_and(|digest| digest == rejected)
+    };
+    if !intent.rejected.iter().any(|(digest, it)| is_it(digest, it)) {
         return Err(RepositoryError::NotRejected(name.clone(), version));
     }
     decisions::decide(shared, name, |intent| {
-        intent.rejected.retain(|_, it| it.version != version.0);
+        intent.rejected.retain(|digest, it| !is_it(digest, it));
     });
     let text = "it may be served again";
     tracing::info!(model.name = %name, model.version = version.0, "{text}");

@@ -40,8 +40,10 @@ pub(super) struct Situation {
     pub(super) policy: VersionPolicy,
     /// The version that an operator made the default. Under `latest` it takes the place of the highest.
     pub(super) pin: Option<Version>,
-    /// Versions that labels or a roll-out hold, beside what the policy chooses.
+    /// Versions that a roll-out holds, before what the policy chooses.
     pub(super) held: Vec<Version>,
+    /// Versions that bear labels, behind it: what labels name must not answer by default meanwhile.
+    pub(super) labeled: Vec<Version>,
     /// What was tried so far, and whether it serves.
     pub(super) tried: BTreeMap<Version, bool>,
 }
@@ -60,6 +62,14 @@ impl Situation {
         if first.is_some() {
             return first;
         }
+        self.chosen().or_else(|| self.labeled.iter().copied().find(is_open))
+    }
+
+    /// The next one of those that the policy chooses.
+    fn chosen(&self) -> Option<Version> {
+        let is_open = |version: &Version| {
+            self.available.contains(version) && !self.tried.contains_key(version)
+        };
         let downwards = self.available.iter().rev().copied();
         match &self.policy {
             VersionPolicy::All => downwards.clone().find(is_open),
@@ -125,6 +135,7 @@ mod tests {
             policy,
             pin: (pin > 0).then_some(Version(pin)),
             held: versions(held),
+            labeled: Vec::new(),
             tried: BTreeMap::new(),
         };
         // A negative number is a version that cannot serve.
@@ -206,6 +217,7 @@ mod tests {
             policy: policy.clone(),
             pin: (pin > 0).then_some(Version(pin)),
             held: (held > 0).then_some(Version(held)).into_iter().collect(),
+            labeled: Vec::new(),
             tried: BTreeMap::new(),
         };
         while let Some(version) = situation.next() {

@@ -2,11 +2,12 @@
 //! before requests follow, and a restart goes on where it was.
 
 use super::busy::Busy;
-use super::decisions;
+use super::decisions::{self, remember_served};
 use super::entry::ModelEntry;
 use super::error::RepositoryError;
-use super::intents::RolloutIntent;
-use super::manifest::{Decider, RolloutPlan, RolloutStep, Strategy};
+use super::intents::{Intent, RolloutIntent};
+use super::manifest::{RolloutPlan, RolloutStep, Strategy};
+use super::orders::{self, Rejecting};
 use super::served::ModelHandle;
 use super::shared::Shared;
 use crate::inference::{ModelName, Version};
@@ -26,7 +27,7 @@ pub struct Rollout {
     pub step: usize,
     /// The share of requests that the new one answers.
     pub weight: f64,
-    /// Whether an operator chose that share; rules then only advise.
+    /// Whether an operator chose that share: steps then wait for operators, and rules still go back.
     pub is_manual: bool,
 }
 
@@ -41,8 +42,7 @@ impl Rollout {
     #[must_use]
     pub fn share(&self) -> f64 {
         let of_step = self.plan.steps.get(self.step).map_or(0.0, |step| step.weight);
-        let is_copied = self.plan.strategy == Strategy::Shadow && !self.is_manual;
-        if is_copied { of_step } else { self.weight }
+        if self.plan.strategy == Strategy::Shadow { of_step } else { self.weight }
     }
 }
 
@@ -59,25 +59,19 @@ pub(super) fn one(shared: &Shared, name: &ModelName) -> Option<Rollout> {
 /// That of a model, if both versions are ready.
 pub(super) fn of(entry: &ModelEntry) -> Option<Rollout> {
     let intent = entry.intent.rollout.as_ref()?;
-    let is_manual = intent.manual;
-    // One that was begun by hand stays one, whatever model.toml says now.
-    let plan = match intent.by_hand {
-        true => Arc::new(RolloutPlan::clone(&entry.plan).or_by_hand()),
-        false => Arc::clone(&entry.plan),
+    // One that was begun stays one, whatever model.toml says now.
+    let plan = match entry.plan.strategy {
+        Strategy::Replace => RolloutPlan::clone(&entry.plan).or_by_hand(),
+        _ => RolloutPlan::clone(&entry.plan),
     };
-    let plan = match (is_manual, plan.decider) {
-        (true, Decider::Rules) => {
-            Arc::new(RolloutPlan { decider: Decider::Operator, ..RolloutPlan::clone(&plan) })
-        }
-        _ => plan,
-    };
+    let plan = Arc::new(RolloutPlan { waits_for_operator: intent.manual, ..plan });
     Some(Rollout {
         stable: entry.healthy_version(Version(intent.stable))?.clone(),
         candidate: entry.healthy_version(Version(intent.candidate))?.clone(),
         plan,
         step: intent.step,
         weight: intent.weight,
-        is_manual,
+        is_manual: intent.manual,
     })
 }
 
@@ -158,13 +152,62 @@ pub(super) fn settle(shared: &Shared, name: &ModelName) {
         ),
     };
     decisions::decide(shared, name, |intent| intent.rollout = None);
+    let candidate = Version(intent.candidate);
     tracing::warn!(model.name = %name, model.version = intent.candidate, "roll-out ends: {text}");
-    shared.tell(kind, name, Some(Version(intent.candidate)), text);
+    shared.tell(kind, name, Some(candidate), &*text);
+    let given_up = entry.ready_version(candidate).filter(|handle| handle.has_failed());
+    if let Some(handle) = given_up.filter(|_| kind == EventKind::RolloutRolledBack) {
+        // It would come back with the next change of the folder.
+        let digest = handle.facts().digest.clone();
+        let rejecting = Rejecting { version: candidate, digest: &digest, reason: &text };
+        orders::reject(shared, name, rejecting);
+    }
+    remember_served(shared, name);
 }
 
 /// The roll-out of a model, for whoever changes it and has it marked as busy.
 pub(super) fn under_way(shared: &Shared, name: &ModelName) -> Result<Rollout, RepositoryError> {
     one(shared, name).ok_or_else(|| RepositoryError::NoRollout(name.clone()))
+}
+
+/// The same, if it is the one of this version, about which something was decided; of any where none is named.
+pub(super) fn of_version(
+    shared: &Shared,
+    name: &ModelName,
+    candidate: Option<Version>,
+) -> Result<Rollout, RepositoryError> {
+    let rollout = under_way(shared, name)?;
+    match candidate.is_none_or(|version| rollout.candidate.version() == version) {
+        true => Ok(rollout),
+        false => Err(RepositoryError::NoRollout(name.clone())),
+    }
+}
+
+/// Has a roll-out follow what model.toml says now: its step may have another share, and a shadow answers nobody. What an operator
+/// leads stays as it is.
+pub(super) fn follow_plan(shared: &Shared, name: &ModelName) {
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name) else { return };
+    let Some(before) = entry.intent.rollout.clone() else { return };
+    let plan = &entry.plan;
+    let mut now = before.clone();
+    match plan.strategy {
+        // Its steps are gone with the plan.
+        Strategy::Replace => now.manual = true,
+        Strategy::Canary | Strategy::Shadow => {
+            now.step = now.step.min(plan.steps.len().saturating_sub(1));
+            if plan.strategy == Strategy::Shadow || !now.manual {
+                now.weight = weight(plan, now.step);
+            }
+        }
+    }
+    if now == before {
+        return;
+    }
+    let text = format!("model.toml changed: step {}, {} %", now.step + 1, percent(now.weight));
+    let candidate = Version(now.candidate);
+    decisions::decide(shared, name, |intent| intent.rollout = Some(now));
+    tell_step(shared, name, candidate, text);
 }
 
 /// Goes on to a step.
@@ -175,10 +218,7 @@ pub(super) fn advance(
     step: usize,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    let rollout = under_way(shared, name)?;
-    if rollout.candidate.version() != candidate {
-        return Err(RepositoryError::NoRollout(name.clone()));
-    }
+    let rollout = of_version(shared, name, Some(candidate))?;
     let weight = weight(&rollout.plan, step);
     decisions::decide(shared, name, |intent| {
         if let Some(rollout) = &mut intent.rollout {
@@ -190,24 +230,43 @@ pub(super) fn advance(
     Ok(())
 }
 
-/// Gives the new version a share that an operator chose; steps then wait for operators.
+/// Gives the new version a share that an operator chose; steps then wait for operators. Possible while something of the model is
+/// loaded, too.
 pub(super) fn set_weight(
     shared: &Shared,
     name: &ModelName,
     weight: f64,
 ) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
+    if shared.catalog.is_closed() {
+        return Err(RepositoryError::Draining);
+    }
+    if !shared.catalog.snapshot().contains_key(name) {
+        return Err(RepositoryError::NotFound(name.clone()));
+    }
     let rollout = under_way(shared, name)?;
     let candidate = rollout.candidate.version();
     // The share of a step is that step: so an operator carries the advice out to go on to it.
     let is_step = |step: &RolloutStep| (step.weight - weight).abs() < 1e-9;
-    let step = rollout.plan.steps.iter().position(is_step).unwrap_or(rollout.step);
+    let step = rollout.plan.steps.iter().position(is_step);
+    let is_shadow = rollout.plan.strategy == Strategy::Shadow;
+    if is_shadow && step.is_none() {
+        let steps = rollout.plan.steps.iter().map(|step| format!("{} %", percent(step.weight)));
+        let steps = steps.collect::<Vec<_>>().join(", ");
+        return Err(RepositoryError::AnswersNobody(name.clone(), candidate, steps));
+    }
+    let step = step.unwrap_or(rollout.step);
     drop(rollout);
-    decisions::decide(shared, name, |intent| {
+    let is_it =
+        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let set = |intent: &mut Intent| {
         if let Some(rollout) = &mut intent.rollout {
-            (rollout.step, rollout.weight, rollout.manual) = (step, weight, true);
+            let share = if is_shadow { 0.0 } else { weight };
+            (rollout.step, rollout.weight, rollout.manual) = (step, share, true);
         }
-    });
+    };
+    if decisions::decide_if(shared, name, is_it, set, |_| ()).is_none() {
+        return Err(RepositoryError::NoRollout(name.clone()));
+    }
     tell_step(shared, name, candidate, format!("an operator gave it {} %", percent(weight)));
     Ok(())
 }

@@ -114,10 +114,9 @@ impl Routing {
         }
     }
 
-    /// The versions that stay loaded whatever the policy chooses.
-    pub(super) fn held(&self) -> impl Iterator<Item = Version> {
-        let split = self.split.iter().flat_map(|split| [split.stable, split.candidate]);
-        split.chain(self.labels.values().copied())
+    /// The versions of a roll-out, the old one first.
+    pub(super) fn in_rollout(&self) -> impl Iterator<Item = Version> {
+        self.split.iter().flat_map(|split| [split.stable, split.candidate])
     }
 }
 

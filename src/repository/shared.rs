@@ -24,6 +24,8 @@ pub(super) struct Shared {
     /// Of loads and orders under way.
     pub(super) detached: DetachedLimit,
     pub(super) hold: Hold,
+    /// Held while something is decided: it is read, changed and written down.
+    pub(super) deciding: Mutex<()>,
     /// True once nothing is to be watched any more.
     pub(super) ended: (Mutex<bool>, Condvar),
 }

@@ -5,11 +5,11 @@
 
 use super::beside::Beside;
 use super::busy::Busy;
-use super::decisions;
+use super::decisions::{self, remember_served};
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
-use super::intents::Intent;
+use super::intents::{Intent, Rejection};
 use super::layout::{self, ModelFolder, NamedFolder};
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
@@ -224,6 +224,9 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         entry.plan = Arc::new(found.source.manifest.rollout.plan());
         situation(entry, &found)
     });
+    if only.is_none() {
+        rollouts::follow_plan(shared, name);
+    }
     let by = if only.is_some() { "" } else { " by model.toml" };
     let missing = situation.policy.missing(&situation.available).into_iter();
     let mut problems: Vec<_> = missing
@@ -231,7 +234,7 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
         .collect();
     problems.extend(bring_up(shared, &found, cause, &mut situation));
     let (gone, folderless) = shared.catalog.update(name, |entry| {
-        let held = entry.routing.held().collect();
+        let held = entry.routing.in_rollout().collect();
         let gone = retire(entry, &situation.holding(held));
         orders::report_pin(name, entry);
         (gone, folderless(entry, &situation.available))
@@ -239,7 +242,7 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
     problems.extend(folderless);
     tell_gone(shared, name, gone);
     rollouts::settle(shared, name);
-    if only.is_none() && found.source.manifest.rollout.strategy != Strategy::Replace {
+    if only.is_none() {
         remember_served(shared, name);
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
@@ -257,17 +260,11 @@ fn folderless(entry: &ModelEntry, available: &[Version]) -> Vec<String> {
     let pin = entry.routing.default.map(|pin| pin.version);
     let pin = pin.filter(|pin| is_gone(pin) && entry.healthy_version(*pin).is_none());
     let unkept = pin.map(|pin| format!("version {pin} was set as the default and is not there"));
-    serves_on.chain(unkept).collect()
-}
-
-/// Writes down which version serves, for a start after which another one is there too.
-fn remember_served(shared: &Shared, name: &ModelName) {
-    let models = shared.catalog.snapshot();
-    let Some(entry) = models.get(name) else { return };
-    let serving = entry.serving().map(|handle| handle.version().0);
-    if serving.is_some() && entry.intent.served != serving {
-        decisions::decide(shared, name, |intent| intent.served = serving);
-    }
+    let labels = entry.routing.labels.iter();
+    let labels = labels.filter(|(_, it)| is_gone(it) && entry.healthy_version(**it).is_none());
+    let nothing = labels
+        .map(|(label, it)| format!("the label {label:?} names version {it}, which is not there"));
+    serves_on.chain(unkept).chain(nothing).collect()
 }
 
 fn tell_gone(shared: &Shared, name: &ModelName, gone: Vec<Version>) {
@@ -325,7 +322,8 @@ pub(super) fn situation(entry: &ModelEntry, found: &Found) -> Situation {
         available: folder.versions.iter().map(|folder| folder.version).collect(),
         policy: source.manifest.versions.clone(),
         pin: entry.routing.default.map(|pin| pin.version),
-        held: entry.routing.held().chain(outgoing).collect(),
+        held: outgoing.into_iter().chain(entry.routing.in_rollout()).collect(),
+        labeled: entry.routing.labels.values().copied().collect(),
         tried: BTreeMap::new(),
     }
 }
@@ -387,7 +385,14 @@ impl LoadWatcher for Progress<'_> {
         }
         let intent = decisions::current(&shared.catalog, name);
         if let Some(rejection) = intent.rejected.get(digest) {
-            return Err(ModelFailure::new(FailureCode::Rejected, rejection.reason.clone()));
+            let Rejection { version: rejected, reason } = rejection;
+            let reason = match *rejected == version.0 {
+                true => reason.clone(),
+                false => {
+                    format!("it is the file of version {rejected}, which was rejected: {reason}")
+                }
+            };
+            return Err(ModelFailure::new(FailureCode::Rejected, reason));
         }
         if intent.first_seen.get(&version.0).map(String::as_str) == Some(digest) {
             return Ok(());
@@ -419,9 +424,13 @@ fn role(shared: &Shared, found: &Found, version: Version) -> Role {
     let Some(from) = entry.serving().map(ModelHandle::version).filter(|_| is_free) else {
         return Role::Beside;
     };
-    // What comes up in place of a version that is gone, or is held beside it, takes nothing over. Of a version that is loaded
-    // anew beside itself there is only one number.
-    let is_new = version > from && !entry.routing.labels.values().any(|it| *it == version);
+    if entry.intent.rollout.as_ref().is_some_and(|it| it.by_hand) {
+        // It stays the operator's; what comes meanwhile is there and waits.
+        return Role::Beside;
+    }
+    // What comes up in place of a version that is gone takes nothing over, and what answered before a restart answers again. Of
+    // a version that is loaded anew beside itself there is only one number.
+    let is_new = version > from && entry.intent.served != Some(version.0);
     if is_new { Role::TakesOver { from, by_hand: false } } else { Role::Beside }
 }
 
@@ -467,11 +476,22 @@ pub(super) fn load_version(
         Ok(handle) => {
             report(&handle.0);
             handle.metrics().set_ready(true);
-            let candidate =
-                decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
-            if let Role::TakesOver { from, by_hand } = role
-                && candidate != Some(version.0)
-            {
+            let under_way = decisions::current(&shared.catalog, name).rollout;
+            let under_way = under_way.filter(|it| it.candidate == version.0);
+            let begins = match (role, under_way) {
+                // Of the same file there is nothing to find out.
+                (Role::TakesOver { from, by_hand }, None)
+                    if !is_same_file(shared, from, &handle) =>
+                {
+                    Some((from, by_hand))
+                }
+                // Another file in its place has shown nothing yet.
+                (_, Some(it)) if is_another_file(shared, name, &handle) => {
+                    Some((Version(it.stable), it.by_hand))
+                }
+                _ => None,
+            };
+            if let Some((from, by_hand)) = begins {
                 // Before it is ready: no request goes to it otherwise than by its share.
                 rollouts::begin(shared, name, from, version, by_hand);
             }
@@ -495,13 +515,45 @@ pub(super) fn load_version(
             Ok(())
         }
         Err(failure) => {
-            shared.failures.add(failure.code());
             let reason = failure.details().to_owned();
-            shared.tell(EventKind::VersionFailed, name, Some(version), &*reason);
+            // That a version is rejected was told when it was, and is no failure of a load.
+            let intent = decisions::current(&shared.catalog, name);
+            let is_known = intent.rejected.values().any(|it| it.version == version.0);
+            if failure.code() != FailureCode::Rejected || !is_known {
+                shared.failures.add(failure.code());
+                shared.tell(EventKind::VersionFailed, name, Some(version), &*reason);
+            }
             shared.catalog.update(name, |entry| fail(entry, version, failure));
             Err(reason)
         }
     }
+}
+
+/// Whether a version that serves is the file that is to take over from it.
+fn is_same_file(shared: &Shared, from: Version, new: &ModelHandle) -> bool {
+    let models = shared.catalog.snapshot();
+    let serves = models.get(new.name()).and_then(|entry| entry.ready_version(from));
+    serves.is_some_and(|old| old.facts().digest == new.facts().digest)
+}
+
+/// Whether a version that serves is another file than the one that is to take its place.
+fn is_another_file(shared: &Shared, name: &ModelName, new: &ModelHandle) -> bool {
+    let models = shared.catalog.snapshot();
+    let serves = models.get(name).and_then(|entry| entry.ready_version(new.version()));
+    serves.is_some_and(|old| old.facts().digest != new.facts().digest)
+}
+
+/// Lets go what is not to be served any more, after less is wanted; loads nothing.
+pub(super) fn let_go_unwanted(shared: &Shared, name: &ModelName) {
+    let Ok(found) = read(shared, name) else { return };
+    let gone = shared.catalog.update(name, |entry| {
+        let mut situation = situation(entry, &found);
+        while let Some(version) = situation.next() {
+            situation.tried.insert(version, entry.ready_version(version).is_some());
+        }
+        retire(entry, &situation)
+    });
+    tell_gone(shared, name, gone);
 }
 
 fn fail(entry: &mut ModelEntry, version: Version, failure: ModelFailure) {

@@ -16,7 +16,7 @@ use super::options::FolderWatch;
 use super::shared::Shared;
 use super::transition;
 use crate::inference::ModelName;
-use crate::telemetry::events::EventKind;
+use crate::telemetry::events::{EventKind, Subject};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,14 +107,22 @@ impl Watcher {
         let options = &shared.loader.options;
         match layout::scan(&options.models, &options.live.now().named) {
             Ok(scan) => {
-                self.is_readable = true;
+                if !std::mem::replace(&mut self.is_readable, true) {
+                    let text = "the models folder can be read again";
+                    tracing::info!("{text}");
+                    shared.events.add(EventKind::StoreRecovered, Subject::default(), text);
+                }
                 let models = scan.models.iter();
                 Some(models.map(|it| (it.name.clone(), signature(it))).collect())
             }
             Err(error) => {
                 if std::mem::replace(&mut self.is_readable, false) {
                     let folder = options.models.display();
-                    tracing::error!(%folder, %error, "the models folder cannot be read, what is loaded serves on");
+                    let text = format!(
+                        "the models folder {folder} cannot be read, what is loaded serves on: {error}"
+                    );
+                    tracing::error!("{text}");
+                    shared.events.add(EventKind::StoreProblem, Subject::default(), text);
                 }
                 None
             }
@@ -240,7 +248,9 @@ fn add_files(folder: &Path, signature: &mut Signature) {
     files.sort_by_key(fs::DirEntry::file_name);
     for file in files {
         let name = file.file_name();
-        if !name.as_encoded_bytes().starts_with(b".") {
+        // A log that is written on and on would keep a folder from ever being the same twice.
+        let is_log = name.to_string_lossy().contains(".log");
+        if !name.as_encoded_bytes().starts_with(b".") && !is_log {
             add(&file.path(), signature);
         }
     }

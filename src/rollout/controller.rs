@@ -38,7 +38,7 @@ struct Counted {
 
 impl Counted {
     fn new(rollout: &Rollout, labels_before: [Labels; 2]) -> Self {
-        let is_shadow = rollout.plan.strategy == Strategy::Shadow && !rollout.is_manual;
+        let is_shadow = rollout.plan.strategy == Strategy::Shadow;
         Self {
             stable: rollout.stable.version(),
             candidate: rollout.candidate.clone(),
@@ -106,6 +106,13 @@ struct Standing {
     advised: Option<Move>,
 }
 
+/// What a roll-out is to do, and why.
+struct Due {
+    rollout: Rollout,
+    next: Move,
+    evidence: Evidence,
+}
+
 type Standings = BTreeMap<ModelName, Standing>;
 
 /// See the file's head. Clones share everything.
@@ -168,7 +175,9 @@ impl Rollouts {
         let inner = Arc::downgrade(&self.0);
         let lead = move || {
             while let Some(inner) = Weak::upgrade(&inner) {
-                inner.tick(Instant::now());
+                for due in inner.tick(Instant::now()) {
+                    Inner::carry_out_elsewhere(&inner, due);
+                }
                 drop(inner);
                 std::thread::sleep(TICK);
             }
@@ -178,7 +187,9 @@ impl Rollouts {
 
     /// Looks at every roll-out now, and does what is due. Blocks.
     pub fn look(&self) {
-        self.0.tick(Instant::now());
+        for due in self.0.tick(Instant::now()) {
+            self.0.carry_out(&due);
+        }
     }
 
     /// What is known of the roll-out of a model, if one is under way.
@@ -250,8 +261,8 @@ impl Inner {
         Some(ShadowTarget { candidate, share: *share, tally })
     }
 
-    /// Looks at every roll-out, and does what is due.
-    fn tick(&self, now: Instant) {
+    /// Looks at every roll-out; what is to be done.
+    fn tick(&self, now: Instant) -> Vec<Due> {
         self.repository.end_broken_rollouts();
         let rollouts = self.repository.rollouts();
         let mut due = Vec::new();
@@ -288,7 +299,7 @@ impl Inner {
                 }
                 Decision::Act(next) => {
                     standing.decision = next.to_string();
-                    due.push((rollout.clone(), next, evidence));
+                    due.push(Due { rollout: rollout.clone(), next, evidence });
                 }
             }
             standings.insert(name, standing);
@@ -297,30 +308,45 @@ impl Inner {
         let counted: BTreeMap<_, _> = counted.collect();
         drop(standings);
         self.counted.store(Arc::new(counted));
-        for (rollout, next, evidence) in due {
-            self.carry_out(&rollout, next, &evidence);
+        due
+    }
+
+    /// On a thread of its own: what it loads may take minutes, and other roll-outs must not wait for it.
+    fn carry_out_elsewhere(inner: &Arc<Self>, due: Due) {
+        let shared = Arc::clone(inner);
+        let name = due.rollout.model().clone();
+        // Whoever is crowded out is due again at the next look.
+        if let Err(error) = inner.repository.detached(move |_| shared.carry_out(&due)) {
+            tracing::warn!(model.name = %name, %error, "the roll-out cannot be moved now");
         }
     }
 
     /// What was decided is decided again at the next look, where it could not be done.
-    fn carry_out(&self, rollout: &Rollout, next: Move, evidence: &Evidence) {
+    fn carry_out(&self, due: &Due) {
+        let Due { rollout, next, evidence } = due;
         let (name, candidate) = (rollout.model(), rollout.candidate.version());
         let requests = evidence.candidate.requests;
-        let done = match next {
+        let done = match *next {
             Move::NextStep { step, .. } => self.repository.advance_rollout(name, candidate, step),
             Move::Promote => {
                 let shown = power(rollout, evidence);
                 let reason = format!("nothing spoke against it on the last step: {shown}");
-                self.repository.promote(name, &reason)
+                self.repository.promote(name, Some(candidate), &reason)
             }
             Move::RollBack(reason) => {
                 let reason = format!("{reason}, after {requests} requests");
-                self.repository.roll_back(name, &reason)
+                self.repository.roll_back(name, Some(candidate), &reason)
             }
         };
         match done {
             // Somebody else is changing the model.
-            Ok(()) | Err(RepositoryError::Busy(_) | RepositoryError::Draining) => {}
+            // Or has ended it.
+            Ok(())
+            | Err(
+                RepositoryError::Busy(_)
+                | RepositoryError::Draining
+                | RepositoryError::NoRollout(_),
+            ) => {}
             Err(error) => {
                 tracing::error!(model.name = %name, %error, "the roll-out could not be moved: {next}");
             }

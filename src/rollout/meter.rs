@@ -91,8 +91,9 @@ impl fmt::Debug for Metering {
 }
 
 impl Observer for Metering {
-    fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
-        let meter = (self.0)(model)?;
+    /// Who names a version has chosen it, and could speak for or against it with requests of a kind.
+    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>> {
+        let meter = is_chosen.then(|| (self.0)(model))??;
         Some(Box::new(Metered(meter)))
     }
 }
@@ -113,7 +114,17 @@ impl Tap for Metered {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::served;
     use super::*;
+    use crate::engine::fake::FakeModel;
+
+    #[test]
+    fn who_names_a_version_speaks_neither_for_it_nor_against_it() {
+        let served = served(FakeModel::echo(), "");
+        let metering = Metering::new(|_| Some(Arc::default()));
+        assert!(metering.begin(&served.handle, true).is_some());
+        assert!(metering.begin(&served.handle, false).is_none());
+    }
 
     #[test]
     fn only_what_may_be_the_versions_doing_counts() {

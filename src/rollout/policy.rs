@@ -176,9 +176,6 @@ pub fn decide(
     let Stage::Step(step) = progress.stage else {
         return Judged { decision: Decision::Wait(Waiting::Over), progress: *progress };
     };
-    if plan.strategy == Strategy::Replace {
-        return act(Move::Promote, now);
-    }
     let on_step = now.saturating_duration_since(progress.since);
     let (leaning, next) = match evaluate(plan, step, evidence, on_step) {
         Ok(next @ Move::RollBack(_)) => (Leaning::Back, next),
@@ -198,9 +195,12 @@ pub fn decide(
         let decision = Decision::Wait(Waiting::Evaluations { so_far, wanted });
         return Judged { decision, progress: agreed };
     }
+    let may_act = leaning == Leaning::Back || !plan.waits_for_operator;
     match plan.decider {
-        Decider::Rules => act(next, now),
-        Decider::Operator => Judged { decision: Decision::Advise(next), progress: agreed },
+        Decider::Rules if may_act => act(next, now),
+        Decider::Rules | Decider::Operator => {
+            Judged { decision: Decision::Advise(next), progress: agreed }
+        }
     }
 }
 

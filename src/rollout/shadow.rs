@@ -137,7 +137,10 @@ impl Drop for Shadow {
 }
 
 impl Observer for Shadow {
-    fn begin(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>> {
+        if !is_chosen {
+            return None;
+        }
         let target = (self.of)(model)?;
         let is_copied = target.tally.is_turn(target.share);
         is_copied.then(|| {

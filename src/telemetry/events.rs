@@ -90,15 +90,15 @@ kinds! {
     RolloutAdvice = "rollout_advice";
     /// The new version serves alone.
     RolloutPromoted = "rollout_promoted";
-    /// The new version is rejected, the old one serves alone.
+    /// The old version serves alone; unless it was let go or is not there any more, the new one is rejected.
     RolloutRolledBack = "rollout_rolled_back";
     /// A feature of a model's requests moved away from its reference, beyond what chance does.
     DriftFound = "drift_found";
     /// It is back.
     DriftEnded = "drift_ended";
-    /// Something is wrong with the store that models come from; what is here serves on.
+    /// Something is wrong with the folder or the store that models come from; what is here serves on.
     StoreProblem = "store_problem";
-    /// Models are as in the store again.
+    /// Models are as in the store again, or the folder can be read again.
     StoreRecovered = "store_recovered";
     /// The configuration was read again: what changed, and what needs a restart.
     ConfigurationReloaded = "configuration_reloaded";

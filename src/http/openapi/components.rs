@@ -46,13 +46,11 @@ fn schemas() -> Value {
     let managed = [
         ("default", nullable(default)),
         ("rollout", nullable(object(&rollout, &[]))),
-        ("problem", nullable(text())),
-    ];
-    let model = [
         ("labels", json!({"type": "object", "additionalProperties": text()})),
         ("rejected", list(rejection)),
-        ("versions", list(of("Version"))),
+        ("problem", nullable(text())),
     ];
+    let model = [("versions", list(of("Version")))];
     json!({
         "Text": text(),
         "Bytes": {"type": "string", "format": "binary"},

@@ -130,6 +130,8 @@ pub struct RolloutPlan {
     pub steps: Vec<RolloutStep>,
     /// Who carries out what the rules come to.
     pub decider: Decider,
+    /// Whether an operator has taken the steps over: rules then go back by themselves and not on.
+    pub waits_for_operator: bool,
     /// Requests that each version must have answered on a step before any rule speaks.
     pub min_requests: u64,
     /// By how much the new version's error rate may be above the old one's.
@@ -178,6 +180,7 @@ impl RolloutKeys {
             strategy: self.strategy,
             steps,
             decider: self.decide,
+            waits_for_operator: false,
             min_requests: u64::try_from(min_requests).unwrap_or(u64::MAX),
             max_error_increase: self.max_error_increase.unwrap_or(MAX_ERROR_INCREASE),
             max_latency_ratio: self.max_latency_ratio.unwrap_or(MAX_LATENCY_RATIO),

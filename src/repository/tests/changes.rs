@@ -102,7 +102,8 @@ fn what_an_operator_decided_is_not_undone() {
     assert_eq!(resolve(&it.repository, "o"), Ok(1));
     let status = it.repository.describe(&name("o")).unwrap();
     let third = status.versions.iter().find(|it| it.version == Version(3)).unwrap();
-    assert_eq!(third.failure.as_ref().unwrap().details(), "too slow");
+    let why = "it is the file of version 2, which was rejected: too slow";
+    assert_eq!(third.failure.as_ref().unwrap().details(), why);
     assert_eq!(reason(&it.repository, "o"), "", "what was wanted so is no problem");
     it.repository.shutdown(Duration::from_secs(60));
     let again = it.house.loaded();

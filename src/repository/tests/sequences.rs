@@ -93,8 +93,8 @@ impl Story {
             }
             Step::Pin => drop(self.repository.set_default(&m, Version(1))),
             Step::Weight => drop(self.repository.set_rollout_weight(&m, 0.5)),
-            Step::Promote => drop(self.repository.promote(&m, "asked to")),
-            Step::RollBack => drop(self.repository.roll_back(&m, "asked to")),
+            Step::Promote => drop(self.repository.promote(&m, None, "asked to")),
+            Step::RollBack => drop(self.repository.roll_back(&m, None, "asked to")),
             Step::Restart => {
                 self.repository.shutdown(Duration::ZERO);
                 self.repository = open(&self.house);

@@ -31,6 +31,9 @@ fn a_version_that_waits_is_loaded_to_be_the_default_and_makes_way_again() {
     assert_eq!(ready(&repository), BTreeSet::from([2]));
     repository.set_default(&m, Version(1)).unwrap();
     assert_eq!((resolve(&repository, "m"), ready(&repository)), (Ok(1), BTreeSet::from([1])));
+    repository.clear_default(&m).unwrap();
+    assert_eq!((resolve(&repository, "m"), ready(&repository)), (Ok(2), BTreeSet::from([2])));
+    repository.set_default(&m, Version(1)).unwrap();
     repository.shutdown(Duration::from_secs(60));
     let repository = house.loaded();
     assert_eq!(resolve(&repository, "m"), Ok(1), "a default holds after a restart");
@@ -131,4 +134,68 @@ fn what_serves_without_a_folder_is_a_problem_of_the_model() {
     assert!(repository.reload(&m).is_err());
     assert_eq!(resolve(&repository, "m"), Ok(2));
     assert_eq!(reason(&repository, "m"), "version 1 was set as the default and is not there");
+}
+
+#[test]
+fn what_nothing_wants_any_more_goes_at_once() {
+    let house = two();
+    let repository = house.loaded();
+    let (m, old) = (name("m"), "old".parse().unwrap());
+    repository.set_label(&m, &old, Version(1)).unwrap();
+    assert_eq!(ready(&repository), BTreeSet::from([1, 2]));
+    repository.remove_label(&m, &old).unwrap();
+    assert_eq!(ready(&repository), BTreeSet::from([2]));
+}
+
+#[test]
+fn an_order_for_a_rejected_file_says_what_to_do_first() {
+    let house = two();
+    let repository = house.loaded();
+    let m = name("m");
+    repository.reject(&m, Version(2), "too slow").unwrap();
+    let expected = "version 2 of model \"m\" was rejected: too slow. Accept it first";
+    for refused in [
+        repository.set_default(&m, Version(2)),
+        repository.set_label(&m, &"x".parse().unwrap(), Version(2)),
+        repository.roll_out(&m, Version(2)),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!((error.code(), error.to_string()), (ErrorCode::Conflict, expected.to_owned()));
+    }
+    // A copy is the same file, and stands for it.
+    house.write("m/3/model.pt", "two");
+    repository.reload(&m).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    repository.accept(&m, Version(3)).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(3));
+    let failed = repository.0.events.since(0);
+    let failed = failed.iter().filter(|event| event.kind == EventKind::VersionFailed);
+    let told: Vec<_> = failed.map(|event| event.message.clone()).collect();
+    assert_eq!(told, ["it is the file of version 2, which was rejected: too slow"]);
+}
+
+#[test]
+fn a_label_that_names_nothing_is_a_problem_of_the_model() {
+    let house = two();
+    let repository = house.loaded();
+    repository.set_label(&name("m"), &"prod".parse().unwrap(), Version(1)).unwrap();
+    repository.shutdown(Duration::from_secs(60));
+    fs::remove_dir_all(house.models().join("m/1")).unwrap();
+    let repository = house.loaded();
+    assert_eq!((resolve(&repository, "m"), labeled(&repository, "prod").is_err()), (Ok(2), true));
+    assert_eq!(reason(&repository, "m"), "the label \"prod\" names version 1, which is not there");
+    let unknown = repository.set_label(&name("m"), &"x".parse().unwrap(), Version(77));
+    assert_eq!(unknown.unwrap_err().code(), ErrorCode::VersionNotFound);
+}
+
+#[test]
+fn what_bears_a_label_does_not_answer_by_default_while_a_model_comes_up() {
+    let house = two();
+    let repository = house.loaded();
+    let m = name("m");
+    repository.set_label(&m, &"old".parse().unwrap(), Version(1)).unwrap();
+    repository.unload(&m).unwrap();
+    house.serving.loads.lock().unwrap().clear();
+    repository.reload(&m).unwrap();
+    assert_eq!(*house.serving.loads.lock().unwrap(), ["two", "ok"]);
 }
