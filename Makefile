@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench attack clients evaluation rollouts stores models fixtures image
+.PHONY: help setup build run test check bench attack clients evaluation rollouts stores watching models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -63,6 +63,11 @@ stores: setup ## try the release program with local servers of S3, GCS, Azure an
 	@echo "stores: first load, update, outages, wrong credentials, starts without the store"
 	@cargo build --release --locked
 	@tests/stores/run $(STORES)
+
+watching: setup ## send labels back to two replicas that a Prometheus scrapes, held to scikit-learn (needs prometheus)
+	@echo "watching: labels, late, to the other replica, twice, never"
+	@cargo build --release --locked
+	@tests/watching/run
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
 models: ## train the example models again (makes a Python environment with torch, needs npm)

@@ -8,6 +8,7 @@ mod engines;
 mod exports;
 mod mirror;
 mod reload;
+mod state_lock;
 
 pub use engines::{Engines, Watching, loader};
 pub use mirror::mirror;
@@ -144,6 +145,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
     let mirror = mirror(config, STORE_PATIENCE)?;
+    let _state = state_lock::mark(&config.general.state_dir);
     let events = Events::kept_in(&config.general.state_dir);
     metrics.register(Arc::new(events.clone()));
     let started = "the server started; what the process before it served ended with it";

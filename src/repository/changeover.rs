@@ -1,21 +1,20 @@
 //! From one version to another on order, or by the rules of a roll-out: going back, beside, and over for good.
 
+use super::bring_up::{Cause, Role, bring_up, is_current, load_version};
 use super::busy::Busy;
 use super::decisions::{self, remember_served};
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::file_digest;
+use super::found::{Found, find, read};
 use super::intents::Intent;
 use super::manifest::Strategy;
 use super::orders::{self, Rejecting};
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
-use super::transition::{
-    Cause, Found, Role, bring_up, find, is_current, let_go_unwanted, load_model, load_version,
-    read, situation,
-};
+use super::transition::{let_go_unwanted, load_model, situation};
 use crate::inference::{Label, ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::sync::Arc;

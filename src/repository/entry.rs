@@ -1,8 +1,11 @@
 //! What is known of one model and of its versions at a moment, and which of them a request means.
 
+use super::beside::Beside;
 use super::failure::ModelFailure;
+use super::fingerprint::Stamp;
 use super::intents::Intent;
 use super::lifecycle::VersionState;
+use super::live::Defaults;
 use super::manifest::RolloutPlan;
 use super::routing::Routing;
 use super::served::{ModelHandle, Served};
@@ -50,11 +53,22 @@ pub(super) struct VersionEntry {
     pub(super) since: SystemTime,
     /// Why the last attempt to replace a version that serves did not succeed.
     pub(super) last_failure: Option<ModelFailure>,
+    /// What the last attempt was made with, where it did not succeed.
+    pub(super) tried: Option<Arc<Tried>>,
+}
+
+/// What the load of a version hangs on.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Tried {
+    pub(super) source_digest: String,
+    pub(super) beside: Beside,
+    pub(super) defaults: Defaults,
+    pub(super) file: Option<Stamp>,
 }
 
 impl VersionEntry {
     pub(super) fn new(state: State) -> Self {
-        Self { state, since: SystemTime::now(), last_failure: None }
+        Self { state, since: SystemTime::now(), last_failure: None, tried: None }
     }
 
     /// The version, while it is ready.

@@ -1,7 +1,7 @@
 //! The models on disk and the versions of them that serve.
 //!
 //! A folder becomes a model in steps: `layout` finds it, `manifest` reads what it says about
-//! itself, `policy` chooses among its versions. `load` brings each up: `verdicts` may know the verdict on
+//! itself, `policy` chooses among its versions. `bring_up` has those come up, and `load` loads each: `verdicts` may know the verdict on
 //! it, otherwise `trial` has it tried in a child process; `plan` decides how it is to be served, `start` starts that, and
 //! `served` is what requests get. `catalog` holds the states, as a snapshot that requests resolve against.
 //!
@@ -12,6 +12,7 @@
 
 mod batch_size;
 mod beside;
+mod bring_up;
 mod busy;
 mod candidate;
 mod catalog;
@@ -21,6 +22,7 @@ mod entry;
 mod error;
 mod failure;
 mod fingerprint;
+mod found;
 mod intents;
 mod hold;
 pub mod layout;

@@ -5,11 +5,12 @@
 
 use super::busy::Busy;
 use super::error::RepositoryError;
+use super::found::find;
 use super::layout::NamedFolder;
 use super::live::LiveOptions;
 use super::orders::let_all_go;
 use super::shared::Shared;
-use super::transition::{find, refresh};
+use super::transition::refresh;
 use crate::inference::ModelName;
 use crate::telemetry::events::EventKind;
 use std::collections::BTreeSet;

@@ -14,12 +14,14 @@ use super::fingerprint::Stamp;
 use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE};
 use super::options::FolderWatch;
 use super::shared::Shared;
+use super::threads::loading_thread;
 use super::transition;
 use crate::inference::ModelName;
 use crate::telemetry::events::{EventKind, Subject};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +31,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SHARE: u32 = 50;
 /// Maximum files of one folder that are looked at.
 const MAX_FILES: usize = 1000;
+/// Models that are loaded at once because their folders changed.
+const MAX_LOADS: usize = 4;
 /// When a failure that may pass is tried again the first time, and at most.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(3600);
@@ -42,6 +46,8 @@ pub(super) struct Watcher {
     models: BTreeMap<ModelName, Seen>,
     /// Whether the models folder could be read the last time.
     is_readable: bool,
+    /// Whether it waits for what it has loaded, for tests.
+    pub(super) waits: bool,
 }
 
 /// What is known of one model's folder.
@@ -52,6 +58,17 @@ struct Seen {
     /// What was seen the last time; empty for no folder.
     latest: Signature,
     retry: Option<Retry>,
+    /// A load that goes on.
+    load: Option<Load>,
+}
+
+/// A load on a thread of its own: what it verifies may take minutes, and other models must not wait for it.
+#[derive(Debug)]
+struct Load {
+    outcome: Receiver<Result<(), RepositoryError>>,
+    /// What it found.
+    of: Signature,
+    is_retry: bool,
 }
 
 /// Another try of what may have failed by the machine.
@@ -74,11 +91,11 @@ impl Watcher {
         if shared.loader.options.watch == FolderWatch::Off {
             return None;
         }
-        let mut watcher = Self { models: BTreeMap::new(), is_readable: true };
+        let mut watcher = Self { models: BTreeMap::new(), is_readable: true, waits: false };
         let signatures = watcher.look(shared)?;
         watcher.models = signatures
             .into_iter()
-            .map(|(name, it)| (name, Seen { settled: it.clone(), latest: it, retry: None }))
+            .map(|(name, it)| (name, Seen { settled: it.clone(), latest: it, ..Seen::default() }))
             .collect();
         Some(watcher)
     }
@@ -92,7 +109,7 @@ impl Watcher {
     }
 
     /// Looks at everything, and acts on what has changed; how long the looking took.
-    pub(super) fn look_once(&mut self, shared: &Shared) -> Duration {
+    pub(super) fn look_once(&mut self, shared: &Arc<Shared>) -> Duration {
         let began_at = Instant::now();
         let signatures = self.look(shared);
         let took = began_at.elapsed();
@@ -129,20 +146,32 @@ impl Watcher {
         }
     }
 
-    fn act(&mut self, shared: &Shared, mut signatures: BTreeMap<ModelName, Signature>) {
+    fn act(&mut self, shared: &Arc<Shared>, mut signatures: BTreeMap<ModelName, Signature>) {
         let known = self.models.keys().cloned();
         for name in known.filter(|name| !signatures.contains_key(name)).collect::<Vec<_>>() {
             signatures.insert(name, Signature::new());
         }
+        let mut n_loads = 0;
         for (name, signature) in signatures {
             let seen = self.models.entry(name.clone()).or_default();
             let is_steady = seen.latest == signature;
             seen.latest = signature;
-            if is_steady && seen.is_due(Instant::now()) && !is_held(&shared.catalog, &name) {
+            seen.end_load(shared, &name);
+            let is_free = n_loads < MAX_LOADS && seen.load.is_none();
+            if is_free
+                && is_steady
+                && seen.is_due(Instant::now())
+                && !is_held(&shared.catalog, &name)
+            {
                 seen.act(shared, &name);
+                if self.waits {
+                    seen.wait(shared, &name);
+                }
             }
+            n_loads += usize::from(seen.load.is_some());
             // Of a folder that is gone nothing is remembered, unless its model serves on.
-            if seen.settled.is_empty() && seen.latest.is_empty() && !is_known(shared, &name) {
+            let is_over = seen.settled.is_empty() && seen.latest.is_empty() && seen.load.is_none();
+            if is_over && !is_known(shared, &name) {
                 self.models.remove(&name);
             }
         }
@@ -154,7 +183,7 @@ impl Seen {
         self.settled != self.latest || self.retry.is_some_and(|retry| now >= retry.at)
     }
 
-    fn act(&mut self, shared: &Shared, name: &ModelName) {
+    fn act(&mut self, shared: &Arc<Shared>, name: &ModelName) {
         let is_retry = self.settled == self.latest;
         if self.latest.is_empty() {
             self.settled.clear();
@@ -172,13 +201,50 @@ impl Seen {
             tracing::info!(model.name = %name, "{text}");
             shared.tell(EventKind::FilesChanged, name, None, text);
         }
-        match transition::refresh(shared, name) {
-            // Somebody else loads it: it is looked at again.
-            Err(RepositoryError::Busy(_)) => return,
-            Ok(()) => self.retry = None,
-            Err(_) => self.retry = self.next_retry(shared, name, is_retry),
+        let (done, outcome) = mpsc::channel();
+        let (whole, model) = (Arc::clone(shared), name.clone());
+        let load = move || {
+            // Nobody may look any more.
+            let _ = done.send(transition::refresh(&whole, &model));
+        };
+        match loading_thread().spawn(load) {
+            Ok(_) => self.load = Some(Load { outcome, of: self.latest.clone(), is_retry }),
+            // It is due again at the next look.
+            Err(error) => tracing::error!(model.name = %name, %error, "no thread can load it"),
         }
-        self.settled.clone_from(&self.latest);
+    }
+
+    /// Takes up what a load came to, once it has ended.
+    fn end_load(&mut self, shared: &Shared, name: &ModelName) {
+        let Some(load) = &self.load else { return };
+        let ended = load.outcome.try_recv();
+        if !matches!(ended, Err(TryRecvError::Empty)) {
+            self.settle(shared, name, ended.ok());
+        }
+    }
+
+    /// Waits for the end of a load.
+    fn wait(&mut self, shared: &Shared, name: &ModelName) {
+        if let Some(ended) = self.load.as_ref().map(|load| load.outcome.recv()) {
+            self.settle(shared, name, ended.ok());
+        }
+    }
+
+    /// Nothing came of a load that panicked: what it found is not loaded again.
+    fn settle(
+        &mut self,
+        shared: &Shared,
+        name: &ModelName,
+        ended: Option<Result<(), RepositoryError>>,
+    ) {
+        let Some(load) = self.load.take() else { return };
+        match ended {
+            // Somebody else loads it: it is looked at again.
+            Some(Err(RepositoryError::Busy(_))) => return,
+            Some(Ok(())) | None => self.retry = None,
+            Some(Err(_)) => self.retry = self.next_retry(shared, name, load.is_retry),
+        }
+        self.settled = load.of;
     }
 
     /// When to try again what failed, if another try may help.

@@ -98,6 +98,17 @@ pub(super) fn rollout(answer: &Value) -> String {
             "{compared} answers compared, {dropped} copies dropped: of {rows} rows with a class {flips} got another one, largest difference {largest}",
         );
     }
+    let labels = |version: &str| {
+        let labels = &rollout["labels"][version];
+        (labels["count"].as_u64().unwrap_or_default(), labels["wrong"].as_u64().unwrap_or_default())
+    };
+    let [(n_old, wrong_old), (n_new, wrong_new)] = ["stable", "candidate"].map(labels);
+    if n_old + n_new > 0 {
+        let _ = writeln!(
+            out,
+            "labels: {wrong_new} of {n_new} answers of the new version are wrong, {wrong_old} of {n_old} of the old one",
+        );
+    }
     let of = |version: &str| {
         let figures = &rollout["requests"][version];
         let cells = ["count", "errors", "p50_ms", "p95_ms"].map(|key| text(&figures[key]));
@@ -167,5 +178,23 @@ m       failed[31m  -        pinned to 1; problem: a …
         let expected = "VERSION        STATE   REASON\nm/1 (default)  ready   -\nm/2            failed  bad; worse\nlabel prod: version 1\nrejected: version 3, slow\nproblem: version 2: bad\n";
         assert_eq!(model(&answer), expected);
         assert_eq!(rollout(&json!({"rollout": null})), "no roll-out is under way\n");
+        let answer = json!({"rollout": {
+            "strategy": "shadow", "candidate": "2", "stable": "1", "step": 1, "steps": "100 % for 60 s",
+            "share": 1.0, "decision": "waits", "power": "nothing yet",
+            "comparison": {"rows": 7, "flips": 1.0, "compared": 7, "dropped": 3, "largest_difference": 0.25},
+            "labels": {"stable": {"count": 9, "wrong": 1}, "candidate": {"count": 0, "wrong": 0}},
+            "requests": {"stable": {"count": 9, "errors": 0, "p50_ms": 1.5, "p95_ms": 2.0}},
+        }});
+        let expected = "\
+shadow of version 2 beside 1: step 1 of 100 % for 60 s, copies of 100.0 % of the requests
+waits
+nothing yet
+7 answers compared, 3 copies dropped: of 7 rows with a class 1.000 got another one, largest difference 0.250
+labels: 0 of 0 answers of the new version are wrong, 1 of 9 of the old one
+VERSION  REQUESTS  ERRORS  P50 MS  P95 MS
+1        9         0       1.500   2.000
+2        -         -       -       -
+";
+        assert_eq!(rollout(&answer), expected);
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::repository::watch::Watcher;
 use crate::telemetry::events::EventKind;
+use crate::testing::until;
 
 /// A repository and its watcher, whose looks are the test's.
 struct Watched {
@@ -15,7 +16,8 @@ impl Watched {
     fn new(models: &[(&str, &str)]) -> Self {
         let house = House::new(models);
         let repository = house.open();
-        let watcher = Watcher::new(&repository.0).unwrap();
+        let mut watcher = Watcher::new(&repository.0).unwrap();
+        watcher.waits = true;
         let _ = repository.check();
         Self { house, repository, watcher }
     }
@@ -182,4 +184,63 @@ fn a_good_lower_version_serves_where_the_highest_is_broken() {
     assert_eq!(resolve(&repository, "m"), Ok(1));
     assert!(repository.readiness().ready);
     assert!(reason(&repository, "m").starts_with("version 2: "));
+}
+
+#[test]
+fn a_failure_is_not_tried_again_before_its_files_change() {
+    let mut it = Watched::new(&[("m", "ok")]);
+    for version in [2, 3, 4] {
+        it.house.write(&format!("m/{version}/model.pt"), "invalid");
+        it.look();
+    }
+    let failed = |it: &Watched| {
+        it.kinds().into_iter().filter(|kind| *kind == EventKind::VersionFailed).count()
+    };
+    assert_eq!(failed(&it), 3, "each is told once");
+    let problem = reason(&it.repository, "m");
+    assert_eq!(problem.lines().count(), 3, "and each is still a problem: {problem}");
+    it.house.write("m/3/model.pt", "three");
+    it.look();
+    assert_eq!((resolve(&it.repository, "m"), failed(&it)), (Ok(3), 3));
+    // On order everything is tried.
+    assert!(it.repository.reload(&name("m")).is_err());
+    assert_eq!(failed(&it), 4);
+}
+
+#[test]
+fn a_log_in_a_folder_is_not_looked_at() {
+    let mut it = Watched::new(&[("m", "ok")]);
+    it.house.write("m/2/model.pt", "two");
+    for line in 0..3 {
+        it.house.write("m/train.log", &line.to_string());
+        it.house.write("m/1/run.log.1", &line.to_string());
+        it.watcher.look_once(&it.repository.0);
+    }
+    assert_eq!(resolve(&it.repository, "m"), Ok(2));
+    it.house.write("m/train.log", "more");
+    it.look();
+    let changed = it.kinds().into_iter().filter(|kind| *kind == EventKind::FilesChanged).count();
+    assert_eq!(changed, 1);
+}
+
+#[test]
+fn a_model_that_takes_long_does_not_keep_others_waiting() {
+    let mut it = Watched::new(&[("m", "ok"), ("n", "ok")]);
+    let (reached, at_gate) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
+    *it.house.serving.gate.lock().unwrap() = Some((reached, gate));
+    it.watcher.waits = false;
+    it.house.write("m/2/model.pt", "wait");
+    it.look();
+    receive("the load", &at_gate);
+    it.watcher.waits = true;
+    it.house.write("n/2/model.pt", "two");
+    it.look();
+    assert_eq!((resolve(&it.repository, "m"), resolve(&it.repository, "n")), (Ok(1), Ok(2)));
+    open.send(()).unwrap();
+    until("the version is there", || resolve(&it.repository, "m") == Ok(2));
+    // What it came to is taken up.
+    it.look();
+    it.look();
+    assert_eq!(it.house.serving.loads(), 4, "nothing is loaded again");
 }
