@@ -4,11 +4,13 @@ Every figure that Prometheus makes of the counters is held to scikit-learn's of 
 """
 
 import json
+import os
 import pathlib
 import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,7 +48,7 @@ class Prometheus:
             "rule_files: [quality.yml, whole.yml]\n"
             f"scrape_configs: [{{job_name: sconce, static_configs: [{{targets: [{listed}]}}]}}]\n"
         )
-        self.port = common_port()
+        self.port = free_port()
         command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
         command += [f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"]
         self.process = subprocess.Popen(command)
@@ -78,9 +80,8 @@ class Prometheus:
         raise SystemExit(f"{query} does not come to what it should: {self.ask(query)}")
 
 
-def common_port():
-    import socket
-
+def free_port():
+    """One that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -133,7 +134,7 @@ def main(program):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sconce-watching-"))
     keys = folder / "keys"
     keys.write_text("a key that both replicas have, and nobody else\n")
-    settings = [f'feedback.keys_file="{keys}"', "threads.instances=1"]
+    settings = [f"feedback.keys_file={keys}", "threads.instances=1"]
     servers = [common.Server(program, *settings, models=[ROOT / "models/breast_cancer"]).ready() for _ in range(2)]
     try:
         with Prometheus(folder, [server.http for server in servers]) as prometheus:
@@ -179,7 +180,8 @@ def run(check, servers, prometheus):
     servers[1].wait()
     listen = "%s:%d" % servers[1].http
     command = [listen if it == "127.0.0.1:0" and settings[at - 1] == "--listen" else it for at, it in enumerate(settings)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SCONCE_")}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     servers[1].process = process
     servers[1].ready()
     time.sleep(3 * SCRAPE)
