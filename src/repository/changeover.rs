@@ -26,6 +26,11 @@ fn settle_versions(shared: &Shared, name: &ModelName) -> Result<(), RepositoryEr
     loaded.map_err(|failure| RepositoryError::Failed { model: name.clone(), failure })
 }
 
+fn failed(name: &ModelName, problem: String) -> RepositoryError {
+    let failure = ModelFailure::new(FailureCode::Incomplete, problem);
+    RepositoryError::Failed { model: name.clone(), failure }
+}
+
 /// Loads a version that waits in the folder: model.toml chooses others, or an operator does now.
 fn bring_in(
     shared: &Shared,
@@ -33,17 +38,13 @@ fn bring_in(
     version: Version,
     role: Role,
 ) -> Result<(), RepositoryError> {
-    let failed = |problem: String| RepositoryError::Failed {
-        model: name.clone(),
-        failure: ModelFailure::new(FailureCode::Incomplete, problem),
-    };
-    let found = read(shared, name).map_err(failed)?;
+    let found = read(shared, name).map_err(|problem| failed(name, problem))?;
     if !found.folder.versions.iter().any(|folder| folder.version == version) {
         return Err(RepositoryError::VersionNotFound(name.clone(), version));
     }
     refuse_rejected(shared, name, version)?;
     let loaded = load_version(shared, &found, version, role);
-    loaded.map_err(|reason| failed(format!("version {version}: {reason}")))
+    loaded.map_err(|reason| failed(name, format!("version {version}: {reason}")))
 }
 
 /// An order for a version whose file was rejected names what is to be done first.
@@ -172,11 +173,7 @@ pub(super) fn roll_out(
     version: Version,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;
-    let failed = |problem: String| RepositoryError::Failed {
-        model: name.clone(),
-        failure: ModelFailure::new(FailureCode::Incomplete, problem),
-    };
-    let found = read(shared, name).map_err(failed)?;
+    let found = read(shared, name).map_err(|problem| failed(name, problem))?;
     if !found.folder.versions.iter().any(|folder| folder.version == version) {
         return Err(RepositoryError::VersionNotFound(name.clone(), version));
     }
@@ -197,7 +194,7 @@ pub(super) fn roll_out(
         return Ok(());
     }
     let role = Role::TakesOver { from: stable, by_hand: true };
-    load_version(shared, &found, version, role).map_err(failed)
+    load_version(shared, &found, version, role).map_err(|problem| failed(name, problem))
 }
 
 /// Goes back from a version: another one takes its place, then its file is not served any more.
@@ -211,10 +208,6 @@ pub(super) fn reject(
     let digest = digest_of(shared, name, version)?;
     let is_same = |other: Version| {
         orders::known_digest(shared, name, other).is_ok_and(|other| other == digest)
-    };
-    let failed = |problem: String| RepositoryError::Failed {
-        model: name.clone(),
-        failure: ModelFailure::new(FailureCode::Incomplete, problem),
     };
     let models = shared.catalog.snapshot();
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
@@ -255,9 +248,10 @@ pub(super) fn reject(
         // The mark, which what was decided meanwhile may have written down.
         decisions::decide(shared, name, |intent| drop(intent.rejected.remove(&digest)));
         let others = if problem.is_empty() { "there is no other".into() } else { problem };
-        return Err(failed(format!(
-            "version {version} goes on, nothing can take its place: {others}"
-        )));
+        return Err(failed(
+            name,
+            format!("version {version} goes on, nothing can take its place: {others}"),
+        ));
     }
     let stable = under_way.map(|rollout| rollout.stable.version());
     if let Some(stable) = stable

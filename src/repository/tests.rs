@@ -12,6 +12,7 @@ use std::sync::mpsc;
 
 mod changes;
 mod folders;
+mod handover;
 mod house;
 mod orders;
 mod reload;

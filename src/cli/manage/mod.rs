@@ -3,102 +3,25 @@
 //! They go to one server, or to several replicas one after the other, and end at the first that fails: what the others
 //! serve is then as it was.
 
+mod arguments;
 mod client;
 mod table;
 
+use arguments::Address;
+pub use arguments::{ModelVersion, Percent, To};
+
 use super::{Failure, print};
-use crate::inference::{ModelName, Version};
-use clap::{Args, Subcommand};
+use crate::inference::ModelName;
+use clap::Subcommand;
 use client::Replica;
 use serde_json::{Value, json};
-use std::fmt;
 use std::io::{IsTerminal, Write};
-use std::str::FromStr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Seconds that a server may take to do something, and to tell what is there.
 const WORK: u64 = 600;
 const LOOK: u64 = 10;
-
-/// Where a server's management listener is by default.
-const BY_DEFAULT: &str = "127.0.0.1:8081";
-
-/// Which servers are told, and how the answer is written.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct To {
-    /// Management addresses of the replicas, in the order in which they are told; may be repeated
-    #[arg(long = "to", value_name = "HOST:PORT", value_delimiter = ',', default_value = BY_DEFAULT)]
-    pub to: Vec<Address>,
-    /// Seconds that each of them may take [default: 600, to tell what is there 10]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub patience: Option<u64>,
-    /// JSON for programs: a line for each replica
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Where a management listener is, written `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address(String);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let is_address = text.rsplit_once(':').is_some_and(|(host, port)| {
-            let has_host = !host.is_empty() && !host.contains(['/', '@', ' ']);
-            has_host && port.parse::<u16>().is_ok_and(|port| port > 0)
-        });
-        if is_address {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!("expected HOST:PORT like {BY_DEFAULT}, got {text:?}"))
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A model and a version of it, written `name/version`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelVersion {
-    /// The model.
-    pub model: ModelName,
-    /// The version.
-    pub version: Version,
-}
-
-impl FromStr for ModelVersion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected MODEL/VERSION like digits/2, got {text:?}");
-        let (model, version) = text.split_once('/').ok_or_else(expected)?;
-        let model = model.parse().map_err(|_| expected())?;
-        let version = version.parse().map_err(|_| expected())?;
-        Ok(Self { model, version })
-    }
-}
-
-/// A percentage, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Percent(String);
-
-impl FromStr for Percent {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = text.parse::<f64>().ok().filter(|it| (0.0..=100.0).contains(it));
-        number.ok_or_else(|| format!("expected a number from 0 to 100, got {text:?}"))?;
-        Ok(Self(text.to_owned()))
-    }
-}
 
 /// What is asked of servers.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -279,7 +202,7 @@ impl Order {
                 Asked { shows: table::rollout, ..order(to, "GET", of(model, "/rollout")) }
             }
             Self::Rollout(RolloutOrder::Weight { model, percent, to }) => {
-                order(to, "POST", of(model, &format!("/rollout/weight/{}", percent.0)))
+                order(to, "POST", of(model, &format!("/rollout/weight/{}", percent.as_str())))
             }
             Self::Rollout(RolloutOrder::Promote { model, to }) => {
                 order(to, "POST", of(model, "/rollout/promote"))
@@ -424,19 +347,5 @@ mod tests {
         assert_eq!(ask("SSH-2.0\r\n", "GET"), "it answers no HTTP");
         let colored = "HTTP/1.0 409 Conflict\r\n\r\n{\"error\":\"\\u001b[31mred\"}";
         assert_eq!(ask(colored, "POST"), "[31mred");
-    }
-
-    #[test]
-    fn odd_arguments_are_refused() {
-        for odd in ["", "a", "a:", ":1", "a:0", "a:x", "http://a:1", "a:1/x", "a:65536"] {
-            assert!(odd.parse::<Address>().unwrap_err().contains("expected HOST:PORT"), "{odd}");
-        }
-        assert_eq!(" [::1]:81 ".parse::<Address>().unwrap().to_string(), "[::1]:81");
-        for odd in ["m", "m/", "/1", "m/x", "m/01"] {
-            assert!(odd.parse::<ModelVersion>().unwrap_err().contains("expected MODEL/VERSION"));
-        }
-        for odd in ["-1", "101", "x", "NaN", ""] {
-            assert!(odd.parse::<Percent>().is_err(), "{odd}");
-        }
     }
 }
