@@ -28,8 +28,10 @@ const MAX_COPIES: usize = 64;
 const MAX_BYTES: usize = 64 << 20;
 /// A copy that found no room for so long is dropped: what it would be compared with is held as long.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a waiting copy looks for room. Nothing wakes it, so that live requests pay nothing for it.
+/// After which time a waiting copy looks for room again, at first and at most: longer from look to look, since each takes a little
+/// from a server that is busy. Nothing wakes it, so that live requests pay nothing for it.
 const LOOK: Duration = Duration::from_millis(2);
+const LAST_LOOK: Duration = Duration::from_millis(64);
 
 /// What is copied of a version's requests, and to where.
 #[derive(Debug, Clone)]
@@ -293,6 +295,7 @@ impl Queue {
 
 fn work(runtime: &Runtime, queue: &Queue) {
     while let Some(copy) = queue.take() {
+        let mut wait = LOOK;
         let has_room = loop {
             if copy.has_room() {
                 break true;
@@ -300,7 +303,8 @@ fn work(runtime: &Runtime, queue: &Queue) {
             if queue.is_closed() || copy.since.elapsed() >= PATIENCE {
                 break false;
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(wait);
+            wait = LAST_LOOK.min(wait * 2);
         };
         if !has_room {
             copy.target.tally.drop_one();
