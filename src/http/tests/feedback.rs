@@ -139,3 +139,22 @@ async fn bodies_that_are_none_are_refused() {
     let item = json!({"token": "x", "actual": 1}).to_string();
     assert_eq!(tell(&site, &post("/feedback/unknown", item.clone())).await.0, 404);
 }
+
+#[tokio::test]
+async fn labels_of_a_version_that_is_gone_still_count() {
+    let site = Site::new(State::Serving).await;
+    let token = token(&site, "/predict/labeled", r#"{"features":[1,3]}"#).await;
+    let unload = post("/manage/models/labeled/unload", "").management();
+    assert_eq!(tell(&site, &unload).await.0, 200);
+    let gone = || async { quality(&site, "labeled").await["loaded"] == json!(false) };
+    for _ in 0..600 {
+        if gone().await {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(gone().await, "nobody holds it any more");
+    let item = json!({"token": token, "actual": "cat"});
+    assert_eq!(outcome(&site, "labeled", item).await.0, "counted");
+    assert_eq!(quality(&site, "labeled").await["labels"], json!(1));
+}
