@@ -7,8 +7,8 @@ use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::pipeline::off_runtime;
 use crate::quality::feedback::{
-    Answer, ClassFigure, ClassFigures, Figures, Label, MAX_LABELS_A_CALL, NumberFigures, Outcome,
-    QualityReport, Receipt, ScoreBin, Truth,
+    Answer, ClassFigure, ClassFigures, Figures, Label, MAX_LABELS_A_CALL, MAX_ROWS, NumberFigures,
+    Outcome, QualityReport, Receipt, ScoreBin, Truth,
 };
 use axum::Json;
 use axum::extract::{Request, State};
@@ -24,8 +24,6 @@ pub(super) const FEEDBACK: HeaderName = HeaderName::from_static("sconce-feedback
 
 /// Longest body: ten thousand labels with tokens of some rows each.
 const MAX_BODY: usize = 8 << 20;
-/// Most rows of an answer that has a token.
-const MAX_ROWS: usize = 256;
 
 /// Labels, or one.
 #[derive(Debug, Default, Deserialize)]

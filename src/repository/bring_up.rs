@@ -7,6 +7,7 @@ use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Stamp;
 use super::found::Found;
 use super::intents::{Intent, Rejection};
+use super::lifecycle::VersionState;
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
 use super::policy::Situation;
@@ -112,10 +113,13 @@ struct Progress<'a> {
 }
 
 impl Progress<'_> {
-    /// A version that serves stays ready while it is loaded anew.
+    /// A version that serves stays ready while it is loaded anew, and one that was let go meanwhile goes.
     fn reach(&self, state: State) {
         self.shared.catalog.update(self.name, |entry| {
-            if entry.ready_version(self.version).is_none() {
+            let begins = matches!(state, State::Loading);
+            let before = entry.versions.get(&self.version).map(|it| it.state.stage());
+            let is_coming = before.is_some_and(VersionState::is_coming);
+            if is_coming || (begins && entry.ready_version(self.version).is_none()) {
                 entry.put(self.version, state);
             }
         });
@@ -222,18 +226,18 @@ pub(super) fn load_version(
     match outcome {
         Ok(handle) => {
             report(&handle.0);
-            handle.metrics().set_ready(true);
             let under_way = decisions::current(&shared.catalog, name).rollout;
             let under_way = under_way.filter(|it| it.candidate == version.0);
+            let is_file = |served: Version| {
+                digest_in_service(shared, name, served).map(|it| it == handle.facts().digest)
+            };
             let begins = match (role, under_way) {
                 // Of the same file there is nothing to find out.
-                (Role::TakesOver { from, by_hand }, None)
-                    if !is_same_file(shared, from, &handle) =>
-                {
+                (Role::TakesOver { from, by_hand }, None) if is_file(from) != Some(true) => {
                     Some((from, by_hand))
                 }
                 // Another file in its place has shown nothing yet.
-                (_, Some(it)) if is_another_file(shared, name, &handle) => {
+                (_, Some(it)) if is_file(version) == Some(false) => {
                     Some((Version(it.stable), it.by_hand))
                 }
                 _ => None,
@@ -242,8 +246,14 @@ pub(super) fn load_version(
                 // Before it is ready: no request goes to it otherwise than by its share.
                 rollouts::begin(shared, name, from, version, by_hand);
             }
-            let mut replaced = None;
+            let (mut replaced, mut refused) = (None, None);
             let put = |entry: &mut ModelEntry| {
+                // It may have been rejected while it came up: going back waits for no load.
+                refused = entry.intent.rejected.get(&handle.facts().digest).cloned();
+                if refused.is_some() {
+                    return;
+                }
+                handle.metrics().set_ready(true);
                 entry.state.serve();
                 replaced = entry.ready_version(version).cloned();
                 entry.put(version, State::Ready(handle));
@@ -255,6 +265,11 @@ pub(super) fn load_version(
                     let set = |intent: &mut Intent| intent.default = Some(version.0);
                     decisions::decide_and(shared, name, set, put);
                 }
+            }
+            if let Some(Rejection { reason, .. }) = refused {
+                let failure = ModelFailure::new(FailureCode::Rejected, reason.clone());
+                shared.catalog.update(name, |entry| fail(entry, version, failure));
+                return Err(reason);
             }
             // Its part of the series of the version, which the new load shares.
             replaced.iter().for_each(|handle| handle.metrics().set_ready(false));
@@ -281,23 +296,18 @@ pub(super) fn load_version(
     }
 }
 
-/// Whether a version that serves is the file that is to take over from it.
-fn is_same_file(shared: &Shared, from: Version, new: &ModelHandle) -> bool {
+/// Which file a version that serves is.
+fn digest_in_service(shared: &Shared, name: &ModelName, version: Version) -> Option<String> {
     let models = shared.catalog.snapshot();
-    let serves = models.get(new.name()).and_then(|entry| entry.ready_version(from));
-    serves.is_some_and(|old| old.facts().digest == new.facts().digest)
-}
-
-/// Whether a version that serves is another file than the one that is to take its place.
-fn is_another_file(shared: &Shared, name: &ModelName, new: &ModelHandle) -> bool {
-    let models = shared.catalog.snapshot();
-    let serves = models.get(name).and_then(|entry| entry.ready_version(new.version()));
-    serves.is_some_and(|old| old.facts().digest != new.facts().digest)
+    let serves = models.get(name).and_then(|entry| entry.ready_version(version));
+    serves.map(|handle| handle.facts().digest.clone())
 }
 
 fn fail(entry: &mut ModelEntry, version: Version, failure: ModelFailure) {
     match entry.versions.get_mut(&version) {
-        Some(found) if matches!(found.state, State::Ready(_)) => found.last_failure = Some(failure),
+        Some(found) if matches!(found.state, State::Ready(_) | State::Draining(_)) => {
+            found.last_failure = Some(failure);
+        }
         _ => entry.put(version, State::Failed(failure)),
     }
 }

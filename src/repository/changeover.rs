@@ -315,8 +315,7 @@ pub(super) fn promote(
     let models = shared.catalog.snapshot();
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
     let is_first = is_first(entry, found, candidate);
-    let is_it =
-        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let is_it = |intent: &Intent| intent.rolls_out(candidate);
     let promote = |intent: &mut Intent| {
         intent.rollout = None;
         // What was promoted answers: also where an operator had set the old version or a third one, model.toml chooses others, or
@@ -380,14 +379,8 @@ fn reject_at_once(
     let (name, candidate) = (rollout.model(), rollout.candidate.version());
     let [of_stable, digest] =
         [&rollout.stable, &rollout.candidate].map(|it| it.facts().digest.clone());
-    let is_it =
-        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let rejecting = Rejecting { version: candidate, digest: &digest, reason };
     let done = of_stable != digest
-        && orders::reject_if(
-            shared,
-            name,
-            Rejecting { version: candidate, digest: &digest, reason },
-            is_it,
-        );
+        && orders::reject_if(shared, name, rejecting, |intent| intent.rolls_out(candidate));
     if done { Ok(()) } else { Err(RepositoryError::Busy(name.clone())) }
 }

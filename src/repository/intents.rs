@@ -76,6 +76,11 @@ impl Intent {
             .collect()
     }
 
+    /// Whether this version is the new one of a roll-out.
+    pub(super) fn rolls_out(&self, version: Version) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.candidate == version.0)
+    }
+
     /// Notes which file a version is; the digest that it had before, when that was another one.
     pub(super) fn see(&mut self, version: Version, digest: &str) -> Option<String> {
         let before = self.first_seen.insert(version.0, digest.to_owned());

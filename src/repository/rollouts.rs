@@ -206,8 +206,12 @@ pub(super) fn follow_plan(shared: &Shared, name: &ModelName) {
     }
     let text = format!("model.toml changed: step {}, {} %", now.step + 1, percent(now.weight));
     let candidate = Version(now.candidate);
-    decisions::decide(shared, name, |intent| intent.rollout = Some(now));
-    tell_step(shared, name, candidate, text);
+    // Whoever changed it meanwhile, or ended it, has the last word.
+    let is_so = |intent: &Intent| intent.rollout.as_ref() == Some(&before);
+    let follow = |intent: &mut Intent| intent.rollout = Some(now);
+    if decisions::decide_if(shared, name, is_so, follow, |_| ()).is_some() {
+        tell_step(shared, name, candidate, text);
+    }
 }
 
 /// Goes on to a step.
@@ -256,8 +260,7 @@ pub(super) fn set_weight(
     }
     let step = step.unwrap_or(rollout.step);
     drop(rollout);
-    let is_it =
-        |intent: &Intent| intent.rollout.as_ref().is_some_and(|it| it.candidate == candidate.0);
+    let is_it = |intent: &Intent| intent.rolls_out(candidate);
     let set = |intent: &mut Intent| {
         if let Some(rollout) = &mut intent.rollout {
             let share = if is_shadow { 0.0 } else { weight };

@@ -30,3 +30,4 @@ pub use label::{Answer, Label, MAX_LABELS_A_CALL, Outcome, Receipt};
 pub use registry::{Feedback, FeedbackOptions};
 pub use report::{ClassFigure, ClassFigures, Figures, NumberFigures, QualityReport};
 pub use tally::{ScoreBin, Truth};
+pub use token::MAX_ROWS;

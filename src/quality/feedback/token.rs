@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 /// Most rows of a token: of larger answers there is none.
-pub(super) const MAX_ROWS: usize = 256;
+pub const MAX_ROWS: usize = 256;
 const CLASSES: u8 = 1;
 const NUMBERS: u8 = 2;
 const HEAD_BYTES: usize = 19;

@@ -254,3 +254,30 @@ fn what_served_is_remembered_after_every_order() {
     let repository = house.loaded();
     assert_eq!((resolve(&repository, "m"), repository.rollout(&m).is_none()), (Ok(3), true));
 }
+
+#[test]
+fn what_is_rejected_while_it_is_loaded_anew_does_not_come_up() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/model.toml", &format!("{MANIFEST}{CANARY}"));
+    let repository = house.loaded();
+    let m = name("m");
+    house.write("m/2/model.pt", "wait");
+    repository.reload(&m).unwrap();
+    assert_eq!(share(&repository), 10);
+    let (reached, at_gate) = mpsc::channel();
+    let (open, gate) = mpsc::channel();
+    *house.serving.gate.lock().unwrap() = Some((reached, gate));
+    // Only the new one is loaded anew.
+    house.write("m/2/beside.json", "{}");
+    let loading = repository.clone();
+    let loads = std::thread::spawn(move || transition::refresh(&loading.0, &name("m")));
+    receive("the load", &at_gate);
+    repository.roll_back(&m, None, "it fails requests").unwrap();
+    open.send(()).unwrap();
+    let _ = loads.join().unwrap();
+    assert_eq!((share(&repository), repository.rollout(&m).is_none()), (0, true));
+    let states = repository.describe(&m).unwrap().versions;
+    let second = states.iter().find(|it| it.version == Version(2));
+    assert!(second.is_none_or(|it| it.state != VersionState::Ready), "{second:?}");
+    assert_eq!(reason(&repository, "m"), "", "what was wanted so is no problem");
+}
