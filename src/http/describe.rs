@@ -5,7 +5,7 @@
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
-    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RejectedVersion, RunTimes,
+    UNKEPT, FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RejectedVersion, RunTimes,
     TimedRun, TriedForm, VersionState, VersionStatus,
 };
 use serde_json::{Value, json};
@@ -50,7 +50,10 @@ fn rollout(model: &ModelStatus) -> Value {
 }
 
 fn problem(audience: Audience, model: &ModelStatus) -> Value {
-    json!(model.problem.as_ref().map(|it| audience.explanation(it)))
+    let problem = model.problem.as_ref().map(|it| audience.explanation(it));
+    let unkept = (model.is_unkept && audience == Audience::Operators).then_some(UNKEPT);
+    let all: Vec<_> = problem.into_iter().chain(unkept).collect();
+    if all.is_empty() { Value::Null } else { json!(all.join("\n")) }
 }
 
 /// Its versions whose requests shared runs until an answer turned out to hang on that, as `model/version`.

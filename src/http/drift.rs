@@ -3,7 +3,7 @@
 use super::error::Failed;
 use super::path::{NamePath, named};
 use super::state::App;
-use crate::inference::{ErrorCode, InferError, ModelRef, VersionSelector};
+use crate::inference::{ModelRef, VersionSelector};
 use crate::quality::{DriftReport, FeatureDrift, LabelShare, Trouble, WindowReport};
 use crate::repository::VersionState;
 use axum::Json;
@@ -16,10 +16,7 @@ const LISTED: usize = 10;
 /// Every version that serves and has a reference, by what this replica has counted.
 pub(super) async fn show(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
     let name = named(path)?.name;
-    let Some(model) = app.repository.describe(&name) else {
-        let message = format!("there is no model {name:?}");
-        return Err(InferError::new(ErrorCode::ModelNotFound, message).into());
-    };
+    let model = app.model(&name)?;
     let ready = model.versions.iter().filter(|it| it.state == VersionState::Ready);
     let reports = ready.filter_map(|it| {
         let version = VersionSelector::Specific(it.version);

@@ -182,10 +182,7 @@ async fn take(
     is_believed: bool,
 ) -> Result<(StatusCode, Json<Value>), Failed> {
     let name = named(path)?.name;
-    if app.repository.describe(&name).is_none() {
-        let message = format!("there is no model {name:?}");
-        return Err(InferError::new(ErrorCode::ModelNotFound, message).into());
-    }
+    app.model(&name)?;
     let body: Body = json_body::read(app, request, MAX_BODY).await?;
     let items = body.items()?;
     let default = app.repository.stable(&name).ok().map(|it| it.version());
@@ -277,10 +274,7 @@ fn document(receipt: &Receipt) -> Value {
 /// What labels say of the versions of a model.
 pub(super) async fn quality(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
     let name: ModelName = named(path)?.name;
-    if app.repository.describe(&name).is_none() {
-        let message = format!("there is no model {name:?}");
-        return Err(InferError::new(ErrorCode::ModelNotFound, message).into());
-    }
+    app.model(&name)?;
     let versions: Vec<_> = app.feedback.report(&name).iter().map(version).collect();
     Ok(Json(json!({"model": name.as_str(), "versions": versions})))
 }

@@ -5,7 +5,6 @@ use super::describe::Audience;
 use super::error::Failed;
 use super::path::{NamePath, named};
 use super::state::App;
-use crate::inference::{ErrorCode, InferError};
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -33,8 +32,6 @@ pub(super) async fn describe_whole(app: State<App>, name: NamePath) -> Result<Js
 
 fn describe_for(audience: Audience, app: &App, name: NamePath) -> Result<Json<Value>, Failed> {
     let name = named(name)?.name;
-    let missing =
-        || InferError::new(ErrorCode::ModelNotFound, format!("there is no model {name:?}"));
-    let model = app.repository.describe(&name).ok_or_else(missing)?;
+    let model = app.model(&name)?;
     Ok(Json(describe::model_for(audience, &model)))
 }

@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 /// What is known of the roll-out under way.
 pub(super) async fn show(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
     let name = named(path)?.name;
-    if app.repository.describe(&name).is_none() {
-        let message = format!("there is no model {name:?}");
-        return Err(InferError::new(ErrorCode::ModelNotFound, message).into());
-    }
+    app.model(&name)?;
     let report = app.rollouts.report(&name);
     Ok(Json(
         report.map_or_else(|| json!({"rollout": null}), |it| json!({"rollout": document(&it)})),

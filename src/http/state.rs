@@ -4,12 +4,12 @@ use super::body::BodyTimeouts;
 use super::cors::CorsOrigins;
 use super::versions::RoutingHeaders;
 use super::visitors::HostNames;
-use crate::inference::ByteBudget;
+use crate::inference::{ByteBudget, ErrorCode, InferError, ModelName};
 use crate::listener::{DrainPhase, DrainSignal};
 use crate::pipeline::Door;
 use crate::quality::Quality;
 use crate::quality::feedback::Feedback;
-use crate::repository::Repository;
+use crate::repository::{ModelStatus, Repository};
 use crate::rollout::Rollouts;
 use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
@@ -87,6 +87,17 @@ impl App {
             describing: Arc::new(Semaphore::new(1)),
             following: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
         }
+    }
+
+    /// A model as it is.
+    ///
+    /// # Errors
+    ///
+    /// `model_not_found`.
+    pub(super) fn model(&self, name: &ModelName) -> Result<ModelStatus, InferError> {
+        self.repository.describe(name).ok_or_else(|| {
+            InferError::new(ErrorCode::ModelNotFound, format!("there is no model {name:?}"))
+        })
     }
 
     /// Whether readiness is off because the server is on its way down.

@@ -10,6 +10,9 @@ use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::sync::{Arc, PoisonError};
 
+/// What is told of decisions for which there is no room.
+pub const UNKEPT: &str = "what was decided about the model cannot be written down, and holds until the process ends";
+
 /// Changes what was decided. Writes a file; whether that was possible.
 pub(super) fn decide(shared: &Shared, name: &ModelName, change: impl FnOnce(&mut Intent)) -> bool {
     decide_and(shared, name, change, |_| ())
@@ -40,10 +43,15 @@ pub(super) fn decide_if(
     }
     change(&mut intent);
     let kept = shared.intents.write(name, &intent);
-    shared.catalog.update(name, |entry| {
+    let is_unkept = !kept && shared.intents.are_kept();
+    let was_unkept = shared.catalog.update(name, |entry| {
         also(entry);
         follow(entry, intent, kept);
+        std::mem::replace(&mut entry.is_unkept, is_unkept)
     });
+    if is_unkept && !was_unkept {
+        shared.tell(EventKind::ModelProblem, name, None, UNKEPT);
+    }
     Some(kept)
 }
 

@@ -208,6 +208,8 @@ pub(super) struct ModelEntry {
     pub(super) plan: Arc<RolloutPlan>,
     /// What follows from what was decided for requests.
     pub(super) routing: Routing,
+    /// Whether that should be written down and could not be.
+    pub(super) is_unkept: bool,
     /// Why there is no version to serve, or not the wanted ones.
     pub(super) problem: Option<ModelFailure>,
     pub(super) versions: BTreeMap<Version, VersionEntry>,

@@ -140,6 +140,11 @@ impl Intents {
         })
     }
 
+    /// Whether anything is to be written down.
+    pub(super) fn are_kept(&self) -> bool {
+        self.is_written && self.folder.is_some()
+    }
+
     /// Writes down what is decided; whether that was possible.
     pub(super) fn write(&self, name: &ModelName, intent: &Intent) -> bool {
         let Some(folder) = self.folder.as_ref().filter(|_| self.is_written) else { return false };

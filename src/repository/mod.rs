@@ -64,6 +64,7 @@ mod tests;
 
 pub use crate::engine::probe::{Curve, FormFacts, FormFindings, RunTimes, TimedRun, TriedForm};
 pub use batch_size::BatchSize;
+pub use decisions::UNKEPT;
 pub use error::RepositoryError;
 pub use failure::ModelFailure;
 pub use fingerprint::file_digest;

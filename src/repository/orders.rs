@@ -199,7 +199,7 @@ pub(super) fn reject_if(
     let lost = labels.filter(|(_, it)| *it == version.0).map(|(label, _)| label);
     let lost: Vec<_> = lost.collect();
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
-    let kept = decisions::decide_if(shared, name, is_so, reject, |entry| {
+    let rejected = decisions::decide_if(shared, name, is_so, reject, |entry| {
         for (other, found) in &mut entry.versions {
             let is_same = found.handle().is_some_and(|it| it.facts().digest == digest);
             if *other == version || is_same {
@@ -207,7 +207,9 @@ pub(super) fn reject_if(
             }
         }
     });
-    let Some(kept) = kept else { return false };
+    if rejected.is_none() {
+        return false;
+    }
     if was_default {
         let text = "it was set and is rejected: the highest version that is ready answers by default again";
         shared.tell(EventKind::DefaultCleared, name, None, text);
@@ -217,12 +219,7 @@ pub(super) fn reject_if(
         shared.tell(EventKind::LabelRemoved, name, None, text);
     }
     tracing::warn!(model.name = %name, model.version = version.0, reason, "the version was rejected");
-    let unkept = if kept {
-        ""
-    } else {
-        "; that could not be written down, and holds until the process ends"
-    };
-    shared.tell(EventKind::VersionRejected, name, Some(version), format!("{reason}{unkept}"));
+    shared.tell(EventKind::VersionRejected, name, Some(version), reason);
     true
 }
 

@@ -44,6 +44,8 @@ pub struct ModelStatus {
     pub rejected: Vec<RejectedVersion>,
     /// Why there is no version to serve, or not the wanted ones.
     pub problem: Option<ModelFailure>,
+    /// Whether what operators decided could not be written down.
+    pub is_unkept: bool,
     /// Its versions, lowest first.
     pub versions: Vec<VersionStatus>,
 }
@@ -203,6 +205,7 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
         }),
         rejected: entry.intent.rejected.iter().map(rejected).collect(),
         problem: entry.problem.clone(),
+        is_unkept: entry.is_unkept,
         versions: versions.collect(),
     }
 }

@@ -62,7 +62,7 @@ kinds! {
     VersionFailed = "version_failed";
     /// A version takes no more requests; it finishes those that it has.
     VersionDraining = "version_draining";
-    /// The model as a whole is not as wanted: no folder, a faulty model.toml, a version that is asked for and not there.
+    /// The model as a whole is not as wanted: no folder, a faulty model.toml, a version that is asked for and not there, decisions that cannot be written down.
     ModelProblem = "model_problem";
     /// An operator let the whole model go.
     ModelUnloaded = "model_unloaded";

@@ -119,8 +119,12 @@ def state_disk(program, check):
                 went_back = serving.until(lambda: serving.model(server)["version"] == "2", 30)
                 print(f"  an order meanwhile: {answer[0]} {answer[1][:200]}")
                 check.that(went_back, "disk of the state full: going back is possible")
+                problem = serving.model(server)["problem"]
+                check.that("cannot be written down" in (problem or ""), f"disk of the state full: the state says so {problem}")
                 ballast.unlink()
                 last = serving.events(server)[-1]["id"]
+                told = [it for it in serving.events(server) if "cannot be written down" in it["message"]]
+                check.that(told, "disk of the state full: an event says so")
                 # What bears a label stays.
                 serving.managed(server, "/manage/models/m/labels/full", "DELETE")
                 save(folder, 4)

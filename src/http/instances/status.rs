@@ -48,9 +48,7 @@ pub(in crate::http) async fn label(
 /// A model that is not ready is described with 200 as well: TensorFlow Serving's clients look for the
 /// state of a version, and do not find it in an error.
 fn document(app: &App, name: &ModelName, version: Option<Version>) -> Result<Value, InferError> {
-    let model = app.repository.describe(name).ok_or_else(|| {
-        InferError::new(ErrorCode::ModelNotFound, format!("there is no model {name:?}"))
-    })?;
+    let model = app.model(name)?;
     let wanted = |status: &&VersionStatus| version.is_none_or(|version| version == status.version);
     let versions: Vec<_> = model.versions.iter().filter(wanted).collect();
     if let (Some(version), true) = (version, versions.is_empty()) {

@@ -177,6 +177,28 @@ fn a_default_that_cannot_serve_is_stood_in_for() {
 }
 
 #[test]
+fn what_cannot_be_written_down_is_a_problem_until_it_can() {
+    let house = three();
+    let repository = house.loaded();
+    let in_the_way = house.parts().options.state_dir.unwrap().join("models");
+    std::fs::rename(&in_the_way, in_the_way.with_extension("aside")).unwrap();
+    std::fs::write(&in_the_way, "").unwrap();
+    let is_unkept = || repository.describe(&name("m")).unwrap().is_unkept;
+    assert!(!is_unkept());
+    let label = "prod".parse().unwrap();
+    for version in [1, 2] {
+        repository.set_label(&name("m"), &label, Version(version)).unwrap();
+        assert!(is_unkept());
+    }
+    let events = house.parts().events.since(0);
+    let told = events.iter().filter(|event| event.message == UNKEPT).count();
+    assert_eq!(told, 1, "once, not with every order");
+    std::fs::remove_file(&in_the_way).unwrap();
+    repository.clear_default(&name("m")).unwrap();
+    assert!(!is_unkept());
+}
+
+#[test]
 fn without_a_folder_of_state_a_default_holds_until_the_end() {
     let house = three();
     let mut parts = house.parts();
