@@ -9,6 +9,7 @@ use crate::inference::ModelName;
 use crate::repository::Overrides;
 use crate::rollout::golden;
 use clap::Args;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// Write what a model answers to a file of requests, as a golden.jsonl
@@ -40,7 +41,11 @@ impl WriteGolden {
         let inside = Inside::new(&loaded.config)?;
         let alone = inside.load(&self.model, Overrides::default())?;
         let golden = golden::write(&alone.handle, &file, &text).map_err(Failure::Runtime);
+        let version = alone.handle.version();
         alone.unload();
-        print(&golden?)
+        print(&golden?)?;
+        // The file goes to the standard output.
+        let _ = writeln!(std::io::stderr(), "the answers are those of {}/{version}", self.model);
+        Ok(())
     }
 }

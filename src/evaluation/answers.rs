@@ -15,7 +15,7 @@ pub(super) enum Answer {
     Class {
         /// The names of all classes; `None` for a model without labels.
         names: Option<Arc<[Arc<str>]>>,
-        /// The one that the answer tells.
+        /// The one that the answer tells; their number where the scores are not numbers and tell none.
         told: usize,
         /// A score for each.
         scores: Vec<f64>,
@@ -41,8 +41,9 @@ pub(super) async fn ask(handle: &ModelHandle, body: &[u8]) -> Result<Answer, Inf
     match handle.transform().scores(&response.outputs, response.n_rows)? {
         Some(scores) => {
             let told = response.rankings().and_then(|it| it.rows.first()?.first());
-            let told = told.and_then(|(name, _)| scores.classes.iter().position(|it| it == name));
-            let told = told.ok_or_else(|| failed("the answer has no label".to_owned()))?;
+            let (name, score) = told.ok_or_else(|| failed("the answer has no label".to_owned()))?;
+            let told = scores.classes.iter().position(|it| it == name && !score.is_nan());
+            let told = told.unwrap_or(scores.classes.len());
             Ok(Answer::Class { names: Some(scores.classes), told, scores: scores.values })
         }
         None => plain(&response),
@@ -64,11 +65,14 @@ fn plain(response: &InferResponse) -> Result<Answer, InferError> {
     })
 }
 
-/// The first of the largest values. NaN is never larger than anything.
+/// The first of the largest values; the number of values where one is no number, which says nothing of a class.
 fn largest(values: &[f64]) -> usize {
+    if values.iter().any(|value| value.is_nan()) {
+        return values.len();
+    }
     let mut best = 0;
     for (place, value) in values.iter().enumerate() {
-        if *value > values[best] || values[best].is_nan() && !value.is_nan() {
+        if *value > values[best] {
             best = place;
         }
     }
@@ -86,8 +90,7 @@ mod tests {
     #[test]
     fn the_first_of_the_largest_is_told() {
         assert_eq!(largest(&[0.1, 0.7, 0.7]), 1);
-        assert_eq!(largest(&[f64::NAN, f64::NAN, -1.0, -2.0]), 2);
-        assert_eq!(largest(&[1.0, f64::NAN, 0.5]), 0);
-        assert_eq!(largest(&[f64::NAN; 2]), 0);
+        assert_eq!(largest(&[f64::NAN, f64::NAN, -1.0, -2.0]), 4);
+        assert_eq!(largest(&[1.0, f64::NAN, 0.5]), 3);
     }
 }

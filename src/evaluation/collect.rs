@@ -30,7 +30,7 @@ pub(super) enum Truth {
 /// What a version answered.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Told {
-    /// The class of each row; empty for numbers.
+    /// The class of each row, the number of classes for one that got none; empty for numbers.
     pub(super) classes: Vec<usize>,
     /// A score for each class, row after row; or a number for each row.
     pub(super) values: Vec<f64>,
@@ -53,7 +53,9 @@ impl Collected {
         let Truth::Classes { names, .. } = &self.truth else { return BTreeMap::new() };
         let mut rows: BTreeMap<_, _> = names.iter().map(|name| (name.to_string(), 0)).collect();
         for class in self.told.get(version).into_iter().flat_map(|told| &told.classes) {
-            *rows.entry(names[*class].to_string()).or_default() += 1;
+            if let Some(name) = names.get(*class) {
+                *rows.entry(name.to_string()).or_default() += 1;
+            }
         }
         rows
     }

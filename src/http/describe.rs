@@ -5,8 +5,8 @@
 
 use crate::inference::{Batching, Padding, TensorSpec};
 use crate::repository::{
-    UNKEPT, FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RejectedVersion, RunTimes,
-    TimedRun, TriedForm, VersionState, VersionStatus,
+    FormFacts, FormFindings, LoadedStatus, ModelFailure, ModelStatus, RejectedVersion, RunTimes,
+    TimedRun, TriedForm, UNKEPT, VersionState, VersionStatus,
 };
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;

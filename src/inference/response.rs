@@ -63,8 +63,8 @@ pub struct Extra {
 /// The values of an [`Extra`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExtraValues {
-    /// A text for each row.
-    Texts(Vec<Arc<str>>),
+    /// A text for each row; `None` where there is none, as for scores that are not numbers.
+    Texts(Vec<Option<Arc<str>>>),
     /// A number for each row; NaN where the model gave NaN.
     Numbers(Vec<f32>),
     /// The best classes of each row.

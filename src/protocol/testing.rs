@@ -86,7 +86,7 @@ pub(super) struct RowLabel {
 /// The same of all rows, as the step adds it.
 fn extras(rows: Vec<RowLabel>) -> Vec<Extra> {
     let extra = |name, plural, values| Extra { name, plural, values };
-    let labels = rows.iter().map(|row| row.label.clone()).collect();
+    let labels = rows.iter().map(|row| Some(row.label.clone())).collect();
     let scores = rows.iter().map(|row| row.score).collect();
     let tops = rows.into_iter().map(|row| row.top).collect();
     let rankings = Rankings { classes: Arc::from([]), rows: tops };

@@ -11,12 +11,15 @@ use super::lifecycle::VersionState;
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
 use super::policy::Situation;
+use super::problem::Problem;
 use super::rollouts;
 use super::served::{ModelHandle, Served};
 use super::shared::Shared;
+use super::standing::is_rejected;
 use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Why a model is loaded.
@@ -34,11 +37,11 @@ pub(super) fn bring_up(
     found: &Found,
     cause: Cause,
     situation: &mut Situation,
-) -> Vec<String> {
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     while let Some(version) = situation.next() {
         if shared.catalog.is_closed() {
-            problems.push("the server is shutting down".to_owned());
+            problems.push(Problem::of_model("the server is shutting down"));
             break;
         }
         // What takes the place of a version that cannot serve need not be loaded anew.
@@ -50,36 +53,38 @@ pub(super) fn bring_up(
             (None, true) => Ok(()),
             (None, false) => load_version(shared, found, version, role(shared, found, version)),
         };
-        if let Err(reason) = &loaded
-            && !is_rejected(shared, &found.folder.name, version)
-        {
-            problems.push(format!("version {version}: {reason}"));
+        let mut serves = loaded.is_ok();
+        if let Err(reason) = loaded {
+            let models = shared.catalog.snapshot();
+            let entry = models.get(&found.folder.name);
+            // What it was loaded with before may serve on: then nothing has to take its place.
+            serves = entry.is_some_and(|entry| entry.healthy_version(version).is_some());
+            if !entry.and_then(|entry| entry.versions.get(&version)).is_some_and(is_rejected) {
+                problems.push(Problem { version: Some(version), reason });
+            }
         }
-        situation.tried.insert(version, loaded.is_ok());
+        situation.tried.insert(version, serves);
     }
     problems
 }
 
-/// Whether a version does not serve because somebody wanted it so: that is no problem of the model.
-fn is_rejected(shared: &Shared, name: &ModelName, version: Version) -> bool {
-    let models = shared.catalog.snapshot();
-    let failure = models.get(name).and_then(|entry| entry.versions.get(&version)?.failure());
-    failure.is_some_and(|failure| failure.code() == FailureCode::Rejected)
-}
-
 /// Whether a version serves, by the files that are there now.
 pub(super) fn is_current(shared: &Shared, found: &Found, version: Version) -> bool {
-    let Found { folder, source } = found;
     let models = shared.catalog.snapshot();
-    let served = models.get(&folder.name).and_then(|entry| entry.ready_version(version));
-    let file = folder.versions.iter().find(|folder| folder.version == version);
-    let (Some(handle), Some(file)) = (served, file) else { return false };
+    let served = models.get(&found.folder.name).and_then(|entry| entry.ready_version(version));
+    served.is_some_and(|it| it.failure().is_none() && is_of_files(shared, found, it))
+}
+
+/// Whether a version was loaded from the files that are there now.
+fn is_of_files(shared: &Shared, found: &Found, handle: &ModelHandle) -> bool {
+    let Found { folder, source } = found;
+    let file = folder.versions.iter().find(|folder| folder.version == handle.version());
+    let Some(file) = file else { return false };
     let served = &handle.0;
     served.source_digest == source.digest
         && served.beside == Beside::of(file, folder)
         && served.defaults == shared.loader.options.live.now().defaults
         && served.fingerprint.still_holds(&file.file)
-        && handle.failure().is_none()
 }
 
 /// What a version is loaded with.
@@ -99,6 +104,10 @@ fn known_failure(shared: &Shared, found: &Found, version: Version) -> Option<Str
     let models = shared.catalog.snapshot();
     let entry = models.get(&found.folder.name)?.versions.get(&version)?;
     let failure = entry.failure()?;
+    if let Some(handle) = entry.handle().filter(|handle| handle.has_failed()) {
+        // With the same files it would be given up again.
+        return is_of_files(shared, found, handle).then(|| failure.details().to_owned());
+    }
     // What was decided may be decided otherwise now.
     let is_final = !failure.may_pass() && failure.code() != FailureCode::Rejected;
     let is_same = is_final && entry.tried.as_deref() == tried(shared, found, version).as_ref();
@@ -213,16 +222,21 @@ pub(super) fn load_version(
     let progress = Progress { shared, name, version };
     let with = tried(shared, found, version).map(Arc::new);
     progress.reach(State::Loading);
-    let outcome = shared.loader.load(folder, source, file, &progress).and_then(|served| {
-        progress.reach(State::Verifying);
-        let handle = ModelHandle(Arc::new(served));
-        let beside = file.file.parent().unwrap_or(&folder.path);
-        if let Some(verifier) = &shared.verifier {
-            let verified = verifier.verify(&handle, beside);
-            verified.map_err(|reason| ModelFailure::new(FailureCode::Verification, reason))?;
-        }
-        Ok(handle)
-    });
+    let load = || {
+        shared.loader.load(folder, source, file, &progress).and_then(|served| {
+            progress.reach(State::Verifying);
+            let handle = ModelHandle(Arc::new(served));
+            let beside = file.file.parent().unwrap_or(&folder.path);
+            if let Some(verifier) = &shared.verifier {
+                let verified = verifier.verify(&handle, beside);
+                verified.map_err(|reason| ModelFailure::new(FailureCode::Verification, reason))?;
+            }
+            Ok(handle)
+        })
+    };
+    // What goes wrong with one version is no reason not to try another.
+    let outcome = catch_unwind(AssertUnwindSafe(load));
+    let outcome = outcome.unwrap_or_else(|_| Err("loading the version panicked".into()));
     match outcome {
         Ok(handle) => {
             report(&handle.0);
@@ -254,6 +268,7 @@ pub(super) fn load_version(
                     return;
                 }
                 handle.metrics().set_ready(true);
+                entry.unloaded.remove(&version);
                 entry.state.serve();
                 replaced = entry.ready_version(version).cloned();
                 entry.put(version, State::Ready(handle));
@@ -277,10 +292,20 @@ pub(super) fn load_version(
             Ok(())
         }
         Err(failure) => {
-            let reason = failure.details().to_owned();
-            // That a version is rejected was told when it was, and is no failure of a load.
+            // That a version is rejected was told when it was, and is no failure of a load; that its file is in the place of one
+            // that serves is news.
             let intent = decisions::current(&shared.catalog, name);
-            let is_known = intent.rejected.values().any(|it| it.version == version.0);
+            let serves = digest_in_service(shared, name, version).is_some();
+            let is_known = !serves && intent.rejected.values().any(|it| it.version == version.0);
+            let failure = match failure.code() == FailureCode::Rejected && serves {
+                true => failure.reworded(|reason| {
+                    format!(
+                        "its file was replaced by one that was rejected ({reason}): what is loaded serves on, and not after a restart"
+                    )
+                }),
+                false => failure,
+            };
+            let reason = failure.details().to_owned();
             if failure.code() != FailureCode::Rejected || !is_known {
                 shared.failures.add(failure.code());
                 shared.tell(EventKind::VersionFailed, name, Some(version), &*reason);

@@ -51,7 +51,7 @@ impl<'a> Candidate<'a> {
         let fingerprint =
             fingerprint.map_err(|error| format!("the model file cannot be read: {error}"))?;
         let own_folder = file.file.parent().unwrap_or(&folder.path);
-        sums::check(own_folder, &file.file, &fingerprint.digest)
+        sums::check(own_folder, &file.file, &fingerprint.digest, options.max_file_bytes)
             .map_err(|reason| ModelFailure::new(FailureCode::Digest, reason))?;
         let name = &folder.name;
         let is_trusted = options
@@ -59,6 +59,14 @@ impl<'a> Candidate<'a> {
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
         Ok(Self { name, file, source, defaults, settings, steps, fingerprint, beside, is_trusted })
+    }
+
+    /// Whether the file is still the one whose digest was taken; `what` was done with it meanwhile.
+    pub(super) fn check_unchanged(&self, what: &str) -> Result<(), ModelFailure> {
+        if self.fingerprint.still_holds(&self.file.file) {
+            return Ok(());
+        }
+        Err(format!("the model file changed while it was {what}").into())
     }
 
     pub(super) fn artifact(&self) -> Artifact {

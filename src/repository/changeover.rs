@@ -11,6 +11,7 @@ use super::found::{Found, find, read};
 use super::intents::Intent;
 use super::manifest::Strategy;
 use super::orders::{self, Rejecting};
+use super::problem::Problem;
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
@@ -177,6 +178,9 @@ pub(super) fn roll_out(
     if !found.folder.versions.iter().any(|folder| folder.version == version) {
         return Err(RepositoryError::VersionNotFound(name.clone(), version));
     }
+    if shared.catalog.snapshot().get(name).is_some_and(|entry| entry.state.is_unloaded()) {
+        return Err(RepositoryError::IsUnloaded(name.clone()));
+    }
     let stable = shared.catalog.update(name, |entry| {
         let plan = found.source.manifest.rollout.plan();
         entry.plan = Arc::new(plan.or_by_hand());
@@ -189,12 +193,18 @@ pub(super) fn roll_out(
     if digest_of(shared, name, version)? == orders::known_digest(shared, name, stable)? {
         return Err(RepositoryError::SameFile(name.clone(), version, stable));
     }
+    let before = decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
     if is_current(shared, &found, version) {
         rollouts::begin(shared, name, stable, version, true);
-        return Ok(());
+    } else {
+        let role = Role::TakesOver { from: stable, by_hand: true };
+        load_version(shared, &found, version, role).map_err(|problem| failed(name, problem))?;
     }
-    let role = Role::TakesOver { from: stable, by_hand: true };
-    load_version(shared, &found, version, role).map_err(|problem| failed(name, problem))
+    if let Some(before) = before.filter(|before| *before != version.0) {
+        let_go_unwanted(shared, name);
+        rollouts::supersede(shared, name, Some(Version(before)));
+    }
+    Ok(())
 }
 
 /// Goes back from a version: another one takes its place, then its file is not served any more.
@@ -231,6 +241,7 @@ pub(super) fn reject(
             };
             shared.catalog.update(name, mark);
             let problems = bring_up(shared, &found, Cause::Noticed, &mut situation);
+            let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
             if situation.any_serves() { Ok(()) } else { Err(problems.join("\n")) }
         }
         Err(problem) => Err(problem),

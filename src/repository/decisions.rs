@@ -11,7 +11,8 @@ use crate::telemetry::events::EventKind;
 use std::sync::{Arc, PoisonError};
 
 /// What is told of decisions for which there is no room.
-pub const UNKEPT: &str = "what was decided about the model cannot be written down, and holds until the process ends";
+pub const UNKEPT: &str =
+    "what was decided about the model cannot be written down, and holds until the process ends";
 
 /// Changes what was decided. Writes a file; whether that was possible.
 pub(super) fn decide(shared: &Shared, name: &ModelName, change: impl FnOnce(&mut Intent)) -> bool {

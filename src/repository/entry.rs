@@ -1,16 +1,17 @@
 //! What is known of one model and of its versions at a moment, and which of them a request means.
 
 use super::beside::Beside;
-use super::failure::ModelFailure;
+use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Stamp;
 use super::intents::Intent;
 use super::lifecycle::VersionState;
 use super::live::Defaults;
 use super::manifest::RolloutPlan;
+use super::problem::Problems;
 use super::routing::Routing;
 use super::served::{ModelHandle, Served};
 use crate::inference::{ErrorCode, InferError, ModelName, RoutingKey, Version, VersionSelector};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -82,6 +83,11 @@ impl VersionEntry {
     /// Whether it is ready and was not given up.
     pub(super) fn is_healthy(&self) -> bool {
         self.handle().is_some_and(|handle| !handle.has_failed())
+    }
+
+    /// Whether it was told that it was given up.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.last_failure.as_ref().is_some_and(|it| it.code() == FailureCode::Stuck)
     }
 
     /// Why it is not served, or not as wanted.
@@ -210,8 +216,10 @@ pub(super) struct ModelEntry {
     pub(super) routing: Routing,
     /// Whether that should be written down and could not be.
     pub(super) is_unkept: bool,
-    /// Why there is no version to serve, or not the wanted ones.
-    pub(super) problem: Option<ModelFailure>,
+    /// Versions that an operator let go, until they are loaded on order.
+    pub(super) unloaded: BTreeSet<Version>,
+    /// What was wrong when its folder was read last.
+    pub(super) problems: Problems,
     pub(super) versions: BTreeMap<Version, VersionEntry>,
 }
 
@@ -251,11 +259,6 @@ impl ModelEntry {
 
     pub(super) fn is_required(&self) -> bool {
         self.requirement == Requirement::Required
-    }
-
-    /// Whether nothing serves because an operator wanted it so, and nothing has gone wrong since.
-    pub(super) fn is_unloaded_on_order(&self) -> bool {
-        self.state.is_unloaded() && self.problem.is_none()
     }
 
     /// The version that a request means.

@@ -32,6 +32,9 @@ pub enum RepositoryError {
     /// So many loads and orders are under way.
     #[error("{0} loads and orders are under way, try again when one has ended")]
     Crowded(usize),
+    /// An operator let it go.
+    #[error("model {0:?} was unloaded: load it first")]
+    IsUnloaded(ModelName),
     /// The version is there and does not serve.
     #[error("version {1} of model {0:?} is not ready")]
     NotReady(ModelName, Version),
@@ -48,6 +51,9 @@ pub enum RepositoryError {
         "the label {0:?} follows by itself: it names the version that answers by default, or the new one of a roll-out"
     )]
     LabelReserved(Label),
+    /// Where a version may be named either way, a number is that of a version.
+    #[error("the label {0:?} is a number, expected a name with a letter: numbers name versions")]
+    LabelIsNumber(Label),
     /// There is no such label.
     #[error("model {0:?} has no label {1:?}")]
     LabelNotFound(ModelName, Label),
@@ -62,7 +68,7 @@ pub enum RepositoryError {
     NoRollout(ModelName),
     /// A shadow gets copies.
     #[error(
-        "version {1} of model {0:?} is a shadow: it gets copies of {2} of the requests, as its steps say, and answers nobody until it is promoted"
+        "version {1} of model {0:?} is a shadow: it gets copies of {2} of the requests, as its steps say, and until it is promoted answers those alone that name it"
     )]
     AnswersNobody(ModelName, Version, String),
     /// The file was rejected.
@@ -98,6 +104,7 @@ impl RepositoryError {
             Self::VersionNotFound(..) | Self::LabelNotFound(..) => ErrorCode::VersionNotFound,
             Self::Busy(_)
             | Self::Crowded(_)
+            | Self::IsUnloaded(_)
             | Self::NotReady(..)
             | Self::WouldAnswer(..)
             | Self::AnswersNobody(..)
@@ -109,6 +116,7 @@ impl RepositoryError {
             | Self::NotRejected(..)
             | Self::NoRollout(_)
             | Self::NothingToRollOut(..) => ErrorCode::Conflict,
+            Self::LabelIsNumber(_) => ErrorCode::InvalidRequest,
             Self::Draining => ErrorCode::Draining,
             Self::Failed { .. } => ErrorCode::ModelNotReady,
             Self::Folder { .. } | Self::Thread(_) => ErrorCode::Internal,

@@ -95,7 +95,9 @@ impl Intent {
         let rejection = Rejection { version: version.0, reason: reason.to_owned() };
         self.rejected.insert(digest.to_owned(), rejection);
         while self.rejected.len() > MAX_DIGESTS {
-            let oldest = self.rejected.iter().min_by_key(|(_, it)| it.version);
+            // Not the one that was just rejected, whatever its number.
+            let others = self.rejected.iter().filter(|(it, _)| *it != digest);
+            let oldest = others.min_by_key(|(_, it)| it.version);
             let Some(digest) = oldest.map(|(digest, _)| digest.clone()) else { break };
             self.rejected.remove(&digest);
         }
@@ -243,6 +245,16 @@ mod tests {
         for state_dir in [Some(folder.path()), None] {
             assert!(!Intents::new(state_dir, true).write(&"m".parse().unwrap(), &decided()));
         }
+    }
+
+    #[test]
+    fn what_was_rejected_last_is_kept() {
+        let mut intent = Intent::default();
+        for version in (0..=MAX_DIGESTS as u64).rev() {
+            intent.reject(Version(version), &format!("{version}"), "r");
+            assert!(intent.rejected.contains_key(&format!("{version}")));
+        }
+        assert_eq!(intent.rejected.len(), MAX_DIGESTS);
     }
 
     #[test]

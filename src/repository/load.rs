@@ -160,6 +160,8 @@ impl VersionLoader {
         let trial = Trial::run(&*self.trial_loader, &subject);
         drop(trying);
         self.metrics.record_trial(trial.outcome);
+        // What was tried may be another file than the one whose digest was taken.
+        candidate.check_unchanged("tried")?;
         if trial.is_fact {
             verdict.put(&trial.verdict);
         }
@@ -178,6 +180,8 @@ impl VersionLoader {
             ..candidate.plain()
         };
         self.has_room_for(candidate)?;
+        // No file is loaded here that no trial has seen.
+        candidate.check_unchanged("tried")?;
         let model = self.load_in_time(candidate, options)?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
         if let [concern, ..] = concerns(model.signature())[..]
@@ -187,11 +191,8 @@ impl VersionLoader {
             let reason = format!("the file uses {name}, and the verdict on it did not say so");
             return Err(ModelFailure::new(FailureCode::Refused, reason));
         }
-        if candidate.fingerprint.still_holds(&candidate.file.file) {
-            Ok(model)
-        } else {
-            Err("the model file changed while it was loaded".into())
-        }
+        candidate.check_unchanged("loaded")?;
+        Ok(model)
     }
 
     /// Whether the memory suffices for one more version beside those that are loaded. Its weights take about what its file

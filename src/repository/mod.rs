@@ -34,6 +34,7 @@ mod options;
 mod orders;
 mod plan;
 pub mod policy;
+mod problem;
 mod reconfigure;
 mod record;
 mod rollouts;
@@ -44,6 +45,7 @@ mod served;
 mod shared;
 mod single;
 mod source;
+mod standing;
 mod start;
 mod state_file;
 mod status;
@@ -466,6 +468,14 @@ impl Repository {
         for name in rollouts::broken(&self.0) {
             // Where somebody else changes the model, the next look is soon enough.
             drop(rollouts::end_broken(&self.0, &name));
+        }
+    }
+
+    /// Has others take the place of versions that were given up while they served, each model on a thread of its own.
+    pub fn replace_given_up(&self) {
+        for name in transition::given_up(&self.0) {
+            // Where too much is under way, the next look is soon enough.
+            drop(self.detached(move |it| transition::replace_given_up(&it.0, &name)));
         }
     }
 

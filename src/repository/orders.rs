@@ -9,10 +9,12 @@ use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::FailureCode;
 use super::intents::{Intent, MAX_LABELS, Rejection};
+use super::problem::Problems;
 use super::routing;
 use super::shared::Shared;
 use crate::inference::{Label, ModelName, Version};
 use crate::telemetry::events::EventKind;
+use std::collections::BTreeSet;
 
 /// Lets every version of a model go.
 pub(super) fn unload(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
@@ -41,6 +43,8 @@ pub(super) fn unload_version(
             }
             Some(State::Ready(_)) => {
                 found.map(|it| it.let_go(State::Unloaded));
+                // No change of a file brings it back.
+                entry.unloaded.insert(version);
             }
             Some(State::Unloaded(_)) => {}
             Some(State::Loading | State::Warming | State::Verifying | State::Failed(_)) => {
@@ -63,12 +67,13 @@ pub(super) fn let_all_go(entry: &mut ModelEntry) {
     }
     entry.state.unload();
     // It was about versions that were to serve.
-    entry.problem = None;
+    entry.problems = Problems::default();
 }
 
 /// Makes a version that is ready the default, or the highest one again, for a model that is marked as busy.
 pub(super) fn set_default(shared: &Shared, name: &ModelName, version: Option<Version>) {
-    let rollout = decisions::current(&shared.catalog, name).rollout.filter(|_| version.is_some());
+    let Intent { rollout, default: before, .. } = decisions::current(&shared.catalog, name);
+    let rollout = rollout.filter(|_| version.is_some());
     decisions::decide(shared, name, |intent| {
         intent.default = version.map(|version| version.0);
         // Who says which version answers has chosen.
@@ -87,6 +92,7 @@ pub(super) fn set_default(shared: &Shared, name: &ModelName, version: Option<Ver
             tracing::info!(model.name = %name, model.version = version.0, "the default was set");
             shared.tell(EventKind::DefaultSet, name, Some(version), "it answers by default");
         }
+        None if before.is_none() => {}
         None => {
             tracing::info!(model.name = %name, "the highest version is the default again");
             let text = "the highest version that is ready answers by default again";
@@ -104,6 +110,9 @@ pub(super) fn check_label(
 ) -> Result<(), RepositoryError> {
     if !routing::is_free(label) {
         return Err(RepositoryError::LabelReserved(label.clone()));
+    }
+    if version.is_some() && label.as_str().bytes().all(|letter| letter.is_ascii_digit()) {
+        return Err(RepositoryError::LabelIsNumber(label.clone()));
     }
     let labels = decisions::current(&shared.catalog, name).labels;
     let is_there = labels.contains_key(label.as_str());
@@ -153,11 +162,14 @@ pub(super) fn is_ready(
 ) -> Result<bool, RepositoryError> {
     let models = shared.catalog.snapshot();
     let entry = models.get(name).ok_or_else(|| RepositoryError::NotFound(name.clone()))?;
+    // What an operator let go is loaded on order alone.
+    if entry.state.is_unloaded() {
+        return Err(RepositoryError::IsUnloaded(name.clone()));
+    }
     match entry.versions.get(&version).map(|it| &it.state) {
         Some(State::Ready(handle)) if !handle.has_failed() => Ok(true),
-        // What an operator let go is loaded on order alone, and what failed does not get better by being named.
-        Some(State::Draining(_)) | None if !entry.state.is_unloaded() => Ok(false),
-        None => Err(RepositoryError::VersionNotFound(name.clone(), version)),
+        // What failed does not get better by being named.
+        Some(State::Draining(_) | State::Unloaded(_)) | None => Ok(false),
         Some(State::Failed(failure)) if failure.code() == FailureCode::Rejected => {
             let reason = failure.details().to_owned();
             Err(RepositoryError::IsRejected(name.clone(), version, reason))
@@ -187,22 +199,29 @@ pub(super) fn reject_if(
     is_so: impl FnOnce(&Intent) -> bool,
 ) -> bool {
     let Rejecting { version, digest, reason } = rejecting;
-    let was_default = decisions::current(&shared.catalog, name).default == Some(version.0);
+    let models = shared.catalog.snapshot();
+    // Copies of the file go with it, under whatever number.
+    let is_copy =
+        |found: &VersionEntry| found.handle().is_some_and(|it| it.facts().digest == digest);
+    let copies = models.get(name).into_iter().flat_map(|entry| &entry.versions);
+    let copies = copies.filter(|(_, found)| is_copy(found)).map(|(version, _)| version.0);
+    let goes: BTreeSet<_> = copies.chain([version.0]).collect();
+    let decided = decisions::current(&shared.catalog, name);
+    let was_default = decided.default.is_some_and(|it| goes.contains(&it));
     let reject = |intent: &mut Intent| {
         intent.reject(version, digest, reason);
         // What is rejected is no default, has no label and no roll-out.
-        intent.default = intent.default.filter(|it| *it != version.0);
-        intent.labels.retain(|_, it| *it != version.0);
+        intent.default = intent.default.filter(|it| !goes.contains(it));
+        intent.labels.retain(|_, it| !goes.contains(it));
         intent.rollout = intent.rollout.take().filter(|it| it.candidate != version.0);
     };
-    let labels = decisions::current(&shared.catalog, name).labels.into_iter();
-    let lost = labels.filter(|(_, it)| *it == version.0).map(|(label, _)| label);
+    let labels = decided.labels.into_iter();
+    let lost = labels.filter(|(_, it)| goes.contains(it)).map(|(label, _)| label);
     let lost: Vec<_> = lost.collect();
     // In one moment: without its share, and still ready, it would be the highest version and get every request.
     let rejected = decisions::decide_if(shared, name, is_so, reject, |entry| {
         for (other, found) in &mut entry.versions {
-            let is_same = found.handle().is_some_and(|it| it.facts().digest == digest);
-            if *other == version || is_same {
+            if *other == version || is_copy(found) {
                 found.let_go(State::Draining);
             }
         }

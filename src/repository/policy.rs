@@ -113,6 +113,17 @@ impl Situation {
         again
     }
 
+    /// Takes back that versions serve which do not any more: somebody may have gone back from one meanwhile. Whether there was one.
+    pub(super) fn follow(&mut self, serves: impl Fn(Version) -> bool) -> bool {
+        let mut has_changed = false;
+        for (version, is_so) in &mut self.tried {
+            if *is_so && !serves(*version) {
+                (*is_so, has_changed) = (false, true);
+            }
+        }
+        has_changed
+    }
+
     /// Whether anything that is to serve does.
     pub(super) fn any_serves(&self) -> bool {
         self.tried.values().any(|serves| *serves)

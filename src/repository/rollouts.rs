@@ -165,6 +165,27 @@ pub(super) fn settle(shared: &Shared, name: &ModelName) {
     remember_served(shared, name);
 }
 
+/// Has a version not come back that was the new one of a roll-out when another took its place, and is let go: it was never promoted, and
+/// would begin anew once the other is gone. For a model that is marked as busy.
+pub(super) fn supersede(shared: &Shared, name: &ModelName, before: Option<Version>) {
+    let models = shared.catalog.snapshot();
+    let Some(entry) = models.get(name) else { return };
+    let intent = &entry.intent;
+    let (Some(before), Some(now)) = (before, &intent.rollout) else { return };
+    let seen = |version: u64| intent.first_seen.get(&version);
+    let Some(digest) = seen(before.0) else { return };
+    let is_one =
+        [now.stable, now.candidate].iter().any(|it| *it == before.0 || seen(*it) == Some(digest));
+    if is_one || entry.ready_version(before).is_some() {
+        return;
+    }
+    let reason =
+        format!("version {} took its place in the roll-out before it was promoted", now.candidate);
+    tracing::warn!(model.name = %name, model.version = before.0, "roll-out ends: {reason}");
+    shared.tell(EventKind::RolloutRolledBack, name, Some(before), &*reason);
+    orders::reject(shared, name, Rejecting { version: before, digest, reason: &reason });
+}
+
 /// The roll-out of a model, for whoever changes it and has it marked as busy.
 pub(super) fn under_way(shared: &Shared, name: &ModelName) -> Result<Rollout, RepositoryError> {
     one(shared, name).ok_or_else(|| RepositoryError::NoRollout(name.clone()))
@@ -192,6 +213,8 @@ pub(super) fn follow_plan(shared: &Shared, name: &ModelName) {
     let plan = &entry.plan;
     let mut now = before.clone();
     match plan.strategy {
+        // It never followed one.
+        Strategy::Replace if before.by_hand => {}
         // Its steps are gone with the plan.
         Strategy::Replace => now.manual = true,
         Strategy::Canary | Strategy::Shadow => {

@@ -184,7 +184,11 @@ fn explain_nothing(shared: &Shared, n_models: usize) -> String {
 /// Whether a model answers by default. During its first load it must have come to its end, so that
 /// the default does not change right after the server said that it is ready.
 fn serves(entry: &ModelEntry) -> bool {
-    entry.state.is_settled() && entry.serving().is_some_and(|handle| handle.failure().is_none())
+    // Where new versions take over by and by, the one that served before answers while the new one is still tried.
+    let is_in_place = |handle: &&ModelHandle| {
+        entry.state.is_settled() || entry.intent.served == Some(handle.version().0)
+    };
+    entry.serving().filter(is_in_place).is_some_and(|handle| handle.failure().is_none())
 }
 
 fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
@@ -204,7 +208,7 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
             share: it.share(),
         }),
         rejected: entry.intent.rejected.iter().map(rejected).collect(),
-        problem: entry.problem.clone(),
+        problem: entry.problem(),
         is_unkept: entry.is_unkept,
         versions: versions.collect(),
     }

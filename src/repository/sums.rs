@@ -2,7 +2,7 @@
 //!
 //! The format is that of `sha256sum`: 64 hexadecimal digits, two blanks (or a blank and a star), a file name, a line each.
 
-use super::fingerprint::file_digest;
+use super::fingerprint::Fingerprint;
 use super::layout::SUMS_FILE;
 use super::text_file::read_text;
 use std::path::{Component, Path};
@@ -10,12 +10,18 @@ use std::path::{Component, Path};
 /// Maximum lines.
 const MAX_FILES: usize = 1000;
 
-/// Checks every file that is listed. `model` is the model file's name, `digest` what it has; it must be on the list.
+/// Checks every file that is listed, of at most `max_bytes` each. `model` is the model file's name, `digest` what it has; it must
+/// be on the list.
 ///
 /// # Errors
 ///
 /// What differs, or is wrong with the list.
-pub(super) fn check(folder: &Path, model: &Path, digest: &str) -> Result<(), String> {
+pub(super) fn check(
+    folder: &Path,
+    model: &Path,
+    digest: &str,
+    max_bytes: u64,
+) -> Result<(), String> {
     let path = folder.join(SUMS_FILE);
     let Some(text) = read_text(&path, SUMS_FILE)? else {
         // A link that leads nowhere is no list, and somebody wanted one.
@@ -41,7 +47,8 @@ pub(super) fn check(folder: &Path, model: &Path, digest: &str) -> Result<(), Str
             has_model = true;
             digest.to_owned()
         } else {
-            file_digest(&folder.join(name))
+            Fingerprint::take_up_to(&folder.join(name), max_bytes)
+                .map(|print| print.digest)
                 .map_err(|error| format!("{name} is listed in {SUMS_FILE}, and {error}"))?
         };
         if !found.eq_ignore_ascii_case(expected) {
@@ -77,7 +84,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("other"), "abc").unwrap();
         fs::write(folder.path().join(SUMS_FILE), sums).unwrap();
-        let checked = check(folder.path(), &folder.path().join("model.pt"), ABC);
+        let checked = check(folder.path(), &folder.path().join("model.pt"), ABC, 3);
         match (checked, expected) {
             (Ok(()), Ok(())) => {}
             (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
@@ -96,6 +103,11 @@ mod tests {
         check_sums(&format!("{ABC}  model.pt\n{no}  absent\n"), Err("absent is listed in"));
         check_sums(&format!("{ABC}  other\n"), Err("does not list model.pt"));
         check_sums("", Err("does not list model.pt"));
+        let large = tempfile::tempdir().unwrap();
+        fs::write(large.path().join("other"), "abcd").unwrap();
+        fs::write(large.path().join(SUMS_FILE), format!("{ABC}  other\n")).unwrap();
+        let error = check(large.path(), &large.path().join("model.pt"), ABC, 3).unwrap_err();
+        assert!(error.contains("it has 4 bytes, at most 3 are read"), "{error}");
         for odd in [
             "x",
             &format!("{ABC} model.pt"),

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 mod changes;
+mod ends;
 mod folders;
 mod handover;
 mod house;

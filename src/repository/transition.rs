@@ -14,13 +14,13 @@ use super::layout::NamedFolder;
 use super::manifest::Strategy;
 use super::orders;
 use super::policy::Situation;
+use super::problem::{Problem, Problems};
 use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
 use super::status;
 use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
             Some(named) => {
                 tracing::warn!(model.name = %name, folder = %named.path.display(), "{TO_COME}");
                 shared.catalog.update(name, |entry| {
-                    entry.problem = Some(ModelFailure::new(FailureCode::Incomplete, TO_COME));
+                    entry.problems = Problems::of_model(TO_COME);
                 });
                 late.push(name.clone());
             }
@@ -156,25 +156,25 @@ pub(super) fn load_model(
 ) -> Result<(), ModelFailure> {
     let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name, cause)));
     let loaded = loaded.unwrap_or_else(|_| Err("loading the model panicked".into()));
-    let loaded = loaded.map_err(|problem| ModelFailure::new(FailureCode::Incomplete, problem));
-    shared.catalog.update(name, |entry| {
-        entry.problem = loaded.as_ref().err().cloned();
+    let problem = shared.catalog.update(name, |entry| {
+        entry.problems = loaded.unwrap_or_else(Problems::of_model);
         // A panic leaves versions behind that nobody is loading.
         let is_left = |it: &VersionEntry| it.state.stage().is_coming();
         let left: Vec<_> = entry.versions.iter().filter(|(_, it)| is_left(it)).collect();
         for version in left.into_iter().map(|(version, _)| *version).collect::<Vec<_>>() {
             entry.put(version, State::Failed("loading the version was given up".into()));
         }
+        entry.problem()
     });
-    if let Err(failure) = &loaded {
-        let reason = failure.details();
-        tracing::error!(model.name = %name, reason, "model could not be loaded");
-        shared.tell(EventKind::ModelProblem, name, None, reason);
-    }
-    loaded
+    let Some(failure) = problem else { return Ok(()) };
+    let reason = failure.details();
+    tracing::error!(model.name = %name, reason, "model could not be loaded");
+    shared.tell(EventKind::ModelProblem, name, None, reason);
+    Err(failure)
 }
 
-fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(), String> {
+/// What is wrong afterwards, or why nothing could be read.
+fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<Problems, String> {
     let found = read(shared, name)?;
     let is_first = shared.catalog.snapshot().get(name).is_none_or(|it| !it.state.is_settled());
     // Where one version is asked for, nothing that was decided matters.
@@ -185,6 +185,9 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
     let mut situation = shared.catalog.update(name, |entry| {
         entry.requirement = entry.requirement.read_again(found.source.is_required());
         entry.plan = Arc::new(found.source.manifest.rollout.plan());
+        if cause == Cause::Ordered {
+            entry.unloaded.clear();
+        }
         situation(entry, &found)
     });
     if only.is_none() {
@@ -192,42 +195,33 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<(),
     }
     let by = if only.is_some() { "" } else { " by model.toml" };
     let missing = situation.policy.missing(&situation.available).into_iter();
-    let mut problems: Vec<_> = missing
-        .map(|version| format!("version {version} is asked for{by} and not there"))
-        .collect();
-    problems.extend(bring_up(shared, &found, cause, &mut situation));
-    let (gone, folderless) = shared.catalog.update(name, |entry| {
+    let missing =
+        missing.map(|version| format!("version {version} is asked for{by} and not there"));
+    let mut problems: Vec<_> = missing.map(Problem::of_model).collect();
+    let superseded = decisions::current(&shared.catalog, name).rollout.map(|it| it.candidate);
+    loop {
+        problems.extend(bring_up(shared, &found, cause, &mut situation));
+        let models = shared.catalog.snapshot();
+        let Some(entry) = models.get(name) else { break };
+        let serves =
+            |version| entry.unloaded.contains(&version) || entry.healthy_version(version).is_some();
+        if !situation.follow(serves) {
+            break;
+        }
+    }
+    let gone = shared.catalog.update(name, |entry| {
         let held = entry.routing.in_rollout().collect();
         let gone = retire(entry, &situation.holding(held));
         orders::report_pin(name, entry);
-        (gone, folderless(entry, &situation.available))
+        gone
     });
-    problems.extend(folderless);
     tell_gone(shared, name, gone);
+    rollouts::supersede(shared, name, superseded.map(Version));
     rollouts::settle(shared, name);
     if only.is_none() {
         remember_served(shared, name);
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
-}
-
-/// What operators or a roll-out want served and the folder does not hold.
-fn folderless(entry: &ModelEntry, available: &[Version]) -> Vec<String> {
-    let is_gone = |version: &Version| !available.contains(version);
-    let ready = entry.versions.iter().filter(|(version, it)| is_gone(version) && it.is_healthy());
-    let serves_on = ready.map(|(version, _)| {
-        format!(
-            "version {version} is not in the folder any more: it serves on, and not after a restart"
-        )
-    });
-    let pin = entry.routing.default.map(|pin| pin.version);
-    let pin = pin.filter(|pin| is_gone(pin) && entry.healthy_version(*pin).is_none());
-    let unkept = pin.map(|pin| format!("version {pin} was set as the default and is not there"));
-    let labels = entry.routing.labels.iter();
-    let labels = labels.filter(|(_, it)| is_gone(it) && entry.healthy_version(**it).is_none());
-    let nothing = labels
-        .map(|(label, it)| format!("the label {label:?} names version {it}, which is not there"));
-    serves_on.chain(unkept).chain(nothing).collect()
+    Ok(Problems { found: problems, available: Some(situation.available) })
 }
 
 fn tell_gone(shared: &Shared, name: &ModelName, gone: Vec<Version>) {
@@ -250,15 +244,57 @@ pub(super) fn situation(entry: &ModelEntry, found: &Found) -> Situation {
         pin: entry.routing.default.map(|pin| pin.version),
         held: outgoing.into_iter().chain(entry.routing.in_rollout()).collect(),
         labeled: entry.routing.labels.values().copied().collect(),
-        tried: BTreeMap::new(),
+        // In place of one that an operator let go nothing else comes up.
+        tried: entry.unloaded.iter().map(|version| (*version, true)).collect(),
     }
+}
+
+/// The models of which a version was given up while it served, and nobody has taken that up yet.
+pub(super) fn given_up(shared: &Shared) -> Vec<ModelName> {
+    let models = shared.catalog.snapshot();
+    let is_new =
+        |it: &VersionEntry| it.handle().is_some_and(ModelHandle::has_failed) && !it.is_stuck();
+    let is_it = |(_, entry): &(&ModelName, &Arc<ModelEntry>)| {
+        let is_idle = entry.state.is_settled() && !entry.state.is_changing();
+        is_idle && entry.versions.values().any(is_new)
+    };
+    models.iter().filter(is_it).map(|(name, _)| name.clone()).collect()
+}
+
+/// Tells of versions that were given up while they served, and has others take their place.
+pub(super) fn replace_given_up(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
+    let busy = Busy::begin(&shared.catalog, name)?;
+    let told = shared.catalog.update(name, |entry| {
+        let mut told = Vec::new();
+        for (version, found) in &mut entry.versions {
+            let reason = found.handle().filter(|it| it.has_failed()).and_then(|it| it.failure());
+            if let (Some(reason), false) = (reason, found.is_stuck()) {
+                found.last_failure = Some(ModelFailure::new(FailureCode::Stuck, reason.clone()));
+                told.push((*version, reason));
+            }
+        }
+        told
+    });
+    for (version, reason) in told {
+        shared.failures.add(FailureCode::Stuck);
+        shared.tell(
+            EventKind::VersionFailed,
+            name,
+            Some(version),
+            format!("it was given up: {reason}"),
+        );
+    }
+    // What is wrong stands in the state of the model.
+    let _ = load_model(shared, name, Cause::Noticed);
+    drop(busy);
+    Ok(())
 }
 
 /// Whether everything of a model serves that should, by the files that are there now, and nothing else is said of it.
 pub(super) fn is_up_to_date(shared: &Shared, name: &ModelName) -> bool {
     let Ok(found) = read(shared, name) else { return false };
     let models = shared.catalog.snapshot();
-    let Some(entry) = models.get(name).filter(|it| it.problem.is_none()) else { return false };
+    let Some(entry) = models.get(name).filter(|it| it.problem().is_none()) else { return false };
     let mut situation = situation(entry, &found);
     while let Some(version) = situation.next() {
         if !is_current(shared, &found, version) {
@@ -275,7 +311,7 @@ pub(super) fn let_go_unwanted(shared: &Shared, name: &ModelName) {
     let gone = shared.catalog.update(name, |entry| {
         let mut situation = situation(entry, &found);
         while let Some(version) = situation.next() {
-            situation.tried.insert(version, entry.ready_version(version).is_some());
+            situation.tried.insert(version, entry.healthy_version(version).is_some());
         }
         retire(entry, &situation)
     });
@@ -286,6 +322,9 @@ pub(super) fn let_go_unwanted(shared: &Shared, name: &ModelName) {
 /// than none. What takes no more requests because of that.
 fn retire(entry: &mut ModelEntry, situation: &Situation) -> Vec<Version> {
     let mut gone = Vec::new();
+    let mut chosen = entry.versions.iter().filter(|(version, _)| situation.is_chosen(**version));
+    // By what is so now, not by what was found while versions came up.
+    let any_serves = chosen.any(|(_, found)| found.is_healthy());
     let outgoing = entry.routing.split.as_ref().map(|split| split.stable);
     entry.versions.retain(|version, found| {
         let bears_label = entry.routing.labels.values().any(|it| it == version);
@@ -294,7 +333,7 @@ fn retire(entry: &mut ModelEntry, situation: &Situation) -> Vec<Version> {
         }
         match &found.state {
             State::Ready(_) => {
-                if situation.any_serves() && found.let_go(State::Draining) {
+                if any_serves && found.let_go(State::Draining) {
                     gone.push(*version);
                 }
                 true

@@ -9,10 +9,11 @@
 
 use super::catalog::Catalog;
 use super::error::RepositoryError;
-use super::failure::{FailureCode, ModelFailure};
+use super::failure::ModelFailure;
 use super::fingerprint::Stamp;
 use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE};
 use super::options::FolderWatch;
+use super::problem::Problems;
 use super::shared::Shared;
 use super::threads::loading_thread;
 use super::transition;
@@ -277,7 +278,7 @@ fn folder_is_gone(shared: &Shared, name: &ModelName) {
     tracing::error!(model.name = %name, "{text}");
     shared.tell(EventKind::ModelProblem, name, None, text);
     shared.catalog.update(name, |entry| {
-        entry.problem = Some(ModelFailure::new(FailureCode::Incomplete, text));
+        entry.problems = Problems::of_model(text);
     });
 }
 

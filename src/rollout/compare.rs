@@ -4,6 +4,7 @@ use super::sequential::Share;
 use crate::inference::{ExtraValues, InferResponse, NamedTensor};
 use crate::tensor::{DataType, Tensor};
 use half::{bf16, f16};
+use std::sync::Arc;
 
 /// Rows of one request count at most as so many, so that a large one does not speak for all others.
 const MAX_ROWS: u64 = 16;
@@ -131,14 +132,19 @@ fn classes(response: &InferResponse) -> Option<Vec<Class>> {
         ExtraValues::Texts(labels) => Some(labels),
         ExtraValues::Numbers(_) | ExtraValues::Rankings(_) => None,
     }) {
-        return Some(labels.iter().map(|label| Class::Label(label.as_bytes().into())).collect());
+        let class = |label: &Option<Arc<str>>| label.clone().map_or(Class::None, Class::Label);
+        return Some(labels.iter().map(class).collect());
     }
     let first = &response.outputs.first()?.tensor;
     match (first.shape().dims(), first.datatype()) {
         // Scores of classes. One score a row is a number like any other: where it means a class, there are labels.
         (&[_, width], datatype) if width > 1 && datatype.is_float() => {
             let best = |row: &[f64]| {
-                // The first of equals; what is no number is above all, so that it is compared too.
+                // Scores that are not numbers say nothing of a class.
+                if row.iter().any(|score| score.is_nan()) {
+                    return Class::None;
+                }
+                // The first of equals.
                 let order = |i: &usize, j: &usize| row[*i].total_cmp(&row[*j]).then(j.cmp(i));
                 Class::Number((0..row.len()).max_by(order).unwrap_or(0) as f64)
             };
@@ -154,7 +160,8 @@ fn classes(response: &InferResponse) -> Option<Vec<Class>> {
 
 #[derive(Debug, PartialEq)]
 enum Class {
-    Label(Box<[u8]>),
+    None,
+    Label(Arc<str>),
     Number(f64),
 }
 
@@ -188,7 +195,6 @@ mod tests {
     use super::*;
     use crate::inference::{Extra, Layout, Timings, Version};
     use crate::tensor::Shape;
-    use std::sync::Arc;
 
     fn response(name: &str, tensor: Tensor) -> InferResponse {
         let n_rows = tensor.n_rows();
@@ -209,7 +215,7 @@ mod tests {
     }
 
     fn labelled(labels: &[&str]) -> InferResponse {
-        let labels: Vec<Arc<str>> = labels.iter().map(|&label| label.into()).collect();
+        let labels = labels.iter().map(|&label| Some(label.into())).collect();
         let values = ExtraValues::Texts(labels);
         let extras = vec![Extra { name: "label", plural: "labels", values }];
         InferResponse { extras, ..floats(&[2, 1], &[0.4, 0.6]) }

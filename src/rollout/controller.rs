@@ -264,6 +264,7 @@ impl Inner {
     /// Looks at every roll-out; what is to be done.
     fn tick(&self, now: Instant) -> Vec<Due> {
         self.repository.end_broken_rollouts();
+        self.repository.replace_given_up();
         let rollouts = self.repository.rollouts();
         let mut due = Vec::new();
         let mut standings = self.lock();

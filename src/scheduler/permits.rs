@@ -30,7 +30,16 @@ struct State {
 
 /// A fixed number of permits, shared by all models on the CPU.
 #[derive(Debug, Clone)]
-pub struct Permits(Arc<Mutex<State>>);
+pub struct Permits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// How many more may be held for runs that nobody waits for.
+    quiet: Mutex<usize>,
+    /// One of those was given back.
+    quiet_again: Condvar,
+}
 
 /// One model's access to the permits.
 #[derive(Debug, Clone)]
@@ -42,7 +51,10 @@ pub struct PermitSource {
 /// Leave to compute; given back on drop.
 #[derive(Debug)]
 #[must_use]
-pub struct Permit(Permits);
+pub struct Permit {
+    permits: Permits,
+    is_quiet: bool,
+}
 
 impl Permits {
     /// `n` permits; at least one, or nothing would ever run.
@@ -50,7 +62,9 @@ impl Permits {
     pub fn new(n: usize) -> Self {
         let total = n.max(1);
         let state = State { total, free: total, next_model: 0, turns: VecDeque::new() };
-        Self(Arc::new(Mutex::new(state)))
+        // One is left to requests, unless there is only one: then they take turns.
+        let quiet = Mutex::new((total - 1).max(1));
+        Self(Arc::new(Shared { state: Mutex::new(state), quiet, quiet_again: Condvar::new() }))
     }
 
     /// Registers a model.
@@ -62,7 +76,7 @@ impl Permits {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release(&self) {
@@ -90,7 +104,8 @@ impl PermitSource {
     pub fn try_acquire(&self) -> Option<Permit> {
         let mut state = self.permits.lock();
         state.free = state.free.checked_sub(1)?;
-        Some(Permit(self.permits.clone()))
+        drop(state);
+        Some(self.permit())
     }
 
     /// Whether a run that nobody waits for would leave one permit for whoever comes; where there is only one,
@@ -100,13 +115,31 @@ impl PermitSource {
         state.free >= state.total.min(2)
     }
 
+    fn permit(&self) -> Permit {
+        Permit { permits: self.permits.clone(), is_quiet: false }
+    }
+
+    /// The same for a run that no request waits for, as the warm-up of a model that comes up beside others: all of those
+    /// together leave one permit to requests.
+    pub fn acquire_quietly(&self) -> Permit {
+        let Shared { quiet, quiet_again, .. } = &*self.permits.0;
+        let left = quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left =
+            quiet_again.wait_while(left, |left| *left == 0).unwrap_or_else(PoisonError::into_inner);
+        *left -= 1;
+        drop(left);
+        let mut permit = self.acquire();
+        permit.is_quiet = true;
+        permit
+    }
+
     /// Blocks until it is this model's turn.
     pub fn acquire(&self) -> Permit {
         let ticket = {
             let mut state = self.permits.lock();
             if state.free > 0 {
                 state.free -= 1;
-                return Permit(self.permits.clone());
+                return self.permit();
             }
             let ticket = Arc::<Ticket>::default();
             match state.turns.iter_mut().find(|turn| turn.model == self.model) {
@@ -122,13 +155,18 @@ impl PermitSource {
         while !*granted {
             granted = ticket.changed.wait(granted).unwrap_or_else(PoisonError::into_inner);
         }
-        Permit(self.permits.clone())
+        self.permit()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.release();
+        self.permits.release();
+        if self.is_quiet {
+            let Shared { quiet, quiet_again, .. } = &*self.permits.0;
+            *quiet.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+            quiet_again.notify_one();
+        }
     }
 }
 
@@ -146,6 +184,32 @@ mod tests {
         assert!(!one.has_spare() && !two.has_spare());
         drop(held);
         assert!(one.has_spare() && two.has_spare());
+    }
+
+    #[test]
+    fn runs_that_nobody_waits_for_leave_a_permit() {
+        let permits = Permits::new(3);
+        let (coming, serving) = (permits.source(), permits.source());
+        let mut held = vec![coming.acquire_quietly(), coming.acquire_quietly()];
+        let (done, is_done) = mpsc::channel();
+        let another = coming.clone();
+        let third = std::thread::spawn(move || {
+            let permit = another.acquire_quietly();
+            done.send(()).unwrap();
+            drop(permit);
+        });
+        // The third one of them has to wait whenever it comes, so a request finds one free.
+        let answering = serving.try_acquire();
+        assert!(answering.is_some() && serving.try_acquire().is_none());
+        assert!(is_done.try_recv().is_err());
+        held.pop();
+        receive("the third", &is_done);
+        third.join().unwrap();
+        drop((held, answering));
+        assert_eq!((permits.lock().free, *permits.0.quiet.lock().unwrap()), (3, 2));
+        let one = Permits::new(1).source();
+        drop(one.acquire_quietly());
+        drop(one.acquire());
     }
 
     #[test]

@@ -248,7 +248,9 @@ impl OutputStep for Labels {
         let Some(output) = scored(inner, &outputs.tensors)? else { return Ok(()) };
         let rankings = self.rankings(output, outputs.n_rows)?;
         let best = || rankings.rows.iter().filter_map(|row| row.first());
-        let labels = best().map(|(label, _)| Arc::clone(label)).collect();
+        // The first of scores that are no numbers is nobody's label.
+        let label = |(label, score): &(Arc<str>, f32)| (!score.is_nan()).then(|| Arc::clone(label));
+        let labels = best().map(label).collect();
         let scores = best().map(|(_, score)| *score).collect();
         outputs.extras.extend([
             LABEL.with(ExtraValues::Texts(labels)),
@@ -313,7 +315,7 @@ mod tests {
     /// What stands beside one row.
     #[derive(Debug)]
     struct RowLabel {
-        label: Arc<str>,
+        label: Option<Arc<str>>,
         score: f32,
         top: Vec<(Arc<str>, f32)>,
     }
@@ -337,7 +339,7 @@ mod tests {
             ) => {
                 assert_eq!(tops.classes, step.labels);
                 let rows = labels.iter().zip(scores).zip(&tops.rows);
-                let row = |((label, score), top): ((&Arc<str>, &f32), &Vec<_>)| RowLabel {
+                let row = |((label, score), top): ((&Option<Arc<str>>, &f32), &Vec<_>)| RowLabel {
                     label: label.clone(),
                     score: *score,
                     top: top.clone(),
@@ -360,7 +362,7 @@ mod tests {
         let [RowLabel { label, score, top }] = &rows[..] else { panic!("one row was given") };
         assert_eq!(
             (label, score.to_bits()),
-            (&top[0].0, top[0].1.to_bits()),
+            (&(!top[0].1.is_nan()).then(|| Arc::clone(&top[0].0)), top[0].1.to_bits()),
             "the best comes first"
         );
         assert_eq!(top.len(), expected.len());
@@ -443,7 +445,9 @@ mod tests {
         let step = step("a b", Activation::None, 1);
         let names = |outputs: &[NamedTensor], n_rows| {
             let rows = apply(&step, outputs, n_rows).unwrap();
-            rows.iter().map(|row| row.label.to_string()).collect::<Vec<_>>()
+            rows.iter()
+                .map(|row| row.label.as_deref().unwrap_or("-").to_owned())
+                .collect::<Vec<_>>()
         };
         let values = [0.0, 1.0, 1.0, 0.0, 0.25, 0.75];
         assert_eq!(names(&output(&[3, 2], &values), 3), ["b", "a", "b"]);

@@ -148,6 +148,32 @@ fn a_body_that_does_not_come_is_504_at_the_deadline() {
 }
 
 #[test]
+fn another_version_takes_the_place_of_one_that_was_given_up() {
+    let models = Models::new().fixture("stuck").head("stuck", "instances = 1");
+    models.add_version("stuck", 2, "stuck");
+    let server: Server = Settings::new(models)
+        .set("requests.timeout=2s")
+        .set("limits.stuck_grace=300ms")
+        .set("limits.max_stuck_runs=1")
+        .set("shutdown.lame_duck=0ms")
+        .ready();
+    assert_eq!(server.describe("stuck")["version"], "2");
+    let headers = [("x-request-timeout-ms", "300")];
+    server.wait("version 1 must serve", || {
+        let body = r#"{"features": [2000, 0, 0, 0]}"#;
+        // Answered with 504, or 503 once nothing of version 2 runs any more.
+        let _ = post_with(server.http, "/predict/stuck", &headers, body);
+        server.describe("stuck")["version"] == "1"
+    });
+    assert!(server.is_ready());
+    let problem = server.describe("stuck")["problem"].to_string();
+    assert!(problem.contains("version 2: ") && problem.contains("stuck"), "{problem}");
+    let events = get(server.management, "/manage/events").good()["events"].clone();
+    let is_told = |it: &Value| it["kind"] == "version_failed" && it["version"] == "2";
+    assert!(events.as_array().unwrap().iter().any(is_told), "{events}");
+}
+
+#[test]
 fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
     let models = Models::new().fixture("stuck").head("stuck", "instances = 1").fixture("raises");
     let server: Server = Settings::new(models)

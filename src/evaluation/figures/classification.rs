@@ -99,6 +99,10 @@ impl Classification {
         if missing > 0 {
             notes.push(format!("{missing} of {} classes have no rows", self.n_classes));
         }
+        let unclassed = self.predicted.iter().filter(|it| **it >= self.n_classes).count();
+        if unclassed > 0 {
+            notes.push(format!("{unclassed} rows got no class, since their scores are not numbers: they count as wrong"));
+        }
         if self.rankings.is_empty() {
             notes.push("some scores are not numbers, so there is no ROC-AUC".to_owned());
         } else if !self.resamples_areas() {
@@ -126,7 +130,10 @@ impl Classification {
         }
         let mut matrix = vec![vec![0; self.n_classes]; self.n_classes];
         for (&truth, &predicted) in self.truth.iter().zip(&self.predicted) {
-            matrix[truth][predicted] += 1;
+            // What got no class is in no column.
+            if let Some(n) = matrix[truth].get_mut(predicted) {
+                *n += 1;
+            }
         }
         Some(matrix)
     }
@@ -149,7 +156,9 @@ impl Classification {
         for ((&truth, &predicted), &weight) in rows {
             let weight = f64::from(weight);
             counts.support[truth] += weight;
-            counts.told[predicted] += weight;
+            if let Some(told) = counts.told.get_mut(predicted) {
+                *told += weight;
+            }
             if truth == predicted {
                 counts.right[truth] += weight;
             }

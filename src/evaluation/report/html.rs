@@ -91,8 +91,8 @@ fn add_changes(page: &mut String, names: &[Arc<str>], comparison: &Comparison) {
                 agreement * 100.0
             );
             let row = |flip: &Flip| {
-                let [label, before, now] =
-                    [flip.label, flip.before, flip.now].map(|it| names[it].to_string());
+                let [label, before, now] = [flip.label, flip.before, flip.now]
+                    .map(|it| words::class(names, it).to_owned());
                 vec![flip.line.to_string(), before, now, label]
             };
             let rows: Vec<_> = first.iter().map(row).collect();

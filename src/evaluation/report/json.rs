@@ -1,5 +1,6 @@
 //! One JSON object for programs. Numbers have all their digits.
 
+use super::words;
 use crate::evaluation::bounds::Check;
 use crate::evaluation::compare::{Changes, Flip};
 use crate::evaluation::figures::{Bin, CONFIDENCE, ClassFigures, Measured, N_RESAMPLES, SEED};
@@ -66,7 +67,8 @@ fn against(comparison: &Comparison, names: &[Arc<str>]) -> Value {
         "differences": figures(differences),
     });
     let flip = |flip: &Flip| {
-        let [label, before, now] = [flip.label, flip.before, flip.now].map(|it| &*names[it]);
+        let [label, before, now] =
+            [flip.label, flip.before, flip.now].map(|it| words::class(names, it));
         json!({ "line": flip.line, "label": label, "before": before, "now": now })
     };
     value["changes"] = match changes {

@@ -123,7 +123,7 @@ fn add_changes(text: &mut String, names: &[Arc<str>], comparison: &Comparison) {
             );
             for flip in first {
                 let [label, before, now] =
-                    [flip.label, flip.before, flip.now].map(|it| shown(&names[it]));
+                    [flip.label, flip.before, flip.now].map(|it| shown(words::class(names, it)));
                 let _ = writeln!(text, "  line {}: {before} → {now}, is {label}", flip.line);
             }
             Ok(())

@@ -3,6 +3,7 @@
 use crate::evaluation::bounds::Check;
 use crate::evaluation::figures::{CONFIDENCE, Interval, N_RESAMPLES, SEED};
 use crate::repository::manifest::Bound;
+use std::sync::Arc;
 
 /// A value with as many digits as are worth reading.
 pub(super) fn value(value: Option<f64>) -> String {
@@ -54,6 +55,11 @@ pub(super) fn method() -> String {
         "Intervals hold {percent:.0} % of {N_RESAMPLES} resamples of the rows (percentile bootstrap, seed {SEED}); \
          differences are paired, row by row."
     )
+}
+
+/// The name of a class; a row whose scores are not numbers has none.
+pub(super) fn class(names: &[Arc<str>], place: usize) -> &str {
+    names.get(place).map_or("none", |name| &**name)
 }
 
 /// A bound, and how it stands.

@@ -58,7 +58,7 @@ pub(super) fn prediction(forms: &[(&str, Value)], extras: &[ExtraSpec]) -> Value
 fn extra_value(kind: ExtraKind) -> Value {
     let number = json!({"type": "number", "nullable": true});
     match kind {
-        ExtraKind::Text => text(),
+        ExtraKind::Text => json!({"type": "string", "nullable": true}),
         ExtraKind::Number => number,
         ExtraKind::Ranking => list(object(&[("label", text()), ("score", number)], &[])),
     }

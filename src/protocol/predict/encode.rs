@@ -37,7 +37,7 @@ pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
 fn expected_len(response: &InferResponse) -> usize {
     let ranking = |row: &Ranking| row.iter().map(|(label, _)| label.len() + 40).sum::<usize>();
     let extra = |extra: &Extra| match &extra.values {
-        ExtraValues::Texts(texts) => texts.iter().map(|text| text.len() + 32).sum(),
+        ExtraValues::Texts(texts) => texts.iter().flatten().map(|text| text.len() + 32).sum(),
         ExtraValues::Numbers(numbers) => numbers.len() * 32,
         ExtraValues::Rankings(rankings) => rankings.rows.iter().map(ranking).sum::<usize>(),
     };
@@ -121,7 +121,10 @@ fn write_extra(out: &mut Vec<u8>, extra: &Extra, form: Form) {
 
 fn write_extra_value(out: &mut Vec<u8>, values: &ExtraValues, row: usize) {
     match values {
-        ExtraValues::Texts(texts) => write_string(out, &texts[row]),
+        ExtraValues::Texts(texts) => match &texts[row] {
+            Some(text) => write_string(out, text),
+            None => out.extend_from_slice(b"null"),
+        },
         ExtraValues::Numbers(numbers) => write_float(out, numbers[row]),
         ExtraValues::Rankings(rankings) => {
             write_list(out, &rankings.rows[row], |out, (label, score)| {

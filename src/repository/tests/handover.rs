@@ -83,7 +83,7 @@ fn another_file_in_the_new_version_s_place_begins_anew() {
 }
 
 /// What operators and rules were told, in short.
-fn kinds(house: &House) -> Vec<EventKind> {
+pub(super) fn kinds(house: &House) -> Vec<EventKind> {
     house.events.since(0).iter().map(|event| event.kind).collect()
 }
 
@@ -149,7 +149,10 @@ fn what_was_judged_is_what_is_moved() {
         assert_eq!(moved.unwrap_err().to_string(), "no roll-out of model \"m\" is under way");
     }
     assert_eq!(repository.rollout(&m).unwrap().candidate.version(), Version(3));
-    assert!(repository.describe(&m).unwrap().rejected.is_empty());
+    let rejected = repository.describe(&m).unwrap().rejected;
+    let reason = "version 3 took its place in the roll-out before it was promoted";
+    let all: Vec<_> = rejected.iter().map(|it| (it.version, &*it.reason)).collect();
+    assert_eq!(all, [(Version(2), reason)], "it does not come back when version 3 goes");
 }
 
 #[test]

@@ -118,8 +118,10 @@ fn versions_are_unloaded_one_by_one_and_the_default_last() {
     assert_eq!(states(&repository), [(1, "unloaded"), (2, "ready"), (3, "ready")]);
     assert_eq!(numbered(&repository, 1).unwrap_err().code, ErrorCode::ModelNotReady);
     assert!(!repository.describe(&m).unwrap().unloaded);
-    let not_ready = "version 1 of model \"m\" is not ready";
-    refused(repository.set_default(&m, Version(1)), ErrorCode::Conflict, not_ready);
+    // An order for it brings it back.
+    repository.set_default(&m, Version(1)).unwrap();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    repository.set_default(&m, Version(3)).unwrap();
     repository.unload_version(&m, Version(1)).unwrap();
     repository.unload_version(&m, Version(2)).unwrap();
     assert_eq!(resolve(&repository, "m"), Ok(3));

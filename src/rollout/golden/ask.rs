@@ -4,7 +4,7 @@ use crate::inference::{Context, InferError, InferRequest};
 use crate::pipeline;
 use crate::protocol::predict;
 use crate::repository::ModelHandle;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::io;
 use std::sync::Arc;
@@ -27,8 +27,14 @@ pub(super) struct Answer<'t> {
     predictions: Option<&'t RawValue>,
     #[serde(borrow)]
     outputs: Option<&'t RawValue>,
-    label: Option<String>,
-    labels: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    label: Option<Option<String>>,
+    labels: Option<Vec<Option<String>>>,
+}
+
+/// A member that is there, be it `null`.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 impl<'h> Asker<'h> {
@@ -69,8 +75,8 @@ impl<'t> Answer<'t> {
         given.expect("an answer has one of them")
     }
 
-    /// The labels of all rows; none where the model has no labels.
-    pub(super) fn labels(self) -> Vec<String> {
+    /// The labels of all rows, `None` for one that got none; empty where the model has no labels.
+    pub(super) fn labels(self) -> Vec<Option<String>> {
         self.labels.or_else(|| self.label.map(|label| vec![label])).unwrap_or_default()
     }
 }

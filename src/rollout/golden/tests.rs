@@ -32,7 +32,8 @@ fn what_a_version_answers_is_what_it_must_answer() {
     assert_eq!((report.passed(), report.missed), (false, 3));
     let lines: Vec<_> = report.to_string().lines().map(str::to_owned).collect();
     assert_eq!(lines[0], "g: 3 requests miss; 3 answers compared, largest difference 1.0e-2");
-    let second = "g:2: predictions[1][1] is 4.04, expected 4: off by 1.0e-2, 1e-4 allowed";
+    let second =
+        "g:2: predictions[1][1] is 4.04, expected 4: off by 1.0e-2 of the largest, 1e-4 allowed";
     assert_eq!(lines[2], second);
 }
 
@@ -87,7 +88,7 @@ fn the_repository_asks_only_where_there_is_a_file() {
     assert_eq!(Goldens.verify(&served.handle, &folder), Ok(()));
     put("{\"request\": {\"features\": [1, 2]}, \"expected\": [1, 3]}");
     let error = Goldens.verify(&served.handle, &folder).unwrap_err();
-    assert!(error.starts_with("m/1/golden.jsonl: 1 requests miss; "), "{error}");
+    assert!(error.starts_with("m/1/golden.jsonl: 1 request misses; "), "{error}");
     assert_eq!(error.lines().count(), 2);
     put("{");
     let error = Goldens.verify(&served.handle, &folder).unwrap_err();

@@ -49,10 +49,21 @@ impl Walk<'_> {
     fn value(&mut self, place: &str, output: &str, expected: &Value, got: &Value) {
         match (expected, got) {
             (Value::Number(a), Value::Number(b)) => {
-                let [a, b] = [a, b].map(|number| number.as_f64().unwrap_or(f64::INFINITY));
+                let [x, y] = [a, b].map(|number| number.as_f64().unwrap_or(f64::INFINITY));
                 let scale = self.scales.get(output).copied().unwrap_or_default();
-                let difference = if a == b { 0.0 } else { (a - b).abs() / scale };
-                self.found(difference, || format!("{place} is {b}, expected {a}"));
+                // Whole numbers may be apart where floats cannot tell them apart.
+                let apart = match (a.as_i128(), b.as_i128()) {
+                    (Some(a), Some(b)) => a.abs_diff(b) as f64,
+                    _ if x == y => 0.0,
+                    _ => (x - y).abs(),
+                };
+                let difference = if apart == 0.0 { 0.0 } else { apart / scale };
+                // As whole numbers, where floats would be the same.
+                let is_whole = x == y;
+                self.found(difference, || match is_whole {
+                    true => format!("{place} is {b}, expected {a}"),
+                    false => format!("{place} is {y}, expected {x}"),
+                });
             }
             (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
                 for (nth, (a, b)) in a.iter().zip(b).enumerate() {

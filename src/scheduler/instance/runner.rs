@@ -45,7 +45,7 @@ impl Runner {
         shared: &Shared,
         inputs: Inputs,
     ) -> Option<Result<Duration, EngineError>> {
-        let permit = shared.permits().map(PermitSource::acquire);
+        let permit = shared.permits().map(PermitSource::acquire_quietly);
         let now = Instant::now();
         self.begin_unasked(shared, (now, now + shared.options.warm_up_timeout), permit);
         let outcome = run::run(&mut *self.engine, Batch::without_deadline(inputs));
