@@ -9,7 +9,8 @@
 //! decides when, [`transform`] adds labels, [`store`] keeps a folder as an object store is,
 //! [`repository`] knows which models there are, [`protocol`]
 //! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`rollout`] judges
-//! new versions beside old ones, [`evaluation`] holds answers against labels, [`listener`] keeps the connections,
+//! new versions beside old ones, [`quality`] watches what models get and give, [`capture`] keeps a sample of it,
+//! [`evaluation`] holds answers against labels, [`listener`] keeps the connections,
 //! [`http`] is the edge.
 //!
 //! # The flow
@@ -54,6 +55,7 @@ pub mod protocol;
 pub mod pipeline;
 pub mod rollout;
 pub mod quality;
+pub mod capture;
 pub mod evaluation;
 pub mod listener;
 pub mod http;

@@ -14,6 +14,7 @@ pub use engines::{Engines, Watching, loader};
 pub use mirror::mirror;
 pub use reload::ReadAgain;
 
+use crate::capture::Capture;
 use crate::config::{FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
 use crate::http::{self, App};
@@ -41,6 +42,9 @@ use thiserror::Error;
 /// How long unloading may take at the end: the process ends anyway, this is for a clean log, and a run that hangs never
 /// gives its model back.
 const UNLOAD_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long writing what was captured may take at the end.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the first look at a store may take before the server starts without: a liveness probe must not end it
 /// meanwhile. What has not come by then comes later.
@@ -176,6 +180,12 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let door = Door::new(repository.clone(), metrics.clone(), budget.clone());
     let mut observers = rollouts.observers()?;
     observers.push(quality.observer());
+    let capture = config.capture_options().map(|it| Capture::start(it, events.clone()));
+    let capture = capture.transpose()?;
+    if let Some(capture) = &capture {
+        observers.push(capture.observer());
+        metrics.register(Arc::new(capture.clone()));
+    }
     let app = App::new(http::AppParts {
         options: config.http_options(),
         door: door.with_observers(observers),
@@ -220,11 +230,22 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     if ending.outcome != Outcome::Forced {
         unload(repository).await;
     }
+    if let Some(capture) = capture {
+        flush(capture).await;
+    }
     match ending.outcome {
         Outcome::Drained => tracing::info!("every request was answered, goodbye"),
         outcome => tracing::warn!(?outcome, aborted, "connections were given up, goodbye"),
     }
     Ok(())
+}
+
+/// Has the last requests written.
+async fn flush(capture: Capture) {
+    let flushing = tokio::task::spawn_blocking(move || capture.flush(FLUSH_PATIENCE));
+    if !flushing.await.unwrap_or_default() {
+        tracing::warn!("not all captured requests could be written");
+    }
 }
 
 async fn unload(repository: Repository) {

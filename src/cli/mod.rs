@@ -7,22 +7,26 @@ mod check;
 mod engine_child;
 mod golden;
 mod evaluate;
+mod export;
 mod health;
 mod inside;
 mod inspect;
 mod manage;
 mod reference;
+mod replay;
 mod serve;
 mod settings;
 mod tune;
 
 pub use check::Check;
 pub use evaluate::Evaluate;
+pub use export::Export;
 pub use golden::WriteGolden;
 pub use health::Health;
 pub use inspect::Inspect;
 pub use manage::{ModelVersion, Order, Percent, RolloutOrder, To};
 pub use reference::WriteReference;
+pub use replay::ReplayRequests;
 pub use serve::Serve;
 pub use settings::Settings;
 pub use tune::Tune;
@@ -48,6 +52,7 @@ Examples:
   sconce tune digits --latency 5ms           which instances, threads, batches and delays suit it
   sconce golden digits --requests FILE       what it answers, for its next version to answer too
   sconce evaluate digits --data rows.jsonl   how well it answers labelled rows, and whether that is enough
+  sconce replay capture/ --against digits/2  what version 2 answers to requests of another day
   sconce models --to 10.0.0.1:8081           what does that server serve?
   sconce rollout start digits/2              a new version beside the one that serves
   sconce health                              is the server of these settings ready?
@@ -56,7 +61,7 @@ Examples:
   curl -d '{\"features\": [1.0, 2.0]}' localhost:8080/predict/MODEL";
 
 /// Serves TorchScript models over HTTP: batched, bounded, watched
-#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[derive(Debug, Clone, PartialEq, Parser)]
 #[command(
     name = "sconce",
     version,
@@ -73,7 +78,7 @@ pub struct Arguments {
 }
 
 /// What to do.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Subcommand)]
 pub enum Command {
     /// Serve the models of a folder over HTTP
     Serve(Serve),
@@ -89,6 +94,10 @@ pub enum Command {
     Golden(WriteGolden),
     /// Write what a model's data look like, which requests are then watched beside
     Reference(WriteReference),
+    /// Ask a version for captured requests again, and compare its answers with those that were given
+    Replay(ReplayRequests),
+    /// Write captured requests as KServe, SageMaker or the Open Inference Protocol do
+    Export(Export),
     /// Ask a running server whether it is ready: exit status 0 if it is, 1 if not
     Health(Health),
     /// Orders to running servers.
@@ -148,6 +157,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Tune(tune) => tune.run(),
         Command::Golden(golden) => golden.run(),
         Command::Reference(reference) => reference.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Export(export) => export.run(),
         Command::Health(health) => health.run(),
         Command::Order(order) => order.run(),
         Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),

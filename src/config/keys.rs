@@ -2,6 +2,7 @@
 
 use super::host::Host;
 use super::types::LogLevel;
+use crate::capture::Redaction;
 use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait, ranges};
@@ -169,6 +170,20 @@ section! {
         keys_file: Option<PathBuf> = "";
         /// How long after its answer a label is taken.
         max_age: Duration = "720h", range Duration::from_secs(1)..=365 * DAY;
+    }
+}
+
+section! {
+    /// Requests that are kept in files, with their answers.
+    pub struct CaptureConfig("capture.", host: Host) {
+        /// Folder for captured requests; `""`: none are captured.
+        folder: Option<PathBuf> = "";
+        /// Part of the requests that is captured, chosen by their ids.
+        sample_rate: f64 = 0.01, range 0.0..=1.0;
+        /// Bytes that captured requests may take; the oldest file makes room.
+        max_bytes: ByteSize = "1GiB", range ByteSize(1 << 20)..=ByteSize(1 << 50);
+        /// Inputs and outputs whose values are left out, as `"name"` or `"model/name"`.
+        redact: Redaction = [];
     }
 }
 

@@ -19,8 +19,9 @@ mod documents;
 
 pub use host::Host;
 pub use keys::{
-    BatchingConfig, FeedbackConfig, GeneralConfig, HttpConfig, LimitsConfig, LogConfig,
-    ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig, TrialConfig,
+    BatchingConfig, CaptureConfig, FeedbackConfig, GeneralConfig, HttpConfig, LimitsConfig,
+    LogConfig, ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig,
+    TrialConfig,
 };
 pub use live::Changes;
 pub use types::LogLevel;
@@ -81,6 +82,8 @@ config! {
     store: StoreConfig,
     /// Labels that come back.
     feedback: FeedbackConfig,
+    /// Requests that are kept in files.
+    capture: CaptureConfig,
     /// What happens after SIGTERM.
     shutdown: ShutdownConfig,
     /// What is logged.

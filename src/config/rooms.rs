@@ -1,6 +1,7 @@
 //! The options of each room, from the settings.
 
-use super::Config;
+use super::{CaptureConfig, Config};
+use crate::capture::{CaptureOptions, FileOptions};
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
 use crate::http::{self, BodyTimeouts, HttpOptions, RoutingHeaders};
@@ -62,6 +63,15 @@ impl Config {
             write_timeout: self.http.write_timeout,
             ..ListenerOptions::new(http::refusal)
         }
+    }
+
+    /// For captured requests, if any are to be.
+    #[must_use]
+    pub fn capture_options(&self) -> Option<CaptureOptions> {
+        let CaptureConfig { folder, sample_rate, max_bytes: ByteSize(max_bytes), redact } =
+            self.capture.clone();
+        let files = FileOptions { folder: folder?, max_bytes };
+        Some(CaptureOptions { sample_rate, redaction: redact, files })
     }
 
     /// For the way down.

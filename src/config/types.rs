@@ -1,5 +1,6 @@
 //! The types of keys that are words, names or lists of them.
 
+use crate::capture::Redaction;
 use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
 use crate::repository::{NamedFolder, TrustedModel};
@@ -116,6 +117,25 @@ impl Setting for Option<KeyHeader> {
 impl ToToml for Option<KeyHeader> {
     fn to_toml(&self) -> String {
         quote(self.as_ref().map_or("", KeyHeader::as_str))
+    }
+}
+
+impl Setting for Redaction {
+    const EXPECTED: &'static str = "a list of \"name\" or \"model/name\"";
+
+    fn read(value: &Value) -> Option<Self> {
+        let items = value.items()?;
+        items
+            .iter()
+            .map(|item| item.text().map(str::to_owned))
+            .collect::<Option<_>>()
+            .map(Self::new)
+    }
+}
+
+impl ToToml for Redaction {
+    fn to_toml(&self) -> String {
+        print_list(&self.names().collect::<Vec<_>>())
     }
 }
 

@@ -62,7 +62,7 @@ impl Door {
         let is_chosen = target.version == VersionSelector::Default;
         let model = self.resolve(target)?;
         call.resolved(&model);
-        let taps = self.observers.begin(&model, is_chosen);
+        let taps = self.observers.begin(&model, &caller, is_chosen);
         let mut passage = Passage::begin(&model, caller.started_at, taps);
         match self.pass::<W, C>(&model, caller, call, &mut passage).await {
             Ok(answer) => Ok(Answered { answer, record: passage.succeed() }),

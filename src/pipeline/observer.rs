@@ -4,6 +4,7 @@
 //! Taps are called on the request's own task, between its steps: they clone what they want (tensors are
 //! ref-counted) and do the work elsewhere.
 
+use super::call::Caller;
 use crate::inference::{InferResponse, ValidRequest};
 use crate::repository::ModelHandle;
 use crate::telemetry::RequestRecord;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 pub trait Observer: fmt::Debug + Send + Sync {
     /// A request for this version comes in; `None` lets it pass unseen. `is_chosen`: its caller named no version, so that this
     /// one was chosen among the model's.
-    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>>;
+    fn begin(&self, model: &ModelHandle, caller: &Caller, is_chosen: bool) -> Option<Box<dyn Tap>>;
 }
 
 /// Looks at one request, as far as that gets.
@@ -38,7 +39,12 @@ impl Observers {
         Self(observers.into())
     }
 
-    pub(super) fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Vec<Box<dyn Tap>> {
-        self.0.iter().filter_map(|observer| observer.begin(model, is_chosen)).collect()
+    pub(super) fn begin(
+        &self,
+        model: &ModelHandle,
+        caller: &Caller,
+        is_chosen: bool,
+    ) -> Vec<Box<dyn Tap>> {
+        self.0.iter().filter_map(|observer| observer.begin(model, caller, is_chosen)).collect()
     }
 }

@@ -8,7 +8,7 @@
 pub mod codes;
 mod forms;
 pub mod instances;
-mod json;
+pub(crate) mod json;
 mod media_type;
 pub mod open_inference;
 mod plain;

@@ -7,7 +7,7 @@ use super::figures::Compared;
 use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
 use super::windows::{Snapshots, Window};
 use crate::inference::{InferResponse, ModelName, ValidRequest, Version};
-use crate::pipeline::{Observer, Tap};
+use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::{ModelHandle, Verifier, read_plain};
 use crate::telemetry::events::{EventKind, Events, Subject};
 use crate::telemetry::{VersionSamples, VersionSeries, families};
@@ -289,7 +289,7 @@ impl Watched {
 }
 
 impl Observer for Quality {
-    fn begin(&self, model: &ModelHandle, _is_chosen: bool) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, _: &Caller, _: bool) -> Option<Box<dyn Tap>> {
         let shard = self.0.shard(model.name(), model.version())?;
         Some(Box::new(Counting(shard)))
     }

@@ -2,7 +2,7 @@
 
 use super::figures::{CLASSES, Figures, Latencies, class};
 use crate::inference::ErrorCode;
-use crate::pipeline::{Observer, Tap};
+use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::ModelHandle;
 use crate::telemetry::{Phase, RequestRecord};
 use std::fmt;
@@ -92,7 +92,7 @@ impl fmt::Debug for Metering {
 
 impl Observer for Metering {
     /// Who names a version has chosen it, and could speak for or against it with requests of a kind.
-    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, _: &Caller, is_chosen: bool) -> Option<Box<dyn Tap>> {
         let meter = is_chosen.then(|| (self.0)(model))??;
         Some(Box::new(Metered(meter)))
     }
@@ -122,8 +122,10 @@ mod tests {
     fn who_names_a_version_speaks_neither_for_it_nor_against_it() {
         let served = served(FakeModel::echo(), "");
         let metering = Metering::new(|_| Some(Arc::default()));
-        assert!(metering.begin(&served.handle, true).is_some());
-        assert!(metering.begin(&served.handle, false).is_none());
+        let caller =
+            Caller { request_id: "r".into(), trace: None, started_at: std::time::Instant::now() };
+        assert!(metering.begin(&served.handle, &caller, true).is_some());
+        assert!(metering.begin(&served.handle, &caller, false).is_none());
     }
 
     #[test]

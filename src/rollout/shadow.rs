@@ -10,7 +10,7 @@ use super::meter::Meter;
 use crate::inference::{
     Context, ErrorCode, InferRequest, InferResponse, NamedTensor, ValidRequest,
 };
-use crate::pipeline::{self, Observer, Tap};
+use crate::pipeline::{self, Caller, Observer, Tap};
 use crate::repository::ModelHandle;
 use crate::telemetry::RequestRecord;
 use std::collections::VecDeque;
@@ -139,7 +139,7 @@ impl Drop for Shadow {
 }
 
 impl Observer for Shadow {
-    fn begin(&self, model: &ModelHandle, is_chosen: bool) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, _: &Caller, is_chosen: bool) -> Option<Box<dyn Tap>> {
         if !is_chosen {
             return None;
         }

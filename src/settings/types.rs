@@ -114,6 +114,13 @@ impl Setting for f64 {
     }
 }
 
+impl ToToml for f64 {
+    fn to_toml(&self) -> String {
+        // TOML wants a point or an exponent, which this form always has.
+        format!("{self:?}")
+    }
+}
+
 impl Setting for String {
     const EXPECTED: &'static str = "a text";
 

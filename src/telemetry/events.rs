@@ -96,6 +96,8 @@ kinds! {
     DriftFound = "drift_found";
     /// It is back.
     DriftEnded = "drift_ended";
+    /// Requests cannot be captured: the disk is full, or the folder cannot be written.
+    CaptureProblem = "capture_problem";
     /// Something is wrong with the folder or the store that models come from; what is here serves on.
     StoreProblem = "store_problem";
     /// Models are as in the store again, or the folder can be read again.

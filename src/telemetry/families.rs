@@ -36,6 +36,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         ROLLOUTS,
         QUALITY,
         FEEDBACK_FAMILIES,
+        CAPTURE,
         PROCESS,
     ]
     .into_iter()
@@ -190,6 +191,13 @@ families! { FEEDBACK_FAMILIES;
     FEEDBACK_SQUARE_ERROR_SUM: Counter = "sconce_feedback_square_error_sum_total" ["model", "version"];
     /// The sum of the errors of answers that were too high.
     FEEDBACK_OVER_SUM: Counter = "sconce_feedback_over_sum_total" ["model", "version"];
+}
+
+families! { CAPTURE;
+    /// Requests that were to be captured, by outcome; there only where requests are captured, as for the next one.
+    CAPTURE_RECORDS: Counter = "sconce_capture_records_total" ["outcome"];
+    /// Bytes of the files of captured requests.
+    CAPTURE_BYTES: Gauge = "sconce_capture_bytes" [];
 }
 
 families! { PROCESS;

@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: the page, the table and the text agree.
 
 use super::*;
+use crate::capture::{Capture, CaptureOptions, FileOptions, Redaction};
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::inference::{Batching, Contract, ModelSpec, Version};
 use crate::quality::Quality;
@@ -88,6 +89,9 @@ fn repository(metrics: &Metrics) -> Repository {
     let options = FeedbackOptions { keys_file: None, max_age: Duration::from_secs(1) };
     let feedback = Feedback::new(options).unwrap();
     metrics.register(Arc::new(feedback.clone()));
+    let files = FileOptions { folder: folder.path().join("captured"), max_bytes: 1 << 20 };
+    let capturing = CaptureOptions { sample_rate: 1.0, redaction: Redaction::default(), files };
+    metrics.register(Arc::new(Capture::start(capturing, events::Events::new()).unwrap()));
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),

@@ -9,6 +9,7 @@
 mod api;
 mod bad_input;
 mod broken;
+mod capture;
 mod commands;
 mod contract;
 mod cors;

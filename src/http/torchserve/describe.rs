@@ -1,11 +1,11 @@
 //! What is registered, as TorchServe tells it. A model that was unloaded is registered no more.
 
-use super::time;
 use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, model_ref, named, segments};
 use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
 use crate::repository::{LoadedStatus, ModelStatus, VersionStatus};
+use crate::telemetry::written_moment;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -127,7 +127,7 @@ fn describe(model: &ModelStatus, version: &VersionStatus) -> Value {
 fn loaded(version: &VersionStatus, loaded: &LoadedStatus) -> [(&'static str, Value); 9] {
     let LoadedStatus { facts, limits, scheduler, .. } = loaded;
     let device = facts.device.to_string();
-    let since = time::format(version.since);
+    let since = written_moment(version.since);
     let worker = |number: usize| {
         json!({
             "id": number.to_string(),

@@ -8,7 +8,6 @@ pub(super) mod describe;
 pub(super) mod manage;
 pub(super) mod ping;
 pub(super) mod predictions;
-mod time;
 
 use super::error::Failed;
 use crate::inference::{ErrorCode, InferError};

@@ -76,7 +76,7 @@ struct Noting {
 }
 
 impl Observer for EverySecond {
-    fn begin(&self, model: &ModelHandle, _is_chosen: bool) -> Option<Box<dyn Tap>> {
+    fn begin(&self, model: &ModelHandle, _: &Caller, _: bool) -> Option<Box<dyn Tap>> {
         assert_eq!(model.name().as_str(), "echo");
         let is_second = self.n_begun.fetch_add(1, Ordering::Relaxed) % 2 == 1;
         is_second.then(|| Box::new(Noting { seen: Seen::default(), all: self.seen.clone() }) as _)

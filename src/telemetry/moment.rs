@@ -1,10 +1,11 @@
-//! Moments as TorchServe writes them: `2026-11-22T07:11:03.250Z`.
+//! Moments as people and other programs read them (RFC 3339): `2026-11-22T07:11:03.250Z`.
 
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
 /// A moment in that form; what lies before 1970 as its beginning.
-pub(super) fn format(moment: SystemTime) -> String {
+#[must_use]
+pub fn written_moment(moment: SystemTime) -> String {
     let moment = OffsetDateTime::from(moment.max(SystemTime::UNIX_EPOCH));
     let (year, month, day) = moment.to_calendar_date();
     let (hour, minute, second, millis) = moment.to_hms_milli();
@@ -19,7 +20,7 @@ mod tests {
 
     #[track_caller]
     fn check(millis: u64, expected: &str) {
-        assert_eq!(format(UNIX_EPOCH + Duration::from_millis(millis)), expected);
+        assert_eq!(written_moment(UNIX_EPOCH + Duration::from_millis(millis)), expected);
     }
 
     #[test]

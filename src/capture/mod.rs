@@ -1,0 +1,34 @@
+//! Requests and their answers kept in files: a sample of them, to be looked at, exported and replayed.
+//!
+//! | file | is about |
+//! |---|---|
+//! | `observer` | at the door: which requests are kept, and what is copied of them |
+//! | `held` | how many bytes wait to be written |
+//! | `record` | one request as it is copied, and as a line of JSON |
+//! | `line` | such a line, read back |
+//! | `files` | the folder: files that turn, its bounds, a disk without room |
+//! | `writer` | the thread between the two |
+//! | `export` | lines as other programs write them |
+//! | `replay` | what another version answers to them |
+//!
+//! Nothing on the path of a request waits: what finds no room is dropped and counted. What a request says is somebody's, so
+//! files are for their owner alone, and inputs that are named stay out of them.
+
+mod export;
+mod files;
+mod held;
+mod line;
+mod observer;
+mod record;
+mod replay;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use export::{Exported, Form};
+pub use files::FileOptions;
+pub use line::{Lines, ReadError};
+pub use observer::{Capture, CaptureOptions, Outcome};
+pub use record::Redaction;
+pub use replay::{Named, Replay, Replayed};

@@ -1,0 +1,189 @@
+//! At the door: which requests are kept, and what is copied of them.
+
+use super::files::FileOptions;
+use super::held::Held;
+use super::record::{Record, Redaction};
+use super::writer::{Message, write_all};
+use crate::inference::{InferResponse, RoutingKey, ValidRequest};
+use crate::pipeline::{Caller, Observer, Tap};
+use crate::repository::ModelHandle;
+use crate::telemetry::events::Events;
+use crate::telemetry::{Collect, Counter, RequestRecord, Samples, families};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+/// Records that wait to be written.
+const MAX_WAITING: usize = 4096;
+
+/// What is kept, and where.
+#[derive(Debug, Clone)]
+pub struct CaptureOptions {
+    /// The part of requests that is kept, from 0 to 1: those whose ids fall into it, on every replica the same.
+    pub sample_rate: f64,
+    /// The tensors whose values are not kept.
+    pub redaction: Redaction,
+    /// The files.
+    pub files: FileOptions,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in a file.
+    Written,
+    /// Too many waited.
+    Dropped,
+    /// The file could not be written, or the disk has too little room.
+    Failed,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Written, Self::Dropped, Self::Failed];
+
+    /// Its label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What was counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    records: [Counter; Outcome::ALL.len()],
+    /// Bytes of all files.
+    pub(super) bytes: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn add(&self, outcome: Outcome, n: u64) {
+        self.records[outcome as usize].add(n);
+    }
+
+    fn get(&self, outcome: Outcome) -> u64 {
+        self.records[outcome as usize].get()
+    }
+}
+
+/// Keeps requests. Clones share everything; the thread that writes ends with the last one.
+#[derive(Debug, Clone)]
+pub struct Capture(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sample_rate: f64,
+    redaction: Redaction,
+    held: Held,
+    counts: Arc<Counts>,
+    writer: SyncSender<Message>,
+}
+
+impl Capture {
+    /// Makes the folder and starts the thread that writes.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or written, or the system gives no thread.
+    pub fn start(options: CaptureOptions, events: Events) -> io::Result<Self> {
+        let CaptureOptions { sample_rate, redaction, files } = options;
+        let (writer, records) = sync_channel(MAX_WAITING);
+        let counts = Arc::<Counts>::default();
+        let files = files.open()?;
+        let counted = Arc::clone(&counts);
+        let write = move || write_all(files, &records, &counted, &events);
+        std::thread::Builder::new().name("capture".into()).spawn(write)?;
+        let held = Held::default();
+        Ok(Self(Arc::new(Inner { sample_rate, redaction, held, counts, writer })))
+    }
+
+    /// Who looks on at the door.
+    #[must_use]
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(self.clone())
+    }
+
+    /// How many records came to this end.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.0.counts.get(outcome)
+    }
+
+    /// Has everything written that waits, and waits for it at most so long; whether it is. Blocks.
+    #[must_use]
+    pub fn flush(&self, patience: Duration) -> bool {
+        let (done, is_done): (_, Receiver<()>) = sync_channel(1);
+        let asked = self.0.writer.try_send(Message::Flush(done));
+        asked.is_ok() && is_done.recv_timeout(patience).is_ok()
+    }
+
+    fn takes(&self, request_id: &str) -> bool {
+        // Below 1 no place is, and at 0 none.
+        RoutingKey::of(request_id.as_bytes()).place("capture") < self.0.sample_rate
+    }
+}
+
+impl Observer for Capture {
+    fn begin(&self, model: &ModelHandle, caller: &Caller, _: bool) -> Option<Box<dyn Tap>> {
+        if !self.takes(&caller.request_id) {
+            return None;
+        }
+        let trace_id = caller.trace.as_ref().map(|trace| trace.trace_id.clone());
+        let subject = (model.name().clone(), model.version(), model.facts().digest.clone());
+        let (id, share) = (Arc::clone(&caller.request_id), self.0.held.share());
+        Some(Box::new(Taking {
+            capture: self.clone(),
+            model: model.clone(),
+            record: Box::new(Record::new(id, trace_id, subject, share)),
+        }))
+    }
+}
+
+/// One request that is kept.
+struct Taking {
+    capture: Capture,
+    model: ModelHandle,
+    record: Box<Record>,
+}
+
+impl Tap for Taking {
+    fn checked(&mut self, request: &ValidRequest) {
+        let specs = self.model.engine_spec().inputs.iter();
+        let given = specs.zip(request.inputs());
+        let given = given.filter_map(|(spec, tensor)| Some((&spec.name, tensor.as_ref()?)));
+        self.record.set_inputs(given, request.n_rows(), &self.capture.0.redaction);
+    }
+
+    fn inferred(&mut self, response: &InferResponse) {
+        self.record.set_answer(response, &self.capture.0.redaction);
+    }
+
+    fn recorded(self: Box<Self>, end: &RequestRecord) {
+        let Self { capture, mut record, .. } = *self;
+        let is_sent = record.end(end) && {
+            let sent = capture.0.writer.try_send(Message::Record(record));
+            !matches!(sent, Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
+        };
+        if !is_sent {
+            capture.0.counts.add(Outcome::Dropped, 1);
+        }
+    }
+}
+
+impl Collect for Capture {
+    fn collect(&self, samples: &mut Samples) {
+        for outcome in Outcome::ALL {
+            let n = self.count(outcome) as f64;
+            samples.number(&families::CAPTURE_RECORDS, &[outcome.as_str()], n);
+        }
+        let bytes = self.0.counts.bytes.load(Ordering::Relaxed) as f64;
+        samples.number(&families::CAPTURE_BYTES, &[], bytes);
+    }
+}
