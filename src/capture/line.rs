@@ -55,7 +55,7 @@ pub(super) struct Line<'t> {
     #[serde(borrow)]
     pub(super) outputs: Option<Vec<Written<'t>>>,
     #[serde(default)]
-    pub(super) labels: Vec<Cow<'t, str>>,
+    pub(super) labels: Vec<Option<Cow<'t, str>>>,
 }
 
 /// A tensor as it is written.

@@ -192,7 +192,10 @@ impl Record {
         }
         if !self.labels.is_empty() {
             write_member(out, "labels");
-            write_list(out, &self.labels, |out, (label, _)| write_string(out, label));
+            write_list(out, &self.labels, |out, (label, score)| match score.is_nan() {
+                true => out.extend_from_slice(b"null"),
+                false => write_string(out, label),
+            });
             write_member(out, "scores");
             write_list(out, &self.labels, |out, (_, score)| write_float(out, *score));
         }

@@ -8,6 +8,7 @@ use crate::inference::{
 use crate::pipeline;
 use crate::repository::ModelHandle;
 use crate::rollout::{Comparison, compare};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -196,8 +197,9 @@ impl<'h> Replay<'h> {
 
     /// What was answered, as far as it is compared.
     fn before(&self, line: &Line<'_>, outputs: Vec<NamedTensor>) -> InferResponse {
-        let labels: Vec<Arc<str>> = line.labels.iter().map(|label| (&**label).into()).collect();
-        let labels = (!labels.is_empty()).then(|| Extra {
+        let label = |label: &Option<Cow<'_, str>>| label.as_deref().map(Arc::from);
+        let labels: Vec<Option<Arc<str>>> = line.labels.iter().map(label).collect();
+        let labels = (!labels.is_empty()).then_some(Extra {
             name: "label",
             plural: "labels",
             values: ExtraValues::Texts(labels),
@@ -298,7 +300,8 @@ impl Replayed {
         let (before, now) = (texts(&asked.before)?, texts(now)?);
         let mut first = None;
         for (from, to) in before.iter().zip(&now).filter(|(from, to)| from != to) {
-            let change = (from.to_string(), to.to_string());
+            let name = |it: &Option<Arc<str>>| it.as_deref().unwrap_or("no label").to_owned();
+            let change = (name(from), name(to));
             first = first.or_else(|| Some(change.clone()));
             if self.changes.len() < MAX_CHANGES || self.changes.contains_key(&change) {
                 *self.changes.entry(change).or_default() += 1;

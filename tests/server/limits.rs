@@ -2,7 +2,7 @@
 
 use crate::harness::{Models, PATIENCE, Raw, Server, Settings, get, post, post_with, request};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn slow(milliseconds: u32) -> Vec<u8> {
     let body = format!("{{\"features\": [{milliseconds}, 0, 0, 0]}}");
