@@ -8,6 +8,9 @@ use crate::telemetry::events::{EventKind, Events, Subject};
 use crate::telemetry::{Metrics, families};
 use std::time::Duration;
 
+/// How long an order waits for what the store has by now.
+const LOOK_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Keeps the models of the store that the configuration names in a folder, for as long as what is returned lives. Waits until
 /// there is something to serve, the store turns out to be away, or the patience is over.
 ///
@@ -25,6 +28,8 @@ pub fn mirror(config: &Config, patience: Duration) -> Result<Option<Mirror>, App
 pub(super) fn join(mirror: &Mirror, repository: &Repository, metrics: &Metrics, events: Events) {
     let reading = mirror.clone();
     repository.hold_readiness(move || reading.not_yet());
+    let looking = mirror.clone();
+    repository.look_first(move || looking.look(LOOK_PATIENCE));
     let using = repository.clone();
     mirror.tell_use(Box::new(move || versions_in_use(&using)));
     mirror.tell_problems(Box::new(move |problem| {

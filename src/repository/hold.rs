@@ -1,9 +1,10 @@
-//! What keeps the server from being ready beside its models: who brings them may not have done so yet.
+//! Who brings the models: what keeps the server from being ready until they are here, and has a look on order.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 type Why = Box<dyn Fn() -> Option<String> + Send + Sync>;
+type Look = Box<dyn Fn() + Send + Sync>;
 
 /// Nothing, until somebody says so.
 #[derive(Default)]
@@ -17,6 +18,30 @@ impl Hold {
     /// Why the server is not ready.
     pub(super) fn reason(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?()
+    }
+}
+
+/// Who brings the models, asked before an order reads the folder: nobody, until somebody says so.
+#[derive(Default)]
+pub(super) struct Bringer(OnceLock<Look>);
+
+impl Bringer {
+    pub(super) fn set(&self, look: Look) {
+        // Only one brings them.
+        let _ = self.0.set(look);
+    }
+
+    /// Has the folder be as what it is kept like. Blocks.
+    pub(super) fn look(&self) {
+        if let Some(look) = self.0.get() {
+            look();
+        }
+    }
+}
+
+impl fmt::Debug for Bringer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bringer").finish_non_exhaustive()
     }
 }
 

@@ -96,7 +96,7 @@ use crate::telemetry::events::{EventKind, Events};
 use catalog::Catalog;
 use entry::{ModelState, Requirement};
 use failure::LoadFailures;
-use hold::Hold;
+use hold::{Bringer, Hold};
 use intents::Intents;
 use load::VersionLoader;
 use served::Loaded;
@@ -195,6 +195,7 @@ impl Repository {
             ignored,
             detached,
             hold: Hold::default(),
+            bringer: Bringer::default(),
             deciding: Mutex::default(),
             ended: Default::default(),
         })))
@@ -340,6 +341,11 @@ impl Repository {
         self.0.hold.set(Box::new(why));
     }
 
+    /// Has somebody brought the folder up to date before an order reads it: what models come from may have new ones. May block.
+    pub fn look_first(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.0.bringer.set(Box::new(look));
+    }
+
     /// Whether every required model serves, there is one at all, and nothing holds the server back.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
@@ -354,6 +360,7 @@ impl Repository {
     ///
     /// There is no such model, it is being loaded already, or a version could not be loaded.
     pub fn reload(&self, name: &ModelName) -> Result<ModelStatus, RepositoryError> {
+        self.0.bringer.look();
         transition::reload(&self.0, name)?;
         self.describe(name).ok_or(RepositoryError::Draining)
     }
@@ -396,6 +403,7 @@ impl Repository {
     ///
     /// There is no such model or version, it is not ready or cannot be loaded, or the model is being loaded or changed.
     pub fn set_default(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
+        self.0.bringer.look();
         changeover::pin(&self.0, name, version)
     }
 
@@ -492,6 +500,7 @@ impl Repository {
     /// There is no such model or version, it serves already or nothing does, it cannot be loaded, or the model is being
     /// loaded or changed.
     pub fn roll_out(&self, name: &ModelName, version: Version) -> Result<(), RepositoryError> {
+        self.0.bringer.look();
         changeover::roll_out(&self.0, name, version)
     }
 

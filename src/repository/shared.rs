@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use super::failure::LoadFailures;
-use super::hold::Hold;
+use super::hold::{Bringer, Hold};
 use super::intents::Intents;
 use super::load::VersionLoader;
 use super::threads::DetachedLimit;
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     /// Of loads and orders under way.
     pub(super) detached: DetachedLimit,
     pub(super) hold: Hold,
+    pub(super) bringer: Bringer,
     /// Held while something is decided: it is read, changed and written down.
     pub(super) deciding: Mutex<()>,
     /// True once nothing is to be watched any more.

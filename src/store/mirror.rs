@@ -11,7 +11,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::dispatcher::{self, Dispatch};
 
 /// The wait after a first failure; it doubles from one failure to the next.
@@ -26,6 +26,8 @@ pub struct Mirror {
     in_use: Arc<Mutex<Option<InUse>>>,
     heard: Arc<Mutex<Option<Heard>>>,
     url: String,
+    /// Has the thread look now.
+    asked: Arc<Notify>,
     /// The thread ends when it is gone.
     _stop: Arc<watch::Sender<()>>,
 }
@@ -51,12 +53,14 @@ impl Mirror {
         }
         let in_use = Arc::<Mutex<Option<InUse>>>::default();
         let heard = Arc::<Mutex<Option<Heard>>>::default();
+        let asked = Arc::<Notify>::default();
         let (stop, mut stopped) = watch::channel(());
         let keeper = Keeper {
             syncer,
             stats: Arc::clone(&stats),
             in_use: Arc::clone(&in_use),
             heard: Arc::clone(&heard),
+            asked: Arc::clone(&asked),
             poll: options.poll,
             url: options.url.to_string(),
             log: dispatcher::get_default(Clone::clone),
@@ -80,13 +84,19 @@ impl Mirror {
             runtime.shutdown_background();
         });
         spawned.map_err(failed)?;
-        Ok(Self { stats, in_use, heard, url: options.url.to_string(), _stop: Arc::new(stop) })
+        let url = options.url.to_string();
+        Ok(Self { stats, in_use, heard, url, asked, _stop: Arc::new(stop) })
     }
 
     /// Waits until there is something to serve: what came earlier, or what the first look at the store brings. Returns too
     /// when the store is away, or the time is over. Blocks.
     pub fn wait(&self, patience: Duration) {
         self.stats.wait(patience);
+    }
+
+    /// Looks at the store now, and returns when the folder is as it is, or the time is over. Blocks.
+    pub fn look(&self, patience: Duration) {
+        self.stats.wait_for_look(|| self.asked.notify_one(), patience);
     }
 
     /// Says from now on which versions the server needs; until then all stay.
@@ -143,6 +153,7 @@ struct Keeper {
     stats: Arc<Stats>,
     in_use: Arc<Mutex<Option<InUse>>>,
     heard: Arc<Mutex<Option<Heard>>>,
+    asked: Arc<Notify>,
     poll: Duration,
     url: String,
     log: Dispatch,
@@ -153,12 +164,17 @@ impl Keeper {
         let mut n_failures = 0;
         loop {
             n_failures = if self.look().await { 0 } else { n_failures + 1 };
-            tokio::time::sleep(pause(self.poll, n_failures, random())).await;
+            let pause = tokio::time::sleep(pause(self.poll, n_failures, random()));
+            tokio::select! {
+                () = pause => {}
+                () = self.asked.notified() => {}
+            }
         }
     }
 
     /// Looks at the store once; says whether all was well.
     async fn look(&mut self) -> bool {
+        self.stats.begin();
         let in_use = self.in_use();
         let report = self.syncer.sync(in_use.as_ref(), now()).await;
         let (outcome, problem) = judge(&report);

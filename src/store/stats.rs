@@ -21,6 +21,9 @@ struct State {
     /// Whether there was something to serve from the start, or all of the store came since.
     is_settled: bool,
     has_tried: bool,
+    /// Looks at the store that were begun, and that were when the last one that is over began.
+    begun: u64,
+    over: u64,
     problem: Option<String>,
 }
 
@@ -35,6 +38,23 @@ impl Stats {
         self.changed.notify_all();
     }
 
+    /// A look at the store begins.
+    pub(super) fn begin(&self) {
+        self.state().begun += 1;
+    }
+
+    /// Waits until a look that begins after this call is over. `ask` has one begin.
+    pub(super) fn wait_for_look(&self, ask: impl FnOnce(), patience: Duration) {
+        let state = self.state();
+        let wanted = state.begun + 1;
+        drop(state);
+        ask();
+        let is_to_come = |state: &mut State| state.over < wanted;
+        let state = self.state();
+        let waited = self.changed.wait_timeout_while(state, patience, is_to_come);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// `whole_at` is when the folder was as the store.
     pub(super) fn record(&self, outcome: Outcome, problem: Option<String>, whole_at: Option<u64>) {
         self.syncs[outcome as usize].fetch_add(1, Ordering::Relaxed);
@@ -44,6 +64,7 @@ impl Stats {
         let mut state = self.state();
         state.is_settled |= whole_at.is_some();
         state.has_tried = true;
+        state.over = state.begun;
         state.problem = problem;
         drop(state);
         self.changed.notify_all();
