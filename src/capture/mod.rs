@@ -3,6 +3,7 @@
 //! | file | is about |
 //! |---|---|
 //! | `observer` | at the door: which requests are kept, and what is copied of them |
+//! | `counts` | what became of them |
 //! | `held` | how many bytes wait to be written |
 //! | `record` | one request as it is copied, and as a line of JSON |
 //! | `line` | such a line, read back |
@@ -14,6 +15,7 @@
 //! Nothing on the path of a request waits: what finds no room is dropped and counted. What a request says is somebody's, so
 //! files are for their owner alone, and inputs that are named stay out of them.
 
+mod counts;
 mod export;
 mod files;
 mod held;
@@ -26,9 +28,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use counts::Outcome;
 pub use export::{Exported, Form};
 pub use files::FileOptions;
 pub use line::{Lines, ReadError};
-pub use observer::{Capture, CaptureOptions, Outcome};
+pub use observer::{Capture, CaptureOptions};
 pub use record::Redaction;
 pub use replay::{Named, Replay, Replayed};

@@ -1,5 +1,6 @@
 //! At the door: which requests are kept, and what is copied of them.
 
+use super::counts::{Counts, Outcome};
 use super::files::FileOptions;
 use super::held::Held;
 use super::record::{Record, Redaction};
@@ -8,10 +9,10 @@ use crate::inference::{InferResponse, RoutingKey, ValidRequest};
 use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::ModelHandle;
 use crate::telemetry::events::Events;
-use crate::telemetry::{Collect, Counter, RequestRecord, Samples, families};
+use crate::telemetry::{Collect, RequestRecord, Samples, families};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
@@ -27,50 +28,6 @@ pub struct CaptureOptions {
     pub redaction: Redaction,
     /// The files.
     pub files: FileOptions,
-}
-
-/// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is in a file.
-    Written,
-    /// Too many waited.
-    Dropped,
-    /// The file could not be written, or the disk has too little room.
-    Failed,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Written, Self::Dropped, Self::Failed];
-
-    /// Its label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::Dropped => "dropped",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What was counted.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    records: [Counter; Outcome::ALL.len()],
-    /// Bytes of all files.
-    pub(super) bytes: AtomicU64,
-}
-
-impl Counts {
-    pub(super) fn add(&self, outcome: Outcome, n: u64) {
-        self.records[outcome as usize].add(n);
-    }
-
-    fn get(&self, outcome: Outcome) -> u64 {
-        self.records[outcome as usize].get()
-    }
 }
 
 /// Keeps requests. Clones share everything; the thread that writes ends with the last one.

@@ -1,7 +1,7 @@
 //! The thread between requests and files.
 
+use super::counts::{Counts, Outcome};
 use super::files::Files;
-use super::observer::{Counts, Outcome};
 use super::record::Record;
 use crate::telemetry::events::{EventKind, Events, Subject};
 use std::sync::atomic::Ordering;

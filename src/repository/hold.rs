@@ -1,10 +1,10 @@
 //! Who brings the models: what keeps the server from being ready until they are here, and has a look on order.
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Why = Box<dyn Fn() -> Option<String> + Send + Sync>;
-type Look = Box<dyn Fn() + Send + Sync>;
+type Look = Arc<dyn Fn() + Send + Sync>;
 
 /// Nothing, until somebody says so.
 #[derive(Default)]
@@ -23,17 +23,18 @@ impl Hold {
 
 /// Who brings the models, asked before an order reads the folder: nobody, until somebody says so.
 #[derive(Default)]
-pub(super) struct Bringer(OnceLock<Look>);
+pub(super) struct Bringer(Mutex<Option<Look>>);
 
 impl Bringer {
     pub(super) fn set(&self, look: Look) {
-        // Only one brings them.
-        let _ = self.0.set(look);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
     }
 
     /// Has the folder be as what it is kept like. Blocks.
     pub(super) fn look(&self) {
-        if let Some(look) = self.0.get() {
+        // Not while others wait for the lock: it takes its time.
+        let look = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(look) = look {
             look();
         }
     }

@@ -343,7 +343,7 @@ impl Repository {
 
     /// Has somebody brought the folder up to date before an order reads it: what models come from may have new ones. May block.
     pub fn look_first(&self, look: impl Fn() + Send + Sync + 'static) {
-        self.0.bringer.set(Box::new(look));
+        self.0.bringer.set(Arc::new(look));
     }
 
     /// Whether every required model serves, there is one at all, and nothing holds the server back.

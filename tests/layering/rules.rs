@@ -21,6 +21,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "repository",
             "listener",
             "http",
+            "capture",
         ]),
     ),
     ("shutdown", Some(&["listener"])),
@@ -51,6 +52,18 @@ pub(crate) const ROOMS: &[Room] = &[
     ),
     ("rollout", Some(&["tensor", "inference", "protocol", "pipeline", "repository", "telemetry"])),
     ("quality", Some(&["tensor", "inference", "pipeline", "repository", "telemetry"])),
+    (
+        "capture",
+        Some(&[
+            "tensor",
+            "inference",
+            "protocol",
+            "pipeline",
+            "repository",
+            "rollout",
+            "telemetry",
+        ]),
+    ),
     ("evaluation", Some(&["tensor", "inference", "repository", "protocol", "pipeline"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
@@ -80,6 +93,7 @@ pub(crate) const INSIDE: &[&str] = &[
     "pipeline",
     "rollout",
     "quality",
+    "capture",
     "evaluation",
     "store",
 ];
