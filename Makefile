@@ -55,7 +55,7 @@ evaluation: setup ## compare the figures of sconce evaluate with scikit-learn's
 	@tests/evaluation/run
 
 rollouts: setup ## change versions of the release program under load, every answer checked (makes a Python environment with torch)
-	@echo "rollouts: swaps, failures, canary, shadow, kill -9, meanwhile, replicas, proxies"
+	@echo "rollouts: swaps, failures, canary, shadow, kill -9, meanwhile, captured, replicas, proxies"
 	@cargo build --release --locked
 	@python=$$(scripts/python-env) && "$$python" tests/rollouts/run $(ROLLOUTS)
 

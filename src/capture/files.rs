@@ -4,7 +4,7 @@ use crate::telemetry::written_moment;
 use rustix::fs::statvfs;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
@@ -52,7 +52,7 @@ impl FileOptions {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("capture.folder {}: {error}", folder.display()))
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(named)?;
+        make_folder(folder).map_err(named)?;
         // Better now than with the first request.
         rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
             .map_err(|error| named(error.into()))?;
@@ -124,6 +124,12 @@ impl Files {
         if self.looked.is_some_and(|at| at.elapsed().as_secs() < FREE_HOLDS) {
             return Ok(());
         }
+        // Somebody may have removed the file: what is written to it then is nowhere.
+        let is_gone = |it: &Current| it.file.metadata().is_ok_and(|found| found.nlink() == 0);
+        if self.current.as_ref().is_some_and(is_gone) {
+            self.current = None;
+        }
+        make_folder(&self.options.folder)?;
         let disk = statvfs(&self.options.folder)?;
         if disk.f_bavail < disk.f_blocks / FREE_PART {
             let percent = 100 * disk.f_bavail / disk.f_blocks.max(1);
@@ -137,6 +143,11 @@ impl Files {
         self.looked = Some(Instant::now());
         Ok(())
     }
+}
+
+/// Makes a folder for its owner alone, unless it is there.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// The files of a folder.
@@ -227,6 +238,25 @@ mod tests {
         // A start goes on beside what is there.
         let again = files.options.clone().open().unwrap();
         assert_eq!(again.bytes(), 3);
+    }
+
+    #[test]
+    fn what_somebody_removes_is_begun_anew() {
+        let (_folder, mut files) = files(400);
+        files.append(b"{}\n").unwrap();
+        for folder_goes in [false, true] {
+            let folder = files.options.folder.clone();
+            for (file, _) in kept(&folder).unwrap() {
+                fs::remove_file(file).unwrap();
+            }
+            if folder_goes {
+                fs::remove_dir(&folder).unwrap();
+            }
+            // As after a second.
+            files.looked = None;
+            files.append(b"[]\n").unwrap();
+            assert_eq!((names(&files).len(), files.bytes()), (1, 3));
+        }
     }
 
     #[test]

@@ -14,10 +14,13 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Records that wait to be written.
 const MAX_WAITING: usize = 4096;
+
+/// How soon somebody looks again whether there is room for one more that waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is kept, and where.
 #[derive(Debug, Clone)]
@@ -76,9 +79,18 @@ impl Capture {
     /// Has everything written that waits, and waits for it at most so long; whether it is. Blocks.
     #[must_use]
     pub fn flush(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
         let (done, is_done): (_, Receiver<()>) = sync_channel(1);
-        let asked = self.0.writer.try_send(Message::Flush(done));
-        asked.is_ok() && is_done.recv_timeout(patience).is_ok()
+        let mut message = Message::Flush(done);
+        while let Err(TrySendError::Full(again)) = self.0.writer.try_send(message) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+            message = again;
+        }
+        // Nobody answers where the thread has ended.
+        is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
 
     fn takes(&self, request_id: &str) -> bool {

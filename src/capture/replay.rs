@@ -18,6 +18,8 @@ use std::time::Instant;
 const IN_FLIGHT: usize = 64;
 /// Changes from one label to another that are told apart; the others count together.
 const MAX_CHANGES: usize = 1000;
+/// Versions, and reasons not to ask, that are told apart.
+const MAX_TOLD_APART: usize = 100;
 /// Differences of which quantiles are taken; of more, every second one is kept, and so on.
 const MAX_DIFFERENCES: usize = 1 << 20;
 /// Requests that are named, of those whose answers are other ones.
@@ -174,20 +176,20 @@ impl<'h> Replay<'h> {
         }
         if line.outcome != "ok" {
             let why = format!("it was answered with the error {}", line.outcome);
-            *found.left_out.entry(why).or_default() += 1;
+            count(&mut found.left_out, why);
             return Ok(None);
         }
         let (inputs, outputs) = match (line.inputs(), line.outputs()) {
             (Ok(inputs), Ok(outputs)) => (inputs, outputs),
             (Err(Missing::LeftOut(why)), _) | (_, Err(Missing::LeftOut(why))) => {
-                *found.left_out.entry(why).or_default() += 1;
+                count(&mut found.left_out, why);
                 return Ok(None);
             }
             (Err(Missing::Faulty(problem)), _) | (_, Err(Missing::Faulty(problem))) => {
                 return Err(problem);
             }
         };
-        *found.versions.entry(line.version.to_string()).or_default() += 1;
+        count(&mut found.versions, line.version.to_string());
         found.same_file += u64::from(line.digest == self.handle.facts().digest);
         let before = self.before(line, outputs);
         let request_id = line.request_id.to_string();
@@ -215,6 +217,13 @@ impl<'h> Replay<'h> {
             layout: Layout::default(),
         }
     }
+}
+
+/// Counts one of what is told apart; of very many, those that come late count together.
+fn count(counts: &mut BTreeMap<String, u64>, what: String) {
+    let is_known = counts.len() < MAX_TOLD_APART || counts.contains_key(&what);
+    let what = if is_known { what } else { "others".to_owned() };
+    *counts.entry(what).or_default() += 1;
 }
 
 async fn ask(handle: &ModelHandle, inputs: Vec<NamedTensor>) -> Result<InferResponse, InferError> {
