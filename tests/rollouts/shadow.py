@@ -8,7 +8,8 @@ from load import Load, capacity
 from models import save
 
 RUNS = 3
-STEPS = '[rollout]\nstrategy = "shadow"\nsteps = ["100% for 15s"]\ndecide = "automatic"\nmin_agreement = 0.995\n'
+# Long enough for what spare capacity compares to show 2 %.
+STEPS = '[rollout]\nstrategy = "shadow"\nsteps = ["100% for 30s"]\ndecide = "automatic"\nmin_agreement = 0.995\n'
 BY_HAND = '[rollout]\nstrategy = "shadow"\nsteps = ["100% for 1h"]\n'
 # So many rounds that the server and not the client is what is busy, and no runs that are shared.
 ROUNDS = 150
