@@ -29,15 +29,18 @@ fn run(models: &Models, arguments: &[&str]) -> Ended {
 /// A model whose version 2 says something else where the first value is above 1.
 fn two_versions() -> Models {
     let body = "return torch.sigmoid(x.sum(1, keepdim=True))";
-    let models = Models::new().written("sum", body, "").head("sum", "labels = [\"no\", \"yes\"]");
+    let models = Models::new()
+        .written("yes_or_no", body, "")
+        .head("yes_or_no", "labels = [\"no\", \"yes\"]");
     let other = Models::new().written(
-        "sum",
+        "yes_or_no",
         "return torch.sigmoid(x.sum(1, keepdim=True)) * (x[:, :1] <= 1)",
         "",
     );
-    fs::create_dir(models.path().join("sum/2")).unwrap();
-    fs::copy(other.path().join("sum/1/model.pt"), models.path().join("sum/2/model.pt")).unwrap();
-    models.head("sum", "versions = [1]")
+    fs::create_dir(models.path().join("yes_or_no/2")).unwrap();
+    fs::copy(other.path().join("yes_or_no/1/model.pt"), models.path().join("yes_or_no/2/model.pt"))
+        .unwrap();
+    models.head("yes_or_no", "versions = [1]")
 }
 
 #[test]
@@ -57,13 +60,13 @@ fn what_was_captured_is_replayed_and_exported() {
         // Two of a hundred rows are answered otherwise by version 2.
         let first = if n == 17 { 2.0 } else { 0.5 };
         let rows = json!({"instances": [[first, 0.0, 0.25, 0.1], [-1.0, 0.0, 0.0, -f64::from(n)]]});
-        ask(&format!("n{n}"), "/predict/sum", rows).good();
+        ask(&format!("n{n}"), "/predict/yes_or_no", rows).good();
     }
     let tensor = json!({"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4.5]});
-    ask("v2", "/v2/models/sum/infer", json!({"inputs": [tensor]})).good();
-    ask("bad", "/predict/sum", json!({"features": [1, 2]})).failed(400, "invalid_input");
+    ask("v2", "/v2/models/yes_or_no/infer", json!({"inputs": [tensor]})).good();
+    ask("bad", "/predict/yes_or_no", json!({"features": [1, 2]})).failed(400, "invalid_input");
     let headers = [("x-request-id", "traced"), ("traceparent", trace)];
-    post_with(server.http, "/predict/sum", &headers, "{\"features\":[0,0,0,0]}").good();
+    post_with(server.http, "/predict/yes_or_no", &headers, "{\"features\":[0,0,0,0]}").good();
     server.wait("all are counted", || {
         server.metric("sconce_capture_records_total{outcome=\"written\"}") == 53.0
     });
@@ -91,25 +94,27 @@ fn what_was_captured_is_replayed_and_exported() {
         assert_eq!(ended.status.code(), Some(status), "{}\n{}", ended.stdout, ended.stderr);
         ended
     };
-    let same: Value = serde_json::from_str(&replayed(&["sum/1", "--json"], 0).stdout).unwrap();
+    let same: Value =
+        serde_json::from_str(&replayed(&["yes_or_no/1", "--json"], 0).stdout).unwrap();
     assert_eq!((&same["compared"], &same["changed_rows"]), (&json!(52), &json!(0)), "{same:#}");
     // Rows that run alone may differ in the last bit from those that ran together.
     assert!(same["difference"]["max"].as_f64().unwrap() < 1e-6, "{same:#}");
     assert_eq!(same["same_file"], json!(52));
-    let other: Value = serde_json::from_str(&replayed(&["sum/2", "--json"], 0).stdout).unwrap();
+    let other: Value =
+        serde_json::from_str(&replayed(&["yes_or_no/2", "--json"], 0).stdout).unwrap();
     assert_eq!((&other["rows"], &other["changed_rows"]), (&json!(102), &json!(1)), "{other:#}");
     assert_eq!(other["changes"], json!([{"from": "yes", "to": "no", "rows": 1}]));
     assert_eq!(other["named"][0]["request_id"], "n17");
     assert_eq!(other["left_out"], json!({"it was answered with the error invalid_input": 1}));
-    let missed = replayed(&["sum/2", "--max-changed", "0.005"], 1);
+    let missed = replayed(&["yes_or_no/2", "--max-changed", "0.005"], 1);
     assert!(missed.stdout.contains("\"yes\" is \"no\" now"), "{}", missed.stdout);
     assert!(
         missed.stderr.contains("0.0098 of the answers are other ones, at most 0.005 may be"),
         "{}",
         missed.stderr
     );
-    let none = replayed(&["sum/3"], 1);
-    assert!(none.stderr.contains("sum"), "{}", none.stderr);
+    let none = replayed(&["yes_or_no/3"], 1);
+    assert!(none.stderr.contains("yes_or_no"), "{}", none.stderr);
 
     let exported = run(&two_versions(), &["export", files, "--as", "v2"]);
     let requests: Vec<Value> =
