@@ -105,7 +105,7 @@ impl Form {
 type Body = fn(&Line<'_>, &mut Vec<u8>) -> Result<(), String>;
 
 /// The request, by the Open Inference Protocol.
-pub(super) fn request(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+fn request(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     out.push(b'{');
     write_key(out, "id");
     write_string(out, &line.request_id);
@@ -116,7 +116,7 @@ pub(super) fn request(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> 
 }
 
 /// The answer, by the Open Inference Protocol.
-pub(super) fn answer(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+fn answer(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     out.push(b'{');
     write_key(out, "id");
     write_string(out, &line.request_id);
@@ -189,12 +189,12 @@ fn event(line: &Line<'_>, kind: &str, out: &mut Vec<u8>, body: Body) -> Result<(
 }
 
 /// Where an event comes from.
-pub(super) fn source(line: &Line<'_>) -> String {
+fn source(line: &Line<'_>) -> String {
     format!("/models/{}/versions/{}", line.model, line.version)
 }
 
 /// What KServe's logger adds to events, as far as it is known here.
-pub(super) fn attributes<'l>(line: &'l Line<'_>) -> [(&'static str, &'l str); 3] {
+fn attributes<'l>(line: &'l Line<'_>) -> [(&'static str, &'l str); 3] {
     [("inferenceservicename", &line.model), ("component", "predictor"), ("endpoint", &line.version)]
 }
 

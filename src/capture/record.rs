@@ -65,12 +65,12 @@ enum LeftOut {
 /// What is known of a request so far.
 #[derive(Debug)]
 pub(super) struct Record {
-    pub(super) time: SystemTime,
-    pub(super) request_id: Arc<str>,
-    pub(super) trace_id: Option<String>,
-    pub(super) model: ModelName,
-    pub(super) version: Version,
-    pub(super) digest: String,
+    time: SystemTime,
+    request_id: Arc<str>,
+    trace_id: Option<String>,
+    model: ModelName,
+    version: Version,
+    digest: String,
     rows: Option<usize>,
     inputs: Option<Vec<Kept>>,
     outputs: Option<Vec<Kept>>,
