@@ -94,7 +94,16 @@ impl Listing {
             if self.n_objects > MAX_OBJECTS {
                 return Err(Failure::TooMany);
             }
-            self.add(&remote.prefix, &object.map_err(Failure::Store)?);
+            match object {
+                Ok(meta) => self.add(&remote.prefix, &meta),
+                Err(error) if is_of_one_object(&error) => {
+                    self.note(format!(
+                        "an object is not taken: {}",
+                        remote.secrets.describe(&error)
+                    ));
+                }
+                Err(error) => return Err(Failure::Store(error)),
+            }
         }
         Ok(())
     }
@@ -125,9 +134,13 @@ impl Listing {
     }
 
     fn refuse(&mut self, key: &str, reason: &str) {
+        self.note(format!("{key:?} is not taken: {reason}"));
+    }
+
+    fn note(&mut self, refusal: String) {
         self.n_refused += 1;
         if self.refused.len() < MAX_REFUSED {
-            self.refused.push(format!("{key:?} is not taken: {reason}"));
+            self.refused.push(refusal);
         }
     }
 
@@ -147,6 +160,20 @@ impl Listing {
     pub(super) fn is_empty(&self) -> bool {
         self.models.is_empty() && self.unlisted.is_empty()
     }
+}
+
+/// Whether this says of one object that its name is no path, and more objects follow: so do stores by HTTP, which list all at
+/// once and read each name by itself.
+fn is_of_one_object(error: &Error) -> bool {
+    let Error::Generic { store: "HTTP", source } = error else { return false };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
+    while let Some(error) = cause {
+        if error.is::<object_store::path::Error>() || error.is::<std::str::Utf8Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The root is no prefix.

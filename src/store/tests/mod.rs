@@ -1,6 +1,7 @@
 //! The room as a whole, over a store in memory that fails as it is told to: what is visible is whole, nothing is brought
 //! twice, and no fault of the store takes away what serves.
 
+mod dav;
 mod faulty;
 
 use super::connect::Remote;
