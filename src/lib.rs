@@ -56,6 +56,7 @@ pub mod pipeline;
 pub mod rollout;
 pub mod quality;
 pub mod capture;
+pub mod traces;
 pub mod evaluation;
 pub mod listener;
 pub mod http;

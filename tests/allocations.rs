@@ -189,6 +189,7 @@ fn served() -> Served {
         repository,
         events: Events::new(),
         metrics,
+        tracer: None,
         request_log: RequestLog::new(log, Instant::now()),
         request_ids: RequestIds::new(),
         budget,

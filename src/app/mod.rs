@@ -32,6 +32,7 @@ use crate::telemetry::events::{self, EventKind, Events};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildFacts, Metrics, MetricsOptions};
+use crate::traces::{StartError, Tracer};
 use reload::Reloader;
 use std::convert::Infallible;
 use std::io;
@@ -43,7 +44,7 @@ use thiserror::Error;
 /// gives its model back.
 const UNLOAD_PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long writing what was captured may take at the end.
+/// How long writing what was captured, and sending what was traced, may take at the end.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the first look at a store may take before the server starts without: a liveness probe must not end it
@@ -65,6 +66,9 @@ pub enum AppError {
     /// The store that models come from cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Requests are to be traced and cannot.
+    #[error(transparent)]
+    Traces(#[from] StartError),
     /// A port cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -186,6 +190,10 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         observers.push(capture.observer());
         metrics.register(Arc::new(capture.clone()));
     }
+    let tracer = Tracer::start(&config.traces_options(), |name| std::env::var(name).ok())?;
+    if let Some(tracer) = &tracer {
+        metrics.register(Arc::new(tracer.clone()));
+    }
     let app = App::new(http::AppParts {
         options: config.http_options(),
         door: door.with_observers(observers),
@@ -195,6 +203,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         feedback: feedback.clone(),
         events,
         metrics,
+        tracer: tracer.clone(),
         request_log: RequestLog::new(config.request_log_options(), Instant::now()),
         request_ids: RequestIds::new(),
         budget,
@@ -230,9 +239,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     if ending.outcome != Outcome::Forced {
         unload(repository).await;
     }
-    if let Some(capture) = capture {
-        flush(capture).await;
-    }
+    flush(capture, tracer).await;
     match ending.outcome {
         Outcome::Drained => tracing::info!("every request was answered, goodbye"),
         outcome => tracing::warn!(?outcome, aborted, "connections were given up, goodbye"),
@@ -240,11 +247,18 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     Ok(())
 }
 
-/// Has the last requests written.
-async fn flush(capture: Capture) {
-    let flushing = tokio::task::spawn_blocking(move || capture.flush(FLUSH_PATIENCE));
-    if !flushing.await.unwrap_or_default() {
-        tracing::warn!("not all captured requests could be written");
+/// Has what is known of the last requests written and sent.
+async fn flush(capture: Option<Capture>, tracer: Option<Tracer>) {
+    let flushing = tokio::task::spawn_blocking(move || {
+        let is_sent = tracer.is_none_or(|it| it.flush(FLUSH_PATIENCE));
+        (capture.is_none_or(|it| it.flush(FLUSH_PATIENCE)), is_sent)
+    });
+    let (is_captured, is_sent) = flushing.await.unwrap_or_default();
+    if !is_captured {
+        tracing::warn!("not all captured requests could be written and sent");
+    }
+    if !is_sent {
+        tracing::warn!("not all spans could be sent");
     }
 }
 

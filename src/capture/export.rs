@@ -6,10 +6,9 @@
 //! | `kserve` | two CloudEvents a request, in their JSON form, as KServe's logger names them | what consumes KServe's payload log |
 //! | `sagemaker` | one line a request, as SageMaker's data capture writes them | SageMaker's Model Monitor, and tools for it |
 
-use super::line::{Line, Lines, Missing, ReadError, Written};
-use crate::protocol::json::{
-    Printer, write_integer, write_key, write_list, write_member, write_string, write_text_member,
-};
+use super::event::{Body, Event, answer, request};
+use super::line::{Line, Lines, Missing, ReadError};
+use crate::protocol::json::{write_key, write_member, write_string, write_text_member};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -90,112 +89,14 @@ impl Form {
                 out.push(b'\n');
             }
             Self::Kserve => {
-                event(line, "org.kubeflow.serving.inference.request", out, request)?;
-                if line.outputs.is_some() {
-                    event(line, "org.kubeflow.serving.inference.response", out, answer)?;
+                for event in Event::of(line)? {
+                    event.write(out);
                 }
             }
             Self::Sagemaker => sagemaker(line, out)?,
         }
         Ok(true)
     }
-}
-
-/// Writes a body.
-type Body = fn(&Line<'_>, &mut Vec<u8>) -> Result<(), String>;
-
-/// The request, by the Open Inference Protocol.
-fn request(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-    out.push(b'{');
-    write_key(out, "id");
-    write_string(out, &line.request_id);
-    write_member(out, "inputs");
-    tensors(line.inputs.as_deref().unwrap_or_default(), out)?;
-    out.push(b'}');
-    Ok(())
-}
-
-/// The answer, by the Open Inference Protocol.
-fn answer(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-    out.push(b'{');
-    write_key(out, "id");
-    write_string(out, &line.request_id);
-    write_text_member(out, "model_name", &line.model);
-    write_text_member(out, "model_version", &line.version);
-    write_member(out, "outputs");
-    tensors(line.outputs.as_deref().unwrap_or_default(), out)?;
-    out.push(b'}');
-    Ok(())
-}
-
-fn tensors(tensors: &[Written<'_>], out: &mut Vec<u8>) -> Result<(), String> {
-    let mut outcome = Ok(());
-    write_list(out, tensors, |out, written| {
-        if outcome.is_ok() {
-            outcome = tensor(written, out);
-        }
-    });
-    outcome
-}
-
-fn tensor(written: &Written<'_>, out: &mut Vec<u8>) -> Result<(), String> {
-    let Written { name, datatype, shape, data, left_out, .. } = written;
-    out.push(b'{');
-    write_key(out, "name");
-    write_string(out, name);
-    write_text_member(out, "datatype", datatype);
-    write_member(out, "shape");
-    write_list(out, shape, |out, &size| write_integer(out, size));
-    match (left_out, data) {
-        (Some(reason), _) => {
-            write_member(out, "parameters");
-            out.push(b'{');
-            write_key(out, "left_out");
-            write_string(out, reason);
-            out.push(b'}');
-        }
-        (None, Some(values)) => {
-            write_member(out, "data");
-            out.extend_from_slice(values.get().as_bytes());
-        }
-        (None, None) => {
-            let tensor = written.read().map_err(|missing| missing.to_string())?.tensor;
-            write_member(out, "data");
-            let elements = tensor.shape().elements().unwrap_or_default();
-            Printer::new(&tensor).next(out, &[elements]);
-        }
-    }
-    out.push(b'}');
-    Ok(())
-}
-
-/// A CloudEvent (specification 1.0, JSON format), with the attributes that KServe's logger adds.
-fn event(line: &Line<'_>, kind: &str, out: &mut Vec<u8>, body: Body) -> Result<(), String> {
-    out.push(b'{');
-    write_key(out, "specversion");
-    write_string(out, "1.0");
-    write_text_member(out, "id", &line.request_id);
-    write_text_member(out, "type", kind);
-    write_text_member(out, "source", &source(line));
-    write_text_member(out, "time", &line.time);
-    write_text_member(out, "datacontenttype", "application/json");
-    for (name, value) in attributes(line) {
-        write_text_member(out, name, value);
-    }
-    write_member(out, "data");
-    body(line, out)?;
-    out.extend_from_slice(b"}\n");
-    Ok(())
-}
-
-/// Where an event comes from.
-fn source(line: &Line<'_>) -> String {
-    format!("/models/{}/versions/{}", line.model, line.version)
-}
-
-/// What KServe's logger adds to events, as far as it is known here.
-fn attributes<'l>(line: &'l Line<'_>) -> [(&'static str, &'l str); 3] {
-    [("inferenceservicename", &line.model), ("component", "predictor"), ("endpoint", &line.version)]
 }
 
 fn sagemaker(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {

@@ -9,13 +9,18 @@
 //! | `line` | such a line, read back |
 //! | `files` | the folder: files that turn, its bounds, a disk without room |
 //! | `writer` | the thread between the two |
+//! | `sink` | who is sent them as they come, by HTTP |
+//! | `event` | lines as CloudEvents |
 //! | `export` | lines as other programs write them |
 //! | `replay` | what another version answers to them |
 //!
 //! Nothing on the path of a request waits: what finds no room is dropped and counted. What a request says is somebody's, so
 //! files are for their owner alone, and inputs that are named stay out of them.
 
+#[cfg(not(feature = "sending"))]
+mod absent;
 mod counts;
+mod event;
 mod export;
 mod files;
 mod held;
@@ -23,6 +28,8 @@ mod line;
 mod observer;
 mod record;
 mod replay;
+#[cfg(feature = "sending")]
+mod sink;
 mod writer;
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! At the door: which requests are kept, and what is copied of them.
 
-use super::counts::{Counts, Outcome};
+#[cfg(not(feature = "sending"))]
+use super::absent::Sink;
+use super::counts::{Counts, Delivery, Outcome};
 use super::files::FileOptions;
 use super::held::Held;
 use super::record::{Record, Redaction};
-use super::writer::{Message, write_all};
+#[cfg(feature = "sending")]
+use super::sink::Sink;
+use super::writer::{Message, Places, write_all};
 use crate::inference::{InferResponse, RoutingKey, ValidRequest};
 use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::ModelHandle;
@@ -29,8 +33,10 @@ pub struct CaptureOptions {
     pub sample_rate: f64,
     /// The tensors whose values are not kept.
     pub redaction: Redaction,
-    /// The files.
-    pub files: FileOptions,
+    /// The files, if there are to be some.
+    pub files: Option<FileOptions>,
+    /// To whom they are sent as they come.
+    pub sink: Option<String>,
 }
 
 /// Keeps requests. Clones share everything; the thread that writes ends with the last one.
@@ -44,6 +50,7 @@ struct Inner {
     held: Held,
     counts: Arc<Counts>,
     writer: SyncSender<Message>,
+    sink: Option<Sink>,
 }
 
 impl Capture {
@@ -53,15 +60,19 @@ impl Capture {
     ///
     /// The folder cannot be made or written, or the system gives no thread.
     pub fn start(options: CaptureOptions, events: Events) -> io::Result<Self> {
-        let CaptureOptions { sample_rate, redaction, files } = options;
+        let CaptureOptions { sample_rate, redaction, files, sink } = options;
         let (writer, records) = sync_channel(MAX_WAITING);
         let counts = Arc::<Counts>::default();
-        let files = files.open()?;
+        let files = files.map(FileOptions::open).transpose()?;
+        let sink =
+            sink.map(|address| Sink::start(&address, &counts, events.clone())).transpose()?;
+        let places = Places { files, sink: sink.clone() };
         let counted = Arc::clone(&counts);
-        let write = move || write_all(files, &records, &counted, &events);
+        let write = move || write_all(places, &records, &counted, &events);
         std::thread::Builder::new().name("capture".into()).spawn(write)?;
         let held = Held::default();
-        Ok(Self(Arc::new(Inner { sample_rate, redaction, held, counts, writer })))
+        let inner = Inner { sample_rate, redaction, held, counts, writer, sink };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Who looks on at the door.
@@ -91,6 +102,7 @@ impl Capture {
         }
         // Nobody answers where the thread has ended.
         is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+            && self.0.sink.as_ref().is_none_or(|sink| sink.flush(deadline))
     }
 
     fn takes(&self, request_id: &str) -> bool {
@@ -148,6 +160,10 @@ impl Collect for Capture {
         for outcome in Outcome::ALL {
             let n = self.count(outcome) as f64;
             samples.number(&families::CAPTURE_RECORDS, &[outcome.as_str()], n);
+        }
+        for outcome in Delivery::ALL {
+            let n = self.0.counts.get_sent(outcome) as f64;
+            samples.number(&families::CAPTURE_SENT, &[outcome.as_str()], n);
         }
         let bytes = self.0.counts.bytes.load(Ordering::Relaxed) as f64;
         samples.number(&families::CAPTURE_BYTES, &[], bytes);

@@ -1,14 +1,21 @@
 //! The thread between requests and files.
 
+#[cfg(not(feature = "sending"))]
+use super::absent::Sink;
 use super::counts::{Counts, Outcome};
 use super::files::Files;
 use super::record::Record;
+#[cfg(feature = "sending")]
+use super::sink::Sink;
 use crate::telemetry::events::{EventKind, Events, Subject};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 /// Bytes of lines that are written at once.
 const MAX_CHUNK: usize = 1 << 20;
+
+/// Added to the thread's niceness: requests come first.
+const NICENESS: i32 = 10;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -19,37 +26,52 @@ pub(super) enum Message {
     Flush(SyncSender<()>),
 }
 
+/// Where records go.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) files: Option<Files>,
+    pub(super) sink: Option<Sink>,
+}
+
 /// Writes until nobody is left who could send.
 pub(super) fn write_all(
-    mut files: Files,
+    mut places: Places,
     messages: &Receiver<Message>,
     counts: &Counts,
     events: &Events,
 ) {
+    // Where the system refuses it, it writes as fast as others compute. On Linux it is the thread's, not the process'.
+    let _ = rustix::process::nice(NICENESS);
     let (mut chunk, mut waiting) = (Vec::new(), Vec::new());
     let mut is_broken = false;
-    counts.bytes.store(files.bytes(), Ordering::Relaxed);
+    let bytes = |places: &Places| places.files.as_ref().map_or(0, Files::bytes);
+    counts.bytes.store(bytes(&places), Ordering::Relaxed);
     while let Ok(first) = messages.recv() {
         let mut n_lines = 0;
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
                 Message::Record(record) => {
+                    let begin = chunk.len();
                     record.write(&mut chunk);
                     n_lines += 1;
+                    if let Some(sink) = &places.sink {
+                        sink.leave(&chunk[begin..]);
+                    }
                 }
                 Message::Flush(done) => waiting.push(done),
             }
             next = if chunk.len() < MAX_CHUNK { messages.try_recv().ok() } else { None };
         }
-        match files.append(&chunk) {
-            Ok(()) => {
+        match places.files.as_mut().map(|files| files.append(&chunk)) {
+            None => {}
+            Some(Ok(())) => {
                 counts.add(Outcome::Written, n_lines);
                 if std::mem::take(&mut is_broken) && n_lines > 0 {
                     tracing::info!("requests are captured again");
                 }
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 counts.add(Outcome::Failed, n_lines);
                 if !std::mem::replace(&mut is_broken, true) {
                     let text = format!("requests are not captured: {error}");
@@ -58,7 +80,7 @@ pub(super) fn write_all(
                 }
             }
         }
-        counts.bytes.store(files.bytes(), Ordering::Relaxed);
+        counts.bytes.store(bytes(&places), Ordering::Relaxed);
         chunk.clear();
         chunk.shrink_to(MAX_CHUNK);
         // Who waits may have left.

@@ -1,7 +1,7 @@
 //! Every key there is, section by section, with its type, default, range and meaning.
 
 use super::host::Host;
-use super::types::LogLevel;
+use super::types::{HttpUrl, LogLevel};
 use crate::capture::Redaction;
 use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
@@ -174,16 +174,28 @@ section! {
 }
 
 section! {
-    /// Requests that are kept in files, with their answers.
+    /// Requests that are kept in files, or sent to somebody, with their answers.
     pub struct CaptureConfig("capture.", host: Host) {
-        /// Folder for captured requests; `""`: none are captured.
+        /// Folder for captured requests; `""`: none are kept.
         folder: Option<PathBuf> = "";
+        /// Address to which they are sent as they come, as CloudEvents; `""`: nobody is sent them.
+        sink: Option<HttpUrl> = "";
         /// Part of the requests that is captured, chosen by their ids.
         sample_rate: f64 = 0.01, range 0.0..=1.0;
         /// Bytes that captured requests may take; the oldest file makes room.
         max_bytes: ByteSize = "1GiB", range ByteSize(1 << 20)..=ByteSize(1 << 50);
         /// Inputs and outputs whose values are left out, as `"name"` or `"model/name"`.
         redact: Redaction = [];
+    }
+}
+
+section! {
+    /// Spans of requests, sent by OTLP; OpenTelemetry's variables (`OTEL_*`) go before these keys.
+    pub struct TracingConfig("tracing.", host: Host) {
+        /// Where spans are sent: over gRPC to port 4317, otherwise over HTTP; `""`: nowhere.
+        endpoint: Option<HttpUrl> = "";
+        /// Part of the requests that is traced, of those whose callers do not say it.
+        sample_rate: f64 = 0.01, range 0.0..=1.0;
     }
 }
 

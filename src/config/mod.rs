@@ -21,7 +21,7 @@ pub use host::Host;
 pub use keys::{
     BatchingConfig, CaptureConfig, FeedbackConfig, GeneralConfig, HttpConfig, LimitsConfig,
     LogConfig, ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig,
-    TrialConfig,
+    TracingConfig, TrialConfig,
 };
 pub use live::Changes;
 pub use types::LogLevel;
@@ -84,6 +84,8 @@ config! {
     feedback: FeedbackConfig,
     /// Requests that are kept in files.
     capture: CaptureConfig,
+    /// Spans of requests.
+    tracing: TracingConfig,
     /// What happens after SIGTERM.
     shutdown: ShutdownConfig,
     /// What is logged.

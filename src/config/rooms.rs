@@ -1,6 +1,6 @@
 //! The options of each room, from the settings.
 
-use super::{CaptureConfig, Config};
+use super::{CaptureConfig, Config, TracingConfig};
 use crate::capture::{CaptureOptions, FileOptions};
 use crate::engine::Device;
 use crate::engine::remote::RemoteOptions;
@@ -14,6 +14,7 @@ use crate::shutdown::ShutdownOptions;
 use crate::store::{MirrorOptions, StoreUrl};
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
 use crate::telemetry::resident_bytes;
+use crate::traces::TracesOptions;
 use std::io;
 use std::path::PathBuf;
 
@@ -68,10 +69,20 @@ impl Config {
     /// For captured requests, if any are to be.
     #[must_use]
     pub fn capture_options(&self) -> Option<CaptureOptions> {
-        let CaptureConfig { folder, sample_rate, max_bytes: ByteSize(max_bytes), redact } =
-            self.capture.clone();
-        let files = FileOptions { folder: folder?, max_bytes };
-        Some(CaptureOptions { sample_rate, redaction: redact, files })
+        let CaptureConfig { folder, sink, sample_rate, max_bytes, redact } = self.capture.clone();
+        let ByteSize(max_bytes) = max_bytes;
+        let files = folder.map(|folder| FileOptions { folder, max_bytes });
+        let sink = sink.map(|it| it.as_str().to_owned());
+        let is_wanted = files.is_some() || sink.is_some();
+        is_wanted.then_some(CaptureOptions { sample_rate, redaction: redact, files, sink })
+    }
+
+    /// For spans of requests.
+    #[must_use]
+    pub fn traces_options(&self) -> TracesOptions {
+        let TracingConfig { endpoint, sample_rate } = &self.tracing;
+        let endpoint = endpoint.as_ref().map(|it| it.as_str().to_owned());
+        TracesOptions { endpoint, sample_rate: *sample_rate }
     }
 
     /// For the way down.

@@ -6,6 +6,7 @@ use crate::inference::ModelName;
 use crate::repository::{NamedFolder, TrustedModel};
 use crate::settings::{Setting, ToToml, Value, quote, words};
 use crate::telemetry::logging::{LogFormat, RequestLogMode};
+use ::http::Uri;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,6 +15,26 @@ words! {
     LogFormat, "\"human\" or \"json\"", Human = "human", Json = "json";
     RequestLogMode, "\"errors\", \"all\" or \"sampled\"",
         Errors = "errors", All = "all", Sampled = "sampled";
+}
+
+/// The address of a server to which something is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+impl HttpUrl {
+    /// Reads one: `http` or `https`, a host, and nothing that is secret, since the configuration is printed.
+    fn parse(text: &str) -> Option<Self> {
+        let url: Uri = text.parse().ok()?;
+        let is_known = matches!(url.scheme_str(), Some("http" | "https"));
+        let authority = url.authority().filter(|it| !it.as_str().contains('@'))?;
+        (is_known && !authority.host().is_empty()).then(|| Self(text.to_owned()))
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Setting for Option<ModelName> {
@@ -48,6 +69,24 @@ impl Setting for Option<PathBuf> {
 impl ToToml for Option<PathBuf> {
     fn to_toml(&self) -> String {
         self.as_ref().map_or_else(|| quote(""), ToToml::to_toml)
+    }
+}
+
+impl Setting for Option<HttpUrl> {
+    const EXPECTED: &'static str =
+        "an address like \"http://host:4318\", without user and password, or \"\" for none";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.text()? {
+            "" => Some(None),
+            text => HttpUrl::parse(text).map(Some),
+        }
+    }
+}
+
+impl ToToml for Option<HttpUrl> {
+    fn to_toml(&self) -> String {
+        quote(self.as_ref().map_or("", HttpUrl::as_str))
     }
 }
 
@@ -260,6 +299,18 @@ mod tests {
         assert_eq!(read::<Vec<PathBuf>>(""), Some(Vec::new()));
         assert_eq!(read::<Vec<PathBuf>>("a.so,,b.so"), None);
         assert_eq!(Vec::<PathBuf>::read(&Value::Text("a.so".into())), None);
+    }
+
+    #[test]
+    fn an_address_has_a_scheme_a_host_and_no_secret() {
+        let read = |text| read::<Option<HttpUrl>>(text);
+        for good in ["http://a", "https://a.example:4317", "http://[::1]:4318/v1/traces"] {
+            assert_eq!(read(good).flatten().map(|it| it.0).as_deref(), Some(good));
+        }
+        assert_eq!(read(""), Some(None));
+        for bad in ["a:4317", "/a", "ftp://a", "http://", "http://u:p@a", "http://a b"] {
+            assert_eq!(read(bad), None, "{bad:?} must be refused");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
 use crate::telemetry::request_id;
+use crate::traces::OpenSpan;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName};
 use std::ops::Deref;
@@ -27,6 +28,8 @@ pub(super) struct Request {
     pub(super) route: &'static str,
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
+    /// Where requests are traced.
+    pub(super) span: Option<Arc<OpenSpan>>,
     pub(super) started_at: Instant,
     findings: Mutex<Findings>,
 }
@@ -43,16 +46,31 @@ pub(super) struct Findings {
 }
 
 impl RequestContext {
-    /// Begins now.
-    pub(super) fn new(app: &App, headers: &HeaderMap, route: &'static str) -> Self {
+    /// Begins now; with a span where `is_traced` and requests are.
+    pub(super) fn new(
+        app: &App,
+        headers: &HeaderMap,
+        route: &'static str,
+        is_traced: bool,
+    ) -> Self {
         let trace = headers.get(TRACEPARENT);
+        let trace = trace.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+        let started_at = Instant::now();
+        let tracer = app.tracer.as_ref().filter(|_| is_traced);
         Self(Arc::new(Request {
             route,
             request_id: request_id(app, headers),
-            trace: trace.and_then(|value| TraceParent::parse(value.to_str().ok()?)),
-            started_at: Instant::now(),
+            span: tracer.map(|tracer| tracer.begin(trace.as_ref(), started_at)),
+            trace,
+            started_at,
             findings: Mutex::default(),
         }))
+    }
+
+    /// The trace that the request belongs to: its caller's, or ours if it was chosen.
+    pub(super) fn trace_id(&self) -> Option<String> {
+        let of_caller = self.trace.as_ref().map(|trace| trace.trace_id.clone());
+        of_caller.or_else(|| self.span.as_ref()?.chosen_trace())
     }
 
     /// Notes something for the log.

@@ -11,7 +11,7 @@ use super::feedback::FEEDBACK;
 use super::packing::Packing;
 use super::state::App;
 use crate::inference::{ByteLease, InferError, InferResponse};
-use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Target};
+use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Tap, Target};
 use crate::protocol::{Metadata, Wire};
 use crate::quality::feedback::Feedback;
 use crate::repository::ModelHandle;
@@ -96,8 +96,9 @@ impl Call for HttpCall<'_> {
         body::read(self.headers, body, self.timeouts, limits, lease).await
     }
 
-    fn resolved(&self, model: &ModelHandle) {
+    fn resolved(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {
         self.context.note(|found| found.model = Some((model.name().clone(), model.version())));
+        self.context.span.as_ref().map(|span| span.tap(model))
     }
 
     fn inferred(&self, response: &InferResponse) {

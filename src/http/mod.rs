@@ -3,6 +3,7 @@
 //! Handlers are decode, call, encode; what they call lies in other rooms. They return `Result<_, Failed>`:
 //! `observe` writes every failure, in the shape of its protocol, and logs it.
 
+mod accept;
 mod body;
 mod booking;
 mod context;

@@ -17,10 +17,11 @@ use crate::inference::{ErrorCode, InferError};
 use crate::protocol::codes::meaning;
 use crate::telemetry::logging::RequestLine;
 use crate::telemetry::{METHODS, RouteIndex};
+use crate::traces::Served;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, Version};
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
 use matchit::Router as Paths;
@@ -32,7 +33,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tower::Service;
 use tracing::{Instrument, Level};
 
@@ -117,13 +118,17 @@ impl Inner {
         let path = request.uri().path();
         let label = self.label(path);
         let asked = asked(label, path);
-        let context = RequestContext::new(&self.app, request.headers(), label.path);
+        // Pages, probes and scrapes are nobody's wait.
+        let is_traced = self.table.side == Side::Public && request.method() == Method::POST;
+        let context = RequestContext::new(&self.app, request.headers(), label.path, is_traced);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,
             label,
             method: request.method().clone(),
+            traced: context.span.is_some().then(|| (request.uri().clone(), request.version())),
             context,
+            is_abandoned: false,
             done: false,
         };
         let is_packed = request.headers().contains_key(CONTENT_ENCODING);
@@ -252,6 +257,9 @@ struct Record<'a> {
     context: RequestContext,
     label: Label,
     method: Method,
+    /// What a span says beside.
+    traced: Option<(Uri, Version)>,
+    is_abandoned: bool,
     done: bool,
 }
 
@@ -266,10 +274,12 @@ impl Record<'_> {
         app.metrics.http().record(label.index, method.as_str(), status.as_u16());
         let now = Instant::now();
         let duration = now - context.started_at;
+        self.end_span(status, error, duration);
         if !app.request_log.wants(error.is_some(), duration, now) {
             return;
         }
         let Findings { model, n_rows, .. } = context.findings();
+        let trace_id = context.trace_id();
         let version = model.as_ref().map(|(_, version)| version.to_string());
         let line = RequestLine {
             request_id: &context.request_id,
@@ -285,15 +295,36 @@ impl Record<'_> {
             version: version.as_deref(),
             n_rows,
             duration,
-            trace_id: context.trace.as_ref().map(|trace| trace.trace_id.as_str()),
+            trace_id: trace_id.as_deref(),
         };
         line.write();
+    }
+
+    fn end_span(&self, status: StatusCode, error: Option<&InferError>, took: Duration) {
+        let Self { app, context, label, traced, is_abandoned, .. } = self;
+        let (Some(tracer), Some(span), Some((uri, version))) = (&app.tracer, &context.span, traced)
+        else {
+            return;
+        };
+        let served = Served {
+            route: label.path,
+            path: uri.path(),
+            protocol: if *version == Version::HTTP_2 { "2" } else { "1.1" },
+            status: status.as_u16(),
+            code: error.map(|error| error.code.as_str()),
+            is_abandoned: *is_abandoned,
+            request_id: &context.request_id,
+            took,
+            is_slow: app.request_log.is_slow(took),
+        };
+        tracer.end(span, &served);
     }
 }
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.done {
+            self.is_abandoned = true;
             let error =
                 InferError::new(ErrorCode::ClientClosed, "the client hung up before the answer");
             self.write(status(error.code), Some(&error));

@@ -1,5 +1,6 @@
 //! Packing of answers for clients that ask for it.
 
+use super::accept::weight;
 use crate::pipeline;
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{HeaderMap, HeaderValue};
@@ -66,16 +67,6 @@ impl pipeline::Packing for Packing {
         };
         packed.ok().filter(|packed| packed.len() < bytes.len())
     }
-}
-
-/// How much an offer is liked, 0 to 1. What cannot be read says "not at all".
-fn weight(parameters: &str) -> f32 {
-    let mut values = parameters.split(';').filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("q").then_some(value.trim())
-    });
-    let Some(value) = values.next() else { return 1.0 };
-    value.parse().ok().filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(0.0)
 }
 
 fn finish<E: Write>(

@@ -15,6 +15,7 @@ use crate::telemetry::Metrics;
 use crate::telemetry::events::Events;
 use crate::telemetry::logging::RequestLog;
 use crate::telemetry::request_id::RequestIds;
+use crate::traces::Tracer;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -66,6 +67,8 @@ pub struct AppParts {
     pub events: Events,
     /// Where requests are counted.
     pub metrics: Metrics,
+    /// Which requests are traced, if any are.
+    pub tracer: Option<Tracer>,
     /// Which requests are logged.
     pub request_log: RequestLog,
     /// Makes ids for requests that bring none.

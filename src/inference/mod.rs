@@ -22,7 +22,7 @@ pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{
-    Extra, ExtraKind, ExtraSpec, ExtraValues, InferResponse, Ranking, Rankings, Timings,
+    Extra, ExtraKind, ExtraSpec, ExtraValues, InferResponse, Ranking, Rankings, RunId, Timings,
 };
 pub use spec::{Batching, ModelSpec, RefusalReason, TensorSpec};
 pub use trace::TraceParent;

@@ -17,6 +17,17 @@ pub struct Timings {
     pub compute: Duration,
     /// Getting the outputs back and cutting them apart.
     pub output: Duration,
+    /// Which run it was.
+    pub run: RunId,
+}
+
+/// The run that answered a request, alone or together with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunId {
+    /// The same for all requests of one run, and another for each run.
+    pub number: u64,
+    /// Rows of all its requests.
+    pub n_rows: usize,
 }
 
 /// What a step adds to every answer, as the document of the API has it.

@@ -1,14 +1,13 @@
 //! What a transport brings to the door: which model is meant, who asks, and the request itself.
 
+use super::observer::Tap;
 use crate::inference::{
-    ByteLease, InferError, InferResponse, ModelName, ModelRef, RoutingKey, TraceParent,
-    VersionSelector,
+    ByteLease, InferError, InferResponse, ModelName, ModelRef, RoutingKey, VersionSelector,
 };
 use crate::protocol::Metadata;
 use crate::repository::ModelHandle;
 use crate::tensor::Buffer;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Which model a request is for, and what chooses among its versions.
@@ -26,17 +25,6 @@ impl From<ModelRef> for Target {
     fn from(model: ModelRef) -> Self {
         Self { model: Some(model.name), version: model.version, key: None }
     }
-}
-
-/// Who asks, and since when.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The caller's id for the request, or ours.
-    pub request_id: Arc<str>,
-    /// The caller's trace, if it sent one.
-    pub trace: Option<TraceParent>,
-    /// When the request came.
-    pub started_at: Instant,
 }
 
 /// A request as its transport has it. One type for each transport: this is all that the door needs.
@@ -70,8 +58,8 @@ pub trait Call: Send {
         lease: ByteLease,
     ) -> impl Future<Output = Result<Received, InferError>> + Send;
 
-    /// The model that answers is known.
-    fn resolved(&self, model: &ModelHandle);
+    /// The model that answers is known. Who looks on at this very request is given back.
+    fn resolved(&self, model: &ModelHandle) -> Option<Box<dyn Tap>>;
 
     /// The model has answered; what is left is to write it.
     fn inferred(&self, response: &InferResponse);

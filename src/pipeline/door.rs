@@ -1,7 +1,8 @@
 //! The story of a request in one function.
 
 use super::answer::{EncodedAnswer, Unwritten};
-use super::call::{BodyLimits, Call, Caller, Received, Target};
+use super::call::{BodyLimits, Call, Received, Target};
+use super::caller::Caller;
 use super::observer::{Observer, Observers};
 use super::offload::off_runtime;
 use super::passage::Passage;
@@ -61,8 +62,9 @@ impl Door {
     ) -> Result<Answered<C::Packing>, InferError> {
         let is_chosen = target.version == VersionSelector::Default;
         let model = self.resolve(target)?;
-        call.resolved(&model);
-        let taps = self.observers.begin(&model, &caller, is_chosen);
+        let tap = call.resolved(&model);
+        let taps =
+            self.observers.begin(&model, &caller, is_chosen).into_iter().chain(tap).collect();
         let mut passage = Passage::begin(&model, caller.started_at, taps);
         match self.pass::<W, C>(&model, caller, call, &mut passage).await {
             Ok(answer) => Ok(Answered { answer, record: passage.succeed() }),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod call;
+mod caller;
 mod door;
 mod observer;
 mod offload;
@@ -15,7 +16,8 @@ mod run;
 mod tests;
 
 pub use answer::{Booked, EncodedAnswer, SMALL_BYTES};
-pub use call::{BodyLimits, Call, Caller, Packing, Received, Target};
+pub use call::{BodyLimits, Call, Packing, Received, Target};
+pub use caller::Caller;
 pub use door::{Answered, Door};
 pub use observer::{Observer, Tap};
 pub use offload::{LARGE_BYTES, late, off_runtime};

@@ -4,7 +4,7 @@
 //! Taps are called on the request's own task, between its steps: they clone what they want (tensors are
 //! ref-counted) and do the work elsewhere.
 
-use super::call::Caller;
+use super::caller::Caller;
 use crate::inference::{InferResponse, ValidRequest};
 use crate::repository::ModelHandle;
 use crate::telemetry::RequestRecord;

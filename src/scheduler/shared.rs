@@ -7,8 +7,9 @@ use super::queue::{Bounds, Queue};
 use super::watch::Watched;
 use crate::engine::{Engine, EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, ValidRequest};
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     failed: Mutex<Option<String>>,
     /// The same without a lock, for each request.
     has_failed: AtomicBool,
+    /// Counts runs, from somewhere: two loads of a version have different ones.
+    runs: AtomicU64,
 }
 
 impl Shared {
@@ -44,6 +47,7 @@ impl Shared {
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
             has_failed: AtomicBool::new(false),
+            runs: AtomicU64::new(RandomState::new().hash_one(())),
         }
     }
 
@@ -66,6 +70,11 @@ impl Shared {
     pub(super) fn engine(&self) -> Result<Box<dyn Engine>, EngineError> {
         catch_unwind(AssertUnwindSafe(|| self.job.model.instance()))
             .unwrap_or_else(|_| Err(EngineError::new(Fault::Internal, "making an engine panicked")))
+    }
+
+    /// A number for the next run.
+    pub(super) fn next_run(&self) -> u64 {
+        self.runs.fetch_add(1, Ordering::Relaxed)
     }
 
     /// An engine in place of one that is not to be trusted any more; without one the version has failed.

@@ -1,7 +1,7 @@
 //! Families of metrics and the gathering of their samples in the registry's own words.
 
 use super::collect::VersionSamples;
-use super::histogram::Histogram;
+use super::histogram::{Exemplar, Histogram};
 use prometheus::core::Desc;
 use prometheus::proto;
 use std::collections::HashMap;
@@ -62,7 +62,15 @@ impl Family {
 /// Samples being gathered for one scrape.
 #[derive(Debug, Default)]
 pub struct Samples {
-    families: Vec<(Family, Vec<proto::Metric>)>,
+    families: Vec<Sampled>,
+}
+
+/// A family, with a series each for its labels.
+#[derive(Debug)]
+pub(super) struct Sampled {
+    pub(super) family: Family,
+    /// Each with the exemplars of its buckets, by their places.
+    pub(super) series: Vec<(proto::Metric, Vec<(usize, Exemplar)>)>,
 }
 
 impl Samples {
@@ -78,14 +86,14 @@ impl Samples {
             gauge.set_value(value);
             metric.set_gauge(gauge);
         }
-        self.push(family, metric);
+        self.push(family, metric, Vec::new());
     }
 
     /// Adds one histogram.
     pub fn histogram(&mut self, family: &Family, labels: &[&str], histogram: &Histogram) {
         let mut metric = labeled(family, labels);
         metric.set_histogram(histogram.snapshot());
-        self.push(family, metric);
+        self.push(family, metric, histogram.exemplars());
     }
 
     /// Those of one version of a model.
@@ -93,18 +101,32 @@ impl Samples {
         VersionSamples { samples: self, model, version }
     }
 
-    fn push(&mut self, family: &Family, metric: proto::Metric) {
+    fn push(&mut self, family: &Family, metric: proto::Metric, exemplars: Vec<(usize, Exemplar)>) {
+        let series = (metric, exemplars);
         // The families of one model come in the same order as those of the one before: a search of
         // forty names is nothing beside writing their text.
-        match self.families.iter_mut().find(|(known, _)| known.name == family.name) {
-            Some((_, metrics)) => metrics.push(metric),
-            None => self.families.push((*family, vec![metric])),
+        match self.families.iter_mut().find(|known| known.family.name == family.name) {
+            Some(known) => known.series.push(series),
+            None => self.families.push(Sampled { family: *family, series: vec![series] }),
         }
+    }
+
+    /// Everything gathered, in the order of names and labels.
+    pub(super) fn into_sampled(self) -> Vec<Sampled> {
+        let mut families = self.families;
+        families.sort_by_key(|it| it.family.name);
+        let labels = |metric: &proto::Metric| -> Vec<String> {
+            metric.get_label().iter().map(|label| label.value().to_owned()).collect()
+        };
+        for family in &mut families {
+            family.series.sort_by_cached_key(|(metric, _)| labels(metric));
+        }
+        families
     }
 
     /// Everything gathered, as the registry takes it.
     pub(super) fn into_families(self) -> Vec<proto::MetricFamily> {
-        let family = |(family, metrics): (Family, Vec<proto::Metric>)| {
+        let family = |Sampled { family, series }: Sampled| {
             let mut out = proto::MetricFamily::default();
             out.set_name(family.name.to_owned());
             out.set_help(family.help().to_owned());
@@ -113,7 +135,7 @@ impl Samples {
                 Kind::Gauge => proto::MetricType::GAUGE,
                 Kind::Histogram => proto::MetricType::HISTOGRAM,
             });
-            out.set_metric(metrics);
+            out.set_metric(series.into_iter().map(|(metric, _)| metric).collect());
             out
         };
         self.families.into_iter().map(family).collect()

@@ -37,6 +37,7 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         QUALITY,
         FEEDBACK_FAMILIES,
         CAPTURE,
+        TRACES,
         PROCESS,
     ]
     .into_iter()
@@ -194,10 +195,17 @@ families! { FEEDBACK_FAMILIES;
 }
 
 families! { CAPTURE;
-    /// Requests that were to be captured, by outcome; there only where requests are captured, as for the next one.
+    /// Requests that were to be captured, by outcome; there only where requests are captured, as for the next ones.
     CAPTURE_RECORDS: Counter = "sconce_capture_records_total" ["outcome"];
+    /// Captured requests by what became of them on their way to the sink.
+    CAPTURE_SENT: Counter = "sconce_capture_sent_total" ["outcome"];
     /// Bytes of the files of captured requests.
     CAPTURE_BYTES: Gauge = "sconce_capture_bytes" [];
+}
+
+families! { TRACES;
+    /// Spans of traced requests, by outcome; there only where requests are traced.
+    SPANS: Counter = "sconce_spans_total" ["outcome"];
 }
 
 families! { PROCESS;

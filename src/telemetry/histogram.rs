@@ -9,7 +9,8 @@
 use super::statistics::{Tally, nanos};
 use prometheus::proto;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// Upper bounds of durations, in nanoseconds: from a phase of a tiny model to the longest deadline.
 const DURATIONS: &[u64] = &[
@@ -51,6 +52,19 @@ pub struct Histogram {
     sum: AtomicU64,
     /// One a bound, and one for what lies beyond the last; not cumulative.
     buckets: Box<[AtomicU64]>,
+    /// The last of each bucket that had one.
+    exemplars: Mutex<Vec<(usize, Exemplar)>>,
+}
+
+/// An observation that somebody can look at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Exemplar {
+    /// The trace and the span in which it was made.
+    pub(super) trace: u128,
+    pub(super) span: u64,
+    /// In the exported unit.
+    pub(super) value: f64,
+    pub(super) at: SystemTime,
 }
 
 impl Histogram {
@@ -74,7 +88,7 @@ impl Histogram {
 
     fn new(bounds: &'static [u64], per_unit: f64) -> Self {
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, per_unit, sum: AtomicU64::new(0), buckets }
+        Self { bounds, per_unit, sum: AtomicU64::new(0), buckets, exemplars: Mutex::default() }
     }
 
     /// Counts one.
@@ -88,6 +102,24 @@ impl Histogram {
     /// Counts one, of a histogram of durations.
     pub fn observe_duration(&self, duration: Duration) {
         self.observe(nanos(duration));
+    }
+
+    /// Says in which trace an observation was made, of a histogram of durations. It was counted already.
+    pub(super) fn set_exemplar(&self, duration: Duration, trace: u128, span: u64) {
+        let counted = nanos(duration);
+        let bucket = self.bounds.partition_point(|&bound| bound < counted);
+        let (value, at) = (counted as f64 / self.per_unit, SystemTime::now());
+        let exemplar = Exemplar { trace, span, value, at };
+        let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        match exemplars.iter_mut().find(|(known, _)| *known == bucket) {
+            Some((_, last)) => *last = exemplar,
+            None => exemplars.push((bucket, exemplar)),
+        }
+    }
+
+    /// By the places of their buckets; that beyond the last bound has one too.
+    pub(super) fn exemplars(&self) -> Vec<(usize, Exemplar)> {
+        self.exemplars.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many observations there were, and their sum in what is counted.

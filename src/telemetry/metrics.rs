@@ -6,6 +6,7 @@ use super::exposition::{Family, Samples};
 use super::families;
 use super::http::HttpMetrics;
 use super::model::ModelMetrics;
+use super::openmetrics;
 use super::process::Process;
 use super::readings::Readings;
 use super::trials::{TrialOutcome, Trials};
@@ -17,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The content type of [`Metrics::render_open`].
+pub const OPEN_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the metrics say about the build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -148,6 +152,12 @@ impl Metrics {
             .encode_to_string(&families)
             .expect("every family of the table has a name")
     }
+
+    /// The same as OpenMetrics, with exemplars; see [`OPEN_CONTENT_TYPE`].
+    #[must_use]
+    pub fn render_open(&self) -> String {
+        openmetrics::write(gather(&self.inner.collectors).into_sampled())
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -174,10 +184,14 @@ impl Collector for Scrape {
     }
 
     fn collect(&self) -> Vec<proto::MetricFamily> {
-        let mut samples = Samples::default();
-        for collector in self.collectors.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            collector.collect(&mut samples);
-        }
-        samples.into_families()
+        gather(&self.collectors).into_families()
     }
+}
+
+fn gather(collectors: &Collectors) -> Samples {
+    let mut samples = Samples::default();
+    for collector in collectors.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        collector.collect(&mut samples);
+    }
+    samples
 }

@@ -47,6 +47,11 @@ impl ModelMetrics {
         }
     }
 
+    /// Says in which trace a request was that is counted already.
+    pub fn set_exemplar(&self, record: &RequestRecord, trace: u128, span: u64) {
+        self.series.total.set_exemplar(record.total, trace, span);
+    }
+
     /// Counts a run that gave answers, for [`ModelMetrics::statistics`].
     pub fn record_run(&self, run: &RunRecord) {
         self.series.runs.record(run);

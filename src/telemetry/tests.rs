@@ -90,8 +90,11 @@ fn repository(metrics: &Metrics) -> Repository {
     let feedback = Feedback::new(options).unwrap();
     metrics.register(Arc::new(feedback.clone()));
     let files = FileOptions { folder: folder.path().join("captured"), max_bytes: 1 << 20 };
-    let capturing = CaptureOptions { sample_rate: 1.0, redaction: Redaction::default(), files };
+    let (files, sink) = (Some(files), None);
+    let capturing =
+        CaptureOptions { sample_rate: 1.0, redaction: Redaction::default(), files, sink };
     metrics.register(Arc::new(Capture::start(capturing, events::Events::new()).unwrap()));
+    metrics.register(Arc::new(crate::traces::to_nowhere()));
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),

@@ -48,9 +48,10 @@ class Server:
     """The program, on ports of its own, with a state folder of its own.
 
     `models` is a folder of models, or a list of folders of one model each, which are copied. With `wait`: until it listens.
+    `variables` are those of the environment that it has beside the usual ones.
     """
 
-    def __init__(self, program, *settings, models=(), stderr=None, wait=True):
+    def __init__(self, program, *settings, models=(), stderr=None, wait=True, variables=None):
         self.folder = tempfile.TemporaryDirectory(prefix="sconce-attack-")
         root = pathlib.Path(self.folder.name)
         self.models = pathlib.Path(models) if isinstance(models, (str, os.PathLike)) else root / "models"
@@ -62,7 +63,8 @@ class Server:
         command += ["--manage-listen", "127.0.0.1:0", "--log-format", "json"]
         for setting in (f"state_dir={root / 'state'}", *settings):
             command += ["--set", setting]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("SCONCE_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SCONCE_", "OTEL_"))}
+        environment.update(variables or {})
         # The last lines of its log.
         self.log = collections.deque(maxlen=1000)
         self.addresses = {}

@@ -22,6 +22,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "listener",
             "http",
             "capture",
+            "traces",
         ]),
     ),
     ("shutdown", Some(&["listener"])),
@@ -64,6 +65,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "telemetry",
         ]),
     ),
+    ("traces", Some(&["inference", "pipeline", "repository", "telemetry"])),
     ("evaluation", Some(&["tensor", "inference", "repository", "protocol", "pipeline"])),
     // What answers take of the budget says how long they may wait for their clients.
     ("listener", Some(&["inference"])),
@@ -77,6 +79,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "repository",
             "rollout",
             "quality",
+            "traces",
             "telemetry",
             "listener",
         ]),
@@ -94,6 +97,7 @@ pub(crate) const INSIDE: &[&str] = &[
     "rollout",
     "quality",
     "capture",
+    "traces",
     "evaluation",
     "store",
 ];
@@ -125,8 +129,14 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         holds: &[""],
         except: &["store/"],
-        words: &["object_store", "reqwest", "rustls"],
+        words: &["object_store"],
         says: "only store knows what speaks to stores",
+    },
+    Rule {
+        holds: &[""],
+        except: &["store/", "capture/sink", "traces/otlp"],
+        words: &["reqwest", "rustls", "opentelemetry"],
+        says: "only stores, the sink and the wire of spans call others",
     },
     Rule {
         holds: &[""],

@@ -28,6 +28,7 @@ mod orders;
 mod open_inference;
 mod padding;
 mod reload;
+mod sending;
 mod sharing;
 mod surroundings;
 mod torchserve;

@@ -17,7 +17,7 @@ fn every_documented_metric_is_live_and_every_live_one_documented() {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     // Some are there only while there is what they count.
     let is_at_times = |name: &&str| {
-        ["sconce_rollout_", "sconce_shadow_", "sconce_store_", "sconce_capture_"]
+        ["sconce_rollout_", "sconce_shadow_", "sconce_store_", "sconce_capture_", "sconce_spans_"]
             .iter()
             .any(|it| name.starts_with(it))
     };

@@ -24,8 +24,9 @@ const READY: Operation =
     read(&[(200, &[Content::json("Ready")]), (503, &[Content::json("Ready")])]);
 const SUMMARY: Operation =
     read(&[(200, &[Content::json("Summary")]), (503, &[Content::json("Summary")])]);
-const METRICS: Operation =
-    Operation { rights: Rights::Metrics, ..read(&[(200, &[Content::text("text/plain")])]) };
+const METRICS: Operation = Operation { rights: Rights::Metrics, ..read(&[(200, METRICS_TEXTS)]) };
+const METRICS_TEXTS: &[Content] =
+    &[Content::text("text/plain"), Content::text("application/openmetrics-text")];
 
 const MODELS: Operation = Operation {
     sides: PUBLIC,

@@ -161,6 +161,7 @@ impl Site {
             feedback,
             events: Events::new(),
             metrics,
+            tracer: None,
             request_log: RequestLog::new(RequestLogOptions::default(), Instant::now()),
             request_ids: RequestIds::new(),
             budget: budget.clone(),

@@ -50,7 +50,9 @@ impl Call for Whole {
         Ok(Received { body: body.as_bytes().to_vec().into(), lease })
     }
 
-    fn resolved(&self, _: &ModelHandle) {}
+    fn resolved(&self, _: &ModelHandle) -> Option<Box<dyn Tap>> {
+        None
+    }
 
     fn inferred(&self, _: &InferResponse) {}
 }

@@ -7,7 +7,7 @@ use crate::inference::{
     ByteLease, ErrorCode, InferError, InferResponse, ModelSpec, NamedTensor, Version,
     VersionSelector,
 };
-use crate::pipeline::{Answered, BodyLimits, Call, Caller, Received, Target, late};
+use crate::pipeline::{Answered, BodyLimits, Call, Caller, Received, Tap, Target, late};
 use crate::protocol::codes::meaning;
 use crate::protocol::{Decoded, Encoded, Header, Metadata, Wire};
 use crate::repository::ModelHandle;
@@ -113,7 +113,9 @@ impl Call for Unary {
         Ok(Received { body: body.freeze(), lease })
     }
 
-    fn resolved(&self, _: &ModelHandle) {}
+    fn resolved(&self, _: &ModelHandle) -> Option<Box<dyn Tap>> {
+        None
+    }
 
     fn inferred(&self, _: &InferResponse) {}
 }

@@ -41,7 +41,9 @@ impl Call for Whole {
         Ok(Received { body: std::mem::take(&mut self.0).into_bytes().into(), lease })
     }
 
-    fn resolved(&self, _: &ModelHandle) {}
+    fn resolved(&self, _: &ModelHandle) -> Option<Box<dyn Tap>> {
+        None
+    }
 
     fn inferred(&self, _: &InferResponse) {}
 }

@@ -4,7 +4,7 @@ use super::engine::run;
 use super::failure::Failure;
 use super::outputs;
 use crate::engine::{Batch, Engine, EngineError, Fault, RunOutcome};
-use crate::inference::{NamedTensor, Timings};
+use crate::inference::{NamedTensor, RunId, Timings};
 use crate::scheduler::batch::{self, Part};
 use crate::scheduler::options::Answer;
 use crate::scheduler::queue::Queued;
@@ -104,12 +104,13 @@ fn answer(
     let n_rows = batch.iter().map(|queued| queued.request.n_rows()).sum();
     shared.job.metrics.record_run(&RunRecord { n_rows, input, compute, output, ended_at });
     shared.queue.answered(&batch);
+    let run = RunId { number: shared.next_run(), n_rows };
     for (queued, tensors) in batch.into_iter().zip(parts) {
         let named =
             |(name, tensor): (&Arc<str>, Tensor)| NamedTensor { name: Arc::clone(name), tensor };
         let outputs = names.iter().zip(tensors).map(named).collect();
         let queue = taken_at.saturating_duration_since(queued.enqueued_at);
-        let timings = Timings { queue, input, compute, output };
+        let timings = Timings { queue, input, compute, output, run };
         queued.reply.send(Ok(Answer { outputs, timings }));
     }
     if is_kept {

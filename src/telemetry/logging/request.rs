@@ -3,9 +3,9 @@
 //! Whether a line is written is decided without a clock: the caller passes the time. Failures are
 //! bounded too, because a flood of refused requests is when the log must not become the load.
 
+use super::super::allowance::Allowance;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tracing::Level;
 
@@ -128,30 +128,20 @@ fn classify(options: &RequestLogOptions, failed: bool, duration: Duration) -> Cl
     }
 }
 
-/// Takes one line from the allowance of a second: `window` holds the second in its upper half and
-/// how many lines it has had in its lower half. Returns the window afterwards, or `None` when the
-/// second has had its lines.
-fn admit(window: u64, second: u32, limit: u32) -> Option<u64> {
-    let (current, used) = ((window >> 32) as u32, window as u32);
-    // A thread that was held up may come with a second that is over; it draws on the current one.
-    let used = if second > current { 0 } else { used };
-    (used < limit).then(|| u64::from(second.max(current)) << 32 | u64::from(used + 1))
-}
-
 /// Writes the lines of requests.
 #[derive(Debug)]
 pub struct RequestLog {
     options: ArcSwap<RequestLogOptions>,
     started_at: Instant,
-    notable: AtomicU64,
-    sampled: AtomicU64,
+    notable: Allowance,
+    sampled: Allowance,
 }
 
 impl RequestLog {
     /// A log whose seconds are counted from `now`.
     #[must_use]
     pub fn new(options: RequestLogOptions, now: Instant) -> Self {
-        let (notable, sampled) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (notable, sampled) = (Allowance::default(), Allowance::default());
         let options = ArcSwap::from_pointee(options);
         Self { options, started_at: now, notable, sampled }
     }
@@ -161,21 +151,25 @@ impl RequestLog {
         self.options.store(Arc::new(options));
     }
 
+    /// Whether an answered request that took so long was slow.
+    #[must_use]
+    pub fn is_slow(&self, duration: Duration) -> bool {
+        duration >= self.options.load().slow
+    }
+
     /// Whether a request that ended now is to be written. Asked before the line is put together:
     /// under load the answer is nearly always no. Each yes uses up a line.
     #[must_use]
     pub fn wants(&self, failed: bool, duration: Duration, now: Instant) -> bool {
         let options = self.options.load();
-        let (window, limit) = match classify(&options, failed, duration) {
+        let (allowance, limit) = match classify(&options, failed, duration) {
             Class::Always => return true,
             Class::Never => return false,
             Class::Notable => (&self.notable, options.notable_per_second),
             Class::Sampled => (&self.sampled, options.sampled_per_second),
         };
         let second = now.saturating_duration_since(self.started_at).as_secs();
-        let second = u32::try_from(second).unwrap_or(u32::MAX);
-        let admit = |window| admit(window, second, limit);
-        window.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).is_ok()
+        allowance.take(second, limit)
     }
 
     /// Writes a line, if it is wanted.

@@ -7,11 +7,13 @@ mod client;
 mod log;
 mod metrics;
 mod models;
+mod receiver;
 
 pub(crate) use client::{Answer, Raw, get, post, post_with, request};
 pub(crate) use log::Log;
 pub(crate) use metrics::{Series, metric, series};
 pub(crate) use models::{Models, held_out};
+pub(crate) use receiver::Receiver;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -34,7 +36,8 @@ pub(crate) fn sconce() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sconce"));
     // What the caller's environment sets must not reach the server.
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("SCONCE_") {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("SCONCE_") || name_text.starts_with("OTEL_") {
             command.env_remove(name);
         }
     }
