@@ -1,14 +1,18 @@
 //! Whole stories: folders on disk, scripted engines, no libtorch.
 
 use super::*;
-use crate::engine::Precision;
-use crate::inference::{ErrorCode, Version};
+use crate::engine::{Loader, Precision};
+use crate::inference::{ErrorCode, InferError, ModelName, ModelRef, Version, VersionSelector};
+use crate::scheduler::Permits;
+use crate::telemetry::Metrics;
+use crate::telemetry::events::{EventKind, Events};
 use crate::tensor::DataType;
 use crate::testing::receive;
 use house::{House, MANIFEST, latest, name, reason, resolve};
 use std::fs;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
 mod changes;
 mod ends;
