@@ -138,6 +138,11 @@ impl Record {
         self.has_room
     }
 
+    /// Whether it got so far that its inputs suited the model.
+    pub(super) fn has_inputs(&self) -> bool {
+        self.inputs.is_some()
+    }
+
     /// Copies values, since tensors may be small parts of large buffers, which would be held with them.
     fn copy<'t>(
         &mut self,

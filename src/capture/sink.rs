@@ -10,7 +10,9 @@ use super::held::{Held, Share};
 use super::line::Line;
 use crate::telemetry::events::{EventKind, Events, Subject};
 use bytes::Bytes;
+use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Url};
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,7 +57,9 @@ impl Sink {
         // The client finds its cryptography there; somebody else may have chosen before, and that does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let url: Url = address.parse().map_err(io::Error::other)?;
-        let client = Client::builder().timeout(TIMEOUT).build().map_err(io::Error::other)?;
+        // Where requests are sent is for the configuration to say, and not for whoever answers there.
+        let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build();
+        let client = client.map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (waiting, left) = channel(MAX_WAITING);
         let open = Arc::<AtomicUsize>::default();
@@ -191,9 +195,24 @@ impl Calls {
         let request = self.client.post(self.url.clone()).body(data);
         attributes.iter().fold(request, |request, (name, value)| match *name {
             "datacontenttype" => request.header("content-type", value),
-            other => request.header(format!("ce-{other}"), value),
+            other => request.header(format!("ce-{other}"), encoded(value)),
         })
     }
+}
+
+/// A value as a header has it (the same, section 3.1.3.2): what is not visible ASCII, quotation marks and percent signs are written
+/// as the numbers of their bytes.
+fn encoded(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'%') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 fn root_of(error: &dyn std::error::Error) -> String {
@@ -202,4 +221,15 @@ fn root_of(error: &dyn std::error::Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_headers_are_visible_ascii() {
+        assert_eq!(encoded("r-1"), "r-1");
+        assert_eq!(encoded("50%\"a b\" \u{fc}"), "50%25%22a%20b%22%20%C3%BC");
+    }
 }

@@ -55,7 +55,8 @@ pub(super) fn write_all(
                     let begin = chunk.len();
                     record.write(&mut chunk);
                     n_lines += 1;
-                    if let Some(sink) = &places.sink {
+                    // One that did not get so far says nothing to who looks at what models are asked.
+                    if let Some(sink) = places.sink.as_ref().filter(|_| record.has_inputs()) {
                         sink.leave(&chunk[begin..]);
                     }
                 }

@@ -3,7 +3,7 @@
 use super::error::Failed;
 use super::path::{NamePath, named};
 use super::state::App;
-use crate::inference::{ModelRef, VersionSelector};
+use crate::inference::{ModelName, ModelRef, Version, VersionSelector};
 use crate::quality::{DriftReport, FeatureDrift, LabelShare, Trouble, WindowReport};
 use crate::repository::VersionState;
 use axum::Json;
@@ -18,13 +18,24 @@ pub(super) async fn show(State(app): State<App>, path: NamePath) -> Result<Json<
     let name = named(path)?.name;
     let model = app.model(&name)?;
     let ready = model.versions.iter().filter(|it| it.state == VersionState::Ready);
-    let reports = ready.filter_map(|it| {
-        let version = VersionSelector::Specific(it.version);
-        let handle = app.repository.resolve(&ModelRef { name: name.clone(), version }).ok()?;
-        app.quality.report(&handle)
-    });
+    let reports = ready.filter_map(|it| report(&app, &name, it.version));
     let versions: Vec<_> = reports.map(|report| document(&report)).collect();
     Ok(Json(json!({"model": name.as_str(), "versions": versions})))
+}
+
+/// How a version stands; `None` for one that does not serve, or has nothing to stand beside.
+pub(super) fn report(app: &App, name: &ModelName, version: Version) -> Option<DriftReport> {
+    let version = VersionSelector::Specific(version);
+    let handle = app.repository.resolve(&ModelRef { name: name.clone(), version }).ok()?;
+    app.quality.report(&handle)
+}
+
+/// The features of a window that are nearest to their limits, the nearest first.
+pub(super) fn nearest(window: &WindowReport) -> Vec<&FeatureDrift> {
+    let mut features: Vec<_> = window.features.iter().collect();
+    features.sort_by(|one, other| moved(other).total_cmp(&moved(one)));
+    features.truncate(LISTED);
+    features
 }
 
 fn document(report: &DriftReport) -> Value {
@@ -39,8 +50,6 @@ fn document(report: &DriftReport) -> Value {
 }
 
 fn window(window: &WindowReport) -> Value {
-    let mut features: Vec<_> = window.features.iter().collect();
-    features.sort_by(|one, other| moved(other).total_cmp(&moved(one)));
     let label = |share: &LabelShare| {
         let LabelShare { label, rows, reference_rows } = share;
         json!({"label": label, "rows": rows, "reference_rows": reference_rows})
@@ -48,7 +57,7 @@ fn window(window: &WindowReport) -> Value {
     json!({
         "window": window.window.as_str(),
         "rows": window.rows,
-        "features": features.into_iter().take(LISTED).map(feature).collect::<Vec<_>>(),
+        "features": nearest(window).into_iter().map(feature).collect::<Vec<_>>(),
         "labels": window.labels.iter().map(label).collect::<Vec<_>>(),
         "labels_psi": window.label_psi.map(|(psi, _)| psi),
         "labels_psi_limit": window.label_psi.map(|(_, limit)| limit),

@@ -1,5 +1,6 @@
 //! Labels that come back, and what they say of the versions of a model.
 
+use super::drift;
 use super::error::Failed;
 use super::json_body;
 use super::path::{NamePath, named};
@@ -10,12 +11,14 @@ use crate::quality::feedback::{
     Answer, ClassFigure, ClassFigures, Figures, Label, MAX_LABELS_A_CALL, MAX_ROWS, NumberFigures,
     Outcome, QualityReport, Receipt, ScoreBin, Truth,
 };
+use crate::quality::{OTHER, Window};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, StatusCode};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
@@ -275,11 +278,21 @@ fn document(receipt: &Receipt) -> Value {
 pub(super) async fn quality(State(app): State<App>, path: NamePath) -> Result<Json<Value>, Failed> {
     let name: ModelName = named(path)?.name;
     app.model(&name)?;
+    let version = |report: &QualityReport| version(report, &answered(&app, &name, report.version));
     let versions: Vec<_> = app.feedback.report(&name).iter().map(version).collect();
     Ok(Json(json!({"model": name.as_str(), "versions": versions})))
 }
 
-fn version(report: &QualityReport) -> Value {
+/// How many rows each label was the answer to since the version was loaded.
+fn answered(app: &App, name: &ModelName, version: Version) -> BTreeMap<String, u64> {
+    let report = drift::report(app, name, version);
+    let window = report
+        .and_then(|it| it.windows.into_iter().find(|window| window.window == Window::SinceLoad));
+    let labels = window.into_iter().flat_map(|window| window.labels);
+    labels.map(|it| (it.label.unwrap_or_else(|| OTHER.to_owned()), it.rows)).collect()
+}
+
+fn version(report: &QualityReport, answered: &BTreeMap<String, u64>) -> Value {
     let mut document = json!({
         "version": report.version.to_string(),
         "loaded": report.is_loaded,
@@ -288,7 +301,7 @@ fn version(report: &QualityReport) -> Value {
         "mean_delay_seconds": report.mean_delay,
     });
     let figures = match &report.figures {
-        Figures::Classes(figures) => classes(figures),
+        Figures::Classes(figures) => classes(figures, answered),
         Figures::Numbers(figures) => json!({"regression": figures.map(|it| numbers(&it))}),
     };
     if let (Some(document), Value::Object(figures)) = (document.as_object_mut(), figures) {
@@ -297,10 +310,11 @@ fn version(report: &QualityReport) -> Value {
     document
 }
 
-fn classes(figures: &ClassFigures) -> Value {
+fn classes(figures: &ClassFigures, answered: &BTreeMap<String, u64>) -> Value {
     let class = |class: &ClassFigure| {
         json!({
             "label": &*class.label,
+            "answered": answered.get(&*class.label),
             "actual": class.actual,
             "predicted": class.predicted,
             "correct": class.correct,

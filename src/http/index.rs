@@ -1,5 +1,8 @@
 //! `/`: one page that says what is served and how to call it. No script, nothing from elsewhere.
 
+use super::drift;
+use super::html::escape;
+use super::plots;
 use super::state::App;
 use crate::protocol::predict;
 use crate::repository::ModelStatus;
@@ -12,7 +15,9 @@ use std::fmt::Write as _;
 const MAX_SAMPLE_CHARS: usize = 400;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}code{font-size:.9em}.state{color:#666}";
+pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}code{font-size:.9em}.state{color:#666}\
+.plots{display:flex;flex-wrap:wrap;gap:.8rem}figure{margin:0;font-size:.75em;color:#444;max-width:130px}\
+.r{fill:#ddd}.w{fill:#4878a8}.trouble .w{fill:#c23b22}.trouble figcaption{color:#c23b22}";
 
 pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
     // The address that the caller used is the one that works for the caller.
@@ -30,6 +35,10 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
     }
     for model in &models {
         section(&mut page, model, host);
+        let serving = model.serving.and_then(|version| drift::report(&app, &model.name, version));
+        if let Some(report) = serving {
+            plots::drift(&mut page, model.name.as_str(), &report);
+        }
     }
     Html(page).into_response()
 }
@@ -64,9 +73,4 @@ fn section(page: &mut String, model: &ModelStatus, host: &str) {
             escape(host)
         )
     };
-}
-
-/// Text as HTML shows it.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -67,24 +67,30 @@ impl Builder {
         }
     }
 
-    /// Up to 80 numbers are watched each; of more, what describes them.
+    /// Up to 500 numbers are watched each; of more, and of texts, what describes them.
     fn begin(&mut self, specs: &[TensorSpec], inputs: &[Option<Tensor>]) {
         let given = specs.iter().zip(inputs).enumerate();
         let known: Vec<_> = given
             .filter_map(|(place, (spec, tensor))| {
-                let width = Rows::new(tensor.as_ref()?, 1)?.width;
-                Some((place, spec.name.to_string(), width, is_fixed(spec)))
+                let rows = Rows::new(tensor.as_ref()?, 1)?;
+                let is_each = !rows.are_texts() && is_fixed(spec);
+                let of_all = if rows.are_texts() {
+                    &Descriptor::OF_TEXTS[..]
+                } else {
+                    &Descriptor::OF_NUMBERS
+                };
+                Some((place, spec.name.to_string(), rows.width, is_each, of_all))
             })
             .collect();
-        let total: usize = known.iter().map(|(_, _, width, _)| *width).sum();
+        let total: usize = known.iter().map(|(_, _, width, ..)| *width).sum();
         let names = self
             .names
             .take()
             .filter(|names| known.len() == 1 && names.len() == total && are_names(names));
-        for (place, input, width, is_fixed) in known {
-            let each = total <= MAX_FEATURES && is_fixed;
+        for (place, input, width, is_each, of_all) in known {
+            let each = total <= MAX_FEATURES && is_each;
             let elements = (0..width).filter(|_| each).map(Of::Element);
-            let descriptors = Descriptor::ALL.into_iter().filter(|_| !each).map(Of::Descriptor);
+            let descriptors = of_all.iter().filter(|_| !each).map(|it| Of::Descriptor(*it));
             for of in elements.chain(descriptors) {
                 let name = match (of, &names) {
                     (Of::Element(element), Some(names)) => names[element].clone(),

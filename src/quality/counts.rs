@@ -17,6 +17,11 @@ const MAX_ROWS: usize = 64;
 /// Values of one request that are counted, which takes about 2 us.
 const MAX_VALUES: usize = 500;
 
+/// Bins of the scores of answers, equally wide.
+const SCORE_BINS: usize = 10;
+/// Parts of one in which scores are added up.
+pub(super) const MILLIONTHS: f64 = 1e6;
+
 /// Most sets of counters of a version.
 const MAX_SHARDS: usize = 16;
 /// Counters before the first, so that two sets never share a line of a cache.
@@ -42,6 +47,10 @@ pub(super) struct Counted {
     pub(super) features: Vec<FeatureCounts>,
     /// Rows by label, in the order of the reference; those with another label last.
     pub(super) labels: Vec<u64>,
+    /// Rows by the score of their label, in ten bins from 0 to 1.
+    pub(super) scores: Vec<u64>,
+    /// The sum of these scores, in millionths.
+    pub(super) score_sum: u64,
 }
 
 impl Counted {
@@ -60,6 +69,8 @@ impl Counted {
             rows: self.rows.saturating_sub(before.rows),
             features: features.collect(),
             labels: less(&self.labels, &before.labels),
+            scores: less(&self.scores, &before.scores),
+            score_sum: self.score_sum.saturating_sub(before.score_sum),
         }
     }
 }
@@ -77,7 +88,8 @@ struct Plan {
     features: Vec<FeaturePlan>,
     labels: Vec<String>,
     first_label: usize,
-    /// Labels of the reference and one for all others; none where it has none.
+    /// Labels of the reference and one for all others; none where it has none. Behind them are the bins of their scores, and
+    /// the sum of these.
     n_labels: usize,
 }
 
@@ -128,7 +140,8 @@ impl Counters {
         let n_labels = if labels.is_empty() { 0 } else { labels.len() + 1 };
         let plan = Arc::new(Plan { features, labels, first_label: next, n_labels });
         let shard = |_| {
-            let counters = (0..next + n_labels).map(|_| AtomicU64::new(0)).collect();
+            let n_scores = if n_labels > 0 { SCORE_BINS + 1 } else { 0 };
+            let counters = (0..next + n_labels + n_scores).map(|_| AtomicU64::new(0)).collect();
             Arc::new(Shard { plan: Arc::clone(&plan), counters })
         };
         let shards = (0..n_shards()).map(shard).collect();
@@ -149,11 +162,15 @@ impl Counters {
             missing: sum(feature.missing()),
             out_of_range: sum(feature.out_of_range()),
         });
-        let first_label = self.plan.first_label;
+        let (first_label, first_score) = (self.plan.first_label, self.plan.first_score());
+        let has_labels = self.plan.n_labels > 0;
+        let n_scores = if has_labels { SCORE_BINS } else { 0 };
         Counted {
             rows: sum(ROWS),
             features: features.collect(),
-            labels: (first_label..first_label + self.plan.n_labels).map(sum).collect(),
+            labels: (first_label..first_score).map(sum).collect(),
+            scores: (first_score..first_score + n_scores).map(sum).collect(),
+            score_sum: if has_labels { sum(first_score + SCORE_BINS) } else { 0 },
         }
     }
 }
@@ -211,11 +228,23 @@ impl Shard {
         }
     }
 
-    /// Counts the label of a row.
-    pub(super) fn count_label(&self, label: &str) {
+    /// Counts the label of a row, and its score if that is a probability.
+    pub(super) fn count_label(&self, label: &str, score: f32) {
         let Some(other) = self.plan.n_labels.checked_sub(1) else { return };
         let known = self.plan.labels.binary_search_by(|known| known.as_str().cmp(label));
         self.add(self.plan.first_label + known.unwrap_or(other), 1);
+        if (0.0..=1.0).contains(&score) {
+            let bin = ((f64::from(score) * SCORE_BINS as f64).ceil() as usize).saturating_sub(1);
+            let first = self.plan.first_score();
+            self.add(first + bin, 1);
+            self.add(first + SCORE_BINS, (f64::from(score) * MILLIONTHS).round() as u64);
+        }
+    }
+}
+
+impl Plan {
+    fn first_score(&self) -> usize {
+        self.first_label + self.n_labels
     }
 }
 

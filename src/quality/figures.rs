@@ -111,6 +111,19 @@ impl<'c> Compared<'c> {
         Some((mean, (deviation > 0.0).then(|| (mean - 0.5) / deviation)))
     }
 
+    /// The sum of the window's ranks among the reference's values, each from 0 to 1: what adds up where bins are too many.
+    pub(super) fn rank_sum(&self) -> f64 {
+        let m = total(self.reference);
+        let mut before = 0.0;
+        let mut sum = 0.0;
+        for (&r, &c) in self.reference.iter().zip(self.window) {
+            let q = r as f64 / m;
+            sum += c as f64 * (before + q / 2.0);
+            before += q;
+        }
+        sum
+    }
+
     fn is_known(&self) -> bool {
         let (m, n) = self.totals();
         m > 0.0 && n > 0.0

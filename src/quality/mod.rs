@@ -30,7 +30,7 @@ mod tests;
 
 pub use builder::Builder;
 pub use drift::{FeatureDrift, Trouble};
-pub use reference::{FEW_ROWS, FILE, Feature, MAX_LABELS, MIN_ROWS, Of, Reference};
+pub use reference::{FEW_ROWS, FILE, Feature, MAX_LABELS, MIN_ROWS, OTHER, Of, Reference};
 pub use values::Descriptor;
 pub use watch::{DriftReport, LabelShare, Quality, WindowReport};
 pub use windows::Window;

@@ -17,10 +17,14 @@ pub(super) const MAX_BYTES: u64 = 4 << 20;
 pub const MIN_ROWS: u64 = 200;
 /// With fewer than this the reference's own noise is worth a warning.
 pub const FEW_ROWS: u64 = 1000;
-/// Features that are counted in bins; the first of them where a file has more.
-pub(super) const MAX_FEATURES: usize = 80;
+/// Features whose bins are exported; of more, what their ranks add up to.
+pub(super) const MAX_BINNED: usize = 80;
+/// Features that are watched; the first of them where a file has more.
+pub(super) const MAX_FEATURES: usize = 500;
 /// Classes whose shares are kept.
 pub const MAX_LABELS: usize = 100;
+/// What stands for all labels beyond those that are counted by name.
+pub const OTHER: &str = "<other>";
 /// Longest name of a feature or label.
 pub(super) const MAX_NAME: usize = 128;
 
@@ -123,6 +127,17 @@ impl Feature {
 }
 
 impl Reference {
+    /// Of a version that has none: what is counted of its answers needs no other.
+    pub(super) fn of_labels<'l>(labels: impl Iterator<Item = &'l str>) -> Self {
+        Self {
+            model_sha256: String::new(),
+            rows: 0,
+            features: Vec::new(),
+            labels: labels.take(MAX_LABELS).map(|label| (label.to_owned(), 0)).collect(),
+            evaluation: BTreeMap::new(),
+        }
+    }
+
     /// Reads the text of a file.
     ///
     /// # Errors

@@ -21,11 +21,20 @@ pub enum Descriptor {
     Max,
     /// The share of zeros.
     Zeros,
+    /// Bytes of a row's texts.
+    Bytes,
+    /// Their words: what white space parts, of the first 4096 bytes.
+    Words,
+    /// The share of bytes, of these, that are not ASCII.
+    NonAscii,
 }
 
 impl Descriptor {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Mean, Self::Deviation, Self::Min, Self::Max, Self::Zeros];
+    /// Those of numbers.
+    pub const OF_NUMBERS: [Self; 5] =
+        [Self::Mean, Self::Deviation, Self::Min, Self::Max, Self::Zeros];
+    /// Those of texts.
+    pub const OF_TEXTS: [Self; 3] = [Self::Bytes, Self::Words, Self::NonAscii];
 
     /// Its name.
     #[must_use]
@@ -36,11 +45,14 @@ impl Descriptor {
             Self::Min => "min",
             Self::Max => "max",
             Self::Zeros => "zeros",
+            Self::Bytes => "bytes",
+            Self::Words => "words",
+            Self::NonAscii => "non_ascii",
         }
     }
 }
 
-/// The figures of a row, as in `Descriptor::ALL`.
+/// The figures of a row of numbers, or of texts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Described {
     n: f64,
@@ -50,6 +62,11 @@ pub(super) struct Described {
     max: f32,
     zeros: f64,
     has_nan: bool,
+    /// Of texts: all bytes, those that were looked at, the words in them, and those that are not ASCII.
+    bytes: usize,
+    looked_at: usize,
+    words: usize,
+    non_ascii: usize,
 }
 
 impl Described {
@@ -64,6 +81,16 @@ impl Described {
         self.has_nan |= value.is_nan();
     }
 
+    fn add_text(&mut self, text: &[u8]) {
+        self.n += 1.0;
+        self.bytes += text.len();
+        let looked_at = &text[..text.len().min(MAX_DESCRIBED.saturating_sub(self.looked_at))];
+        self.looked_at += looked_at.len();
+        self.words +=
+            looked_at.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
+        self.non_ascii += looked_at.iter().filter(|byte| !byte.is_ascii()).count();
+    }
+
     /// One of them; not a number where any value is none.
     pub(super) fn get(&self, descriptor: Descriptor) -> f32 {
         if self.has_nan || self.n == 0.0 {
@@ -76,24 +103,32 @@ impl Described {
             Descriptor::Min => self.min,
             Descriptor::Max => self.max,
             Descriptor::Zeros => (self.zeros / self.n) as f32,
+            Descriptor::Bytes => self.bytes as f32,
+            Descriptor::Words => self.words as f32,
+            Descriptor::NonAscii => self.non_ascii as f32 / self.looked_at.max(1) as f32,
         }
     }
 }
 
-/// A tensor of numbers whose first dimension are the rows of a request.
+/// A tensor whose first dimension are the rows of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'t> {
     tensor: &'t Tensor,
-    /// Numbers of a row.
+    /// Numbers of a row, or texts.
     pub(super) width: usize,
 }
 
 impl<'t> Rows<'t> {
-    /// `None` for texts and for what does not divide into so many rows.
+    /// `None` for what does not divide into so many rows.
     pub(super) fn new(tensor: &'t Tensor, n_rows: usize) -> Option<Self> {
         let n = tensor.shape().elements()?;
-        let divides = n_rows > 0 && n % n_rows == 0 && tensor.datatype() != DataType::Bytes;
+        let divides = n_rows > 0 && n % n_rows == 0;
         divides.then_some(Self { tensor, width: n / n_rows })
+    }
+
+    /// Whether it holds texts.
+    pub(super) fn are_texts(&self) -> bool {
+        self.tensor.datatype() == DataType::Bytes
     }
 
     /// One number of every so-and-so-many-th row.
@@ -111,6 +146,11 @@ impl<'t> Rows<'t> {
     /// What describes a row.
     pub(super) fn describe(&self, row: usize) -> Described {
         let mut described = Described::default();
+        if self.are_texts() {
+            let texts = texts(self.tensor.buffer().as_bytes());
+            texts.skip(row * self.width).take(self.width).for_each(|it| described.add_text(it));
+            return described;
+        }
         let step = self.width.div_ceil(MAX_DESCRIBED).max(1);
         let n = self.width.div_ceil(step);
         self.walk(row * self.width, step, n, |value| described.add(value));
@@ -148,4 +188,15 @@ impl<'t> Rows<'t> {
             UInt8 as u8: f32::from,
         }
     }
+}
+
+/// The elements of a tensor of texts: each behind its length, four bytes with the least first.
+fn texts(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, others) = rest.split_first_chunk::<4>()?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (text, others) = others.split_at_checked(length)?;
+        rest = others;
+        Some(text)
+    })
 }

@@ -1,10 +1,12 @@
 //! The versions that have a reference: counted at the door, exported, and looked at once a minute.
 
-use super::counts::{Counted, Counters, Shard, of_this_processor};
+use super::counts::{Counted, Counters, FeatureCounts, MILLIONTHS, Shard, of_this_processor};
 use super::drift::{FeatureDrift, Trouble, drift};
 use super::feedback::Feedback;
 use super::figures::Compared;
-use super::reference::{FEW_ROWS, FILE, MAX_BYTES, MAX_FEATURES, Reference};
+use super::reference::{
+    FEW_ROWS, FILE, Feature, MAX_BINNED, MAX_BYTES, MAX_FEATURES, OTHER, Reference,
+};
 use super::windows::{Snapshots, Window};
 use crate::inference::{InferResponse, ModelName, ValidRequest, Version};
 use crate::pipeline::{Caller, Observer, Tap};
@@ -307,7 +309,7 @@ impl Tap for Counting {
             if let Some((label, score)) = best.first() {
                 // The first label of scores that are none says nothing.
                 let label = if score.is_nan() { "" } else { &**label };
-                self.0.count_label(label);
+                self.0.count_label(label, *score);
             }
         }
     }
@@ -319,8 +321,13 @@ impl Verifier for Quality {
         let shown = |fault: String| format!("{FILE}: {fault}");
         let found = find(folder, candidate.version()).map_err(|error| shown(error.to_string()))?;
         let Some((text, is_of_version)) = found else {
-            candidate.metrics().series::<Series>().0.store(None);
-            return Ok(());
+            let labels = &candidate.facts().labels;
+            if labels.is_empty() {
+                candidate.metrics().series::<Series>().0.store(None);
+                return Ok(());
+            }
+            let answers = Reference::of_labels(labels.iter().map(AsRef::as_ref));
+            return self.watch(candidate, answers);
         };
         let reference = Reference::parse(&text).map_err(shown)?;
         if reference.rows < FEW_ROWS {
@@ -363,32 +370,59 @@ impl VersionSeries for Series {
         let Some(watched) = self.0.load_full() else { return };
         let Watched { reference, counters, .. } = &*watched;
         let counted = counters.counted();
-        samples.number(&families::REFERENCE_ROWS, reference.rows as f64);
+        if reference.rows > 0 {
+            samples.number(&families::REFERENCE_ROWS, reference.rows as f64);
+        }
         if let Some(accuracy) = reference.evaluation.get("accuracy") {
             samples.number(&families::REFERENCE_ACCURACY, *accuracy);
         }
+        // By the reference alone, so that all replicas export the same.
+        let is_binned = reference.features.len() <= MAX_BINNED;
         for (feature, counts) in reference.features.iter().zip(&counted.features) {
             let name = feature.name.as_str();
-            let total: u64 = feature.counts.iter().sum();
-            let half = feature.counts.len() as f64 / 2.0;
-            for (place, (count, of_reference)) in
-                counts.bins.iter().zip(&feature.counts).enumerate()
-            {
-                let bin = place.to_string();
-                samples.with(&families::FEATURE_VALUES, &[name, &bin], *count as f64);
-                let ratio = (*of_reference as f64 + 0.5) / (total as f64 + half);
-                samples.with(&families::REFERENCE_RATIO, &[name, &bin], ratio);
+            match is_binned {
+                true => collect_bins(feature, counts, samples),
+                false => {
+                    let ranked: u64 = counts.bins.iter().sum();
+                    let sum = Compared::new(&feature.counts, &counts.bins).rank_sum();
+                    samples.labeled(&families::FEATURE_RANKED, name, ranked as f64);
+                    samples.labeled(&families::FEATURE_RANK_SUM, name, sum);
+                }
+            }
+            if is_binned || feature.missing > 0 {
+                let all = feature.missing + feature.counts.iter().sum::<u64>();
+                let missing = feature.missing as f64 / all.max(1) as f64;
+                samples.labeled(&families::REFERENCE_MISSING_RATIO, name, missing);
             }
             samples.labeled(&families::FEATURE_MISSING, name, counts.missing as f64);
             samples.labeled(&families::FEATURE_OUT_OF_RANGE, name, counts.out_of_range as f64);
-            let missing = feature.missing as f64 / (feature.missing + total).max(1) as f64;
-            samples.labeled(&families::REFERENCE_MISSING_RATIO, name, missing);
         }
         for LabelShare { label, rows, reference_rows } in watched.labels(&counted) {
-            let label = label.as_deref().unwrap_or("<other>");
+            let label = label.as_deref().unwrap_or(OTHER);
             samples.labeled(&families::PREDICTED_LABELS, label, rows as f64);
-            let share = reference_rows as f64 / reference.rows.max(1) as f64;
-            samples.labeled(&families::REFERENCE_LABEL_RATIO, label, share);
+            if reference.rows > 0 {
+                let share = reference_rows as f64 / reference.rows as f64;
+                samples.labeled(&families::REFERENCE_LABEL_RATIO, label, share);
+            }
         }
+        if !counted.labels.is_empty() {
+            for (bin, rows) in counted.scores.iter().enumerate() {
+                samples.labeled(&families::PREDICTED_SCORES, &bin.to_string(), *rows as f64);
+            }
+            let sum = counted.score_sum as f64 / MILLIONTHS;
+            samples.number(&families::PREDICTED_SCORE_SUM, sum);
+        }
+    }
+}
+
+fn collect_bins(feature: &Feature, counts: &FeatureCounts, samples: &mut VersionSamples<'_>) {
+    let name = feature.name.as_str();
+    let total: u64 = feature.counts.iter().sum();
+    let half = feature.counts.len() as f64 / 2.0;
+    for (place, (count, of_reference)) in counts.bins.iter().zip(&feature.counts).enumerate() {
+        let bin = place.to_string();
+        samples.with(&families::FEATURE_VALUES, &[name, &bin], *count as f64);
+        let ratio = (*of_reference as f64 + 0.5) / (total as f64 + half);
+        samples.with(&families::REFERENCE_RATIO, &[name, &bin], ratio);
     }
 }

@@ -139,20 +139,28 @@ families! { ROLLOUTS;
 }
 
 families! { QUALITY;
-    /// Rows of the reference that a version is watched beside; there, as all below, for versions with a reference.json.
+    /// Rows of the reference that a version is watched beside; there, as what follows, for versions with a reference.json.
     REFERENCE_ROWS: Gauge = "sconce_reference_rows" ["model", "version"];
     /// Values of a feature by the bins of the reference, counted from 0: larger requests count with some of their rows.
     FEATURE_VALUES: Counter = "sconce_feature_values_total" ["model", "version", "feature", "bin"];
+    /// Values of a feature that have a rank among the reference's; in place of the bins, as the next one, for versions with more than 80 features.
+    FEATURE_RANKED: Counter = "sconce_feature_ranked_total" ["model", "version", "feature"];
+    /// The sum of their ranks, each from 0 to 1: half of their number where nothing has changed.
+    FEATURE_RANK_SUM: Counter = "sconce_feature_rank_sum_total" ["model", "version", "feature"];
     /// The share of the reference's values in each bin, half a row added to each.
     REFERENCE_RATIO: Gauge = "sconce_reference_ratio" ["model", "version", "feature", "bin"];
     /// Rows in which a feature is not a number.
     FEATURE_MISSING: Counter = "sconce_feature_missing_total" ["model", "version", "feature"];
     /// Values of a feature beyond the range of the reference.
     FEATURE_OUT_OF_RANGE: Counter = "sconce_feature_out_of_range_total" ["model", "version", "feature"];
-    /// The share of the reference's rows without the feature.
+    /// The share of the reference's rows without the feature; of more than 80 features, of those that have such rows.
     REFERENCE_MISSING_RATIO: Gauge = "sconce_reference_missing_ratio" ["model", "version", "feature"];
-    /// Rows by the label that they were answered with; `<other>`: one that the reference does not have.
+    /// Rows by the label that they were answered with, of every model with labels; `<other>`: one that the reference does not have, or beyond the hundredth.
     PREDICTED_LABELS: Counter = "sconce_predicted_labels_total" ["model", "version", "label"];
+    /// The same rows by the score of their label in ten bins from 0 to 1; scores that are no probabilities are left out.
+    PREDICTED_SCORES: Counter = "sconce_predicted_scores_total" ["model", "version", "bin"];
+    /// The sum of these scores.
+    PREDICTED_SCORE_SUM: Counter = "sconce_predicted_score_sum_total" ["model", "version"];
     /// The share of the reference's rows that were answered with the label.
     REFERENCE_LABEL_RATIO: Gauge = "sconce_reference_label_ratio" ["model", "version", "label"];
     /// The part of the reference's rows that were answered right, where they had labels.

@@ -77,8 +77,22 @@ fn repository(metrics: &Metrics) -> Repository {
     let tensor = "name = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n";
     let manifest =
         format!("[[inputs]]\n{tensor}[[outputs]]\n{tensor}[rollout]\nstrategy = \"shadow\"");
-    fs::write(folder.path().join("m/model.toml"), manifest).unwrap();
+    fs::write(folder.path().join("m/model.toml"), &manifest).unwrap();
     fs::write(folder.path().join("m/reference.json"), REFERENCE).unwrap();
+    // One with so many features that their ranks are exported.
+    fs::create_dir_all(folder.path().join("w/1")).unwrap();
+    fs::write(folder.path().join("w/1/model.pt"), "w").unwrap();
+    fs::write(folder.path().join("w/model.toml"), &manifest).unwrap();
+    let feature = |number: usize| {
+        format!(
+            "{{\"name\":\"x{number}\",\"input\":\"x\",\"of\":{number},\"edges\":[],\"counts\":[200],\
+             \"missing\":0,\"min\":0,\"max\":1}}"
+        )
+    };
+    let features = (0..81).map(feature).collect::<Vec<_>>().join(",");
+    let zeros = "0".repeat(64);
+    let wide = format!("{{\"model_sha256\":\"{zeros}\",\"rows\":200,\"features\":[{features}]}}");
+    fs::write(folder.path().join("w/reference.json"), wide).unwrap();
     // One that answers with two labels beside the one that answers with a number.
     fs::create_dir_all(folder.path().join("c/1")).unwrap();
     fs::write(folder.path().join("c/1/model.pt"), "c").unwrap();

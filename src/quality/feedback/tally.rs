@@ -1,7 +1,7 @@
 //! What labels that came back say of a version: counts that only rise, and the figures that follow from them.
 
 use super::token::Answers;
-use crate::quality::MAX_LABELS;
+use crate::quality::{MAX_LABELS, OTHER};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -9,8 +9,6 @@ use std::sync::Arc;
 pub(super) const SCORE_BINS: usize = 10;
 /// Bins of the second class's score, for the area under the ROC curve.
 pub(super) const AREA_BINS: usize = 20;
-/// Classes beyond those that are counted by name.
-const OTHER: &str = "<other>";
 
 /// What is true of a row, as its sender wrote it.
 #[derive(Debug, Clone, PartialEq)]

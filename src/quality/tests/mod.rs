@@ -1,13 +1,15 @@
 //! Figures and counts, held to those of numpy and scipy: `figures.json` has counts in bins with what these libraries make of them, and
 //! columns with their deciles. By their definitions, the index of stability with half a row added to each bin.
 
+use super::Builder;
 use super::bins::Edges;
 use super::counts::{Counters, Shard};
 use super::drift::{FeatureDrift, Trouble, drift};
 use super::figures::Compared;
 use super::reference::{Feature, Of, Reference};
 use super::values::Descriptor;
-use crate::tensor::{Shape, Tensor};
+use crate::inference::TensorSpec;
+use crate::tensor::{Buffer, DataType, Shape, ShapePattern, Tensor};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -42,6 +44,8 @@ fn figures_are_those_of_scipy() {
         check("chi2", compared.chi_squared().map(|(value, _)| value), pair);
         check("chi2_df", compared.chi_squared().map(|(_, degrees)| degrees as f64), pair);
         check("rank_mean", compared.rank().map(|(mean, _)| mean), pair);
+        let (n, of_ranks) = (window.iter().sum::<u64>() as f64, compared.rank_sum());
+        check("rank_mean", (n > 0.0).then_some(of_ranks / n), pair);
         check("rank_z", compared.rank().map(|(_, z)| z.unwrap_or_default()), pair);
     }
 }
@@ -174,9 +178,14 @@ fn of_a_large_request_some_rows_count_from_everywhere_in_it() {
 fn labels_are_counted_and_others_have_a_place_of_their_own() {
     let counters = counters(&reference());
     for (idx, label) in ["b", "a", "b", "c"].into_iter().enumerate() {
-        shard(&counters, idx).count_label(label);
+        // What is no probability has no bin.
+        let score = [0.0, 0.05, 0.15, 7.0][idx];
+        shard(&counters, idx).count_label(label, score);
     }
-    assert_eq!(counters.counted().labels, [1, 2, 1]);
+    let counted = counters.counted();
+    assert_eq!(counted.labels, [1, 2, 1]);
+    assert_eq!(counted.scores, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(counted.score_sum, 200_000);
 }
 
 #[test]
@@ -202,4 +211,52 @@ fn a_reference_is_read_as_it_was_written_and_faults_have_their_place() {
     assert_eq!(edges, "an edge is NaN, expected a finite number");
     let missing = Counters::new(&reference, |_| None).unwrap_err();
     assert_eq!(missing, "feature \"rising\": the model has no input \"x\"");
+}
+
+/// What a builder watches of rows of these tensors.
+fn watched(specs: &[TensorSpec], inputs: &[Option<Tensor>]) -> Vec<Feature> {
+    let mut builder = Builder::new(None);
+    (0..200).for_each(|_| builder.add(specs, inputs));
+    builder.finish().unwrap()
+}
+
+fn spec(name: &str, datatype: DataType, shape: &str) -> TensorSpec {
+    let shape = ShapePattern::from_wire(&serde_json::from_str::<Vec<i64>>(shape).unwrap()).unwrap();
+    TensorSpec { name: name.into(), datatype, shape, optional: false, declared: true }
+}
+
+#[test]
+fn what_is_watched_depends_on_how_many_numbers_there_are() {
+    let names = |width: usize| -> Vec<String> {
+        let spec = spec("x", DataType::Fp32, &format!("[-1, {width}]"));
+        let row = Tensor::from_vec(Shape::from([1, width]), vec![0.5f32; width]).unwrap();
+        watched(&[spec], &[Some(row)]).into_iter().map(|feature| feature.name).collect()
+    };
+    assert_eq!(names(2), ["x[0]", "x[1]"]);
+    assert_eq!(names(500).len(), 500);
+    assert_eq!(names(501), ["x.mean", "x.deviation", "x.min", "x.max", "x.zeros"]);
+}
+
+#[test]
+fn texts_are_described() {
+    let spec = spec("t", DataType::Bytes, "[-1, 2]");
+    let texts = |n_rows: usize, texts: &[&[u8]]| {
+        let texts = texts.iter();
+        let bytes: Vec<u8> =
+            texts.flat_map(|it| [&(it.len() as u32).to_le_bytes(), *it].concat()).collect();
+        let (shape, bytes) = (Shape::from([n_rows, 2]), Buffer::copy_aligned(&bytes));
+        Tensor::new(DataType::Bytes, shape, bytes).unwrap()
+    };
+    let first: [&[u8]; 2] = [b" two words", b""];
+    let features = watched(&[spec], &[Some(texts(1, &first))]);
+    let names: Vec<_> = features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["t.bytes", "t.words", "t.non_ascii"]);
+    let reference = Reference { features, labels: [].into(), rows: 200, ..reference() };
+    let counters = Counters::new(&reference, |_| Some(0)).unwrap();
+    let all = texts(2, &[first[0], first[1], "f\u{fc}r 1".as_bytes(), b"x"]);
+    shard(&counters, 0).count(&[Some(all)], 2);
+    let windows = drift(&reference, &counters.counted());
+    let out: Vec<_> = windows.iter().map(|it| (it.values, it.out_of_range)).collect();
+    // The second row has 7 bytes instead of 10, three words instead of two, and two bytes that are not ASCII.
+    assert_eq!(out, [(2, 0.5), (2, 0.5), (2, 0.5)]);
 }
