@@ -44,6 +44,12 @@ def get_head(path=b"/livez"):
 HELLO = PREFACE + frame(SETTINGS)
 
 
+def environment(variables=None):
+    """What the program is started with: nothing that this run was told, and these."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SCONCE_", "OTEL_"))}
+    return inherited | (variables or {})
+
+
 class Server:
     """The program, on ports of its own, with a state folder of its own.
 
@@ -63,14 +69,12 @@ class Server:
         command += ["--manage-listen", "127.0.0.1:0", "--log-format", "json"]
         for setting in (f"state_dir={root / 'state'}", *settings):
             command += ["--set", setting]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("SCONCE_", "OTEL_"))}
-        environment.update(variables or {})
         # The last lines of its log.
         self.log = collections.deque(maxlen=1000)
         self.addresses = {}
         self.is_listening = threading.Event()
         self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE, env=environment
+            command, stdout=subprocess.DEVNULL, stderr=stderr or subprocess.PIPE, env=environment(variables)
         )
         if stderr is None:
             threading.Thread(target=self._read, daemon=True).start()

@@ -84,7 +84,7 @@ def full_disk(program, check):
 
 
 def run(program, *arguments):
-    ended = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=300, env=common.environment())
     if ended.returncode:
         raise SystemExit(f"{arguments[0]}: status {ended.returncode}\n{ended.stdout[-2000:]}{ended.stderr[-2000:]}")
     return ended.stdout

@@ -4,7 +4,6 @@ Every figure that Prometheus makes of the counters is held to scikit-learn's of 
 """
 
 import json
-import os
 import pathlib
 import random
 import re
@@ -180,8 +179,7 @@ def run(check, servers, prometheus):
     servers[1].wait()
     listen = "%s:%d" % servers[1].http
     command = [listen if it == "127.0.0.1:0" and settings[at - 1] == "--listen" else it for at, it in enumerate(settings)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SCONCE_")}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=common.environment())
     servers[1].process = process
     servers[1].ready()
     time.sleep(3 * SCRAPE)
