@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 
@@ -295,6 +296,38 @@ def variants(name: str, **others: str) -> None:
         (folder / "model.toml").write_text(settings + (source / "model.toml").read_text())
 
 
+def watched(name: str) -> None:
+    """The same file without and with a reference beside it, of its own rows."""
+    source = FOLDER / "models" / name
+    described = json.loads((FOLDER / "data" / name / "rows.json").read_text())
+    file = described["inputs"][0]["file"]
+    rows = torch.frombuffer(bytearray((FOLDER / "data" / name / file).read_bytes()), dtype=torch.float32)
+    rows = rows.reshape(described["rows"], -1).double()
+    [input_name] = re.findall(r'\[\[inputs\]\]\nname = "(\w+)"', (source / "model.toml").read_text())
+    if rows.shape[1] <= 500:
+        columns = {(f"{input_name}[{k}]", k): rows[:, k] for k in range(rows.shape[1])}
+    else:
+        some = rows[:, :: -(-rows.shape[1] // 4096)]
+        figures = {"mean": some.mean(1), "deviation": some.std(1), "min": some.amin(1), "max": some.amax(1), "zeros": (some == 0).double().mean(1)}
+        columns = {(f"{input_name}.{kind}", kind): values for kind, values in figures.items()}
+    features = [feature(*key, input_name, values) for key, values in columns.items()]
+    digest = hashlib.sha256((source / "1" / "model.pt").read_bytes()).hexdigest()
+    for kind in ("plain", "watched"):
+        folder = FOLDER / "watching" / kind / name
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(source, folder, copy_function=os.link)
+        if kind == "watched":
+            reference = {"model_sha256": digest, "rows": 1000, "features": features}
+            (folder / "1" / "reference.json").write_text(json.dumps(reference))
+
+
+def feature(name: str, of, input_name: str, values: torch.Tensor) -> dict:
+    values = values.float()
+    edges = sorted({float(it) for it in torch.quantile(values, torch.arange(1, 10) / 10)} - {float(values.max())})
+    counts = torch.bincount(torch.bucketize(values, torch.tensor(edges)), minlength=len(edges) + 1).tolist()
+    return {"name": name, "input": input_name, "of": of, "edges": edges, "counts": counts, "missing": 0, "min": float(values.min()), "max": float(values.max())}
+
+
 def main() -> None:
     torch.set_num_threads(2)
     wanted = hashlib.sha256(pathlib.Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()
@@ -303,6 +336,8 @@ def main() -> None:
         stamp.unlink(missing_ok=True)
         for make in (tabular, digits, minilm, resnet50):
             make()
+        for name in ("tabular", "digits", "resnet50"):
+            watched(name)
         stamp.write_text(wanted)
     print(FOLDER)
 

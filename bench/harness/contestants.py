@@ -1,7 +1,10 @@
 """Who is measured: the server in its default configuration, and the references beside it."""
 
+import contextlib
+import http.server
 import json
 import pathlib
+import threading
 import time
 
 from harness.processes import Failure, Process, free_port
@@ -38,11 +41,12 @@ class Paths:
         return folder / f"{name}-{len(list(folder.iterdir()))}.log"
 
 
-def sconce(paths: Paths, models: pathlib.Path, state: pathlib.Path, *, ready: bool = True) -> Process:
-    """The default configuration: the flags only say where the models lie and that the port is free; and that 64 clients who
-    ask a slow model at once and wait are answered, as the references answer them, and not told to come again."""
+def sconce(paths: Paths, models: pathlib.Path, state: pathlib.Path, *settings: str, ready: bool = True) -> Process:
+    """The default configuration, but for `settings`: the flags only say where the models lie and that the port is free; and that 64
+    clients who ask a slow model at once and wait are answered, as the references answer them, and not told to come again."""
     flags = ["--models", models, "--listen", "127.0.0.1:0", "--manage-listen", "127.0.0.1:0", "--log-format", "json"]
-    flags += ["--set", "batching.max_queue_wait=1m"]
+    for setting in ("batching.max_queue_wait=1m", *settings):
+        flags += ["--set", setting]
     server = Process("sconce", [paths.server, "serve", *flags], paths.log("sconce"), SCONCE_STATE_DIR=str(state))
     try:
         found = server.wait_for_log(r'sconce is listening".*?"http":"([0-9.:]+)"', START_SECONDS)
@@ -53,6 +57,35 @@ def sconce(paths: Paths, models: pathlib.Path, state: pathlib.Path, *, ready: bo
         server.stop()
         raise
     return server
+
+
+@contextlib.contextmanager
+def receiver():
+    """Takes whatever is sent to it; its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    class Receiver(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_):
+            """A server that ends resets what is left open."""
+
+    server = Receiver(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def wait_loaded(server: Process) -> None:

@@ -335,6 +335,30 @@ class Bench:
                         [line] = measure.library(self.paths, "forward", source, seconds=seconds, form="plain")
                         self.results.add("plain_loop", model=source, round=round_number, **line)
 
+    def watching(self) -> None:
+        """The same models without and with a reference beside them, and with requests captured and traced as well, as by default.
+        The receiver of spans takes its part of the machine too."""
+        folder = self.paths.data / "watching"
+        captured = self.paths.out / "captured"
+        with contestants.receiver() as address, contextlib.ExitStack() as servers:
+            kinds = {
+                "plain": ("plain", ()),
+                "watched": ("watched", ()),
+                "captured": ("watched", (f"capture.folder={captured}", f"tracing.endpoint={address}")),
+            }
+            running = {
+                kind: servers.enter_context(started(contestants.sconce(self.paths, folder / models, self.state, *settings)))
+                for kind, (models, settings) in kinds.items()
+            }
+            for model, connections in (("tabular", 64), ("tabular", 1), ("digits", 64), ("resnet50", 4)):
+                # Short turns and many: the ratios are of turns that follow each other.
+                for round_number in range(3 * self.effort.rounds):
+                    for kind, server in running.items():
+                        line = measure.load(
+                            self.paths, server, model, seconds=self.effort.slow / 2, connections=connections, warmup=0.2
+                        )  # fmt: skip
+                        self.results.add("watching", model=model, kind=kind, at=connections, round=round_number, **line)
+
     def protocols(self) -> None:
         protocols.section(self)
 

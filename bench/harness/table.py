@@ -40,7 +40,7 @@ class Table:
     def make(self) -> list[Row]:
         for section in (
             self.library, self.echo, self.references, self.added_latency, self.mixed,
-            self.variants, self.agreement, self.protocols, self.start, self.memory, self.decode, self.cpu,
+            self.variants, self.agreement, self.protocols, self.watching, self.start, self.memory, self.decode, self.cpu,
         ):  # fmt: skip
             section()
         return self.rows
@@ -166,6 +166,21 @@ class Table:
             note = f"{line['compared']} answers, {line['form']}, top-1 the same in {line['same_top']}"
             goal = f"<= {line['tolerance']:.0e}"
             self.rows.append(Row(what, f"{line['difference']:.1e}", goal, line["agrees"], note))
+
+    def watching(self) -> None:
+        """What it costs to count requests beside a reference, and to capture and trace them as by default."""
+        for model, connections in dict.fromkeys((it["model"], it["at"]) for it in self.results.find("watching")):
+            lines = self.results.find("watching", model=model, at=connections)
+            by = {kind: {it["round"]: it for it in lines if it["kind"] == kind} for kind in ("plain", "watched", "captured")}
+            part = lambda kind, get: {k: get(it) for k, it in by[kind].items()}  # noqa: E731
+            for kind, words in (("watched", "with a reference"), ("captured", "with a reference, capture and traces")):
+                rate, p99, cpu = (
+                    self.ratio(part(kind, get), part("plain", get))
+                    for get in (lambda it: it["rate"], lambda it: it["latency_us"]["p99"], lambda it: it["server_cpu_us"])
+                )
+                own, plain = (statistics.median(part(it, lambda it: it["server_cpu_us"]).values()) for it in (kind, "plain"))
+                note = f"p99 {p99[0]:.2f} times, processor {cpu[0]:.3f} times ({plain:.1f} and {own:.1f} us a request){rate[1]}"
+                self.rows.append(at_least(f"{model}, {connections} connections: {words} over without", rate[0], 0.97, note))
 
     def protocols(self) -> None:
         for model in ("digits", "resnet50"):
