@@ -14,7 +14,7 @@ pub use engines::{Engines, Watching, loader};
 pub use mirror::mirror;
 pub use reload::ReadAgain;
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Redaction};
 use crate::config::{FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
 use crate::http::{self, App};
@@ -24,7 +24,7 @@ use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::quality::Quality;
 use crate::quality::feedback::{Feedback, FeedbackOptions};
-use crate::repository::{Overrides, Repository, RepositoryError, SampleDecoder};
+use crate::repository::{ModelStatus, Overrides, Repository, RepositoryError, SampleDecoder};
 use crate::rollout::{Labels, Rollouts};
 use crate::shutdown::{self, Outcome, Shutdown};
 use crate::store::StoreError;
@@ -44,6 +44,9 @@ use thiserror::Error;
 /// gives its model back.
 const UNLOAD_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether models are loaded, and how many times.
+const LOOK: Duration = Duration::from_secs(1);
+const MAX_LOOKS: usize = 3600;
 /// How long writing what was captured, and sending what was traced, may take at the end.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -230,6 +233,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     repository.start()?;
     rollouts.start()?;
     quality.start(app.events.clone(), feedback)?;
+    tokio::spawn(look_for_redacted(repository.clone(), config.capture.redact.clone()));
     let ways_down = Reloader::start(loaded, read_again, app, log.level_setter(), hang_ups)?;
 
     let drained = async { [public.await, management.await] };
@@ -247,13 +251,36 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     Ok(())
 }
 
+/// Warns of names to be redacted that no model has, once models are loaded.
+async fn look_for_redacted(repository: Repository, redaction: Redaction) {
+    if redaction.names().next().is_none() {
+        return;
+    }
+    let is_loading = |it: &ModelStatus| {
+        it.versions.iter().any(|version| version.loaded.is_none() && version.failure.is_none())
+    };
+    for _ in 0..MAX_LOOKS {
+        tokio::time::sleep(LOOK).await;
+        let models = repository.list();
+        if models.is_empty() || models.iter().any(is_loading) {
+            continue;
+        }
+        for name in redaction.strangers(&models) {
+            tracing::warn!("capture.redact: no model has an input or output {name:?}");
+        }
+        return;
+    }
+}
+
 /// Has what is known of the last requests written and sent.
 async fn flush(capture: Option<Capture>, tracer: Option<Tracer>) {
-    let flushing = tokio::task::spawn_blocking(move || {
-        let is_sent = tracer.is_none_or(|it| it.flush(FLUSH_PATIENCE));
-        (capture.is_none_or(|it| it.flush(FLUSH_PATIENCE)), is_sent)
-    });
-    let (is_captured, is_sent) = flushing.await.unwrap_or_default();
+    // Side by side: the one that hangs must not take the time of the other.
+    let capturing =
+        tokio::task::spawn_blocking(move || capture.is_none_or(|it| it.flush(FLUSH_PATIENCE)));
+    let sending =
+        tokio::task::spawn_blocking(move || tracer.is_none_or(|it| it.flush(FLUSH_PATIENCE)));
+    let is_captured = capturing.await.unwrap_or_default();
+    let is_sent = sending.await.unwrap_or_default();
     if !is_captured {
         tracing::warn!("not all captured requests could be written and sent");
     }

@@ -72,7 +72,6 @@ impl Counts {
         self.records[outcome as usize].get()
     }
 
-    #[cfg(feature = "sending")]
     pub(super) fn add_sent(&self, outcome: Delivery) {
         self.sent[outcome as usize].add(1);
     }

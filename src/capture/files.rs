@@ -14,7 +14,9 @@ const FILE_BYTES: u64 = 64 << 20;
 const MIN_FILES: u64 = 4;
 /// The part of the disk that is left to others.
 const FREE_PART: u64 = 10;
-/// How long an answer to how much is free holds, in seconds.
+/// After so many bytes it is looked again how much of the disk is free.
+const FREE_BYTES: u64 = 1 << 20;
+/// How long an answer to how much is free holds otherwise, in seconds.
 const FREE_HOLDS: u64 = 1;
 const START: &str = "capture-";
 const END: &str = ".jsonl";
@@ -37,6 +39,8 @@ pub(super) struct Files {
     others: u64,
     /// When somebody looked how much of the disk is free.
     looked: Option<Instant>,
+    /// Bytes that were written since.
+    since_looked: u64,
 }
 
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl FileOptions {
         rustix::fs::access(folder, rustix::fs::Access::WRITE_OK)
             .map_err(|error| named(error.into()))?;
         let others = kept(folder).map_err(named)?.iter().map(|(_, bytes)| bytes).sum();
-        Ok(Files { options: self, current: None, others, looked: None })
+        Ok(Files { options: self, current: None, others, looked: None, since_looked: 0 })
     }
 
     /// Bytes after which a file is full.
@@ -77,8 +81,8 @@ impl Files {
         if lines.is_empty() {
             return Ok(());
         }
-        self.check_free()?;
         let len = lines.len() as u64;
+        self.check_free(len)?;
         let limit = self.options.file_bytes();
         let is_full = |current: &Current| current.bytes > 0 && current.bytes + len > limit;
         if self.current.as_ref().is_some_and(is_full) {
@@ -120,8 +124,10 @@ impl Files {
     }
 
     /// Whether enough of the disk is left for others.
-    fn check_free(&mut self) -> io::Result<()> {
-        if self.looked.is_some_and(|at| at.elapsed().as_secs() < FREE_HOLDS) {
+    fn check_free(&mut self, len: u64) -> io::Result<()> {
+        self.since_looked += len;
+        let holds = self.looked.is_some_and(|at| at.elapsed().as_secs() < FREE_HOLDS);
+        if holds && self.since_looked < FREE_BYTES {
             return Ok(());
         }
         // Somebody may have removed the file: what is written to it then is nowhere.
@@ -140,7 +146,7 @@ impl Files {
             );
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
-        self.looked = Some(Instant::now());
+        (self.looked, self.since_looked) = (Some(Instant::now()), 0);
         Ok(())
     }
 }

@@ -51,6 +51,7 @@ struct Inner {
     counts: Arc<Counts>,
     writer: SyncSender<Message>,
     sink: Option<Sink>,
+    has_files: bool,
 }
 
 impl Capture {
@@ -66,12 +67,13 @@ impl Capture {
         let files = files.map(FileOptions::open).transpose()?;
         let sink =
             sink.map(|address| Sink::start(&address, &counts, events.clone())).transpose()?;
+        let has_files = files.is_some();
         let places = Places { files, sink: sink.clone() };
         let counted = Arc::clone(&counts);
         let write = move || write_all(places, &records, &counted, &events);
         std::thread::Builder::new().name("capture".into()).spawn(write)?;
         let held = Held::default();
-        let inner = Inner { sample_rate, redaction, held, counts, writer, sink };
+        let inner = Inner { sample_rate, redaction, held, counts, writer, sink, has_files };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -103,6 +105,17 @@ impl Capture {
         // Nobody answers where the thread has ended.
         is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
             && self.0.sink.as_ref().is_none_or(|sink| sink.flush(deadline))
+    }
+
+    /// Counts a request that found no room, for each place that it would have gone to.
+    fn drop_one(&self, has_inputs: bool) {
+        let Inner { counts, sink, has_files, .. } = &*self.0;
+        if *has_files {
+            counts.add(Outcome::Dropped, 1);
+        }
+        if sink.is_some() && has_inputs {
+            counts.add_sent(Delivery::Dropped);
+        }
     }
 
     fn takes(&self, request_id: &str) -> bool {
@@ -148,9 +161,10 @@ impl Tap for Taking {
 
     fn recorded(self: Box<Self>, end: &RequestRecord) {
         let Self { capture, mut record, .. } = *self;
-        let is_sent = record.end(end) && capture.0.writer.try_send(Message::Record(record)).is_ok();
-        if !is_sent {
-            capture.0.counts.add(Outcome::Dropped, 1);
+        let has_inputs = record.has_inputs();
+        let is_left = record.end(end) && capture.0.writer.try_send(Message::Record(record)).is_ok();
+        if !is_left {
+            capture.drop_one(has_inputs);
         }
     }
 }

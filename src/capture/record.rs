@@ -11,6 +11,7 @@ use crate::protocol::json::{
     Dialect, Printer, write_float, write_integer, write_key, write_list, write_member,
     write_string, write_text_member,
 };
+use crate::repository::ModelStatus;
 use crate::telemetry::{RequestRecord, written_moment};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use base64::Engine as _;
@@ -39,6 +40,22 @@ impl Redaction {
     /// They.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+
+    /// Those that no loaded version has: a misspelt one leaves in files what is not to lie there.
+    #[must_use]
+    pub fn strangers(&self, models: &[ModelStatus]) -> Vec<&str> {
+        let has = |name: &&str| {
+            models.iter().any(|model| {
+                let loaded = model.versions.iter().filter_map(|it| it.loaded.as_ref());
+                let mut tensors =
+                    loaded.flat_map(|it| it.spec.inputs.iter().chain(&it.spec.outputs));
+                tensors.any(|tensor| {
+                    *tensor.name == **name || *format!("{}/{}", model.name, tensor.name) == **name
+                })
+            })
+        };
+        self.names().filter(|name| !has(name)).collect()
     }
 
     fn covers(&self, model: &ModelName, name: &str) -> bool {

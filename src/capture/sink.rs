@@ -27,8 +27,8 @@ const MAX_CALLS: usize = 8;
 /// For one call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// How often one is tried, and how long it is waited after the first; after each other twice as long as before.
-const TRIES: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How soon somebody who waits looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Added to the thread's niceness: requests come first.
@@ -56,10 +56,14 @@ impl Sink {
     pub(super) fn start(address: &str, counts: &Arc<Counts>, events: Events) -> io::Result<Self> {
         // The client finds its cryptography there; somebody else may have chosen before, and that does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url: Url = address.parse().map_err(io::Error::other)?;
+        let url: Url = address
+            .parse()
+            .map_err(|error| io::Error::other(format!("capture.sink {address}: {error}")))?;
         // Where requests are sent is for the configuration to say, and not for whoever answers there.
         let client = Client::builder().timeout(TIMEOUT).redirect(Policy::none()).build();
-        let client = client.map_err(io::Error::other)?;
+        let client = client.map_err(|error| {
+            io::Error::other(format!("capture.sink {address}: {}", root_of(&error)))
+        })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (waiting, left) = channel(MAX_WAITING);
         let open = Arc::<AtomicUsize>::default();
@@ -71,13 +75,14 @@ impl Sink {
             is_failing: AtomicBool::new(false),
             events,
         };
-        std::thread::Builder::new().name("sink".into()).spawn(move || {
+        let run = move || {
             // Where the system refuses it, it sends as fast as others compute. On Linux it is the thread's.
             let _ = rustix::process::nice(NICENESS);
             runtime.block_on(send_all(left, calls));
             // A look-up of a name may hang for long.
             runtime.shutdown_background();
-        })?;
+        };
+        std::thread::Builder::new().name("sink".into()).spawn(run)?;
         Ok(Self { waiting, held: Held::default(), counts: Arc::clone(counts), open })
     }
 
@@ -145,11 +150,12 @@ impl Calls {
         if self.is_failing.swap(!is_sent, Ordering::Relaxed) == is_sent {
             match outcome {
                 Ok(()) => tracing::info!("events of requests are sent again"),
-                Err(problem) => self.events.add(
-                    EventKind::CaptureProblem,
-                    Subject::default(),
-                    format!("events of requests are not sent: {problem}"),
-                ),
+                Err(problem) => {
+                    let text =
+                        format!("events of requests are not sent to {}: {problem}", self.url);
+                    tracing::warn!("{text}");
+                    self.events.add(EventKind::CaptureProblem, Subject::default(), text);
+                }
             }
         }
     }

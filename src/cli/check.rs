@@ -54,15 +54,21 @@ impl Check {
         }
         let unserved = models.iter().filter(|model| model.serving.is_none()).count();
         let faulty = models.iter().filter(|model| !is_served(model)).count() - unserved;
+        let strangers = config.capture.redact.strangers(&models);
         let told = [
             (unserved, "would not be served"),
             (faulty, "would be served, and not as their folders want it"),
         ];
         let told = told.iter().filter(|(n, _)| *n > 0);
-        let told: Vec<_> =
+        let mut told: Vec<_> =
             told.map(|(n, what)| format!("{n} of {} models {what}", models.len())).collect();
+        told.extend(strangers.iter().map(|name| no_such_tensor(name)));
         if told.is_empty() { Ok(()) } else { Err(Failure::Runtime(told.join("; "))) }
     }
+}
+
+fn no_such_tensor(name: &str) -> String {
+    format!("capture.redact: no model has an input or output {name:?}")
 }
 
 /// Whether everything serves that is to: what an operator rejected is not.

@@ -32,13 +32,12 @@ impl Export {
         let mut to = BufWriter::new(io::stdout().lock());
         match form.write(&mut lines, &mut to).map_err(|error| failed(&error))? {
             Ok(Exported { written, left_out }) => {
+                // Where it cannot be told, the count of lines still says it.
+                let mut text = format!("{written} requests written");
                 if left_out > 0 {
-                    // Where it cannot be told, the count of lines still says it.
-                    let text = format!(
-                        "{written} requests written, {left_out} left out, whose inputs were not captured"
-                    );
-                    let _ = writeln!(io::stderr(), "{text}");
+                    text += &format!(", {left_out} left out, whose inputs were not captured");
                 }
+                let _ = writeln!(io::stderr(), "{text}");
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -10,7 +10,7 @@ use crate::quality::{Builder, FEW_ROWS, MAX_LABELS, MIN_ROWS, Reference};
 use crate::repository::{ModelHandle, Overrides};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Write what a model's data look like, which requests are then watched beside, as a reference.json
@@ -37,6 +37,12 @@ impl WriteReference {
     ///
     /// The configuration or the rows are faulty, or the model cannot be loaded or does not answer.
     pub fn run(&self) -> Result<(), Failure> {
+        if self.data == Path::new("-") {
+            // Before anything is loaded: the rows are read twice.
+            return Err(Failure::Runtime(
+                "--data -: the rows are read twice, name a file".to_owned(),
+            ));
+        }
         let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
         let overrides = Overrides {

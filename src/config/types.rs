@@ -27,7 +27,9 @@ impl HttpUrl {
         let url: Uri = text.parse().ok()?;
         let is_known = matches!(url.scheme_str(), Some("http" | "https"));
         let authority = url.authority().filter(|it| !it.as_str().contains('@'))?;
-        (is_known && !authority.host().is_empty()).then(|| Self(text.to_owned()))
+        let after_host = authority.as_str().strip_prefix(authority.host())?;
+        let has_port = after_host.is_empty() || authority.port_u16().is_some();
+        (is_known && !authority.host().is_empty() && has_port).then(|| Self(text.to_owned()))
     }
 
     /// As it was written.
@@ -308,7 +310,16 @@ mod tests {
             assert_eq!(read(good).flatten().map(|it| it.0).as_deref(), Some(good));
         }
         assert_eq!(read(""), Some(None));
-        for bad in ["a:4317", "/a", "ftp://a", "http://", "http://u:p@a", "http://a b"] {
+        for bad in [
+            "a:4317",
+            "/a",
+            "ftp://a",
+            "http://",
+            "http://u:p@a",
+            "http://a b",
+            "http://a:99999",
+            "http://a:b",
+        ] {
             assert_eq!(read(bad), None, "{bad:?} must be refused");
         }
     }

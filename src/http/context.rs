@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout-ms");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Longest list that is kept, as every tracer has to (Trace Context, section 3.3.1.5).
+const MAX_TRACESTATE: usize = 512;
 
 /// The route of a request whose path the table does not know.
 pub(super) const UNMATCHED: &str = "<unmatched>";
@@ -53,14 +56,16 @@ impl RequestContext {
         route: &'static str,
         is_traced: bool,
     ) -> Self {
-        let trace = headers.get(TRACEPARENT);
-        let trace = trace.and_then(|value| TraceParent::parse(value.to_str().ok()?));
+        let trace = trace_parent(headers);
         let started_at = Instant::now();
         let tracer = app.tracer.as_ref().filter(|_| is_traced);
         Self(Arc::new(Request {
             route,
             request_id: request_id(app, headers),
-            span: tracer.map(|tracer| tracer.begin(trace.as_ref(), started_at)),
+            span: tracer.map(|tracer| {
+                let state = trace.as_ref().and_then(|_| trace_state(headers));
+                tracer.begin(trace.as_ref(), state, started_at)
+            }),
             trace,
             started_at,
             findings: Mutex::default(),
@@ -90,6 +95,20 @@ impl Deref for RequestContext {
     fn deref(&self) -> &Request {
         &self.0
     }
+}
+
+/// The caller's trace. Two say nothing (Trace Context, section 3.2).
+fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let (first, second) = (given.next()?, given.next());
+    second.is_none().then(|| TraceParent::parse(first.to_str().ok()?)).flatten()
+}
+
+/// What tracers have written beside it, which goes with it: several headers are one list.
+fn trace_state(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get_all(TRACESTATE).iter().filter_map(|it| it.to_str().ok());
+    let all = given.collect::<Vec<_>>().join(",");
+    (1..=MAX_TRACESTATE).contains(&all.len()).then_some(all)
 }
 
 /// The caller's id when it is fit to be logged and sent back, otherwise one of ours.

@@ -119,7 +119,8 @@ impl Inner {
         let label = self.label(path);
         let asked = asked(label, path);
         // Pages, probes and scrapes are nobody's wait.
-        let is_traced = self.table.side == Side::Public && request.method() == Method::POST;
+        let is_traced = self.table.side == Side::Public
+            && matches!(*request.method(), Method::POST | Method::PUT);
         let context = RequestContext::new(&self.app, request.headers(), label.path, is_traced);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
@@ -301,13 +302,14 @@ impl Record<'_> {
     }
 
     fn end_span(&self, status: StatusCode, error: Option<&InferError>, took: Duration) {
-        let Self { app, context, label, traced, is_abandoned, .. } = self;
+        let Self { app, context, label, method, traced, is_abandoned, .. } = self;
         let (Some(tracer), Some(span), Some((uri, version))) = (&app.tracer, &context.span, traced)
         else {
             return;
         };
         let served = Served {
-            route: label.path,
+            method: if *method == Method::PUT { "PUT" } else { "POST" },
+            route: Some(label.path).filter(|path| *path != UNMATCHED),
             path: uri.path(),
             protocol: if *version == Version::HTTP_2 { "2" } else { "1.1" },
             status: status.as_u16(),

@@ -113,12 +113,30 @@ pub struct ErrorDetails {
     pub got: Option<String>,
     /// What lies behind the failure, for the log. No protocol writes it: it may quote the model.
     pub cause: Option<String>,
+    /// How far the request got, where it got as far as the queue.
+    pub reached: Option<Reached>,
+}
+
+/// Where the time of a request went that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// In the queue.
+    pub queue: Duration,
+    /// In runs that failed.
+    pub compute: Option<Duration>,
 }
 
 impl InferError {
     /// A report with nothing but its code and message.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), retry_after: None, details: Box::default() }
+    }
+
+    /// The same, of a request that got so far.
+    #[must_use]
+    pub fn with_reached(mut self, reached: Reached) -> Self {
+        self.details.reached = Some(reached);
+        self
     }
 
     /// A tensor that is not what the model takes.

@@ -16,7 +16,7 @@ mod trace;
 
 pub use budget::{ByteBudget, ByteLease};
 pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
-pub use error::{ErrorCode, ErrorDetails, InferError};
+pub use error::{ErrorCode, ErrorDetails, InferError, Reached};
 pub use name::{Label, ModelName, ModelRef, NameError, RoutingKey, Version, VersionSelector};
 pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};

@@ -69,7 +69,7 @@ impl Door {
         match self.pass::<W, C>(&model, caller, call, &mut passage).await {
             Ok(answer) => Ok(Answered { answer, record: passage.succeed() }),
             Err(error) => {
-                passage.fail(error.code);
+                passage.fail(&error);
                 Err(error.with_model(model.name()))
             }
         }

@@ -1,7 +1,7 @@
 //! A request on its way through the door: counted as in flight, and recorded once however it ends.
 
 use super::observer::Tap;
-use crate::inference::{ErrorCode, InferResponse, ValidRequest};
+use crate::inference::{ErrorCode, InferError, InferResponse, Reached, ValidRequest};
 use crate::repository::ModelHandle;
 use crate::telemetry::{Phase, RequestGuard, RequestRecord};
 use std::sync::Arc;
@@ -57,9 +57,14 @@ impl Passage {
         self.guard.record
     }
 
-    /// The caller gets an error.
-    pub(super) fn fail(&mut self, code: ErrorCode) {
-        self.guard.fail(code.as_str());
+    /// The caller gets an error; the phases that the request reached are recorded all the same.
+    pub(super) fn fail(&mut self, error: &InferError) {
+        if let Some(Reached { queue, compute }) = error.details.reached {
+            let phases = &mut self.guard.record.phases;
+            phases[Phase::Queue] = Some(queue);
+            phases[Phase::Compute] = compute;
+        }
+        self.guard.fail(error.code.as_str());
     }
 }
 

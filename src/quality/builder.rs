@@ -61,7 +61,9 @@ impl Builder {
                 continue;
             };
             match column.of {
-                Of::Element(element) => rows.column(element, 1, |value| column.values.push(value)),
+                Of::Element(element) => {
+                    rows.column(element, &[0], |value| column.values.push(value))
+                }
                 Of::Descriptor(it) => column.values.push(rows.describe(0).get(it)),
             }
         }

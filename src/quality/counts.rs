@@ -9,10 +9,11 @@ use super::reference::Reference;
 use super::values::Rows;
 use crate::tensor::Tensor;
 use rustix::thread::sched_getcpu;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-/// Rows of one request that are counted: of a larger one some, evenly, so that no single caller makes up a window.
+/// Rows of one request that are counted: of a larger one some, from everywhere in it, so that no single caller makes up a window.
 const MAX_ROWS: usize = 64;
 /// Values of one request that are counted, which takes about 2 us.
 const MAX_VALUES: usize = 500;
@@ -108,6 +109,8 @@ struct FeaturePlan {
 #[derive(Debug)]
 pub(super) struct Shard {
     plan: Arc<Plan>,
+    /// What rows of large requests are drawn with.
+    seed: u64,
     counters: Box<[AtomicU64]>,
 }
 
@@ -142,7 +145,8 @@ impl Counters {
         let shard = |_| {
             let n_scores = if n_labels > 0 { SCORE_BINS + 1 } else { 0 };
             let counters = (0..next + n_labels + n_scores).map(|_| AtomicU64::new(0)).collect();
-            Arc::new(Shard { plan: Arc::clone(&plan), counters })
+            let seed = RandomState::new().hash_one(next);
+            Arc::new(Shard { plan: Arc::clone(&plan), seed, counters })
         };
         let shards = (0..n_shards()).map(shard).collect();
         Ok(Self { plan, shards })
@@ -183,21 +187,24 @@ impl Shard {
     /// Counts the rows of a request, or some of many.
     pub(super) fn count(&self, inputs: &[Option<Tensor>], n_rows: usize) {
         let max_rows = (MAX_VALUES / self.plan.features.len().max(1)).clamp(1, MAX_ROWS);
-        let step = n_rows.div_ceil(max_rows).max(1);
-        self.add(ROWS, n_rows.div_ceil(step) as u64);
+        let mut chosen = [0; MAX_ROWS];
+        let n_chosen = n_rows.min(max_rows);
+        let before = self.counters[ROWS].fetch_add(n_chosen as u64, Ordering::Relaxed);
+        let chosen = &mut chosen[..n_chosen];
+        choose(chosen, n_rows, self.seed ^ before);
         for (place, tensor) in inputs.iter().enumerate() {
             let Some(rows) = tensor.as_ref().and_then(|it| Rows::new(it, n_rows)) else { continue };
-            self.count_input(place, rows, n_rows, step);
+            self.count_input(place, rows, chosen);
         }
     }
 
-    fn count_input(&self, place: usize, rows: Rows<'_>, n_rows: usize, step: usize) {
+    fn count_input(&self, place: usize, rows: Rows<'_>, chosen: &[u32]) {
         let features = || self.plan.features.iter().filter(|feature| feature.input == place);
         let mut is_described = false;
         for feature in features() {
             match feature.of {
                 Of::Element(element) => {
-                    rows.column(element, step, |value| self.count_value(feature, value));
+                    rows.column(element, chosen, |value| self.count_value(feature, value));
                 }
                 Of::Descriptor(_) => is_described = true,
             }
@@ -205,8 +212,8 @@ impl Shard {
         if !is_described {
             return;
         }
-        for row in (0..n_rows).step_by(step) {
-            let described = rows.describe(row);
+        for row in chosen {
+            let described = rows.describe(*row as usize);
             for feature in features() {
                 if let Of::Descriptor(descriptor) = feature.of {
                     self.count_value(feature, described.get(descriptor));
@@ -256,6 +263,27 @@ impl FeaturePlan {
     fn out_of_range(&self) -> usize {
         self.missing() + 1
     }
+}
+
+/// Draws rows: one from each of as many equal parts of the request, by chance, since rows may come in an order that repeats.
+fn choose(chosen: &mut [u32], n_rows: usize, seed: u64) {
+    let n = chosen.len();
+    for (part, row) in chosen.iter_mut().enumerate() {
+        let (first, next) = (part * n_rows / n, (part + 1) * n_rows / n);
+        let offset = match next - first {
+            1 => 0,
+            width => (mixed(seed.wrapping_add(part as u64)) % width as u64) as usize,
+        };
+        *row = u32::try_from(first + offset).unwrap_or(u32::MAX);
+    }
+}
+
+/// Numbers that follow from each other look as if drawn (SplitMix64: Steele, Lea and Flood, 2014).
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn n_shards() -> usize {

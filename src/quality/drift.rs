@@ -22,6 +22,8 @@ pub struct FeatureDrift {
     pub rows: u64,
     /// Values in bins: what is missing or infinite is in none.
     pub values: u64,
+    /// Values that have a place beside the range: those in bins, or more where many are infinite.
+    pub ranged: u64,
     /// The population stability index.
     pub psi: Option<f64>,
     /// What chance does not reach.
@@ -74,26 +76,41 @@ impl Trouble {
 
 impl FeatureDrift {
     fn new(feature: &Feature, counted: &FeatureCounts) -> Self {
-        let compared = Compared::new(&feature.counts, &counted.bins);
-        let values: u64 = counted.bins.iter().sum();
         let of_reference: u64 = feature.counts.iter().sum();
+        let plain = Self::of_labels(&feature.name, &feature.counts, &counted.bins);
         // What is infinite lies in no bin, and is out of range.
         let share = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
+        let ranged = plain.values.max(counted.out_of_range);
         Self {
-            name: feature.name.clone(),
-            rows: values + counted.missing,
+            rows: plain.values + counted.missing,
+            ranged,
+            out_of_range: counted.out_of_range as f64 / ranged.max(1) as f64,
+            missing: share(counted.missing, plain.values),
+            reference_missing: share(feature.missing, of_reference),
+            ..plain
+        }
+    }
+
+    /// Of what is counted and has no range, like labels.
+    pub(super) fn of_labels(name: &str, reference: &[u64], window: &[u64]) -> Self {
+        let compared = Compared::new(reference, window);
+        let values: u64 = window.iter().sum();
+        Self {
+            name: name.to_owned(),
+            rows: values,
             values,
+            ranged: values,
             psi: compared.psi(),
             psi_limit: compared.psi_limit(),
             ks: compared.ks(),
             jensen_shannon: compared.jensen_shannon(),
             chi_squared: compared.chi_squared(),
             rank: compared.rank(),
-            out_of_range: (counted.out_of_range as f64 / values.max(1) as f64).min(1.0),
-            missing: share(counted.missing, values),
-            reference_missing: share(feature.missing, of_reference),
-            bins: counted.bins.clone(),
-            reference: feature.counts.clone(),
+            out_of_range: 0.0,
+            missing: 0.0,
+            reference_missing: 0.0,
+            bins: window.to_vec(),
+            reference: reference.to_vec(),
         }
     }
 
@@ -108,7 +125,7 @@ impl FeatureDrift {
                 enough.then_some(self.psi.zip(self.psi_limit)).flatten()
             }
             Trouble::OutOfRange => {
-                (self.values >= MIN_VALUES).then_some((self.out_of_range, limit))
+                (self.ranged >= MIN_VALUES).then_some((self.out_of_range, limit))
             }
             Trouble::Missing => {
                 let more = self.missing - self.reference_missing;

@@ -7,7 +7,7 @@ use super::bins::{BINS, Edges};
 use super::values::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What the file is called, beside a version or its model.
 pub const FILE: &str = "reference.json";
@@ -15,6 +15,8 @@ pub const FILE: &str = "reference.json";
 pub(super) const MAX_BYTES: u64 = 4 << 20;
 /// Fewer rows than this say too little.
 pub const MIN_ROWS: u64 = 200;
+/// More rows than this no figure needs.
+const MAX_ROWS: u64 = 1 << 40;
 /// With fewer than this the reference's own noise is worth a warning.
 pub const FEW_ROWS: u64 = 1000;
 /// Features whose bins are exported; of more, what their ranks add up to.
@@ -47,7 +49,7 @@ pub struct Reference {
 }
 
 /// Which number of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Of {
     /// The one at this place, from 0.
@@ -133,7 +135,11 @@ impl Reference {
             model_sha256: String::new(),
             rows: 0,
             features: Vec::new(),
-            labels: labels.take(MAX_LABELS).map(|label| (label.to_owned(), 0)).collect(),
+            labels: labels
+                .filter(|it| *it != OTHER)
+                .take(MAX_LABELS)
+                .map(|label| (label.to_owned(), 0))
+                .collect(),
             evaluation: BTreeMap::new(),
         }
     }
@@ -144,7 +150,9 @@ impl Reference {
     ///
     /// What is wrong with it, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let found: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let mut found: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        // It has a place of its own.
+        found.labels.remove(OTHER);
         found.check()?;
         Ok(found)
     }
@@ -168,7 +176,7 @@ impl Reference {
                 "rows: {n_rows}, expected at least {MIN_ROWS}: fewer say too little"
             ));
         }
-        let mut names = BTreeSet::new();
+        let (mut names, mut places) = (BTreeSet::new(), HashSet::new());
         for feature in &self.features {
             let name = &feature.name;
             let at = |fault: String| Err(format!("feature {name:?}: {fault}"));
@@ -177,6 +185,9 @@ impl Reference {
             }
             if !names.insert(name) {
                 return at("another one has the same name".to_owned());
+            }
+            if !places.insert((&feature.input, feature.of)) {
+                return at("another one is of the same numbers".to_owned());
             }
             if let Some(fault) = feature.fault() {
                 return at(fault);
@@ -188,6 +199,22 @@ impl Reference {
                     feature.missing
                 ));
             }
+        }
+        if n_rows > MAX_ROWS {
+            return Err(format!("rows: {n_rows}, expected at most {MAX_ROWS}"));
+        }
+        if self.labels.len() > MAX_LABELS {
+            let n = self.labels.len();
+            return Err(format!("{n} labels, expected at most {MAX_LABELS}"));
+        }
+        let labeled = self.labels.values().fold(0_u64, |sum, it| sum.saturating_add(*it));
+        if labeled > n_rows {
+            return Err(format!("labels: {labeled} rows, of {n_rows}"));
+        }
+        if let Some(accuracy) =
+            self.evaluation.get("accuracy").filter(|it| !(0.0..=1.0).contains(*it))
+        {
+            return Err(format!("evaluation: accuracy is {accuracy}, expected 0 to 1"));
         }
         if let Some((name, value)) = self.evaluation.iter().find(|(_, value)| !value.is_finite()) {
             return Err(format!("evaluation: {name} is {value}, expected a finite number"));

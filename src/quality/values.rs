@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 const MAX_DESCRIBED: usize = 4096;
 
 /// One figure of all the numbers in a row of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Descriptor {
     /// Their mean.
@@ -131,15 +131,21 @@ impl<'t> Rows<'t> {
         self.tensor.datatype() == DataType::Bytes
     }
 
-    /// One number of every so-and-so-many-th row.
-    pub(super) fn column(&self, element: usize, step: usize, mut each: impl FnMut(f32)) {
+    /// One number of each of these rows.
+    pub(super) fn column(&self, element: usize, rows: &[u32], mut each: impl FnMut(f32)) {
         if element >= self.width {
             return;
         }
         // Most requests have one row of the most usual type.
         match self.tensor.as_slice::<f32>() {
-            Some(row) if row.len() == self.width => each(row[element]),
-            _ => self.walk(element, self.width * step, usize::MAX, each),
+            Some(values) => rows.iter().for_each(|row| {
+                if let Some(value) = values.get(*row as usize * self.width + element) {
+                    each(*value);
+                }
+            }),
+            None => rows.iter().for_each(|row| {
+                self.walk(*row as usize * self.width + element, 1, 1, &mut each);
+            }),
         }
     }
 

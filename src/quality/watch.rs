@@ -5,14 +5,15 @@ use super::drift::{FeatureDrift, Trouble, drift};
 use super::feedback::Feedback;
 use super::figures::Compared;
 use super::reference::{
-    FEW_ROWS, FILE, Feature, MAX_BINNED, MAX_BYTES, MAX_FEATURES, OTHER, Reference,
+    FEW_ROWS, FILE, Feature, MAX_BINNED, MAX_BYTES, MAX_FEATURES, OTHER, Of, Reference,
 };
 use super::windows::{Snapshots, Window};
-use crate::inference::{InferResponse, ModelName, ValidRequest, Version};
+use crate::inference::{InferResponse, ModelName, TensorSpec, ValidRequest, Version};
 use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::{ModelHandle, Verifier, read_plain};
 use crate::telemetry::events::{EventKind, Events, Subject};
 use crate::telemetry::{VersionSamples, VersionSeries, families};
+use crate::tensor::Dim;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,6 +21,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+/// What the labels of the answers are called among the features.
+const LABELS: &str = "<labels>";
+/// Changes of one look that are told one by one.
+const MAX_TOLD: usize = 5;
 /// How often windows are looked at.
 const TICK: Duration = Duration::from_secs(60);
 
@@ -151,6 +156,18 @@ impl Quality {
     /// It is not about this version.
     fn watch(&self, model: &ModelHandle, reference: Reference) -> Result<(), String> {
         let inputs = &model.engine_spec().inputs;
+        for feature in &reference.features {
+            let input = inputs.iter().find(|input| *input.name == *feature.input);
+            let width = input.and_then(width);
+            if let (Of::Element(element), Some(width)) = (feature.of, width)
+                && element >= width
+            {
+                let Feature { name, input, .. } = feature;
+                return Err(format!(
+                    "feature {name:?}: it is number {element} of a row of input {input:?}, which has {width}"
+                ));
+            }
+        }
         let place = |name: &str| inputs.iter().position(|input| &*input.name == name);
         let series = model.metrics().series::<Series>();
         let known = series.0.load_full().filter(|known| known.reference == reference);
@@ -209,19 +226,40 @@ impl Inner {
         let versions = models.iter().flat_map(|(name, it)| it.iter().map(move |it| (name, it)));
         for (name, Known { version, watched, .. }) in versions {
             let Some(watched) = watched.upgrade() else { continue };
-            for (feature, trouble, has_begun, text) in watched.look(now) {
-                let text = format!("feature {feature:?}, {}: {text}", trouble.as_str());
-                let kind = if has_begun {
-                    tracing::warn!(model.name = %name, model.version = version.0, "drift: {text}");
-                    EventKind::DriftFound
-                } else {
-                    tracing::info!(model.name = %name, model.version = version.0, "drift ended: {text}");
-                    EventKind::DriftEnded
-                };
-                let subject = Subject { model: Some(name.as_str()), version: Some(version.0) };
-                events.add(kind, subject, text);
+            let changes = watched.look(now);
+            for has_begun in [true, false] {
+                let texts: Vec<_> = changes
+                    .iter()
+                    .filter(|it| it.2 == has_begun)
+                    .map(|(feature, trouble, _, text)| {
+                        format!("feature {feature:?}, {}: {text}", trouble.as_str())
+                    })
+                    .collect();
+                for text in told(&texts) {
+                    let kind = if has_begun {
+                        tracing::warn!(model.name = %name, model.version = version.0, "drift: {text}");
+                        EventKind::DriftFound
+                    } else {
+                        tracing::info!(model.name = %name, model.version = version.0, "drift ended: {text}");
+                        EventKind::DriftEnded
+                    };
+                    let subject = Subject { model: Some(name.as_str()), version: Some(version.0) };
+                    events.add(kind, subject, text);
+                }
             }
         }
+    }
+}
+
+/// What is told of a look: each change, or of many the first, the last and how many others there were. Events are few, and those of
+/// other things must stay.
+fn told(texts: &[String]) -> Vec<String> {
+    match texts {
+        [first, .., last] if texts.len() > MAX_TOLD => {
+            let more = texts.len() - 2;
+            vec![format!("{first}; {more} others, and {last}")]
+        }
+        few => few.to_vec(),
     }
 }
 
@@ -233,7 +271,8 @@ impl Watched {
         looked.snapshots.keep(now, &counted);
         let window = looked.snapshots.of(Window::Hour, now, &counted);
         let mut changes = Vec::new();
-        for (place, feature) in drift(&self.reference, &window).into_iter().enumerate() {
+        let features = drift(&self.reference, &window).into_iter();
+        for (place, feature) in features.chain(self.label_drift(&window)).enumerate() {
             for trouble in Trouble::ALL {
                 let before = looked.troubles.contains(&(place, trouble));
                 let is_so = feature.has(trouble, before);
@@ -258,7 +297,10 @@ impl Watched {
     fn report(&self, version: Version, now: Instant) -> DriftReport {
         let counted = self.counters.counted();
         let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |place: usize| self.reference.features[place].name.clone();
+        let name = |place: usize| {
+            let feature = self.reference.features.get(place);
+            feature.map_or_else(|| LABELS.to_owned(), |feature| feature.name.clone())
+        };
         let windows = Window::ALL.map(|window| {
             let counted = looked.snapshots.of(window, now, &counted);
             let labels = self.labels(&counted);
@@ -280,6 +322,17 @@ impl Watched {
             troubles: looked.troubles.iter().map(|(place, it)| (name(*place), *it)).collect(),
             windows: windows.to_vec(),
         }
+    }
+
+    /// How the labels of the answers stand, where the reference has some: as a feature behind the others.
+    fn label_drift(&self, counted: &Counted) -> Option<FeatureDrift> {
+        let labels = self.labels(counted);
+        let is_known = self.reference.rows > 0 && !self.reference.labels.is_empty();
+        is_known.then(|| {
+            let (reference, now): (Vec<_>, Vec<_>) =
+                labels.iter().map(|it| (it.reference_rows, it.rows)).unzip();
+            FeatureDrift::of_labels(LABELS, &reference, &now)
+        })
     }
 
     fn labels(&self, counted: &Counted) -> Vec<LabelShare> {
@@ -351,6 +404,15 @@ impl Verifier for Quality {
         }
         self.watch(candidate, reference).map_err(shown)
     }
+}
+
+/// How many numbers a row of an input has, where that is declared.
+fn width(input: &TensorSpec) -> Option<usize> {
+    let dims = input.shape.dims().filter(|_| input.declared)?.get(1..)?;
+    dims.iter().try_fold(1_usize, |width, dim| match dim {
+        Dim::Fixed(size) => width.checked_mul(*size),
+        _ => None,
+    })
 }
 
 /// The text of the reference beside the version, or of that beside its model, and whether it is the former.

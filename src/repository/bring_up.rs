@@ -7,6 +7,7 @@ use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Stamp;
 use super::found::Found;
 use super::intents::{Intent, Rejection};
+use super::layout::ModelFolder;
 use super::lifecycle::VersionState;
 use super::load::LoadWatcher;
 use super::manifest::Strategy;
@@ -20,6 +21,7 @@ use crate::inference::{ModelName, Version};
 use crate::telemetry::events::EventKind;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why a model is loaded.
@@ -193,6 +195,19 @@ fn role(shared: &Shared, found: &Found, version: Version) -> Role {
     if is_new { Role::TakesOver { from, by_hand: false } } else { Role::Beside }
 }
 
+/// Whether no link beside the version, or beside its model, leads out of the models folder: who verifies reads such files.
+fn links_stay_within(folder: &ModelFolder, beside: &Path) -> Result<(), String> {
+    for place in [beside, &folder.path] {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let path = entry.path();
+                folder.stays_within(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What a version is to be from the moment in which it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -228,6 +243,8 @@ pub(super) fn load_version(
             let handle = ModelHandle(Arc::new(served));
             let beside = file.file.parent().unwrap_or(&folder.path);
             if let Some(verifier) = &shared.verifier {
+                let outside = links_stay_within(folder, beside);
+                outside.map_err(|reason| ModelFailure::new(FailureCode::Outside, reason))?;
                 let verified = verifier.verify(&handle, beside);
                 verified.map_err(|reason| ModelFailure::new(FailureCode::Verification, reason))?;
             }

@@ -96,7 +96,7 @@ kinds! {
     DriftFound = "drift_found";
     /// It is back.
     DriftEnded = "drift_ended";
-    /// Requests cannot be captured: the disk is full, or the folder cannot be written.
+    /// Requests cannot be captured: the disk is full, or the folder cannot be written; or the sink does not take them.
     CaptureProblem = "capture_problem";
     /// Something is wrong with the folder or the store that models come from; what is here serves on.
     StoreProblem = "store_problem";

@@ -82,7 +82,7 @@ fn repository(metrics: &Metrics) -> Repository {
     // One with so many features that their ranks are exported.
     fs::create_dir_all(folder.path().join("w/1")).unwrap();
     fs::write(folder.path().join("w/1/model.pt"), "w").unwrap();
-    fs::write(folder.path().join("w/model.toml"), &manifest).unwrap();
+    fs::write(folder.path().join("w/model.toml"), manifest.replace("-1, 1", "-1, 81")).unwrap();
     let feature = |number: usize| {
         format!(
             "{{\"name\":\"x{number}\",\"input\":\"x\",\"of\":{number},\"edges\":[],\"counts\":[200],\

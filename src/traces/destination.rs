@@ -1,7 +1,12 @@
 //! Where spans go.
 
 use super::variables::{Protocol, Variables};
+use std::time::Duration;
 
+/// Where spans go, below what is said for all signals.
+const PATH: &str = "/v1/traces";
+/// For one call, unless the environment says it (the specification's default).
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The port that OTLP over gRPC has; the other protocol is at 4318.
 const GRPC_PORT: &str = ":4317";
 
@@ -19,25 +24,64 @@ pub struct TracesOptions {
 pub(super) struct Destination {
     pub(super) protocol: Protocol,
     pub(super) endpoint: String,
-    /// Whether the environment named it; then the library of the wire finds it there itself.
-    pub(super) is_from_environment: bool,
+    /// For one call.
+    pub(super) timeout: Duration,
     pub(super) names_service: bool,
+    /// What the environment says of the service, decoded.
+    pub(super) attributes: Vec<(String, String)>,
 }
 
 impl Destination {
+    /// Where spans go, without what may be secret: user, password and query.
+    pub(super) fn shown(&self) -> String {
+        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("http", &self.endpoint));
+        let rest = rest.split('?').next().unwrap_or_default();
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        let slash = if path.is_empty() { "" } else { "/" };
+        format!("{scheme}://{host}{slash}{path}")
+    }
+
     /// What is said of it: by the environment before the options.
     pub(super) fn of(options: &TracesOptions, variables: &Variables) -> Option<Self> {
-        let Variables { is_off, endpoint, protocol, names_service, .. } = variables;
-        let is_from_environment = endpoint.is_some();
-        let endpoint = endpoint.clone().or_else(|| options.endpoint.clone()).filter(|_| !is_off)?;
-        let by_port = || {
-            let rest = endpoint.split_once("://").map_or(&*endpoint, |(_, rest)| rest);
-            let host = rest.split('/').next().unwrap_or_default();
-            if host.ends_with(GRPC_PORT) { Protocol::Grpc } else { Protocol::Http }
+        let Variables { is_off, endpoint, protocol, names_service, attributes, timeout, .. } =
+            variables;
+        let said = endpoint.clone().map(|(address, of_traces)| {
+            (address, if of_traces { Path::Whole } else { Path::Below })
+        });
+        let (address, path) = said
+            .or_else(|| options.endpoint.clone().map(|address| (address, Path::BelowAServer)))
+            .filter(|_| !is_off)?;
+        let rest = address.split_once("://").map_or(&*address, |(_, rest)| rest);
+        let (host, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let by_port = if host.ends_with(GRPC_PORT) { Protocol::Grpc } else { Protocol::Http };
+        let protocol = protocol.unwrap_or(by_port);
+        // What has a query is meant as it stands.
+        let is_whole = address.contains('?');
+        let has_path = is_whole
+            || match path {
+                Path::Whole => true,
+                Path::Below => false,
+                Path::BelowAServer => !below.is_empty(),
+            };
+        let endpoint = match protocol {
+            Protocol::Http if !has_path => format!("{}{PATH}", address.trim_end_matches('/')),
+            Protocol::Http | Protocol::Grpc => address,
         };
-        let protocol = protocol.unwrap_or_else(by_port);
-        Some(Self { protocol, endpoint, is_from_environment, names_service: *names_service })
+        let (names_service, attributes) = (*names_service, attributes.clone());
+        let timeout = timeout.unwrap_or(TIMEOUT);
+        Some(Self { protocol, endpoint, timeout, names_service, attributes })
     }
+}
+
+/// What an address leaves out, over HTTP.
+enum Path {
+    /// Nothing.
+    Whole,
+    /// Where spans go below it.
+    Below,
+    /// The same, if it is that of a server alone.
+    BelowAServer,
 }
 
 #[cfg(test)]
@@ -50,24 +94,32 @@ mod tests {
             endpoint: Some(endpoint.to_owned()).filter(|it| !it.is_empty()),
             sample_rate: 0.01,
         };
-        let check = |endpoint, set: &[(&str, &str)], expected: Option<(Protocol, &str, bool)>| {
+        let check = |endpoint, set: &[(&str, &str)], expected: Option<(Protocol, &str)>| {
             let variables = Variables::read(|name| {
                 set.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned())
             });
             let found = Destination::of(&options(endpoint), &variables);
-            let found =
-                found.as_ref().map(|it| (it.protocol, &*it.endpoint, it.is_from_environment));
+            let found = found.as_ref().map(|it| (it.protocol, &*it.endpoint));
             assert_eq!(found, expected, "{endpoint} {set:?}");
         };
-        let of_all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://b:4318");
+        let (grpc, http) = (|it| Some((Protocol::Grpc, it)), |it| Some((Protocol::Http, it)));
         check("", &[], None);
-        check("http://a:4317", &[], Some((Protocol::Grpc, "http://a:4317", false)));
-        check("http://a:4318", &[], Some((Protocol::Http, "http://a:4318", false)));
-        check("http://a/x:4317", &[], Some((Protocol::Http, "http://a/x:4317", false)));
-        check("http://a:4317", &[of_all], Some((Protocol::Http, "http://b:4318", true)));
-        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        check("http://a:4318", &[grpc], Some((Protocol::Grpc, "http://a:4318", false)));
+        check("http://a:4317", &[], grpc("http://a:4317"));
+        check("http://a:4318", &[], http("http://a:4318/v1/traces"));
+        check("http://a:4318/", &[], http("http://a:4318/v1/traces"));
+        check("http://a/x:4317", &[], http("http://a/x:4317"));
+        let of_all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://b:4318/x");
+        check("http://a:4317", &[of_all], http("http://b:4318/x/v1/traces"));
+        let of_traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b:4318");
+        check("http://a:4317", &[of_all, of_traces], http("http://b:4318"));
+        let by_grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        check("http://a:4318", &[by_grpc], grpc("http://a:4318"));
         check("http://a:4317", &[of_all, ("OTEL_SDK_DISABLED", "true")], None);
         check("http://a:4317", &[("OTEL_TRACES_EXPORTER", "none")], None);
+        check("http://a?b=c", &[], http("http://a?b=c"));
+        let secret = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:secret@b:4317?token=secret");
+        let get = |name: &str| (name == secret.0).then(|| secret.1.to_owned());
+        let found = Destination::of(&options(""), &Variables::read(get)).unwrap();
+        assert_eq!(found.shown(), "http://b:4317");
     }
 }

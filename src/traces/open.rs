@@ -14,6 +14,8 @@ pub struct OpenSpan {
     pub(super) ids: SpanIds,
     /// The caller's span.
     pub(super) parent: Option<u64>,
+    /// What tracers have written beside that.
+    pub(super) state: Option<String>,
     /// Whether it was chosen when it came.
     pub(super) is_chosen: bool,
     pub(super) began: SystemTime,
@@ -54,11 +56,12 @@ impl OpenSpan {
     pub(super) fn new(
         ids: SpanIds,
         parent: Option<u64>,
+        state: Option<String>,
         is_chosen: bool,
         began_at: Instant,
     ) -> Self {
         let (began, passed) = (SystemTime::now(), Mutex::default());
-        Self { ids, parent, is_chosen, began, began_at, passed }
+        Self { ids, parent, state, is_chosen, began, began_at, passed }
     }
 
     /// Looks on at the door.

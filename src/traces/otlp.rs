@@ -7,24 +7,24 @@ use super::sending::Wire;
 use super::span::{Span, Value};
 
 use super::variables::Protocol;
-use opentelemetry::trace::{SpanContext, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, StringValue};
 use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _, SpanLinks};
+use reqwest::redirect::Policy;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// For all tries of one sending; the library bounds each.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where the protocol over HTTP takes spans, below what is configured.
-const PATH: &str = "/v1/traces";
 
 /// A receiver of spans.
 pub(super) struct Otlp {
     runtime: Runtime,
     exporter: SpanExporter,
+    endpoint: String,
     scope: InstrumentationScope,
 }
 
@@ -37,21 +37,36 @@ impl Otlp {
         let runtime = runtime.map_err(|error| error.to_string())?;
         // A channel of gRPC wants to know where its tasks will run.
         let entered = runtime.enter();
-        let mut exporter = exporter(destination)?;
+        let built = exporter(destination);
         drop(entered);
+        let mut exporter = match built {
+            Ok(exporter) => exporter,
+            Err(problem) => {
+                // Whoever starts the program is a task itself, in which no runtime may be waited for.
+                runtime.shutdown_background();
+                return Err(problem);
+            }
+        };
         let mut resource = Resource::builder()
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+        for (name, value) in &destination.attributes {
+            resource = resource.with_attribute(KeyValue::new(name.clone(), value.clone()));
+        }
         if !destination.names_service {
             resource = resource.with_service_name("sconce");
         }
         exporter.set_resource(&resource.build());
         let scope =
             InstrumentationScope::builder("sconce").with_version(env!("CARGO_PKG_VERSION")).build();
-        Ok(Self { runtime, exporter, scope })
+        let endpoint = destination.shown();
+        Ok(Self { runtime, exporter, endpoint, scope })
     }
 
     fn data(&self, span: Span) -> SpanData {
-        let Span { ids, parent, name, is_server, start, end, attributes, links, is_error } = span;
+        let Span { ids, parent, name, is_server, start, end, attributes, links, state, is_error } =
+            span;
+        // What is none is left out, as the standard wants it.
+        let state = state.and_then(|text| text.parse().ok()).unwrap_or_default();
         let attribute = |(key, value): (&'static str, Value)| match value {
             Value::Text(text) => KeyValue::new(key, StringValue::from(text)),
             Value::Number(number) => KeyValue::new(key, number),
@@ -59,10 +74,10 @@ impl Otlp {
         let mut linked = SpanLinks::default();
         linked.links = links
             .into_iter()
-            .map(|ids| opentelemetry::trace::Link::with_context(context(ids)))
+            .map(|ids| Link::with_context(context(ids, TraceState::NONE)))
             .collect();
         SpanData {
-            span_context: context(ids),
+            span_context: context(ids, state),
             parent_span_id: parent.map_or(0, |it| it.span).into(),
             parent_span_is_remote: parent.is_some_and(|it| it.is_remote),
             span_kind: if is_server { SpanKind::Server } else { SpanKind::Internal },
@@ -85,60 +100,46 @@ impl Wire for Otlp {
         let sending = async { tokio::time::timeout(PATIENCE, self.exporter.export(spans)).await };
         match self.runtime.block_on(sending) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(error)) => Err(format!("{}: {error}", self.endpoint)),
+            Err(_) => Err(format!("{}: no answer within {} s", self.endpoint, PATIENCE.as_secs())),
         }
     }
 }
 
 fn exporter(destination: &Destination) -> Result<SpanExporter, String> {
-    let Destination { protocol, endpoint, is_from_environment, .. } = destination;
+    let Destination { protocol, endpoint, timeout, .. } = destination;
     let built = match protocol {
         Protocol::Grpc => {
-            let mut builder = SpanExporter::builder().with_tonic();
-            if !is_from_environment {
-                builder = builder.with_endpoint(endpoint);
-            }
-            if !endpoint.starts_with("http://") {
+            let mut builder = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(endpoint)
+                .with_protocol(opentelemetry_otlp::Protocol::Grpc)
+                .with_timeout(*timeout);
+            if endpoint.starts_with("https://") {
                 builder = builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
             }
             builder.build()
         }
         Protocol::Http => {
-            let client = reqwest::Client::builder().build().map_err(|error| error.to_string())?;
-            let mut builder = SpanExporter::builder().with_http().with_http_client(client);
-            if !is_from_environment {
-                builder = builder.with_endpoint(with_path(endpoint));
-            }
-            builder.build()
+            let client = reqwest::Client::builder().redirect(Policy::none()).timeout(*timeout);
+            let client = client.build();
+            // What lies behind says what is wrong, such as that there are no certificates.
+            let client = client.map_err(|error| {
+                let cause = std::error::Error::source(&error);
+                cause.map_or_else(|| error.to_string(), ToString::to_string)
+            })?;
+            let builder = SpanExporter::builder().with_http().with_http_client(client);
+            builder
+                .with_endpoint(endpoint)
+                .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+                .with_timeout(*timeout)
+                .build()
         }
     };
     built.map_err(|error| error.to_string())
 }
 
-/// An address of a server alone is that of what it has for all signals.
-fn with_path(endpoint: &str) -> String {
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    match rest.split_once('/') {
-        None => format!("{endpoint}{PATH}"),
-        Some((_, "")) => format!("{}{PATH}", endpoint.trim_end_matches('/')),
-        Some(_) => endpoint.to_owned(),
-    }
-}
-
-fn context(ids: SpanIds) -> SpanContext {
+fn context(ids: SpanIds, state: TraceState) -> SpanContext {
     let SpanIds { trace, span } = ids;
-    SpanContext::new(trace.into(), span.into(), TraceFlags::SAMPLED, false, TraceState::NONE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_has_its_spans_at_the_usual_place() {
-        assert_eq!(with_path("http://a:4318"), "http://a:4318/v1/traces");
-        assert_eq!(with_path("http://a:4318/"), "http://a:4318/v1/traces");
-        assert_eq!(with_path("https://a/otlp/v1/traces"), "https://a/otlp/v1/traces");
-    }
+    SpanContext::new(trace.into(), span.into(), TraceFlags::SAMPLED, false, state)
 }

@@ -7,16 +7,16 @@ use crate::inference::{ModelName, Version};
 use crate::telemetry::{Phase, RequestRecord};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The method of all requests that are traced.
-const METHOD: &str = "POST";
 /// Bytes of a path that are kept; routes are shorter.
 const MAX_PATH: usize = 512;
 
 /// What the edge says of a request that it has answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Served<'a> {
-    /// The route, as the table has it.
-    pub route: &'static str,
+    /// The method: `POST` or `PUT`.
+    pub method: &'static str,
+    /// The route, as the table has it, if it has one.
+    pub route: Option<&'static str>,
     /// The path that was asked for.
     pub path: &'a str,
     /// The version of HTTP: `1.1` or `2`.
@@ -43,13 +43,13 @@ pub(super) fn tell(
     served: &Served<'_>,
 ) -> Told {
     let mut attributes: Vec<(&'static str, Value)> = vec![
-        ("http.request.method", METHOD.into()),
-        ("http.route", served.route.into()),
+        ("http.request.method", served.method.into()),
         ("url.path", served.path[..served.path.floor_char_boundary(MAX_PATH)].to_owned().into()),
         ("url.scheme", "http".into()),
         ("network.protocol.version", served.protocol.into()),
         ("sconce.request_id", served.request_id.to_owned().into()),
     ];
+    attributes.extend(served.route.map(|route| ("http.route", route.into())));
     if !served.is_abandoned {
         attributes.push(("http.response.status_code", usize::from(served.status).into()));
     }
@@ -63,12 +63,16 @@ pub(super) fn tell(
     told.spans.push(Span {
         ids: open.ids,
         parent: open.parent.map(|span| Parent { span, is_remote: true }),
-        name: format!("{METHOD} {}", served.route).into(),
+        name: match served.route {
+            Some(route) => format!("{} {route}", served.method).into(),
+            None => served.method.into(),
+        },
         is_server: true,
         start: open.began,
         end: open.began + served.took,
         attributes,
         links: Vec::new(),
+        state: open.state.clone(),
         is_error: served.status >= 500,
     });
     told
@@ -98,6 +102,7 @@ fn parts(ids: &Ids, open: &OpenSpan, passed: &Passed) -> Told {
             end: start + took,
             attributes: Vec::new(),
             links: Vec::new(),
+            state: open.state.clone(),
             is_error: false,
         });
         ids
@@ -111,8 +116,9 @@ fn parts(ids: &Ids, open: &OpenSpan, passed: &Passed) -> Told {
         let start = at(checked_at);
         add(Phase::Queue.name(), start, queue);
         let run = [Phase::Input, Phase::Compute, Phase::Output].map(|it| phases[it]);
-        let run: Duration = run.into_iter().flatten().sum();
-        computed = Some((add(Phase::Compute.name(), start + queue, run), start + queue, run));
+        let run: Option<Duration> = run.into_iter().flatten().reduce(|one, other| one + other);
+        computed =
+            run.map(|run| (add(Phase::Compute.name(), start + queue, run), start + queue, run));
     }
     if let (Some(took), Some(answered_at)) = (phases[Phase::Encode], passed.answered_at) {
         add(Phase::Encode.name(), at(answered_at), took);

@@ -38,6 +38,7 @@ impl Runs {
                 end,
                 attributes,
                 links: Vec::new(),
+                state: None,
                 is_error: false,
             }
         });

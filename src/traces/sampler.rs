@@ -3,6 +3,8 @@
 /// Which requests are chosen when they come.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sampler {
+    /// Nobody named one of OpenTelemetry's, which would decide alone: failures and slow requests are sent after the fact.
+    pub(super) is_ours: bool,
     /// A caller that traces has its requests traced, and one that says it does not has them not.
     pub(super) follows_parent: bool,
     /// The part of the others, from 0 to 1.
@@ -37,7 +39,7 @@ mod tests {
 
     #[test]
     fn callers_decide_and_others_are_chosen_by_their_trace() {
-        let sampler = |follows_parent, ratio| Sampler { follows_parent, ratio };
+        let sampler = |follows_parent, ratio| Sampler { is_ours: true, follows_parent, ratio };
         let (low, high) = (1_u128 << 127, u128::from(u64::MAX));
         // What is above 64 bits has no say: other libraries look at the lower half.
         assert!(sampler(true, 0.01).chooses(None, low));
@@ -53,7 +55,7 @@ mod tests {
     #[test]
     fn the_share_is_as_asked_for() {
         let ids = crate::traces::ids::Ids::default();
-        let sampler = Sampler { follows_parent: true, ratio: 0.25 };
+        let sampler = Sampler { is_ours: true, follows_parent: true, ratio: 0.25 };
         let chosen = (0..40_000).filter(|_| sampler.chooses(None, ids.trace())).count();
         // Nine deviations.
         assert!((9_200..10_800).contains(&chosen), "{chosen} of 40,000");

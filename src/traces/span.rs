@@ -17,6 +17,8 @@ pub(super) struct Span {
     pub(super) end: SystemTime,
     pub(super) attributes: Vec<(&'static str, Value)>,
     pub(super) links: Vec<SpanIds>,
+    /// What tracers have written beside the trace.
+    pub(super) state: Option<String>,
     pub(super) is_error: bool,
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn to_nowhere() -> Tracer {
 }
 
 fn tracer(kept: &Kept, ratio: f64) -> Tracer {
-    let sampler = Sampler { follows_parent: true, ratio };
+    let sampler = Sampler { is_ours: true, follows_parent: true, ratio };
     Tracer::with(Box::new(kept.clone()), sampler).unwrap()
 }
 
@@ -49,7 +49,8 @@ fn parent(sampled: bool) -> TraceParent {
 
 fn served(status: u16, ms: u64) -> Served<'static> {
     Served {
-        route: "/predict/{model}",
+        method: "POST",
+        route: Some("/predict/{model}"),
         path: "/predict/digits",
         protocol: "1.1",
         status,
@@ -88,7 +89,7 @@ fn a_request_is_a_span_with_one_for_each_phase() {
     let kept = Kept::default();
     let tracer = tracer(&kept, 0.0);
     let began_at = Instant::now();
-    let open = tracer.begin(Some(&parent(true)), began_at);
+    let open = tracer.begin(Some(&parent(true)), Some("a=b".to_owned()), began_at);
     assert_eq!(open.chosen_trace(), Some(format!("{TRACE:032x}")));
     open.set_passed(passed(0, began_at));
     tracer.end(&open, &served(200, 20));
@@ -96,6 +97,7 @@ fn a_request_is_a_span_with_one_for_each_phase() {
     let root = spans.iter().find(|it| it.is_server).unwrap();
     assert_eq!(root.name, "POST /predict/{model}");
     assert_eq!(root.ids.trace, TRACE);
+    assert!(spans.iter().all(|it| it.state.as_deref() == Some("a=b")));
     assert_eq!(root.parent, Some(Parent { span: PARENT, is_remote: true }));
     let says = |name| root.attributes.iter().find(|(it, _)| *it == name).map(|(_, value)| value);
     assert_eq!(says("http.response.status_code"), Some(&Value::Number(200)));
@@ -128,7 +130,7 @@ fn requests_that_shared_a_run_are_linked_with_it() {
     let tracer = tracer(&kept, 1.0);
     let began_at = Instant::now();
     for _ in 0..2 {
-        let open = tracer.begin(None, began_at);
+        let open = tracer.begin(None, None, began_at);
         open.set_passed(passed(2, began_at));
         tracer.end(&open, &served(200, 20));
     }
@@ -151,7 +153,7 @@ fn failures_and_slow_requests_are_sent_after_the_fact() {
     let kept = Kept::default();
     let tracer = tracer(&kept, 0.0);
     let end = |served: &Served<'_>| {
-        let open = tracer.begin(Some(&parent(false)), Instant::now());
+        let open = tracer.begin(Some(&parent(false)), None, Instant::now());
         assert_eq!(open.chosen_trace(), None);
         tracer.end(&open, served);
     };
@@ -162,6 +164,11 @@ fn failures_and_slow_requests_are_sent_after_the_fact() {
     let errors: Vec<_> = spans.iter().map(|it| (it.is_error, it.links.len())).collect();
     assert_eq!(errors, [(false, 0), (true, 0), (false, 0)], "a 4xx is no error of the server");
     assert!(spans.iter().all(|it| it.ids.trace == TRACE), "they are of their callers' traces");
+    // A path that the table does not know is no name.
+    end(&Served { route: None, ..served(503, 1) });
+    let unmatched = sent(&tracer, &kept).swap_remove(0);
+    assert_eq!(unmatched.name, "POST");
+    assert!(unmatched.attributes.iter().all(|(name, _)| *name != "http.route"));
     // Who left got no status.
     end(&Served { is_abandoned: true, ..served(503, 1) });
     let spans = sent(&tracer, &kept);
@@ -175,10 +182,20 @@ fn failures_and_slow_requests_are_sent_after_the_fact() {
 }
 
 #[test]
+fn a_sampler_of_the_standard_decides_alone() {
+    let kept = Kept::default();
+    let sampler = Sampler { is_ours: false, follows_parent: false, ratio: 0.0 };
+    let tracer = Tracer::with(Box::new(kept.clone()), sampler).unwrap();
+    let open = tracer.begin(Some(&parent(true)), None, Instant::now());
+    tracer.end(&open, &served(500, 5000));
+    assert_eq!(sent(&tracer, &kept), []);
+}
+
+#[test]
 fn what_cannot_be_sent_is_counted_and_what_comes_later_is_sent() {
     let kept = Kept::default();
     let tracer = tracer(&kept, 1.0);
-    let one = || tracer.end(&tracer.begin(None, Instant::now()), &served(200, 1));
+    let one = || tracer.end(&tracer.begin(None, None, Instant::now()), &served(200, 1));
     *kept.1.lock().unwrap() = Some("the receiver is away".to_owned());
     one();
     assert_eq!(sent(&tracer, &kept), []);
@@ -203,9 +220,9 @@ impl Wire for Held {
 fn a_receiver_that_hangs_holds_up_nobody() {
     let (let_go, held) = channel();
     let (hangs, is_hanging) = sync_channel(1);
-    let sampler = Sampler { follows_parent: true, ratio: 1.0 };
+    let sampler = Sampler { is_ours: true, follows_parent: true, ratio: 1.0 };
     let tracer = Tracer::with(Box::new(Held(held, hangs)), sampler).unwrap();
-    let one = || tracer.end(&tracer.begin(None, Instant::now()), &served(200, 1));
+    let one = || tracer.end(&tracer.begin(None, None, Instant::now()), &served(200, 1));
     one();
     is_hanging.recv_timeout(PATIENCE).unwrap();
     (0..5000).for_each(|_| one());

@@ -63,7 +63,7 @@ impl Tracer {
         }
         let Some(destination) = Destination::of(options, &variables) else { return Ok(None) };
         let wire = wire(&destination)?;
-        let endpoint = &*destination.endpoint;
+        let endpoint = destination.shown();
         let sampler = sampler(options, &variables);
         tracing::info!(endpoint, share = sampler.ratio, "requests are traced");
         Ok(Some(Self::with(wire, sampler)?))
@@ -79,9 +79,14 @@ impl Tracer {
         })))
     }
 
-    /// A request has come; `parent` is what its caller says.
+    /// A request has come; `parent` is what its caller says, `state` what tracers have written beside that.
     #[must_use]
-    pub fn begin(&self, parent: Option<&TraceParent>, began_at: Instant) -> Arc<OpenSpan> {
+    pub fn begin(
+        &self,
+        parent: Option<&TraceParent>,
+        state: Option<String>,
+        began_at: Instant,
+    ) -> Arc<OpenSpan> {
         let Inner { ids, sampler, .. } = &*self.0;
         let number = |text: &str| u128::from_str_radix(text, 16).ok();
         let parent = parent.and_then(|it| {
@@ -90,7 +95,8 @@ impl Tracer {
         let trace = parent.map_or_else(|| ids.trace(), |(trace, ..)| trace);
         let is_chosen = sampler.chooses(parent.map(|(.., is_sampled)| is_sampled), trace);
         let span = SpanIds { trace, span: ids.span() };
-        Arc::new(OpenSpan::new(span, parent.map(|(_, span, _)| span), is_chosen, began_at))
+        let parent = parent.map(|(_, span, _)| span);
+        Arc::new(OpenSpan::new(span, parent, state, is_chosen, began_at))
     }
 
     /// It is over: its spans are made and sent, if it was chosen or is worth it.
@@ -109,7 +115,8 @@ impl Tracer {
 
     fn is_chosen_afterwards(&self, served: &Served<'_>) -> bool {
         let Inner { started_at, allowance, .. } = &*self.0;
-        is_notable(served.status, served.is_slow)
+        self.0.sampler.is_ours
+            && is_notable(served.status, served.is_slow)
             && allowance.take(started_at.elapsed().as_secs(), AFTERWARDS)
     }
 
@@ -137,6 +144,7 @@ impl Collect for Tracer {
 
 fn sampler(options: &TracesOptions, variables: &Variables) -> Sampler {
     Sampler {
+        is_ours: variables.follows_parent.is_none(),
         follows_parent: variables.follows_parent.unwrap_or(true),
         ratio: variables.ratio.unwrap_or(options.sample_rate),
     }

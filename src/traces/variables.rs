@@ -5,7 +5,12 @@
 //! all kinds at once. What the library of the wire reads itself (headers, timeout, compression, attributes of the resource) is
 //! not here.
 
+use http::Uri;
 use std::fmt::Display;
+use std::time::Duration;
+
+/// Longest timeout of a call.
+const MAX_TIMEOUT_MS: u64 = 60_000;
 
 /// By what protocol spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +24,18 @@ pub(super) enum Protocol {
 pub(super) struct Variables {
     /// Nothing is to be sent, whatever else is said.
     pub(super) is_off: bool,
-    pub(super) endpoint: Option<String>,
+    /// And whether it is that of traces alone, which is taken as it stands.
+    pub(super) endpoint: Option<(String, bool)>,
     pub(super) protocol: Option<Protocol>,
     /// Whether callers decide, where that is said.
     pub(super) follows_parent: Option<bool>,
     pub(super) ratio: Option<f64>,
     /// Whether the service has a name.
     pub(super) names_service: bool,
+    /// For one call.
+    pub(super) timeout: Option<Duration>,
+    /// What is said of the service.
+    pub(super) attributes: Vec<(String, String)>,
     /// What was not understood, a sentence each.
     pub(super) faults: Vec<String>,
 }
@@ -38,7 +48,6 @@ impl Variables {
             names.into_iter().find_map(|name| get(name).map(|value| (name, value)))
         };
         let mut read = Self {
-            is_off: get("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")),
             names_service: get("OTEL_SERVICE_NAME").is_some()
                 || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|it| it.contains("service.name=")),
             ..Self::default()
@@ -50,8 +59,53 @@ impl Variables {
                 read.fault("OTEL_TRACES_EXPORTER", "`otlp` or `none`", other);
             }
         }
-        let endpoint = first(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
-        read.endpoint = endpoint.map(|(_, value)| value);
+        match get("OTEL_SDK_DISABLED").map(|it| it.to_ascii_lowercase()).as_deref() {
+            None | Some("false") => {}
+            Some("true") => read.is_off = true,
+            Some(other) => read.fault("OTEL_SDK_DISABLED", "`true` or `false`", other),
+        }
+        if let Some((name, value)) =
+            first(["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"])
+        {
+            match is_endpoint(&value) {
+                true => read.endpoint = Some((value, name == "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")),
+// There may be a password in it.
+                false => read.faults.push(format!(
+                    "{name}: expected an address like \"http://host:4318\", got something else; it is left out"
+                )),
+            }
+        }
+        if let Some((name, value)) =
+            first(["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"])
+        {
+            match value.parse().ok().filter(|ms| (1..=MAX_TIMEOUT_MS).contains(ms)) {
+                Some(ms) => read.timeout = Some(Duration::from_millis(ms)),
+                None => read.fault(name, "1 to 60000 milliseconds", value),
+            }
+        }
+        if let Some((name, value)) =
+            first(["OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION"])
+            && !matches!(&*value, "gzip" | "none")
+        {
+            read.fault(name, "`gzip` or `none`", value);
+        }
+        if let Some((name, value)) =
+            first(["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"])
+            && !are_pairs(&value)
+        {
+            // What is in it may be secret.
+            read.faults.push(format!("{name}: expected pairs like `name=value,other=value`; what is none of these is left out"));
+        }
+        if let Some(value) = get("OTEL_RESOURCE_ATTRIBUTES") {
+            match are_pairs(&value) {
+                true => read.attributes = pairs(&value),
+                false => read.fault(
+                    "OTEL_RESOURCE_ATTRIBUTES",
+                    "pairs like `name=value,other=value`",
+                    value,
+                ),
+            }
+        }
         if let Some((name, value)) =
             first(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"])
         {
@@ -100,6 +154,45 @@ impl Variables {
     }
 }
 
+/// Whether spans can be sent there: a scheme, a host, and a port that there is.
+fn is_endpoint(text: &str) -> bool {
+    let Ok(address) = text.parse::<Uri>() else { return false };
+    let is_known = matches!(address.scheme_str(), Some("http" | "https"));
+    is_known
+        && address.authority().is_some_and(|it| {
+            let has_port = it.as_str().rsplit_once(':').is_some_and(|(_, end)| !end.ends_with(']'));
+            !it.host().is_empty() && (it.port_u16().is_some() || !has_port)
+        })
+}
+
+/// Whether all of it are pairs, none without a name or with white space in that.
+fn are_pairs(text: &str) -> bool {
+    text.split(',').filter(|pair| !pair.trim().is_empty()).all(|pair| {
+        pair.split_once('=').is_some_and(|(name, _)| {
+            let name = name.trim();
+            !name.is_empty() && !name.contains(char::is_whitespace)
+        })
+    })
+}
+
+/// Pairs, with values as they were before they were written as parts of a list (percent-encoded, as baggage).
+fn pairs(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_owned(), decoded(value.trim()))).collect()
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        let hex = others.get(..2).and_then(|it| std::str::from_utf8(it).ok());
+        let byte = hex.and_then(|it| u8::from_str_radix(it, 16).ok()).filter(|_| *first == b'%');
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &others[2..] } else { others };
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,11 +207,12 @@ mod tests {
     fn what_is_said_of_traces_goes_before_what_is_said_of_all() {
         assert_eq!(read(&[]), Variables::default());
         let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4317");
-        assert_eq!(read(&[all]).endpoint.as_deref(), Some("http://a:4317"));
+        assert_eq!(read(&[all]).endpoint, Some(("http://a:4317".to_owned(), false)));
         let traces = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b/v1/traces");
-        assert_eq!(read(&[all, traces]).endpoint.as_deref(), Some("http://b/v1/traces"));
+        let of_traces = Some(("http://b/v1/traces".to_owned(), true));
+        assert_eq!(read(&[all, traces]).endpoint, of_traces);
         let empty = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", " ");
-        assert_eq!(read(&[all, empty]).endpoint.as_deref(), Some("http://a:4317"));
+        assert_eq!(read(&[all, empty]).endpoint, Some(("http://a:4317".to_owned(), false)));
         let protocol = |value| read(&[("OTEL_EXPORTER_OTLP_PROTOCOL", value)]);
         assert_eq!(protocol("grpc").protocol, Some(Protocol::Grpc));
         assert_eq!(protocol("http/protobuf").protocol, Some(Protocol::Http));
@@ -136,6 +230,7 @@ mod tests {
     fn either_switch_turns_them_off() {
         assert!(read(&[("OTEL_SDK_DISABLED", "TRUE")]).is_off);
         assert!(!read(&[("OTEL_SDK_DISABLED", "1")]).is_off);
+        assert_eq!(read(&[("OTEL_SDK_DISABLED", "1")]).faults.len(), 1);
         assert!(read(&[("OTEL_TRACES_EXPORTER", "none")]).is_off);
         assert!(!read(&[("OTEL_TRACES_EXPORTER", "otlp")]).is_off);
         assert_eq!(read(&[("OTEL_TRACES_EXPORTER", "zipkin")]).faults.len(), 1);
@@ -162,5 +257,33 @@ mod tests {
         assert!(read(&[("OTEL_SERVICE_NAME", "digits")]).names_service);
         assert!(read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=x")]).names_service);
         assert!(!read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b")]).names_service);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (name, good, bad) in [
+            ("ENDPOINT", "https://[::1]:4317", "collector:4318"),
+            ("ENDPOINT", "http://a/otlp", "foo"),
+            ("ENDPOINT", "http://a", "http://a:99999"),
+            ("ENDPOINT", "http://a", "ftp://a"),
+            ("ENDPOINT", "http://a", "/v1/traces"),
+            ("TIMEOUT", "10000", "10s"),
+            ("COMPRESSION", "gzip", "snappy"),
+            ("HEADERS", "a=b,c=d%20e", "bad"),
+            ("HEADERS", "a=", "a b=c"),
+        ] {
+            let name = format!("OTEL_EXPORTER_OTLP_{name}");
+            assert_eq!(read(&[(&name, good)]).faults, [""; 0], "{name}={good}");
+            let faults = read(&[(&name, bad)]).faults;
+            assert_eq!(faults.len(), 1, "{name}={bad}");
+            assert!(faults[0].starts_with(&name), "{faults:?}");
+        }
+        let secret = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")]).faults;
+        assert!(!secret[0].contains("hunter2"), "{secret:?}");
+        assert_eq!(read(&[("OTEL_RESOURCE_ATTRIBUTES", "bad")]).faults.len(), 1);
+        assert_eq!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "foo")]).endpoint, None);
+        let said = read(&[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%20c, x=50%")]).attributes;
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(said, [pair("team", "a,b c"), pair("x", "50%")]);
     }
 }

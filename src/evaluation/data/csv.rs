@@ -41,6 +41,15 @@ impl Csv {
             ));
         }
         let inputs = names.iter().enumerate().filter(|(at, _)| *at != label_at);
+        let of_inputs = || inputs.clone().map(|(_, name)| name.trim());
+        // Some number their columns; what has decimals is a row.
+        let are_numbers = of_inputs().all(|name| name.parse::<f64>().is_ok());
+        if are_numbers && of_inputs().any(|name| name.parse::<u64>().is_err()) {
+            return Err(format!(
+                "expected a header with the names of the columns, got numbers: {}",
+                of_inputs().take(3).collect::<Vec<_>>().join(", ")
+            ));
+        }
         let by_name = |(at, name): (usize, &String)| Some((at, spec.input(name)?.clone()));
         let named: Option<Vec<_>> = inputs.clone().map(by_name).collect();
         let columns = match (named, spec.sole_input()) {

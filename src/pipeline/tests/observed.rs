@@ -134,7 +134,7 @@ async fn an_observer_sees_the_requests_that_it_chose_to_their_end() {
     let ends: Vec<_> = seen.iter().map(|it| (it.failure, it.phases)).collect();
     let expected = [
         (None, [true, true, true]),
-        (Some("inference_failed"), [true, false, false]),
+        (Some("inference_failed"), [true, true, false]),
         (Some("invalid_input"), [false, false, false]),
     ];
     assert_eq!(ends, expected);

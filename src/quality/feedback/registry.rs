@@ -72,13 +72,14 @@ impl VersionSeries for Alive {
 pub(super) struct Known {
     pub(super) version: Version,
     pub(super) about: About,
-    /// Of its files, the one that serves last.
-    subjects: Mutex<Vec<Subject>>,
+    /// Of its files, the one that serves last; with what came back for those before it.
+    subjects: Mutex<Vec<(Subject, Option<Counted>)>>,
     /// Held by what is loaded.
     alive: Mutex<Weak<Alive>>,
     gone_since: Mutex<Option<Instant>>,
     pub(super) tokens: AtomicU64,
     pub(super) delays: Histogram,
+    /// What came back for answers of the file that serves.
     pub(super) counted: Mutex<Counted>,
 }
 
@@ -145,12 +146,7 @@ impl Feedback {
         let known = before.filter(|it| it.about == about);
         let known = known.unwrap_or_else(|| Arc::new(Known::new(version, about)));
         *lock(&known.alive) = Arc::downgrade(&alive);
-        let mut subjects = lock(&known.subjects);
-        subjects.retain(|it| *it != subject);
-        subjects.push(subject);
-        let n_old = subjects.len().saturating_sub(MAX_FILES);
-        subjects.drain(..n_old);
-        drop(subjects);
+        known.serve(subject);
         of_model.versions.push(known);
         let mut n_gone = of_model.versions.iter().filter(|it| !it.is_loaded()).count();
         of_model.versions.retain(|it| {
@@ -165,7 +161,7 @@ impl Feedback {
     pub fn token(&self, response: &InferResponse) -> Option<String> {
         let known = self.known(&response.model, |it| it.version == response.version)?;
         let answers = answers(&known.about, response)?;
-        let subject = *lock(&known.subjects).last()?;
+        let subject = lock(&known.subjects).last()?.0;
         let n_rows = answers.n_rows() as u64;
         // Unique among the tokens of this process, and hardly ever that of another's.
         let number = self.0.process.wrapping_add(self.0.next.fetch_add(1, Ordering::Relaxed));
@@ -217,18 +213,23 @@ impl Feedback {
                 let (token, code) = Token::read(text, &self.0.keys.load())
                     .map_err(|why| (Outcome::BadToken, why.to_owned()))?;
                 let age = self.age(&token)?;
-                let is_it = |it: &Known| lock(&it.subjects).contains(&token.subject);
+                let is_it =
+                    |it: &Known| lock(&it.subjects).iter().any(|(it, _)| *it == token.subject);
                 let known = self.known(model, is_it).ok_or_else(|| {
                     let why = "the version that gave this answer is not known here any more, or is another model's";
                     (Outcome::VersionGone, why.to_owned())
                 })?;
                 let rows = known.about.rows(&token.answers, &label.actual).map_err(bad_label)?;
+                if rows.is_empty() {
+                    // Nothing is known yet: it may come later.
+                    return Ok(());
+                }
                 // What can be counted is marked as counted; what cannot may come again, mended.
                 if !lock(&self.0.seen).is_new(&code) {
                     let why = "the answer has its label already, which cannot be taken back";
                     return Err((Outcome::Duplicate, why.to_owned()));
                 }
-                known.count(&rows, Some(age));
+                known.count(&rows, Some((token.subject, age)));
             }
             Answer::Told { version, predicted, score } => {
                 let known = self.known(model, |it| it.version == *version).ok_or_else(|| {
@@ -300,11 +301,17 @@ impl Verifier for Feedback {
     }
 }
 
+impl Counted {
+    fn new(about: &About) -> Self {
+        Self { tally: about.tally(), delay_sum: 0.0, delays: 0 }
+    }
+}
+
 impl Known {
     pub(super) fn new(version: Version, about: About) -> Self {
         Self {
             version,
-            counted: Mutex::new(Counted { tally: about.tally(), delay_sum: 0.0, delays: 0 }),
+            counted: Mutex::new(Counted::new(&about)),
             about,
             subjects: Mutex::default(),
             alive: Mutex::default(),
@@ -328,11 +335,40 @@ impl Known {
         Some(now.saturating_duration_since(*gone_since.get_or_insert(now)))
     }
 
-    pub(super) fn count(&self, rows: &[Row], age: Option<u64>) {
+    /// Has figures begin anew with another file; those of files before are kept, should they serve again.
+    pub(super) fn serve(&self, subject: Subject) {
+        let mut subjects = lock(&self.subjects);
+        if subjects.last().is_some_and(|(last, _)| *last == subject) {
+            return;
+        }
+        let known = subjects.iter().position(|(it, _)| *it == subject);
+        let known = known.and_then(|place| subjects.remove(place).1);
         let mut counted = lock(&self.counted);
+        let before = match subjects.last_mut() {
+            Some((_, before)) => before,
+            // What came before the first one is told without a token, and of it.
+            None => return subjects.push((subject, None)),
+        };
+        *before = Some(std::mem::replace(
+            &mut *counted,
+            known.unwrap_or_else(|| Counted::new(&self.about)),
+        ));
+        subjects.push((subject, None));
+        let n_old = subjects.len().saturating_sub(MAX_FILES);
+        subjects.drain(..n_old);
+    }
+
+    /// Counts rows, of the answer of a file that many seconds ago where there is a token, otherwise of the one that serves.
+    pub(super) fn count(&self, rows: &[Row], answer: Option<(Subject, u64)>) {
+        let mut subjects = lock(&self.subjects);
+        let before = answer.and_then(|(subject, _)| {
+            subjects.iter_mut().find(|(it, _)| *it == subject)?.1.as_mut()
+        });
+        let mut serving = lock(&self.counted);
+        let counted = before.unwrap_or(&mut serving);
         for row in rows {
             counted.tally.add(*row);
-            if let Some(age) = age {
+            if let Some((_, age)) = answer {
                 counted.delays += 1;
                 counted.delay_sum += age as f64;
                 self.delays.observe(age);

@@ -10,6 +10,9 @@ pub(super) const SCORE_BINS: usize = 10;
 /// Bins of the second class's score, for the area under the ROC curve.
 pub(super) const AREA_BINS: usize = 20;
 
+/// Bytes of a label that is none which are told back.
+const MAX_ECHO: usize = 100;
+
 /// What is true of a row, as its sender wrote it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Truth {
@@ -61,6 +64,7 @@ impl Classes {
         self.place(&text).ok_or_else(|| {
             let some: Vec<_> = self.labels.iter().take(5).map(|it| format!("{it:?}")).collect();
             let more = if self.labels.len() > 5 { ", …" } else { "" };
+            let text = &text[..text.floor_char_boundary(MAX_ECHO)];
             format!("the model has no label {text:?}, expected one of {}{more}", some.join(", "))
         })
     }
@@ -163,8 +167,11 @@ impl About {
                 Ok(Row::Class { actual, predicted, score })
             }
             (Self::Numbers, Answers::Numbers(rows)) => match truth {
-                Truth::Number(actual) if actual.is_finite() => {
+                Truth::Number(actual) if (*actual as f32).is_finite() => {
                     Ok(Row::Number { actual: *actual, predicted: rows[row] })
+                }
+                Truth::Number(actual) if actual.is_finite() => {
+                    Err(format!("the label is {actual:e}, which is beyond what FP32 holds"))
                 }
                 Truth::Number(_) => Err("the label is not a finite number".to_owned()),
                 Truth::Label(label) => {

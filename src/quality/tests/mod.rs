@@ -170,8 +170,33 @@ fn few_values_are_no_alarm_and_an_alarm_ends_well_below_its_limit() {
 fn of_a_large_request_some_rows_count_from_everywhere_in_it() {
     let rows: Vec<[f32; 2]> = (0..1000u16).map(|n| [f32::from(n), 7.0]).collect();
     let feature = window(&rows, 1).swap_remove(0);
-    assert!((50..=64).contains(&feature.values), "{}", feature.values);
-    assert!(feature.bins.iter().all(|count| (5..=7).contains(count)), "{:?}", feature.bins);
+    assert_eq!(feature.values, 64);
+    assert!(feature.bins.iter().all(|count| (5..=8).contains(count)), "{:?}", feature.bins);
+}
+
+#[test]
+fn rows_in_an_order_that_repeats_are_counted_as_any_others() {
+    // Lists of sixteen, each sorted; of each, all but the first are in another unit the second time.
+    let lists = |unit: f32| -> Vec<[f32; 2]> {
+        let row = |n: u16| {
+            let value = f32::from(n % 16) * 66.0;
+            [if n.is_multiple_of(16) { value } else { value * unit }, 7.0]
+        };
+        (0..20_480).map(row).collect()
+    };
+    let quiet = window(&lists(1.0), 20).swap_remove(0);
+    assert_eq!(quiet.values, 20 * 64);
+    let first = quiet.bins[0] as f64 / quiet.values as f64;
+    assert!((0.08..0.18).contains(&first), "two of sixteen lie in the first bin: {first}");
+    let unit = window(&lists(1000.0), 20).swap_remove(0);
+    assert!((0.88..0.99).contains(&unit.out_of_range), "{}", unit.out_of_range);
+}
+
+#[test]
+fn what_is_infinite_is_out_of_range_whatever_lies_in_bins() {
+    let infinite = window(&vec![[f32::INFINITY, 7.0]; 100], 100).swap_remove(0);
+    assert_eq!((infinite.values, infinite.out_of_range), (0, 1.0));
+    assert_eq!(troubles(&infinite), [Trouble::OutOfRange]);
 }
 
 #[test]

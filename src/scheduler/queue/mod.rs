@@ -18,7 +18,7 @@ use super::batch;
 use super::metrics::SchedulerMetrics;
 use super::packing::Packing;
 use super::policy::{self, BatchLimits, Decision, Waiting};
-use crate::inference::{ErrorCode, InferError, Padding, ValidRequest};
+use crate::inference::{ErrorCode, InferError, Padding, Reached, ValidRequest};
 use admission::{Admission, Ahead, OTHERS_FIRST};
 use caution::Caution;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -325,7 +325,8 @@ impl Queue {
     fn refuse_late(&self, late: impl IntoIterator<Item = Queued>) {
         for queued in late {
             self.left(1);
-            queued.reply.send(Err(deadline_exceeded("in the queue")));
+            let reached = Reached { queue: queued.enqueued_at.elapsed(), compute: None };
+            queued.reply.send(Err(deadline_exceeded("in the queue").with_reached(reached)));
         }
     }
 

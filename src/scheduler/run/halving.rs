@@ -4,8 +4,10 @@ use super::attempt::attempt;
 use super::engine::Health;
 use super::failure::Failure;
 use crate::engine::Engine;
+use crate::inference::Reached;
 use crate::scheduler::queue::Queued;
 use crate::scheduler::shared::Shared;
+use std::time::Instant;
 
 /// A part of a batch.
 struct Piece {
@@ -24,6 +26,7 @@ pub(in crate::scheduler) fn run_batch(
     engine: &mut dyn Engine,
     batch: Vec<Queued>,
 ) -> Health {
+    let taken_at = Instant::now();
     let mut whole = Some(Piece { batch, is_first_half: false, fails: false });
     // Takes no memory as long as nothing fails.
     let mut pieces = Vec::new();
@@ -54,7 +57,7 @@ pub(in crate::scheduler) fn run_batch(
                 pieces.push(Piece { batch, is_first_half: false, fails: false });
             }
             Err((batch, failure)) => {
-                refuse(shared, batch, &failure);
+                refuse(shared, batch, &failure, taken_at);
                 match failure.health() {
                     Health::Good => {}
                     // Those behind it are answered by their replies' drop: the engine is gone.
@@ -77,13 +80,15 @@ fn is_padded(batch: &[Queued]) -> bool {
     batch.iter().any(|queued| queued.part().is_padded())
 }
 
-/// Tells the senders of what cannot be run why.
-fn refuse(shared: &Shared, batch: Vec<Queued>, failure: &Failure) {
+/// Tells the senders of what cannot be run why. `taken_at`: when they left the queue.
+fn refuse(shared: &Shared, batch: Vec<Queued>, failure: &Failure, taken_at: Instant) {
     for queued in batch {
         if failure.is_of_inputs() {
             shared.queue.failed(&queued);
         }
         let refusal = failure.report(&shared.job.spec, &queued.request);
-        queued.reply.send(Err(refusal));
+        let queue = taken_at.saturating_duration_since(queued.enqueued_at);
+        let reached = Reached { queue, compute: Some(taken_at.elapsed()) };
+        queued.reply.send(Err(refusal.with_reached(reached)));
     }
 }

@@ -2,7 +2,7 @@
 //! them (version 1.9.1; the calibration error and the area from 20 bins by their definitions).
 
 use super::registry::{Known, lock};
-use super::tally::{About, Classes, Tally};
+use super::tally::{About, Classes, Row, Tally};
 use super::token::Answers;
 use super::*;
 use crate::inference::Version;
@@ -31,7 +31,7 @@ fn labels(n: usize) -> About {
 /// Counts one row as it would come with a token.
 fn count(known: &Known, answers: Answers, truth: Truth) {
     let rows = known.about.rows(&answers, &[Some(truth)]).unwrap();
-    known.count(&rows, Some(7));
+    known.count(&rows, Some(([0; 6], 7)));
 }
 
 #[track_caller]
@@ -115,7 +115,9 @@ fn figures_of_numbers_are_those_of_scikit_learn() {
     }
     // What is no number must not poison the sums.
     count(&known, Answers::Numbers(vec![f32::NAN]), Truth::Number(1.0));
-    count(&known, Answers::Numbers(vec![f32::MAX]), Truth::Number(-f64::MAX));
+    let beyond = known.about.rows(&Answers::Numbers(vec![1.0]), &[Some(Truth::Number(-1e200))]);
+    assert_eq!(beyond.unwrap_err(), "the label is -1e200, which is beyond what FP32 holds");
+    count(&known, Answers::Numbers(vec![f32::INFINITY]), Truth::Number(-1e30));
     let Figures::Numbers(Some(figures)) = known.report().figures else { panic!("numbers") };
     close("mae", Some(figures.mae), expected);
     close("rmse", Some(figures.rmse), expected);
@@ -161,4 +163,25 @@ fn what_is_no_label_of_the_model_is_refused_by_name() {
     let infinite = refused(&About::Numbers, &number, &[Some(Truth::Number(f64::INFINITY))]);
     assert_eq!(infinite, "the label is not a finite number");
     assert!(refused(&two, &number, &[label("0")]).contains("another kind"));
+}
+
+#[test]
+fn figures_are_of_the_file_that_serves_and_late_labels_of_theirs() {
+    let known = Known::new(Version(1), About::Numbers);
+    let row = Row::Number { actual: 1.0, predicted: 2.0 };
+    let labels = || known.report().labels;
+    let (old, new) = ([1; 6], [2; 6]);
+    known.serve(old);
+    known.count(&[row], Some((old, 1)));
+    assert_eq!(labels(), 1);
+    known.serve(new);
+    assert_eq!(labels(), 0, "another file begins anew");
+    known.count(&[row, row], Some((old, 1)));
+    assert_eq!(labels(), 0, "a late label is of the file that answered");
+    known.count(&[row], Some((new, 1)));
+    // What is told without a token is of what serves.
+    known.count(&[row], None);
+    assert_eq!(labels(), 2);
+    known.serve(old);
+    assert_eq!(labels(), 3);
 }
