@@ -35,16 +35,19 @@ class Prometheus:
 
     def __init__(self, folder, targets):
         self.folder = folder
-        rules = (ROOT / "deploy/prometheus/quality.yml").read_text().replace("interval: 1m", f"interval: {SCRAPE}s")
-        (folder / "quality.yml").write_text(rules)
-        # The same figures of all that was ever counted: exact, where `increase` guesses what lies at a window's edges.
-        whole = re.sub(r"increase\((\w+)\[1h\]\)", r"\1", rules.split("      - alert:")[0])
-        whole = whole.replace("sconce:", "whole:").replace("sconce_quality", "whole")
-        (folder / "whole.yml").write_text(whole)
+        files = []
+        for name in ("quality", "monitoring"):
+            rules = (ROOT / f"deploy/prometheus/{name}.yml").read_text().replace("interval: 1m", f"interval: {SCRAPE}s")
+            (folder / f"{name}.yml").write_text(rules)
+            # The same figures of all that was ever counted: exact, where `increase` guesses what lies at a window's edges.
+            whole = re.sub(r"increase\((\w+)\[1h\]\)", r"\1", rules.split("      - alert:")[0])
+            whole = whole.replace("sconce:", "whole:").replace(f"sconce_{name}", f"whole_{name}")
+            (folder / f"whole_{name}.yml").write_text(whole)
+            files += [f"{name}.yml", f"whole_{name}.yml"]
         listed = ", ".join(f'"{host}:{port}"' for host, port in targets)
         (folder / "prometheus.yml").write_text(
             f"global: {{scrape_interval: {SCRAPE}s, evaluation_interval: {SCRAPE}s}}\n"
-            "rule_files: [quality.yml, whole.yml]\n"
+            f"rule_files: [{', '.join(files)}]\n"
             f"scrape_configs: [{{job_name: sconce, static_configs: [{{targets: [{listed}]}}]}}]\n"
         )
         self.port = free_port()
@@ -59,15 +62,15 @@ class Prometheus:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(PATIENCE)
 
-    def ask(self, query):
-        """Label `label` or empty, and value."""
+    def ask(self, query, by="label"):
+        """The label of that name or empty, and value."""
         url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode({"query": query})
         try:
             with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                 found = json.load(answer)["data"]["result"]
         except OSError:
             return {}
-        return {it["metric"].get("label", ""): float(it["value"][1]) for it in found}
+        return {it["metric"].get(by, ""): float(it["value"][1]) for it in found}
 
     def wait_for(self, query, holds):
         end = time.monotonic() + PATIENCE
@@ -128,6 +131,33 @@ def expected(told):
     }
 
 
+def indices(asked):
+    """By feature, the population stability index of rows, from the reference's edges and counts."""
+    features = json.loads((ROOT / "models/breast_cancer/1/reference.json").read_text())["features"]
+    columns = numpy.array(asked, numpy.float32).T
+    found = {}
+    for feature, values in zip(features, columns):
+        edges, reference = numpy.array(feature["edges"], numpy.float32), numpy.array(feature["counts"], float)
+        counts = numpy.bincount(numpy.searchsorted(edges, values, side="left"), minlength=len(reference))
+        p = (counts + 0.5) / (counts.sum() + len(counts) / 2)
+        q = (reference + 0.5) / (reference.sum() + len(reference) / 2)
+        found[feature["name"]] = float(((p - q) * numpy.log(p / q)).sum())
+    return found
+
+
+def compare_indices(check, prometheus, prefix, asked, tolerance):
+    expected, end, worst = indices(asked), time.monotonic() + PATIENCE, 1.0
+    while worst > tolerance and time.monotonic() < end:
+        found = prometheus.ask(f"{prefix}:feature_psi:1h", by="feature")
+        off = [abs(found.get(name, float("inf")) - value) / max(value, 0.1) for name, value in expected.items()]
+        worst = max(off)
+        time.sleep(SCRAPE)
+    check.that(
+        worst <= tolerance,
+        f"Prometheus' index of each of {len(expected)} features over both replicas is numpy's of the {len(asked)} rows, at most {tolerance:g} off: {worst:.1e}",
+    )
+
+
 def main(program):
     check = common.Check()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="sconce-watching-"))
@@ -147,13 +177,15 @@ def main(program):
 
 def run(check, servers, prometheus):
     draw = random.Random(3)
-    waiting = []
+    waiting, asked = [], []
     for place, (values, label) in enumerate(rows()):
+        asked.append(values)
         body = {"features": values}
         status, headers, answer = ask(servers[place % 2], "POST", "/predict/breast_cancer", body, [("sconce-feedback", "1")])
         assert status == 200, answer
         row = (label, answer["label"], answer["score"])
         waiting.append((draw.random(), (place + 1) % 2, headers["sconce-feedback"], row))
+    compare_indices(check, prometheus, "whole", asked, 1e-6)
     # Late, in another order, to the other replica; a tenth never.
     waiting.sort()
     never, waiting = waiting[: len(waiting) // 10], waiting[len(waiting) // 10 :]
@@ -184,6 +216,7 @@ def run(check, servers, prometheus):
     servers[1].ready()
     time.sleep(3 * SCRAPE)
     send(after)
+    compare_indices(check, prometheus, "sconce", asked, 2e-2)
     check.that(len(never) > 0, f"{len(told)} labels counted on the replica that had not answered, {len(never)} never came")
     compare(check, prometheus, "sconce", expected(told), len(told), 5e-2)
     words = ask(servers[0], "GET", "/models/breast_cancer/quality", None)[2]["versions"][0]
