@@ -1,89 +1,26 @@
-//! The versions that have a reference: counted at the door, exported, and looked at once a minute.
+//! The versions that have a reference: counted at the door, and looked at once a minute.
 
-use super::counts::{Counted, Counters, FeatureCounts, MILLIONTHS, Shard, of_this_processor};
-use super::drift::{FeatureDrift, Trouble, drift};
+use super::counts::{Counters, Shard, of_this_processor};
 use super::feedback::Feedback;
-use super::figures::Compared;
-use super::reference::{
-    FEW_ROWS, FILE, Feature, MAX_BINNED, MAX_BYTES, MAX_FEATURES, OTHER, Of, Reference,
-};
-use super::windows::{Snapshots, Window};
+use super::reference::{FEW_ROWS, FILE, Feature, MAX_BYTES, MAX_FEATURES, Of, Reference};
+use super::series::Series;
+use super::watched::{DriftReport, Watched};
 use crate::inference::{InferResponse, ModelName, TensorSpec, ValidRequest, Version};
 use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::{ModelHandle, Verifier, read_plain};
 use crate::telemetry::events::{EventKind, Events, Subject};
-use crate::telemetry::{VersionSamples, VersionSeries, families};
 use crate::tensor::Dim;
-use arc_swap::{ArcSwap, ArcSwapOption};
-use std::collections::{BTreeMap, BTreeSet};
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// What the labels of the answers are called among the features.
-const LABELS: &str = "<labels>";
 /// Changes of one look that are told one by one.
 const MAX_TOLD: usize = 5;
 /// How often windows are looked at.
 const TICK: Duration = Duration::from_secs(60);
-
-/// A load of a version, and what is counted of it.
-#[derive(Debug)]
-struct Watched {
-    reference: Reference,
-    counters: Counters,
-    looked: Mutex<Looked>,
-}
-
-/// What the looks of each minute left.
-#[derive(Debug, Default)]
-struct Looked {
-    snapshots: Snapshots,
-    /// What is wrong now, by feature.
-    troubles: BTreeSet<(usize, Trouble)>,
-}
-
-/// How a version stands beside its reference.
-#[derive(Debug, Clone)]
-pub struct DriftReport {
-    /// The version.
-    pub version: Version,
-    /// Rows of the reference.
-    pub reference_rows: u64,
-    /// What is wrong by the last look, as `feature: what`.
-    pub troubles: Vec<(String, Trouble)>,
-    /// The shortest first.
-    pub windows: Vec<WindowReport>,
-}
-
-/// One window of a version.
-#[derive(Debug, Clone)]
-pub struct WindowReport {
-    /// Which.
-    pub window: Window,
-    /// Rows that were counted.
-    pub rows: u64,
-    /// In the order of the reference.
-    pub features: Vec<FeatureDrift>,
-    /// By label, those that the reference does not have last.
-    pub labels: Vec<LabelShare>,
-    /// The index of the labels' shares and its limit, where there are labels.
-    pub label_psi: Option<(f64, f64)>,
-    /// The largest difference of a label's share.
-    pub label_l_infinity: Option<f64>,
-}
-
-/// How many rows got a label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelShare {
-    /// The label; `None` for those that the reference does not have.
-    pub label: Option<String>,
-    /// Rows that were counted.
-    pub rows: u64,
-    /// Rows of the reference.
-    pub reference_rows: u64,
-}
 
 /// A version, for as long as it is there.
 #[derive(Debug, Clone)]
@@ -106,10 +43,6 @@ struct Inner {
     /// Held by who changes it.
     changing: Mutex<()>,
 }
-
-/// What a version exports; it holds what is counted, so that it goes with the version.
-#[derive(Default)]
-struct Series(ArcSwapOption<Watched>);
 
 impl Quality {
     /// Nothing is watched yet.
@@ -176,10 +109,7 @@ impl Quality {
             Some(known) => known,
             None => {
                 let counters = Counters::new(&reference, place)?;
-                let mut looked = Looked::default();
-                // From here on: what comes before the first look is in its windows.
-                looked.snapshots.keep(Instant::now(), &counters.counted());
-                Arc::new(Watched { reference, counters, looked: Mutex::new(looked) })
+                Arc::new(Watched::new(reference, counters))
             }
         };
         self.0.put(model, &watched);
@@ -260,86 +190,6 @@ fn told(texts: &[String]) -> Vec<String> {
             vec![format!("{first}; {more} others, and {last}")]
         }
         few => few.to_vec(),
-    }
-}
-
-impl Watched {
-    /// What has changed since the last look: the feature, what it is about, whether it begins, and the figures.
-    fn look(&self, now: Instant) -> Vec<(String, Trouble, bool, String)> {
-        let counted = self.counters.counted();
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        looked.snapshots.keep(now, &counted);
-        let window = looked.snapshots.of(Window::Hour, now, &counted);
-        let mut changes = Vec::new();
-        let features = drift(&self.reference, &window).into_iter();
-        for (place, feature) in features.chain(self.label_drift(&window)).enumerate() {
-            for trouble in Trouble::ALL {
-                let before = looked.troubles.contains(&(place, trouble));
-                let is_so = feature.has(trouble, before);
-                if is_so == before {
-                    continue;
-                }
-                if is_so {
-                    looked.troubles.insert((place, trouble));
-                } else {
-                    looked.troubles.remove(&(place, trouble));
-                }
-                let (value, limit) = feature.measured(trouble).unwrap_or_default();
-                let rows = feature.rows;
-                let text =
-                    format!("{value:.3} over an hour with {rows} rows, the limit is {limit:.3}");
-                changes.push((feature.name.clone(), trouble, is_so, text));
-            }
-        }
-        changes
-    }
-
-    fn report(&self, version: Version, now: Instant) -> DriftReport {
-        let counted = self.counters.counted();
-        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |place: usize| {
-            let feature = self.reference.features.get(place);
-            feature.map_or_else(|| LABELS.to_owned(), |feature| feature.name.clone())
-        };
-        let windows = Window::ALL.map(|window| {
-            let counted = looked.snapshots.of(window, now, &counted);
-            let labels = self.labels(&counted);
-            let (reference, now): (Vec<_>, Vec<_>) =
-                labels.iter().map(|it| (it.reference_rows, it.rows)).unzip();
-            let compared = Compared::new(&reference, &now);
-            WindowReport {
-                window,
-                rows: counted.rows,
-                features: drift(&self.reference, &counted),
-                label_psi: compared.psi().zip(compared.psi_limit()),
-                label_l_infinity: compared.l_infinity(),
-                labels,
-            }
-        });
-        DriftReport {
-            version,
-            reference_rows: self.reference.rows,
-            troubles: looked.troubles.iter().map(|(place, it)| (name(*place), *it)).collect(),
-            windows: windows.to_vec(),
-        }
-    }
-
-    /// How the labels of the answers stand, where the reference has some: as a feature behind the others.
-    fn label_drift(&self, counted: &Counted) -> Option<FeatureDrift> {
-        let labels = self.labels(counted);
-        let is_known = self.reference.rows > 0 && !self.reference.labels.is_empty();
-        is_known.then(|| {
-            let (reference, now): (Vec<_>, Vec<_>) =
-                labels.iter().map(|it| (it.reference_rows, it.rows)).unzip();
-            FeatureDrift::of_labels(LABELS, &reference, &now)
-        })
-    }
-
-    fn labels(&self, counted: &Counted) -> Vec<LabelShare> {
-        let known = self.reference.labels.iter().map(|(name, rows)| (Some(name.clone()), *rows));
-        let all = known.chain([(None, 0)]).zip(&counted.labels);
-        all.map(|((label, reference_rows), rows)| LabelShare { label, rows: *rows, reference_rows })
-            .collect()
     }
 }
 
@@ -425,66 +275,4 @@ fn find(folder: &Path, version: Version) -> io::Result<Option<(String, bool)>> {
     let of_model = folder.parent().filter(|_| is_version).map(|model| model.join(FILE));
     let Some(of_model) = of_model else { return Ok(None) };
     Ok(read_plain(&of_model, MAX_BYTES)?.map(|text| (text, false)))
-}
-
-impl VersionSeries for Series {
-    fn collect(&self, samples: &mut VersionSamples<'_>) {
-        let Some(watched) = self.0.load_full() else { return };
-        let Watched { reference, counters, .. } = &*watched;
-        let counted = counters.counted();
-        if reference.rows > 0 {
-            samples.number(&families::REFERENCE_ROWS, reference.rows as f64);
-        }
-        if let Some(accuracy) = reference.evaluation.get("accuracy") {
-            samples.number(&families::REFERENCE_ACCURACY, *accuracy);
-        }
-        // By the reference alone, so that all replicas export the same.
-        let is_binned = reference.features.len() <= MAX_BINNED;
-        for (feature, counts) in reference.features.iter().zip(&counted.features) {
-            let name = feature.name.as_str();
-            match is_binned {
-                true => collect_bins(feature, counts, samples),
-                false => {
-                    let ranked: u64 = counts.bins.iter().sum();
-                    let sum = Compared::new(&feature.counts, &counts.bins).rank_sum();
-                    samples.labeled(&families::FEATURE_RANKED, name, ranked as f64);
-                    samples.labeled(&families::FEATURE_RANK_SUM, name, sum);
-                }
-            }
-            if is_binned || feature.missing > 0 {
-                let all = feature.missing + feature.counts.iter().sum::<u64>();
-                let missing = feature.missing as f64 / all.max(1) as f64;
-                samples.labeled(&families::REFERENCE_MISSING_RATIO, name, missing);
-            }
-            samples.labeled(&families::FEATURE_MISSING, name, counts.missing as f64);
-            samples.labeled(&families::FEATURE_OUT_OF_RANGE, name, counts.out_of_range as f64);
-        }
-        for LabelShare { label, rows, reference_rows } in watched.labels(&counted) {
-            let label = label.as_deref().unwrap_or(OTHER);
-            samples.labeled(&families::PREDICTED_LABELS, label, rows as f64);
-            if reference.rows > 0 {
-                let share = reference_rows as f64 / reference.rows as f64;
-                samples.labeled(&families::REFERENCE_LABEL_RATIO, label, share);
-            }
-        }
-        if !counted.labels.is_empty() {
-            for (bin, rows) in counted.scores.iter().enumerate() {
-                samples.labeled(&families::PREDICTED_SCORES, &bin.to_string(), *rows as f64);
-            }
-            let sum = counted.score_sum as f64 / MILLIONTHS;
-            samples.number(&families::PREDICTED_SCORE_SUM, sum);
-        }
-    }
-}
-
-fn collect_bins(feature: &Feature, counts: &FeatureCounts, samples: &mut VersionSamples<'_>) {
-    let name = feature.name.as_str();
-    let total: u64 = feature.counts.iter().sum();
-    let half = feature.counts.len() as f64 / 2.0;
-    for (place, (count, of_reference)) in counts.bins.iter().zip(&feature.counts).enumerate() {
-        let bin = place.to_string();
-        samples.with(&families::FEATURE_VALUES, &[name, &bin], *count as f64);
-        let ratio = (*of_reference as f64 + 0.5) / (total as f64 + half);
-        samples.with(&families::REFERENCE_RATIO, &[name, &bin], ratio);
-    }
 }
