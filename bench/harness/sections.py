@@ -353,7 +353,10 @@ class Bench:
             for model, connections in (("tabular", 64), ("tabular", 1), ("digits", 64), ("resnet50", 4)):
                 # Short turns and many: the ratios are of turns that follow each other.
                 for round_number in range(3 * self.effort.rounds):
-                    for kind, server in running.items():
+                    # Each begins in turn, so that none is always behind another.
+                    turn = list(running.items())
+                    shift = round_number % len(turn)
+                    for kind, server in turn[shift:] + turn[:shift]:
                         line = measure.load(
                             self.paths, server, model, seconds=self.effort.slow / 2, connections=connections, warmup=0.2
                         )  # fmt: skip
