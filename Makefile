@@ -64,10 +64,10 @@ stores: setup ## try the release program with local servers of S3, GCS, Azure an
 	@cargo build --release --locked
 	@tests/stores/run $(STORES)
 
-watching: setup ## send labels back to two replicas that a Prometheus scrapes, held to scikit-learn (needs prometheus)
-	@echo "watching: labels, late, to the other replica, twice, never"
+watching: setup ## try what watches models: labels, planted faults, real receivers of spans and events (needs prometheus; WATCHING=alarms: that alone)
+	@echo "watching: feedback, alarms, sending"
 	@cargo build --release --locked
-	@tests/watching/run
+	@tests/watching/run $(WATCHING)
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
 models: ## train the example models again (makes a Python environment with torch, needs npm)
