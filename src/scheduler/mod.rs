@@ -36,7 +36,7 @@ pub use watch::{OnDifference, Watch};
 use crate::engine::EngineError;
 use crate::inference::{ErrorCode, InferError, ValidRequest, reply};
 use instance::{Pool, Watchdog};
-use queue::{Queued, deadline_exceeded};
+use queue::{Queue, Queued, deadline_exceeded};
 use shared::Shared;
 use std::fmt;
 use std::sync::Arc;
@@ -80,7 +80,11 @@ impl Scheduler {
         let is_outlier = shared.queue.is_outlier(&request);
         let span = Span::current();
         let queued = Queued { request, reply, enqueued_at, span, padded, is_outlier };
-        if let Some(alarm) = shared.queue.push(queued)? {
+        let alarm = shared.queue.push(queued)?;
+        let mut stay = Stay { queue: &shared.queue, is_over: false };
+        // Declared after it, and so dropped before it.
+        let pending = pending;
+        if let Some(alarm) = alarm {
             // The other requests that this thread of the runtime has ready come first: on a busy
             // server they share the run, and one wake-up serves them all. On an idle one this is
             // a glance at the sockets.
@@ -96,9 +100,9 @@ impl Scheduler {
                 }
             }
         }
-        tokio::time::timeout_at(deadline.into(), pending)
-            .await
-            .unwrap_or_else(|_| Err(deadline_exceeded("before the model answered")))
+        let answer = tokio::time::timeout_at(deadline.into(), pending).await;
+        stay.is_over = answer.is_ok();
+        answer.unwrap_or_else(|_| Err(deadline_exceeded("before the model answered")))
     }
 
     /// Takes nothing in any more; what was taken in is still run.
@@ -131,6 +135,20 @@ impl Scheduler {
     #[must_use]
     pub fn status(&self) -> SchedulerStatus {
         self.pool.status()
+    }
+}
+
+/// A request's time in the queue. Who leaves before it is over takes the request along.
+struct Stay<'a> {
+    queue: &'a Queue,
+    is_over: bool,
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.queue.let_go_of_unwanted();
+        }
     }
 }
 

@@ -201,6 +201,18 @@ impl Queue {
         admission.refusal(queued, ahead)
     }
 
+    /// Lets go of what nobody waits for any more: its caller's share of the server's memory is given back, and its place.
+    pub(super) fn let_go_of_unwanted(&self) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        // A run may have it.
+        if state.waiting.iter().any(|queued| queued.is_unwanted(now)) {
+            let unwanted = state.waiting.remove_unwanted(now);
+            drop(state);
+            self.refuse_late(unwanted);
+        }
+    }
+
     /// Blocks until there is something to run, or nothing and `spare` says that there is something else to do.
     /// [`Work::Leave`] once the queue is closed and empty.
     pub(super) fn wait(&self, spare: impl Fn() -> bool) -> Work {

@@ -36,6 +36,7 @@ async fn late_and_withdrawn_requests_never_run() {
     let mut withdrawn = vec![Box::pin(scheduler.submit(request(&[3.0, 3.0, 3.0], None)))];
     queue_in_order(&mut withdrawn).await;
     drop(withdrawn);
+    assert_eq!(scheduler.status().queued, 0, "what nobody waits for holds no memory, and no place");
     let mut wanted = vec![Box::pin(scheduler.submit(request(&[4.0], None)))];
     queue_in_order(&mut wanted).await;
     drop(open);
