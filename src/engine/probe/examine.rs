@@ -200,10 +200,13 @@ impl Probe<'_> {
         if let Some(n_rows) = generator.fixed_rows() {
             return Ok(Some(n_rows));
         }
-        for n_rows in [1, 2, 3] {
-            let numbers: Vec<u64> = (0..n_rows as u64).collect();
-            if n_rows != accepted && self.run(generator, &numbers)?.is_ok() {
-                return Ok(None);
+        for n_rows in [1, 2, 3].into_iter().filter(|n_rows| *n_rows != accepted) {
+            let all_differ: Vec<u64> = (0..n_rows as u64).collect();
+            // What it refuses may be other values, and not their number.
+            for numbers in [all_differ, vec![0; n_rows]] {
+                if self.run(generator, &numbers)?.is_ok() {
+                    return Ok(None);
+                }
             }
         }
         Ok(Some(accepted))

@@ -11,7 +11,7 @@ use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, kill_process_group, pidfd_open, prlimit,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group, pidfd_open, prlimit,
 };
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -113,7 +113,8 @@ impl Process {
         set(Resource::Core, 0)?;
         // Nothing can be written to any file: the attempt ends the process with SIGXFSZ.
         set(Resource::Fsize, 0)?;
-        set(Resource::Nofile, MAX_DESCRIPTORS)?;
+        let may_have = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        set(Resource::Nofile, MAX_DESCRIPTORS.min(may_have))?;
         if let Some(bytes) = options.memory_bytes {
             // Not the address space: libraries map, and CUDA reserves, far more than they use.
             set(Resource::Data, bytes)?;

@@ -159,7 +159,10 @@ fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> Engi
     match error.kind() {
         io::ErrorKind::TimedOut => {
             let message = match deadline.limit {
-                Some(limit) => format!("did not answer within {} s", limit.as_secs_f64()),
+                Some(limit) => {
+                    let tenths = (limit.as_secs_f64() * 10.0).round();
+                    format!("did not answer within {} s", tenths / 10.0)
+                }
                 None => "did not answer before the deadline of its requests".to_owned(),
             };
             EngineError::new(Fault::TimedOut, message)

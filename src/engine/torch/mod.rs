@@ -6,6 +6,7 @@
 
 mod convert;
 mod form;
+mod generator;
 mod messages;
 mod signature;
 
@@ -15,11 +16,12 @@ use super::{
     RunOutcome, Signature, kind,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
+use generator::{Generator, Use};
 use messages::ModelMessages;
 use signature::Arguments;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
 pub use torch_shim::{Allocator, MemoryBounds, bound_memory};
@@ -52,7 +54,7 @@ pub fn end_process(status: u8) -> ! {
 #[derive(Debug)]
 pub struct TorchLoader {
     /// Who may use libtorch's one generator of random numbers.
-    generator: Arc<RwLock<()>>,
+    generator: Arc<Generator>,
     /// Why there is no CUDA, for the log; `None` when it is there.
     no_cuda: Option<String>,
 }
@@ -121,10 +123,18 @@ impl Loader for TorchLoader {
         // What a pass does in place, it does to what the model itself made; the question costs little.
         let writes_inputs = writes_inputs || module.mutates_inputs(FORWARD).map_err(fault)?;
         let numbers = form::Numbers::new(options, &signature);
-        let draws = Draws::of(&signature, &self.generator);
+        let generator = use_of_generator(&signature).map(|it| (it, Arc::clone(&self.generator)));
         let options = options.clone();
-        let shared =
-            Shared { signature, arguments, returns, writes_inputs, numbers, options, log, draws };
+        let shared = Shared {
+            signature,
+            arguments,
+            returns,
+            writes_inputs,
+            numbers,
+            options,
+            log,
+            generator,
+        };
         Ok(Box::new(TorchModel { module: Arc::new(module), shared: Arc::new(shared), memory }))
     }
 
@@ -150,44 +160,16 @@ struct Shared {
     numbers: form::Numbers,
     options: LoadOptions,
     log: Arc<ModelMessages>,
-    draws: Draws,
+    /// How its runs use the generator of random numbers, if they do.
+    generator: Option<(Use, Arc<Generator>)>,
 }
 
-/// How a model uses the generator of random numbers, of which libtorch has one for all.
-enum Draws {
-    No,
-    /// Beside others that draw.
-    Beside(Arc<RwLock<()>>),
-    /// It seeds it, and means what it then draws: nobody else may draw or seed until the run has ended.
-    Alone(Arc<RwLock<()>>),
-}
-
-impl Draws {
-    fn of(signature: &Signature, generator: &Arc<RwLock<()>>) -> Self {
-        if signature.uses("aten::manual_seed") {
-            Self::Alone(Arc::clone(generator))
-        } else if signature.reach.operators().iter().any(|it| draws(it)) {
-            Self::Beside(Arc::clone(generator))
-        } else {
-            Self::No
-        }
+/// How a model uses the generator of random numbers, if it does.
+fn use_of_generator(signature: &Signature) -> Option<Use> {
+    if signature.uses("aten::manual_seed") {
+        return Some(Use::Seeds);
     }
-
-    /// Does the work in its turn.
-    fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
-        // The lock guards no data that a panic could leave half written.
-        match self {
-            Self::No => work(),
-            Self::Beside(lock) => {
-                let _turn = lock.read().unwrap_or_else(PoisonError::into_inner);
-                work()
-            }
-            Self::Alone(lock) => {
-                let _turn = lock.write().unwrap_or_else(PoisonError::into_inner);
-                work()
-            }
-        }
-    }
+    signature.reach.operators().iter().any(|it| draws(it)).then_some(Use::Draws)
 }
 
 struct TorchModel {
@@ -271,8 +253,10 @@ impl Engine for TorchEngine {
         let arguments = self.arguments(&batch.inputs)?;
         synchronize()?;
         let handed_over = Instant::now();
-        let run = || self.shared.numbers.run(&self.module, &arguments);
-        let value = self.shared.draws.in_turn(run)?;
+        let turn = self.shared.generator.as_ref().map(|(what, it)| it.turn(*what, batch.deadline));
+        let turn = turn.transpose()?;
+        let value = self.shared.numbers.run(&self.module, &arguments)?;
+        drop(turn);
         synchronize()?;
         let computed = Instant::now();
         drop(arguments);
