@@ -34,9 +34,7 @@ at::Tensor repeat_interleave(const at::Tensor& repeats, std::optional<int64_t> o
 
 // libtorch reads as many rows as the batch sizes say, wherever that is. Those of `_pack_padded_sequence` are right; others can
 // come from a file or a client.
-std::tuple<at::Tensor, at::Tensor> pad_packed_sequence(
-    const at::Tensor& data, const at::Tensor& batch_sizes, bool batch_first, const at::Scalar& padding,
-    int64_t total_length) {
+at::Tensor check_batch_sizes(const at::Tensor& data, const at::Tensor& batch_sizes) {
   TORCH_CHECK(
       batch_sizes.dim() == 1 && batch_sizes.scalar_type() == at::kLong && batch_sizes.numel() > 0 && data.dim() > 0,
       "batch sizes are a list of integers for rows of data");
@@ -51,11 +49,24 @@ std::tuple<at::Tensor, at::Tensor> pad_packed_sequence(
     TORCH_CHECK(left >= 0, "batch sizes add up to more rows than there are");
   }
   TORCH_CHECK(left == 0, "batch sizes add up to fewer rows than there are");
+  return sizes;
+}
+
+std::tuple<at::Tensor, at::Tensor> pad_packed_sequence(
+    const at::Tensor& data, const at::Tensor& batch_sizes, bool batch_first, const at::Scalar& padding,
+    int64_t total_length) {
+  const auto sizes = check_batch_sizes(data, batch_sizes);
   return at::native::_pad_packed_sequence(data, sizes, batch_first, padding, total_length);
 }
 
 // libtorch looks at the first and the last offset of a bag alone, and reads where those between them say. They may be a client's.
-void check_bags(const at::Tensor& indices, const at::Tensor& offsets) {
+// Without a bag some kernels read the offset before the first.
+void check_bags(const at::Tensor& weight, const at::Tensor& indices, const at::Tensor& offsets, int64_t mode, bool ends_too) {
+  constexpr int64_t kMax = 2;
+  const bool is_counted = weight.scalar_type() == at::kFloat || weight.scalar_type() == at::kHalf ||
+      weight.scalar_type() == at::kBFloat16;
+  TORCH_CHECK(
+      offsets.numel() > (ends_too ? 1 : 0) || (is_counted && mode != kMax), "there is no bag among the offsets of bags");
   const auto places = offsets.to(at::kLong).contiguous();
   TORCH_CHECK(places.dim() == 1, "offsets of bags are a list of integers");
   const auto* place = places.const_data_ptr<int64_t>();
@@ -68,9 +79,18 @@ void check_bags(const at::Tensor& indices, const at::Tensor& offsets) {
   }
 }
 
+// What an LSTM is given, for the layers and directions that it has.
+struct Lstm {
+  int64_t batch;
+  int64_t width;
+  int64_t layers;
+  bool has_biases;
+  bool bidirectional;
+};
+
 // The processor's LSTM of oneDNN believes all sizes. A module of PyTorch looks at them before; a trace has left that out.
-void check_lstm(const at::Tensor& input, const at::List<at::Tensor>& hx, const at::List<at::Tensor>& params, bool has_biases,
-                int64_t layers, bool bidirectional, bool batch_first) {
+void check_lstm(const Lstm& lstm, const at::List<at::Tensor>& hx, const at::List<at::Tensor>& params) {
+  const auto [batch, input_width, layers, has_biases, bidirectional] = lstm;
   const int64_t directions = bidirectional ? 2 : 1;
   const int64_t each = has_biases ? 4 : 2;
   const auto n_params = static_cast<int64_t>(params.size());
@@ -78,9 +98,8 @@ void check_lstm(const at::Tensor& input, const at::List<at::Tensor>& hx, const a
   // With one more each, the state is projected.
   const bool is_projected = n_cells > 0 && n_params == n_cells * (each + 1);
   TORCH_CHECK(
-      input.dim() == 3 && hx.size() == 2 && n_cells > 0 && (is_projected || n_params == n_cells * each),
-      "an LSTM takes an input of three dimensions, two states, and its weights");
-  const int64_t batch = input.size(batch_first ? 0 : 1);
+      hx.size() == 2 && n_cells > 0 && (is_projected || n_params == n_cells * each),
+      "an LSTM takes two states, and its weights");
   const at::Tensor first = params.get(1);
   TORCH_CHECK(first.dim() == 2 && first.size(0) % 4 == 0, "the weights of an LSTM are of four gates");
   const int64_t cell = first.size(0) / 4;
@@ -92,7 +111,7 @@ void check_lstm(const at::Tensor& input, const at::List<at::Tensor>& hx, const a
       "the states of the LSTM are not of ", n_cells, " cells, ", batch, " rows and ", out, " and ", cell, " numbers");
   const int64_t step = is_projected ? each + 1 : each;
   for (int64_t at = 0; at < n_cells; ++at) {
-    const int64_t width = at < directions ? input.size(2) : out * directions;
+    const int64_t width = at < directions ? input_width : out * directions;
     const int64_t place = at * step;
     bool fits = is(params.get(place), {4 * cell, width}) && is(params.get(place + 1), {4 * cell, out});
     fits = fits && (!has_biases || (is(params.get(place + 2), {4 * cell}) && is(params.get(place + 3), {4 * cell})));
@@ -122,13 +141,42 @@ void before(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit:
 }
 
 // weight, indices, offsets, ...
-void embedding_bag(const IValue* arguments) { check_bags(arguments[1].toTensor(), arguments[2].toTensor()); }
+// scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset, ...
+void embedding_bag(const IValue* arguments) {
+  check_bags(
+      arguments[0].toTensor(), arguments[1].toTensor(), arguments[2].toTensor(), arguments[4].toInt(), arguments[7].toBool());
+}
 
 // input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first
 void lstm(const IValue* arguments) {
+  const at::Tensor& input = arguments[0].toTensor();
+  TORCH_CHECK(input.dim() == 3, "an LSTM takes an input of three dimensions, not of ", input.dim());
+  const int64_t batch = input.size(arguments[8].toBool() ? 0 : 1);
   check_lstm(
-      arguments[0].toTensor(), arguments[1].toTensorList(), arguments[2].toTensorList(), arguments[3].toBool(),
-      arguments[4].toInt(), arguments[7].toBool(), arguments[8].toBool());
+      {batch, input.size(2), arguments[4].toInt(), arguments[3].toBool(), arguments[7].toBool()},
+      arguments[1].toTensorList(), arguments[2].toTensorList());
+}
+
+// data, batch_sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional
+void packed_lstm(const IValue* arguments) {
+  const at::Tensor& data = arguments[0].toTensor();
+  TORCH_CHECK(data.dim() == 2, "an LSTM takes packed rows of two dimensions, not of ", data.dim());
+  const int64_t batch = check_batch_sizes(data, arguments[1].toTensor()).const_data_ptr<int64_t>()[0];
+  check_lstm(
+      {batch, data.size(1), arguments[5].toInt(), arguments[4].toBool(), arguments[8].toBool()},
+      arguments[2].toTensorList(), arguments[3].toTensorList());
+}
+
+// The states stand at this place. As many of the one are read as there are of the other.
+template <int place>
+void paired_states(const IValue* arguments) {
+  const auto states = arguments[place].toTensorList();
+  TORCH_CHECK(states.size() == 2, "an LSTM takes two states");
+  const at::Tensor first = states.get(0);
+  const at::Tensor second = states.get(1);
+  TORCH_CHECK(
+      first.dim() > 0 && second.dim() > 0 && first.size(0) == second.size(0), "the states of the LSTM are not of as many cells: ",
+      first.sizes(), " and ", second.sizes());
 }
 
 // query, key, value, ...
@@ -248,6 +296,9 @@ void guard(torch::Library& checks, std::initializer_list<const char*> names) {
 // Those that libtorch writes in terms of others.
 void guard_composites(torch::Library& checks) {
   guard<&lstm>(checks, {"lstm.input"});
+  guard<&packed_lstm>(checks, {"lstm.data"});
+  guard<&paired_states<1>>(checks, {"quantized_lstm.input", "quantized_lstm.input_legacy"});
+  guard<&paired_states<2>>(checks, {"quantized_lstm.data", "quantized_lstm.data_legacy"});
   guard<&circular_pads>(checks, {"_pad_circular"});
   guard<&windows<4>>(checks, {"max_pool1d"});
 }

@@ -9,7 +9,10 @@ const SOURCE: &str = "def repeat(self, n):\n    return torch.repeat_interleave(n
     def padded(self, x, sizes):\n    y, n = torch._pad_packed_sequence(x, sizes, True, 0.0, -1)\n    return y\n\
     def attend(self, q, k, v):\n        return torch.scaled_dot_product_attention(q, k, v)\n\
     def lstm(self, x, h, w, u, b):\n        return torch.lstm(x, [h, h], [w, u, b, b], True, 1, 0.0, False, False, True)[0]\n\
-    def bags(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets)[0]\n";
+    def packed(self, x, sizes, h, c, w, u, b):\n        return torch.lstm(x, sizes, [h, c], [w, u, b, b], True, 1, 0.0, False, False)[0]\n\
+    def bags(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets)[0]\n\
+    def largest(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets, False, 2)[0]\n\
+    def ends(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets, False, 2, False, None, True)[0]\n";
 
 fn integers(values: &[i64]) -> Value {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
@@ -61,10 +64,43 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
         assert!(error.message.contains("LSTM"), "{width} {n_rows} {n_biases}: {error}");
     }
 
-    let bags = |offsets: &[i64]| {
-        let rows = floats(&[1., 2., 4., 8.], &[4, 1]).into();
-        module.run("bags", &[rows, integers(&[0, 1, 2, 3]), integers(offsets)])
+    let packed = |width: i64, sizes: &[i64], cells: [i64; 2], state: i64| {
+        let ones = |shape: &[i64]| {
+            let n = shape.iter().product::<i64>().try_into().unwrap();
+            Value::from(floats(&vec![0.5; n], shape))
+        };
+        let [h, c] = cells.map(|cells| ones(&[cells, 2, state]));
+        let weights = [ones(&[12, 8]), ones(&[12, 3]), ones(&[12])];
+        let [w, u, b] = weights;
+        module.run("packed", &[ones(&[3, width]), integers(sizes), h, c, w, u, b])
     };
+    packed(8, &[2, 1], [1, 1], 3).unwrap();
+    let wrong: [(i64, &[i64], [i64; 2], i64); 7] = [
+        (900, &[2, 1], [1, 1], 3),
+        (8, &[2, 1], [3, 1], 3),
+        (8, &[2, 1], [1, 3], 3),
+        (8, &[2, 1], [1, 1], 512),
+        (8, &[1, 1, 1], [1, 1], 3),
+        (8, &[2, 2], [1, 1], 3),
+        (8, &[], [1, 1], 3),
+    ];
+    for (width, sizes, cells, state) in wrong {
+        let error = packed(width, sizes, cells, state).unwrap_err();
+        let is_told = error.message.contains("LSTM") || error.message.contains("batch sizes");
+        assert!(is_told, "{width} {sizes:?} {cells:?} {state}: {error}");
+    }
+
+    let bags_of = |method: &str, offsets: &[i64]| {
+        let rows = floats(&[1., 2., 4., 8.], &[4, 1]).into();
+        module.run(method, &[rows, integers(&[0, 1, 2, 3]), integers(offsets)])
+    };
+    let bags = |offsets: &[i64]| bags_of("bags", offsets);
+    assert_eq!(floats_of(bags_of("largest", &[0, 2]).unwrap()), [2., 8.]);
+    assert_eq!(floats_of(bags_of("ends", &[0, 4]).unwrap()), [8.]);
+    for (method, offsets) in [("largest", &[][..]), ("ends", &[0]), ("ends", &[])] {
+        let error = bags_of(method, offsets).unwrap_err();
+        assert!(error.message.contains("no bag"), "{method} {offsets:?}: {error}");
+    }
     assert_eq!(floats_of(bags(&[0, 1, 1, 4]).unwrap()), [1., 0., 14., 0.]);
     for offsets in [&[0, -1][..], &[0, 3, 1], &[0, 5, 3], &[1, 2], &[0, 5], &[0, i64::MIN, 2]] {
         let error = bags(offsets).unwrap_err();
