@@ -1,7 +1,7 @@
 //! Reading a request's body: within its size, its time, and the bytes that all requests may hold.
 
 use super::unpack::{Codings, Unpacking, too_large};
-use crate::inference::{ByteLease, ErrorCode, InferError};
+use crate::inference::{ByteLease, ErrorCode, InferError, Pace};
 use crate::pipeline::{BodyLimits, LARGE_BYTES, Received, late, off_runtime};
 use crate::tensor::{Buffer, BufferVec};
 use axum::body::Body;
@@ -19,6 +19,9 @@ pub struct BodyTimeouts {
     /// For all of it.
     pub total: Duration,
 }
+
+/// How often it is looked at whether a body has waited for too long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Packed bodies up to this size are unpacked at once, as long as they stay small.
 const SMALL_BYTES: usize = 32 * 1024;
@@ -71,22 +74,37 @@ async fn gather(
     }
     let now = Instant::now();
     let ends = (now + timeouts.total).min(deadline.into());
-    let mut waits_until = ends.min(now + timeouts.idle);
+    let mut pace = Pace::new(now);
     let mut gathered: Option<BufferVec<u8>> = None;
     let mut len = 0;
     loop {
-        let frame = timeout_at(waits_until, body.frame()).await.map_err(|_| {
-            if Instant::now() >= deadline.into() {
-                return late();
+        let now = Instant::now();
+        let may_wait_until = ends.min(pace.ends_at(timeouts.idle, lease.scarcity()));
+        if now >= may_wait_until {
+            if now >= deadline.into() {
+                return Err(late());
             }
-            InferError::new(ErrorCode::BodyTimeout, format!("the body stopped after {len} bytes"))
-        })?;
+            let message = if now >= ends {
+                format!("the body took longer than {:?} (http.body_timeout)", timeouts.total)
+            } else if now >= pace.still_until(timeouts.idle, lease.scarcity()) {
+                format!("the body stopped after {len} bytes (http.body_idle_timeout)")
+            } else {
+                format!(
+                    "the body came too slowly, {len} bytes so far: expected 4 KiB/s after 30 s, and more where limits.inflight_bytes is short"
+                )
+            };
+            return Err(InferError::new(ErrorCode::BodyTimeout, message));
+        }
+        // How long it may wait changes with the room that there is.
+        let look_again = may_wait_until.min(now + LOOK_AGAIN);
+        let Ok(frame) = timeout_at(look_again, body.frame()).await else { continue };
         let Some(frame) = frame else { break };
         let Ok(piece) = frame.map_err(unreadable)?.into_data() else {
             continue;
         };
         let is_whole = len == 0 && announced == Some(piece.len());
         len += piece.len();
+        pace.moved(piece.len(), Instant::now(), lease.scarcity());
         if len > max_bytes {
             return Err(too_large(max_bytes));
         }
@@ -99,11 +117,54 @@ async fn gather(
         // takes none.
         let room = || BufferVec::with_capacity(announced.unwrap_or(piece.len()));
         gathered.get_or_insert_with(room).extend_from_slice(&piece);
-        waits_until = ends.min(Instant::now() + timeouts.idle);
     }
     Ok(gathered.map_or_else(Buffer::default, BufferVec::freeze))
 }
 
 fn unreadable(_: axum::Error) -> InferError {
-    InferError::new(ErrorCode::InvalidRequest, "the body cannot be read: it was cut off")
+    InferError::new(
+        ErrorCode::InvalidRequest,
+        "the body cannot be read: it was cut off, or is framed wrongly",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::ByteBudget;
+    use http_body_util::channel::Channel;
+    use std::time::Instant as Deadline;
+
+    const HALF_A_MINUTE: Duration = Duration::from_secs(30);
+    const LIMIT: usize = 1 << 20;
+
+    /// How long a body that brings a byte a second may go on, while so much of the budget is held by others.
+    async fn lasts(held_by_others: usize) -> Duration {
+        let budget = ByteBudget::new(LIMIT);
+        let mut others = budget.lease();
+        others.grow(held_by_others).unwrap();
+        let (mut sender, body) = Channel::<_, axum::Error>::new(1);
+        let trickle = async move {
+            while sender.send_data(vec![b'x'].into()).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::spawn(trickle);
+        let timeouts = BodyTimeouts { idle: Duration::from_secs(10), total: 10 * HALF_A_MINUTE };
+        let limits =
+            BodyLimits { max_bytes: LIMIT, deadline: Deadline::now() + 100 * HALF_A_MINUTE };
+        let began = Instant::now();
+        let read = read(&HeaderMap::new(), Body::new(body), timeouts, limits, budget.lease()).await;
+        let error = read.map(|_| ()).expect_err("too slow");
+        assert_eq!(error.code, ErrorCode::BodyTimeout);
+        assert_eq!(budget.used(), held_by_others);
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_ends_sooner_where_room_is_scarce() {
+        let (plenty, scarce) = (lasts(0).await, lasts(LIMIT - 100).await);
+        assert!(plenty >= HALF_A_MINUTE && plenty < HALF_A_MINUTE + 2 * LOOK_AGAIN, "{plenty:?}");
+        assert!(scarce <= 3 * LOOK_AGAIN, "{scarce:?}");
+    }
 }

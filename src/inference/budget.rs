@@ -16,6 +16,15 @@ struct Account {
     answers: AtomicUsize,
 }
 
+impl Account {
+    fn scarcity(&self) -> f64 {
+        let Self { limit, used, answers } = self;
+        let (used, answers) = (used.load(Ordering::Relaxed), answers.load(Ordering::Relaxed));
+        let held = used.max(answers.saturating_mul(2)) as f64 / (*limit).max(1) as f64;
+        (2.0 * held - 1.0).clamp(0.0, 1.0)
+    }
+}
+
 /// The bytes that all requests of the process may hold at once.
 #[derive(Debug, Clone)]
 pub struct ByteBudget(Arc<Account>);
@@ -44,10 +53,7 @@ impl ByteBudget {
     /// that answers may hold.
     #[must_use]
     pub fn scarcity(&self) -> f64 {
-        let Account { limit, used, answers } = &*self.0;
-        let (used, answers) = (used.load(Ordering::Relaxed), answers.load(Ordering::Relaxed));
-        let held = used.max(answers.saturating_mul(2)) as f64 / (*limit).max(1) as f64;
-        (2.0 * held - 1.0).clamp(0.0, 1.0)
+        self.0.scarcity()
     }
 
     /// A share of nothing, to be grown.
@@ -123,6 +129,12 @@ impl ByteLease {
             self.account.answers.fetch_sub(surplus, Ordering::Relaxed);
         }
         self.held -= surplus;
+    }
+
+    /// How scarce room is in the budget, from 0 to 1.
+    #[must_use]
+    pub fn scarcity(&self) -> f64 {
+        self.account.scarcity()
     }
 
     /// What is held.

@@ -160,11 +160,11 @@ impl Batching {
             Self::Trusted => "model.toml vouches for it: batching.enabled = \"trust\"",
             Self::Off => "switched off in model.toml",
             Self::Unprobed => {
-                "no input is known that the model accepts; declare its inputs in model.toml or put a sample.json beside it"
+                "no input is known that the model accepts, see its notes; declare its inputs in model.toml, or put a sample.json beside it that it answers"
             }
             Self::Stateful => "the model keeps state between calls",
             Self::Coupled => "a row's answer changes with the other rows of its batch",
-            Self::Unproved => "values of rows may decide which way the code goes",
+            Self::Unproved => "values of rows, or chance, may decide which way the code goes",
             Self::Refuted => "in service, a row in a batch got another answer than the row alone",
             Self::FixedRows => "the model accepts only the number of rows that it was traced with",
             Self::NoRowAxis => "an output does not have one row for each row of the input",

@@ -3,18 +3,17 @@
 //! never past the drain deadline.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 #[cfg(target_os = "linux")]
-use socket2::SockRef;
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::activity::Activity;
@@ -30,8 +29,10 @@ use super::threads::Threads;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(5);
 const LAST_BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How often the kernel's queue is emptied at most before the listening socket closes.
-const LAST_TRIES: usize = 100;
+/// How long the listening socket stays open for clients whose handshake was under way when it stopped taking new ones: a
+/// round trip. Less than the second after which a client asks again.
+const LAST_HANDSHAKES: Duration = Duration::from_millis(100);
+const LAST_LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Bytes of an answer that the kernel holds and has not sent yet, before it takes more.
 #[cfg(target_os = "linux")]
@@ -217,6 +218,7 @@ impl<S: HttpService> Connections<S> {
     /// queue have connected and may have sent a request; closing would reset them. The connection
     /// cap does not hold here: the queue is bounded by itself.
     async fn take_queued(&mut self, socket: TcpListener) {
+        turn_away_new_clients(&socket);
         // The std listener asks the kernel itself; tokio's readiness may not have heard yet.
         let socket = match socket.into_std() {
             Ok(socket) => socket,
@@ -225,7 +227,7 @@ impl<S: HttpService> Connections<S> {
                 return;
             }
         };
-        let mut n_tries = 0;
+        let end = Instant::now() + LAST_HANDSHAKES;
         loop {
             let accepted = socket.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
@@ -234,10 +236,10 @@ impl<S: HttpService> Connections<S> {
             match accepted {
                 Ok((stream, peer)) => self.spawn(stream, peer, None),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    n_tries += 1;
-                    if n_tries == LAST_TRIES || occupy(&socket) {
+                    if Instant::now() >= end {
                         return;
                     }
+                    tokio::time::sleep(LAST_LOOK_AGAIN).await;
                 }
                 Err(error) => {
                     count(&self.shared.stats.accept_errors);
@@ -265,30 +267,31 @@ impl<S: HttpService> Connections<S> {
     }
 }
 
-/// Takes the only place of the kernel's queue with a connection of our own, so that nobody connects between the last
-/// look into the queue and the end of the socket: that client would be reset. The kernel does not answer those who
-/// find the queue full; they try again a second later, and are refused. Returns false where somebody else may have
-/// come first, who has to be accepted then.
-fn occupy(socket: &std::net::TcpListener) -> bool {
-    let occupied = || -> io::Result<OwnedFd> {
-        rustix::net::listen(socket, 0)?;
-        let mut own = socket.local_addr()?;
-        if own.ip().is_unspecified() {
-            own.set_ip(match own.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let client = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        // Within one machine a connection is made before the call returns, if there is room.
-        rustix::net::connect(&client, &own)?;
-        Ok(client)
-    };
-    // It is reset with the listening socket if it is still there then, and ends in the queue otherwise.
-    occupied().map(drop).is_ok()
+/// Has the kernel pass over who asks for a connection from now on, so that nobody is connected between the last look
+/// into the queue and the end of the socket: that client would be reset. Who is passed over asks again a second later,
+/// and is refused then. Handshakes under way go on.
+#[cfg(target_os = "linux")]
+fn turn_away_new_clients(socket: &TcpListener) {
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    // What a listening socket is given begins with the header of TCP (RFC 9293, section 3.1).
+    let load_flags =
+        SockFilter::new((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, FLAGS);
+    let keep_two =
+        SockFilter::new((libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16, 0, 0, SYN | ACK);
+    let is_first = SockFilter::new((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, 0, 1, SYN);
+    let drop = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
+    let pass = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX);
+    if let Err(error) =
+        SockRef::from(socket).attach_filter(&[load_flags, keep_two, is_first, drop, pass])
+    {
+        debug!(%error, "cannot turn new clients away, one that connects in the last moment may be reset");
+    }
 }
+
+#[cfg(not(target_os = "linux"))]
+fn turn_away_new_clients(_: &TcpListener) {}
 
 /// Resolves when the phase has come that far; never, if its sender is gone before.
 async fn reached(phases: &mut DrainSignal, wanted: DrainPhase) {
@@ -302,4 +305,21 @@ async fn reached(phases: &mut DrainSignal, wanted: DrainPhase) {
 fn is_about_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::net;
+
+    #[tokio::test]
+    async fn who_comes_late_is_not_connected_and_who_came_before_is_served() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = socket.local_addr().expect("bound");
+        let _early = net::TcpStream::connect(address).expect("listening");
+        turn_away_new_clients(&socket);
+        let late = net::TcpStream::connect_timeout(&address, Duration::from_millis(50));
+        assert_eq!(late.expect_err("turned away").kind(), io::ErrorKind::TimedOut);
+        socket.accept().await.expect("the early one");
+    }
 }

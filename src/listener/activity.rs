@@ -12,8 +12,7 @@ use super::deadline::{Expiry, Timeouts};
 use super::head::Refusal;
 use super::options::ListenerOptions;
 use super::state::{Blocked, MakesWay, State, Unsent};
-use super::taking::Taking;
-use crate::inference::ByteBudget;
+use crate::inference::{ByteBudget, Pace};
 
 /// How often answers that wait are looked at: how long they may depends on how scarce room is.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -132,10 +131,10 @@ impl Activity {
         match &mut state.blocked {
             Some(blocked) if blocked.answer == answer => {
                 blocked.is_now = is_now;
-                blocked.taking.took(n_bytes, now);
+                blocked.pace.moved(n_bytes, now, self.budget.scarcity());
             }
             blocked => {
-                *blocked = is_now.then(|| Blocked { is_now, answer, taking: Taking::new(now) });
+                *blocked = is_now.then(|| Blocked { is_now, answer, pace: Pace::new(now) });
             }
         }
         state.look_at = now + LOOK_EVERY;
@@ -149,7 +148,7 @@ impl Activity {
         }
         let fresh = || Unsent {
             n_chunks: 0,
-            taking: Taking::new(now),
+            pace: Pace::new(now),
             task,
             is_given_up: false,
             waiting: None,
@@ -159,7 +158,7 @@ impl Activity {
 
     pub(super) fn chunk_progressed(&self, request: u64, n_bytes: usize) {
         if let Some(unsent) = self.lock().unsent.get_mut(&request) {
-            unsent.taking.took(n_bytes, Instant::now());
+            unsent.pace.moved(n_bytes, Instant::now(), self.budget.scarcity());
         }
     }
 
@@ -196,12 +195,12 @@ impl Activity {
         let mut state = self.lock();
         state.look_at = now + LOOK_EVERY;
         let blocked = state.blocked.as_ref().filter(|blocked| blocked.is_now);
-        if blocked.is_some_and(|blocked| blocked.taking.ends_at(still, scarcity) <= now) {
+        if blocked.is_some_and(|blocked| blocked.pace.ends_at(still, scarcity) <= now) {
             return Judgement::Close;
         }
         let mut tasks = Vec::new();
         for unsent in state.unsent.values_mut().filter(|unsent| !unsent.is_given_up) {
-            if unsent.taking.ends_at(still, scarcity) > now {
+            if unsent.pace.ends_at(still, scarcity) > now {
                 continue;
             }
             // The end of a short answer is queued with it, and its task has ended: there is nothing to reset.

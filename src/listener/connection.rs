@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep};
+use tracing::{debug, info};
 
 use super::activity::{Activity, Judgement};
 use super::deadline::Expiry;
@@ -75,6 +76,7 @@ pub(super) async fn serve<T, S>(
     let mut driver = Driver {
         shared: &shared,
         activity: &activity,
+        peer,
         phases: phases.clone(),
         sleep: Box::pin(tokio::time::sleep_until(Instant::now() + options.header_timeout)),
     };
@@ -215,6 +217,7 @@ where
 struct Driver<'a> {
     shared: &'a Shared,
     activity: &'a Activity,
+    peer: SocketAddr,
     phases: DrainSignal,
     sleep: Pin<Box<Sleep>>,
 }
@@ -304,9 +307,11 @@ impl Driver<'_> {
             Some((at, Expiry::Write)) if at <= now => match self.activity.judge(now) {
                 Judgement::Reset(n_streams) => {
                     stats.reset_streams.fetch_add(n_streams, Ordering::Relaxed);
+                    debug!(peer = %self.peer, n_streams, "a client took answers too slowly, which were cut off");
                 }
                 Judgement::Close => {
                     count(&stats.closed_write_timeout);
+                    info!(peer = %self.peer, "a client took its answer too slowly, which was cut off");
                     return false;
                 }
             },

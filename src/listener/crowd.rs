@@ -26,6 +26,8 @@ const BATCH_PART: usize = 64;
 /// room a shorter time has to do.
 const KEPT_GRACE: Duration = Duration::from_secs(1);
 const KEPT_GRACE_AT_THE_CAP: Duration = Duration::from_millis(100);
+/// The same for one that has sent nothing yet: its first bytes come with the end of its handshake, or soon after.
+const UNHEARD_GRACE_AT_THE_CAP: Duration = Duration::from_millis(250);
 /// How long until the next look after one that found too few.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -161,7 +163,8 @@ fn idle_since(standing: Standing, need: Need, now: Instant) -> Option<Instant> {
     let (since, grace) = match (standing, need) {
         (Standing::Kept { since }, Need::Reserve) => (since, KEPT_GRACE),
         (Standing::Kept { since }, Need::Place) => (since, KEPT_GRACE_AT_THE_CAP),
-        (Standing::Unheard { since }, _) => (since, FIRST_BYTE_GRACE),
+        (Standing::Unheard { since }, Need::Reserve) => (since, FIRST_BYTE_GRACE),
+        (Standing::Unheard { since }, Need::Place) => (since, UNHEARD_GRACE_AT_THE_CAP),
         (Standing::Busy, _) => return None,
     };
     (now.saturating_duration_since(since) >= grace).then_some(since)
@@ -248,7 +251,9 @@ mod tests {
         check(kept, 99, (false, false));
         check(kept, 100, (false, true));
         check(kept, 1000, (true, true));
-        check(unheard, 999, (false, false));
+        check(unheard, 249, (false, false));
+        check(unheard, 250, (false, true));
+        check(unheard, 999, (false, true));
         check(unheard, 1000, (true, true));
         check(Standing::Busy, 100_000, (false, false));
     }

@@ -25,7 +25,6 @@ mod service;
 mod state;
 mod stats;
 mod streams;
-mod taking;
 mod threads;
 #[cfg(test)]
 mod tests;
@@ -35,6 +34,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::warn;
 
@@ -115,23 +115,35 @@ impl Listener {
     }
 }
 
-/// Lowers the caps of both listeners to what the descriptor limit allows together: running out of descriptors hurts the
-/// whole program, a cap only new connections.
+/// Raises the descriptor limit to what both listeners may need, as far as the system lets this process, and lowers their
+/// caps to what it allows together: running out of descriptors hurts the whole program, a cap only new connections.
 pub fn within_descriptor_limit(public: &mut ListenerOptions, management: &mut ListenerOptions) {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
     let wanted = Shares { public: public.max_connections, management: management.max_connections };
+    let Some(limit) = descriptor_limit(wanted) else { return };
     let allowed = wanted.within(limit.saturating_sub(SPARE_DESCRIPTORS));
-    if allowed.public < wanted.public {
+    if allowed != wanted {
         warn!(
             wanted = wanted.public,
             allowed = allowed.public,
+            for_management = allowed.management,
             descriptor_limit = limit,
-            "the descriptor limit allows fewer connections than configured"
+            "the descriptor limit (ulimit -n) allows fewer connections than configured"
         );
     }
     public.max_connections = allowed.public;
     management.max_connections = allowed.management;
+}
+
+/// The limit of descriptors, raised where it can be and is too low. Nothing where there is none.
+fn descriptor_limit(wanted: Shares) -> Option<usize> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let current = current?;
+    let needed = [wanted.public, wanted.management, SPARE_DESCRIPTORS]
+        .into_iter()
+        .fold(0, |sum: u64, it| sum.saturating_add(u64::try_from(it).unwrap_or(u64::MAX)));
+    let raised = needed.min(maximum.unwrap_or(u64::MAX)).max(current);
+    let changed = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+    usize::try_from(if changed.is_ok() { raised } else { current }).ok()
 }
 
 /// How many connections each listener has.

@@ -20,8 +20,8 @@ pub struct ListenerOptions {
     /// How long a connection may stay idle between two requests (75 s, above the usual 60 s of
     /// load balancers, so that the balancer closes first and never races with us).
     pub keep_alive_timeout: Duration,
-    /// How long a client may take no byte of an answer while there are bytes to send (30 s). `taking` says how fast it has
-    /// to be on average.
+    /// How long a client may take no byte of an answer while there are bytes to send (30 s). `inference::Pace` says how fast
+    /// it has to be on average.
     pub write_timeout: Duration,
     /// How long a connection that is being closed still reads and discards what the client sends,
     /// so that a reset does not destroy the last answer before the client has read it; also how

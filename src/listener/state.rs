@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::head::Refusal;
-use super::taking::Taking;
+use crate::inference::Pace;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -54,13 +54,13 @@ pub(super) struct Blocked {
     pub(super) is_now: bool,
     /// Which answer it is, by the number of those before it.
     pub(super) answer: u64,
-    pub(super) taking: Taking,
+    pub(super) pace: Pace,
 }
 
 #[derive(Debug)]
 pub(super) struct Unsent {
     pub(super) n_chunks: usize,
-    pub(super) taking: Taking,
+    pub(super) pace: Pace,
     /// The task of its stream, which resets it when it is ended.
     pub(super) task: Option<AbortHandle>,
     /// That task was ended.

@@ -112,9 +112,13 @@ impl Rig {
         timeout(PATIENCE, reached).await.expect("counter must reach its value");
     }
 
-    /// Waits until nobody can connect any more; by then every connection knows the phase.
+    /// Waits until nobody can connect any more: he is refused, or turned away until then. By then every connection knows
+    /// the phase.
     async fn until_closed(&self) {
-        let closed = async { while TcpStream::connect(self.addr).await.is_ok() {} };
+        let soon = Duration::from_millis(50);
+        let closed = async {
+            while matches!(timeout(soon, TcpStream::connect(self.addr)).await, Ok(Ok(_))) {}
+        };
         timeout(PATIENCE, closed).await.expect("the listener must close");
     }
 
