@@ -12,7 +12,7 @@ use super::sample::{Sample, SampleDecoder};
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::Source;
 use super::start::{Resources, start};
-use super::threads::{DetachedLimit, within};
+use super::threads::{DetachedLimit, Hanging, within};
 use super::trial::{Subject, Trial};
 use super::verdict::{Verdict, agrees};
 use super::verdicts::{VerdictFile, VerdictKey, Verdicts};
@@ -37,6 +37,8 @@ pub(super) struct VersionLoader {
     pub(super) loaded: Loaded,
     /// How many are being loaded here.
     pub(super) loading: DetachedLimit,
+    /// Those that hang.
+    pub(super) hanging: Hanging,
     /// Held during a trial: there is one child process, and memory for one more model at a time.
     pub(super) trying: Mutex<()>,
 }
@@ -225,10 +227,16 @@ impl VersionLoader {
             ModelFailure::new(FailureCode::TimedOut, text)
         };
         let permit = self.loading.take().ok_or_else(hanging)?;
+        let (attempt, itself) = self.hanging.begin(&candidate.fingerprint.digest).ok_or_else(|| {
+            let text = "loading this file hung before and still does; another file is tried, and this one after a restart";
+            ModelFailure::new(FailureCode::TimedOut, text)
+        })?;
         let (loader, artifact) = (Arc::clone(&self.loader), candidate.artifact());
         let load = move || {
             let _permit = permit;
-            loader.load(&artifact, &options)
+            let loaded = loader.load(&artifact, &options);
+            itself.end();
+            loaded
         };
         let time = self.options.trial_timeout;
         let loaded = within(time, load).map_err(|error| {
@@ -236,6 +244,7 @@ impl VersionLoader {
         })?;
         loaded
             .ok_or_else(|| {
+                attempt.give_up();
                 let text = format!(
                     "loading it took longer than {} s, which its trial did not",
                     time.as_secs_f64()

@@ -13,7 +13,7 @@ use super::served::{Loaded, ModelHandle};
 use super::shared::Shared;
 use super::source::Source;
 use super::status::{self, ModelStatus, Readiness};
-use super::threads::{DetachedLimit, MAX_DETACHED, loading_thread, on_loading_thread};
+use super::threads::{DetachedLimit, Hanging, MAX_DETACHED, loading_thread, on_loading_thread};
 use super::verdicts::Verdicts;
 use super::verifier::Verifier;
 use super::{layout, transition, watch};
@@ -98,6 +98,7 @@ impl Repository {
             verdicts,
             loaded: Loaded::default(),
             loading: DetachedLimit::default(),
+            hanging: Hanging::default(),
             trying: Mutex::new(()),
         };
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);

@@ -175,7 +175,7 @@ fn explain_nothing(shared: &Shared, n_models: usize) -> String {
     }
     let folder = shared.loader.options.models.display();
     let expected = format!(
-        "no model was found in the models folder {folder}: put NAME/1/{MODEL_FILE} there and restart, or load it with POST /manage/models/NAME/reload"
+        "no model was found in the models folder {folder}: put NAME/1/{MODEL_FILE} there; where the folder is not watched, load it with POST /manage/models/NAME/reload"
     );
     let hints = shared.ignored.iter().take(MAX_HINTS).cloned();
     std::iter::once(expected).chain(hints).collect::<Vec<_>>().join("; ")

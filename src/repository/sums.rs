@@ -1,14 +1,9 @@
 //! `SHA256SUMS` beside a model file: what the files of the version have to be.
-//!
-//! The format is that of `sha256sum`: 64 hexadecimal digits, two blanks (or a blank and a star), a file name, a line each.
 
 use super::fingerprint::Fingerprint;
-use super::layout::SUMS_FILE;
+use super::layout::{SUMS_FILE, Sum, read_sums};
 use super::text_file::read_text;
-use std::path::{Component, Path};
-
-/// Maximum lines.
-const MAX_FILES: usize = 1000;
+use std::path::Path;
 
 /// Checks every file that is listed, of at most `max_bytes` each. `model` is the model file's name, `digest` what it has; it must
 /// be on the list.
@@ -30,19 +25,7 @@ pub(super) fn check(
     };
     let model = model.file_name().unwrap_or_default();
     let mut has_model = false;
-    for (idx, line) in text.lines().enumerate() {
-        let line_number = idx + 1;
-        if line.trim().is_empty() {
-            continue;
-        }
-        if line_number > MAX_FILES {
-            return Err(format!("{SUMS_FILE}: expected at most {MAX_FILES} lines"));
-        }
-        let (expected, name) = entry(line).ok_or_else(|| {
-            format!(
-                "{SUMS_FILE}:{line_number}: expected 64 hexadecimal digits, two blanks and the name of a file beside it"
-            )
-        })?;
+    for Sum { digest: expected, name } in read_sums(&text)? {
         let found = if name == model {
             has_model = true;
             digest.to_owned()
@@ -60,16 +43,6 @@ pub(super) fn check(
     } else {
         Err(format!("{SUMS_FILE} does not list {}", Path::new(model).display()))
     }
-}
-
-/// The digest and the name of a line.
-fn entry(line: &str) -> Option<(&str, &str)> {
-    let (digest, name) = line.split_at_checked(64)?;
-    let name = name.strip_prefix("  ").or_else(|| name.strip_prefix(" *"))?.trim_end_matches('\r');
-    let mut parts = Path::new(name.strip_prefix("./").unwrap_or(name)).components();
-    let is_beside = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-    let is_digest = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_digest && is_beside).then_some((digest, name.strip_prefix("./").unwrap_or(name)))
 }
 
 #[cfg(test)]

@@ -156,6 +156,7 @@ pub(super) fn load_model(
 ) -> Result<(), ModelFailure> {
     let loaded = catch_unwind(AssertUnwindSafe(|| try_load_model(shared, name, cause)));
     let loaded = loaded.unwrap_or_else(|_| Err("loading the model panicked".into()));
+    let is_of_model = loaded.is_err();
     let problem = shared.catalog.update(name, |entry| {
         entry.problems = loaded.unwrap_or_else(Problems::of_model);
         // A panic leaves versions behind that nobody is loading.
@@ -167,8 +168,11 @@ pub(super) fn load_model(
         entry.problem()
     });
     let Some(failure) = problem else { return Ok(()) };
+    if is_of_model {
+        shared.failures.add(failure.code());
+    }
     let reason = failure.details();
-    tracing::error!(model.name = %name, reason, "model could not be loaded");
+    tracing::error!(model.name = %name, reason, "the model is not served as its folder wants it");
     shared.tell(EventKind::ModelProblem, name, None, reason);
     Err(failure)
 }

@@ -56,10 +56,20 @@ impl Trial {
             Err(error) => Self {
                 is_fact: is_fact(error.fault),
                 outcome: outcome(error.fault),
-                verdict: Verdict::Failed(error.into()),
+                verdict: Verdict::Failed(with_key(error).into()),
             },
         }
     }
+}
+
+/// The error with the key by which more could have been allowed.
+fn with_key(error: EngineError) -> EngineError {
+    let key = match error.fault {
+        Fault::TimedOut => "trial.timeout",
+        Fault::OutOfMemory | Fault::Died(Death::OutOfMemory) => "trial.memory_bytes",
+        _ => return error,
+    };
+    EngineError { message: format!("{} ({key})", error.message), ..error }
 }
 
 /// Whether a fault is the file's own. Time and memory may have been short for reasons of the

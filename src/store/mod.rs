@@ -33,8 +33,6 @@ mod scrub;
 #[cfg(feature = "stores")]
 mod stats;
 #[cfg(feature = "stores")]
-mod sums;
-#[cfg(feature = "stores")]
 mod sync;
 
 #[cfg(not(feature = "stores"))]

@@ -9,11 +9,14 @@ use super::listing::{Files, Listing, ModelListing, Object};
 use super::options::MirrorOptions;
 use super::plan::{Choice, Id, Known, choose, label};
 use super::stats::Stats;
-use super::sums::{self, SUMS_FILE};
+use crate::repository::layout::{SUMS_FILE, Sum, read_sums};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Largest `SHA256SUMS` that is read.
+const MAX_SUMS_BYTES: u64 = 1 << 20;
 
 /// How exactly it is kept when a version was needed last, in seconds.
 const USED_STEP: u64 = 3600;
@@ -227,7 +230,7 @@ impl Syncer {
         let mut sources = Vec::new();
         if let Some(object) = files.get(SUMS_FILE).filter(|_| is_version) {
             let source = self.obtain(SUMS_FILE, object, target, None).await?;
-            digests = read_sums(&source.path, object, files)?;
+            digests = listed_digests(&source.path, object, files)?;
             sources.push(source);
         }
         for (name, object) in files.iter().filter(|(name, _)| !is_version || *name != SUMS_FILE) {
@@ -371,19 +374,23 @@ impl Syncer {
 }
 
 /// What `SHA256SUMS` says of these files. A file that it names and that is not there has not been uploaded yet.
-fn read_sums(
+fn listed_digests(
     path: &Path,
     object: &Object,
     files: &Files,
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let wrong = |reason| StoreError::Object { key: object.key.clone(), reason };
-    if object.size > sums::MAX_BYTES {
-        return Err(wrong(format!("it has more than {} bytes", sums::MAX_BYTES)));
+    if object.size > MAX_SUMS_BYTES {
+        return Err(wrong(format!("it has more than {MAX_SUMS_BYTES} bytes")));
     }
     let text = fs::read(path).map_err(disk(path))?;
-    let digests = sums::parse(&String::from_utf8_lossy(&text)).map_err(wrong)?;
-    match digests.keys().find(|name| !files.contains_key(*name)) {
-        Some(name) => Err(wrong(format!("it names {name:?}, which is not there yet"))),
-        None => Ok(digests),
+    let text = String::from_utf8_lossy(&text);
+    let sums = read_sums(&text).map_err(wrong)?;
+    match sums.iter().find(|sum| !files.contains_key(sum.name)) {
+        Some(Sum { name, .. }) => Err(wrong(format!("it names {name:?}, which is not there yet"))),
+        None => Ok(sums
+            .iter()
+            .map(|sum| (sum.name.to_owned(), sum.digest.to_ascii_lowercase()))
+            .collect()),
     }
 }

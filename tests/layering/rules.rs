@@ -33,11 +33,12 @@ pub(crate) const ROOMS: &[Room] = &[
     ("engine", Some(&["tensor", "inference"])),
     ("scheduler", Some(&["tensor", "inference", "engine", "telemetry"])),
     ("transform", Some(&["tensor", "inference"])),
-    ("store", Some(&[])),
     (
         "repository",
         Some(&["settings", "tensor", "inference", "engine", "scheduler", "transform", "telemetry"]),
     ),
+    // What brings the folder knows how it is laid out.
+    ("store", Some(&["repository"])),
     ("protocol", Some(&["tensor", "inference"])),
     (
         "pipeline",

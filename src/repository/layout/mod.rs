@@ -8,12 +8,14 @@ mod contents;
 mod folder;
 mod listing;
 mod named;
+mod sums;
 
 #[cfg(test)]
 mod tests;
 
 pub use folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE, SUMS_FILE, VersionFolder};
 pub use named::NamedFolder;
+pub use sums::{Sum, read_sums};
 
 use crate::inference::ModelName;
 use contents::{Contents, is_number, listed};

@@ -221,3 +221,41 @@ fn what_model_toml_does_not_say_does_not_change_a_roll_out_by_hand() {
     repository.reload(&m).unwrap();
     assert!(!kinds(&house).contains(&EventKind::RolloutStep));
 }
+
+#[derive(Debug)]
+struct Content;
+
+impl Verifier for Content {
+    fn verify(&self, _: &ModelHandle, _: &Path) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Who verifies a version reads what lies beside it.
+#[test]
+fn a_link_beside_a_version_does_not_lead_out_of_the_models_folder() {
+    let house = House::new(&[("m", "ok"), ("other", "ok")]);
+    let outside = tempfile::NamedTempFile::new().unwrap();
+    let link = |to: &std::path::Path, from: &str| {
+        std::os::unix::fs::symlink(to, house.models().join(from)).unwrap();
+    };
+    house.write("other/reference.txt", "theirs");
+    link(&house.models().join("other/reference.txt"), "other/1/inside.json");
+    link(outside.path(), "m/1/reference.json");
+    let load = || {
+        let parts = RepositoryParts { verifier: Some(Arc::new(Content)), ..house.parts() };
+        let repository = Repository::open(parts).unwrap();
+        let _ = repository.check();
+        repository
+    };
+    let repository = load();
+    assert_eq!(resolve(&repository, "other"), Ok(1));
+    let why = reason(&repository, "m");
+    assert!(why.contains("m/1/reference.json: "), "{why}");
+    repository.shutdown(Duration::from_secs(60));
+    std::fs::remove_file(house.models().join("m/1/reference.json")).unwrap();
+    link(outside.path(), "m/reference.json");
+    let repository = load();
+    let why = reason(&repository, "m");
+    assert!(why.contains("m/reference.json: "), "{why}");
+}
