@@ -2,7 +2,7 @@
 
 #[cfg(not(feature = "sending"))]
 use super::absent::Sink;
-use super::counts::{Counts, Delivery, Outcome};
+use super::counts::{Counts, Outcome};
 use super::files::FileOptions;
 use super::held::Held;
 use super::record::{Record, Redaction};
@@ -12,19 +12,17 @@ use super::writer::{Message, Places, write_all};
 use crate::inference::{InferResponse, RoutingKey, ValidRequest};
 use crate::pipeline::{Caller, Observer, Tap};
 use crate::repository::ModelHandle;
+use crate::telemetry::background::{self, Delivery};
 use crate::telemetry::events::Events;
 use crate::telemetry::{Collect, RequestRecord, Samples, families};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Records that wait to be written.
 const MAX_WAITING: usize = 4096;
-
-/// How soon somebody looks again whether there is room for one more that waits.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What is kept, and where.
 #[derive(Debug, Clone)]
@@ -71,7 +69,7 @@ impl Capture {
         let places = Places { files, sink: sink.clone() };
         let counted = Arc::clone(&counts);
         let write = move || write_all(places, &records, &counted, &events);
-        std::thread::Builder::new().name("capture".into()).spawn(write)?;
+        background::spawn("capture", write)?;
         let held = Held::default();
         let inner = Inner { sample_rate, redaction, held, counts, writer, sink, has_files };
         Ok(Self(Arc::new(inner)))
@@ -93,17 +91,7 @@ impl Capture {
     #[must_use]
     pub fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        let (done, is_done): (_, Receiver<()>) = sync_channel(1);
-        let mut message = Message::Flush(done);
-        while let Err(TrySendError::Full(again)) = self.0.writer.try_send(message) {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(LOOK_AGAIN);
-            message = again;
-        }
-        // Nobody answers where the thread has ended.
-        is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+        background::flush(&self.0.writer, Message::Flush, deadline)
             && self.0.sink.as_ref().is_none_or(|sink| sink.flush(deadline))
     }
 
@@ -114,7 +102,7 @@ impl Capture {
             counts.add(Outcome::Dropped, 1);
         }
         if sink.is_some() && has_inputs {
-            counts.add_sent(Delivery::Dropped);
+            counts.sent.add(Delivery::Dropped, 1);
         }
     }
 
@@ -176,7 +164,7 @@ impl Collect for Capture {
             samples.number(&families::CAPTURE_RECORDS, &[outcome.as_str()], n);
         }
         for outcome in Delivery::ALL {
-            let n = self.0.counts.get_sent(outcome) as f64;
+            let n = self.0.counts.sent.get(outcome) as f64;
             samples.number(&families::CAPTURE_SENT, &[outcome.as_str()], n);
         }
         let bytes = self.0.counts.bytes.load(Ordering::Relaxed) as f64;

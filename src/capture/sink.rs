@@ -4,10 +4,11 @@
 //! One event a call: neither the brokers of Knative nor what consumes KServe's events takes several at once. What makes up for
 //! it is that several calls are under way.
 
-use super::counts::{Counts, Delivery};
+use super::counts::Counts;
 use super::event::Event;
 use super::held::{Held, Share};
 use super::line::Line;
+use crate::telemetry::background::{self, Delivery};
 use crate::telemetry::events::{EventKind, Events, Subject};
 use bytes::Bytes;
 use reqwest::redirect::Policy;
@@ -31,8 +32,6 @@ const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How soon somebody who waits looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// Added to the thread's niceness: requests come first.
-const NICENESS: i32 = 10;
 
 /// Where lines are left to be sent. Clones share everything; the thread ends with the last.
 #[derive(Debug, Clone)]
@@ -76,13 +75,11 @@ impl Sink {
             events,
         };
         let run = move || {
-            // Where the system refuses it, it sends as fast as others compute. On Linux it is the thread's.
-            let _ = rustix::process::nice(NICENESS);
             runtime.block_on(send_all(left, calls));
             // A look-up of a name may hang for long.
             runtime.shutdown_background();
         };
-        std::thread::Builder::new().name("sink".into()).spawn(run)?;
+        background::spawn("sink", run)?;
         Ok(Self { waiting, held: Held::default(), counts: Arc::clone(counts), open })
     }
 
@@ -99,7 +96,7 @@ impl Sink {
             is_left
         };
         if !is_left {
-            self.counts.add_sent(Delivery::Dropped);
+            self.counts.sent.add(Delivery::Dropped, 1);
         }
     }
 
@@ -144,7 +141,7 @@ async fn send_all(mut left: Receiver<Left>, calls: Calls) {
 impl Calls {
     fn settle(&self, outcome: Result<(), String>) {
         let is_sent = outcome.is_ok();
-        self.counts.add_sent(if is_sent { Delivery::Sent } else { Delivery::Failed });
+        self.counts.sent.add(if is_sent { Delivery::Sent } else { Delivery::Failed }, 1);
         self.open.fetch_sub(1, Ordering::Relaxed);
         // Said once, and once when it is over.
         if self.is_failing.swap(!is_sent, Ordering::Relaxed) == is_sent {

@@ -14,9 +14,6 @@ use std::sync::mpsc::{Receiver, SyncSender};
 /// Bytes of lines that are written at once.
 const MAX_CHUNK: usize = 1 << 20;
 
-/// Added to the thread's niceness: requests come first.
-const NICENESS: i32 = 10;
-
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -40,8 +37,6 @@ pub(super) fn write_all(
     counts: &Counts,
     events: &Events,
 ) {
-    // Where the system refuses it, it writes as fast as others compute. On Linux it is the thread's, not the process'.
-    let _ = rustix::process::nice(NICENESS);
     let (mut chunk, mut waiting) = (Vec::new(), Vec::new());
     let mut is_broken = false;
     let bytes = |places: &Places| places.files.as_ref().map_or(0, Files::bytes);

@@ -5,6 +5,7 @@
 //! Rooms that count something of their own export it themselves, by a row of [`families`] and a collector
 //! ([`Collect`], and [`VersionSeries`] for what belongs to a model version).
 
+pub mod background;
 pub mod events;
 pub mod families;
 pub mod logging;

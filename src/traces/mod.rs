@@ -40,5 +40,4 @@ pub(crate) use tests::to_nowhere;
 pub use destination::TracesOptions;
 pub use open::OpenSpan;
 pub use request::Served;
-pub use sending::Outcome;
 pub use tracer::{StartError, Tracer};

@@ -2,9 +2,9 @@
 
 use super::runs::Runs;
 use super::span::{Span, Told};
-use crate::telemetry::Counter;
+use crate::telemetry::background::{self, Deliveries, Delivery};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Requests that wait to be sent.
@@ -15,34 +15,6 @@ const MAX_SENT: usize = 512;
 const DELAY: Duration = Duration::from_secs(1);
 /// How soon it is looked again what is due.
 const TICK: Duration = Duration::from_millis(100);
-/// Added to the thread's niceness: requests come first.
-const NICENESS: i32 = 10;
-
-/// What became of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The receiver has it.
-    Sent,
-    /// Too many waited.
-    Dropped,
-    /// The receiver did not take it.
-    Failed,
-}
-
-impl Outcome {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sent, Self::Dropped, Self::Failed];
-
-    /// Its label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Dropped => "dropped",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// Sends spans. Blocks until it is known what came of it, within a bound.
 pub(super) trait Wire: Send {
@@ -60,26 +32,17 @@ enum Message {
 #[derive(Debug)]
 pub(super) struct Sender {
     messages: SyncSender<Message>,
-    counts: Arc<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts([Counter; Outcome::ALL.len()]);
-
-impl Counts {
-    fn add(&self, outcome: Outcome, n: usize) {
-        self.0[outcome as usize].add(n as u64);
-    }
+    counts: Arc<Deliveries>,
 }
 
 impl Sender {
     /// Starts the thread.
     pub(super) fn start(wire: Box<dyn Wire>) -> std::io::Result<Self> {
         let (messages, received) = sync_channel(MAX_WAITING);
-        let counts = Arc::<Counts>::default();
+        let counts = Arc::<Deliveries>::default();
         let counted = Arc::clone(&counts);
         let send = move || Sending::new(wire, counted).run(&received);
-        std::thread::Builder::new().name("traces".into()).spawn(send)?;
+        background::spawn("traces", send)?;
         Ok(Self { messages, counts })
     }
 
@@ -87,34 +50,25 @@ impl Sender {
     pub(super) fn leave(&self, told: Told) {
         let n_spans = told.spans.len();
         if self.messages.try_send(Message::Told(told)).is_err() {
-            self.counts.add(Outcome::Dropped, n_spans);
+            self.counts.add(Delivery::Dropped, n_spans);
         }
     }
 
-    pub(super) fn count(&self, outcome: Outcome) -> u64 {
-        self.counts.0[outcome as usize].get()
+    pub(super) fn count(&self, outcome: Delivery) -> u64 {
+        self.counts.get(outcome)
     }
 
     /// Has everything sent that waits, and waits for it at most so long; whether it is. Blocks.
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        let (done, is_done) = sync_channel(1);
-        let mut message = Message::Flush(done);
-        while let Err(TrySendError::Full(again)) = self.messages.try_send(message) {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(TICK);
-            message = again;
-        }
-        is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+        background::flush(&self.messages, Message::Flush, deadline)
     }
 }
 
 /// What the thread holds.
 struct Sending {
     wire: Box<dyn Wire>,
-    counts: Arc<Counts>,
+    counts: Arc<Deliveries>,
     spans: Vec<Span>,
     /// When the first of them came.
     since: Option<Instant>,
@@ -125,7 +79,7 @@ struct Sending {
 }
 
 impl Sending {
-    fn new(wire: Box<dyn Wire>, counts: Arc<Counts>) -> Self {
+    fn new(wire: Box<dyn Wire>, counts: Arc<Deliveries>) -> Self {
         Self {
             wire,
             counts,
@@ -139,8 +93,6 @@ impl Sending {
 
     /// Sends until nobody is left who could leave something.
     fn run(mut self, messages: &Receiver<Message>) {
-        // Where the system refuses it, it sends as fast as others compute. On Linux it is the thread's, not the process'.
-        let _ = rustix::process::nice(NICENESS);
         loop {
             let message = match self.has_work() {
                 true => messages.recv_timeout(TICK),
@@ -194,13 +146,13 @@ impl Sending {
             let n_spans = rest.len();
             match self.wire.send(std::mem::replace(&mut rest, later)) {
                 Ok(()) => {
-                    self.counts.add(Outcome::Sent, n_spans);
+                    self.counts.add(Delivery::Sent, n_spans);
                     if std::mem::take(&mut self.is_failing) {
                         tracing::info!("spans are sent again");
                     }
                 }
                 Err(problem) => {
-                    self.counts.add(Outcome::Failed, n_spans);
+                    self.counts.add(Delivery::Failed, n_spans);
                     if !std::mem::replace(&mut self.is_failing, true) {
                         tracing::warn!(
                             problem,

@@ -7,6 +7,7 @@ use super::sending::Wire;
 use super::span::{Parent, Span, Value};
 use super::*;
 use crate::inference::{RunId, TraceParent, Version};
+use crate::telemetry::background::Delivery;
 use crate::telemetry::{Metrics, MetricsOptions, Phase};
 use crate::testing::PATIENCE;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
@@ -202,7 +203,7 @@ fn what_cannot_be_sent_is_counted_and_what_comes_later_is_sent() {
     *kept.1.lock().unwrap() = None;
     one();
     assert_eq!(sent(&tracer, &kept).len(), 1);
-    let counts = Outcome::ALL.map(|outcome| tracer.count(outcome));
+    let counts = Delivery::ALL.map(|outcome| tracer.count(outcome));
     assert_eq!(counts, [1, 0, 1]);
 }
 
@@ -227,11 +228,11 @@ fn a_receiver_that_hangs_holds_up_nobody() {
     is_hanging.recv_timeout(PATIENCE).unwrap();
     (0..5000).for_each(|_| one());
     assert!(!tracer.flush(Duration::from_millis(1)), "it must not be waited for without bound");
-    let dropped = tracer.count(Outcome::Dropped);
+    let dropped = tracer.count(Delivery::Dropped);
     assert!((2900..5000).contains(&dropped), "{dropped} dropped");
     for _ in 0..100 {
         let _ = let_go.send(());
     }
     assert!(tracer.flush(PATIENCE));
-    assert_eq!(tracer.count(Outcome::Sent) + tracer.count(Outcome::Dropped), 5001);
+    assert_eq!(tracer.count(Delivery::Sent) + tracer.count(Delivery::Dropped), 5001);
 }

@@ -5,10 +5,11 @@ use super::ids::{Ids, SpanIds};
 use super::open::OpenSpan;
 use super::request::{Served, tell};
 use super::sampler::{Sampler, is_notable};
-use super::sending::{Outcome, Sender, Wire};
+use super::sending::{Sender, Wire};
 
 use super::variables::Variables;
 use crate::inference::TraceParent;
+use crate::telemetry::background::Delivery;
 use crate::telemetry::{Allowance, Collect, Samples, families};
 use std::io;
 use std::sync::Arc;
@@ -122,7 +123,7 @@ impl Tracer {
 
     /// How many spans came to this end.
     #[must_use]
-    pub fn count(&self, outcome: Outcome) -> u64 {
+    pub fn count(&self, outcome: Delivery) -> u64 {
         self.0.sender.count(outcome)
     }
 
@@ -135,7 +136,7 @@ impl Tracer {
 
 impl Collect for Tracer {
     fn collect(&self, samples: &mut Samples) {
-        for outcome in Outcome::ALL {
+        for outcome in Delivery::ALL {
             let n = self.count(outcome) as f64;
             samples.number(&families::SPANS, &[outcome.as_str()], n);
         }
