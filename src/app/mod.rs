@@ -19,7 +19,9 @@ use crate::config::{FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
 use crate::http::{self, App};
 use crate::inference::{Batching, ByteBudget, ErrorCode, ModelName};
-use crate::listener::{self, BindError, DrainReport, Listener, ListenerOptions, Threads};
+use crate::listener::{
+    self, BindError, DrainPhase, DrainReport, Listener, ListenerOptions, Threads,
+};
 use crate::pipeline::Door;
 use crate::protocol::predict;
 use crate::quality::Quality;
@@ -184,7 +186,9 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     };
     let rollouts = Rollouts::with_labels(repository.clone(), labels);
     metrics.register(Arc::new(rollouts.clone()));
-    let door = Door::new(repository.clone(), metrics.clone(), budget.clone());
+    let phases = shutdown.phases();
+    let door = Door::new(repository.clone(), metrics.clone(), budget.clone())
+        .with_ending(move || *phases.borrow() >= DrainPhase::Aborting);
     let mut observers = rollouts.observers()?;
     observers.push(quality.observer());
     let capture = config.capture_options().map(|it| Capture::start(it, events.clone()));
@@ -224,6 +228,8 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         cpu_quota = config.threads.cpu_quota,
         instances = config.threads.instances,
         intra_op_threads = config.threads.intra_op_threads,
+        memory_bytes = config.limits.memory_bytes.0,
+        inflight_bytes = config.limits.inflight_bytes.0,
         "sconce is listening"
     );
     let public =

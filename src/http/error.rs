@@ -6,13 +6,13 @@ use crate::listener::Refusal;
 use crate::protocol::codes::meaning;
 use crate::protocol::{predict, torchserve};
 use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::mem;
 use std::sync::Arc;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// The status that a failure is answered with.
 #[must_use]
@@ -50,6 +50,12 @@ impl IntoResponse for Failed {
         response.extensions_mut().insert(Arc::new(self.0));
         response
     }
+}
+
+/// Refuses a path that does not go with the method, and names those that it goes with.
+pub(super) fn by_other_method(message: &'static str, allowed: &'static str) -> Response {
+    let failed = Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message));
+    ([(ALLOW, allowed)], failed).into_response()
 }
 
 /// The failure that an answer stands for, if it does.

@@ -1,8 +1,10 @@
 //! `/metrics`: what Prometheus reads.
 
 use super::accept::weight;
+use super::error::Failed;
 use super::state::App;
 use crate::telemetry;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, VARY};
@@ -10,12 +12,19 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, VARY};
 pub(super) async fn page(
     State(app): State<App>,
     headers: HeaderMap,
-) -> ([(HeaderName, &'static str); 2], String) {
+) -> Result<([(HeaderName, &'static str); 2], Bytes), Failed> {
+    let (metrics, overviews) = (app.metrics.clone(), &app.overviews);
     let (content_type, text) = match wants_open_metrics(&headers) {
-        true => (telemetry::OPEN_CONTENT_TYPE, app.metrics.render_open()),
-        false => (telemetry::CONTENT_TYPE, app.metrics.render()),
+        true => {
+            let make = move || metrics.render_open().into_bytes();
+            (telemetry::OPEN_CONTENT_TYPE, overviews.open_metrics.get(make).await?)
+        }
+        false => {
+            let make = move || metrics.render().into_bytes();
+            (telemetry::CONTENT_TYPE, overviews.metrics.get(make).await?)
+        }
     };
-    ([(CONTENT_TYPE, content_type), (VARY, "accept")], text)
+    Ok(([(CONTENT_TYPE, content_type), (VARY, "accept")], text))
 }
 
 /// Whether OpenMetrics is named, and liked as much as the older text.

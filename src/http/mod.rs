@@ -26,6 +26,7 @@ mod models;
 mod observe;
 mod open_inference;
 mod openapi;
+mod overview;
 mod packing;
 mod path;
 mod plots;

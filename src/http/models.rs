@@ -2,16 +2,22 @@
 
 use super::describe;
 use super::describe::Audience;
-use super::error::Failed;
+use super::error::{Failed, JSON};
 use super::path::{NamePath, named};
 use super::state::App;
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-pub(super) async fn list(State(app): State<App>) -> Json<Value> {
-    let models: Vec<Value> = app.repository.list().iter().map(describe::summary).collect();
-    Json(json!({"models": models}))
+pub(super) async fn list(State(app): State<App>) -> Result<impl IntoResponse, Failed> {
+    let repository = app.repository.clone();
+    let make = move || {
+        let models: Vec<Value> = repository.list().iter().map(describe::summary).collect();
+        json!({"models": models}).to_string().into_bytes()
+    };
+    Ok(([(CONTENT_TYPE, JSON)], app.overviews.models.get(make).await?))
 }
 
 /// The list for operators.

@@ -252,7 +252,7 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Records a request once: when its response is there, or when its future is dropped because the
-/// client hung up.
+/// client hung up or the server ends.
 struct Record<'a> {
     app: &'a App,
     context: RequestContext,
@@ -327,8 +327,12 @@ impl Drop for Record<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.is_abandoned = true;
-            let error =
-                InferError::new(ErrorCode::ClientClosed, "the client hung up before the answer");
+            let error = match self.app.gives_up() {
+                true => InferError::new(ErrorCode::Draining, "the server ended before the answer"),
+                false => {
+                    InferError::new(ErrorCode::ClientClosed, "the client hung up before the answer")
+                }
+            };
             self.write(status(error.code), Some(&error));
         }
     }

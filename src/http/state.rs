@@ -2,6 +2,7 @@
 
 use super::body::BodyTimeouts;
 use super::cors::CorsOrigins;
+use super::overview::Overviews;
 use super::versions::RoutingHeaders;
 use super::visitors::HostNames;
 use crate::inference::{ByteBudget, ErrorCode, InferError, ModelName};
@@ -43,6 +44,8 @@ pub struct App {
     pub(super) describing: Arc<Semaphore>,
     /// Who follows the events: each takes a connection that others would have.
     pub(super) following: Arc<Semaphore>,
+    /// What is told of all models at once.
+    pub(super) overviews: Arc<Overviews>,
 }
 
 /// Callers that may follow the events at once.
@@ -89,6 +92,7 @@ impl App {
             parts: Arc::new(parts),
             describing: Arc::new(Semaphore::new(1)),
             following: Arc::new(Semaphore::new(MAX_FOLLOWERS)),
+            overviews: Arc::default(),
         }
     }
 
@@ -106,6 +110,11 @@ impl App {
     /// Whether readiness is off because the server is on its way down.
     pub(super) fn is_draining(&self) -> bool {
         *self.phase.borrow() > DrainPhase::Serving
+    }
+
+    /// Whether the server drops what is under way.
+    pub(super) fn gives_up(&self) -> bool {
+        *self.phase.borrow() >= DrainPhase::Aborting
     }
 
     /// Whether traffic should come here: every required model serves and nothing is ending.

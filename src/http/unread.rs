@@ -26,12 +26,23 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Where a body goes back to that a handler dropped before its end.
 #[derive(Debug)]
-pub(super) struct Unread<B>(Arc<Mutex<Option<B>>>);
+pub(super) struct Unread<B>(Owner<B>);
+
+type Owner<B> = Arc<Mutex<Option<Left<B>>>>;
+
+/// What a handler left of a body.
+#[derive(Debug)]
+enum Left<B> {
+    /// What it did not read.
+    Rest(B),
+    /// It could not be read to its end: where the next request begins nobody knows.
+    Broken,
+}
 
 /// A body on loan to the handlers.
 struct Lent<B: HttpBody> {
     body: Option<B>,
-    owner: Arc<Mutex<Option<B>>>,
+    owner: Owner<B>,
 }
 
 impl<B> Default for Unread<B> {
@@ -55,11 +66,14 @@ where
     /// Reads what is left, or has the answer say that the connection closes.
     pub(super) async fn settle(&self, version: Version, response: &mut Response) {
         let left = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(body) = left else { return };
+        let Some(left) = left else { return };
         // Whose time is up has waited long enough.
         let is_late = response.status() == StatusCode::GATEWAY_TIMEOUT;
         let patience = if is_late { Duration::ZERO } else { MAX_WAIT };
-        let read = timeout(patience, discard(body)).await;
+        let read = match left {
+            Left::Rest(body) => timeout(patience, discard(body)).await,
+            Left::Broken => Ok(false),
+        };
         // HTTP/2 gives each request a stream of its own, which ends with the answer.
         if read != Ok(true) && version < Version::HTTP_2 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -100,6 +114,9 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
             self.body = None;
         }
+        if matches!(polled, Poll::Ready(Some(Err(_)))) {
+            give_back(&self.owner, Left::Broken);
+        }
         polled
     }
 
@@ -115,9 +132,13 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Lent<B> {
 impl<B: HttpBody> Drop for Lent<B> {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            *self.owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            give_back(&self.owner, Left::Rest(body));
         }
     }
+}
+
+fn give_back<B>(owner: &Owner<B>, left: Left<B>) {
+    *owner.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
 }
 
 #[cfg(test)]
@@ -141,6 +162,17 @@ mod tests {
         assert!(closes(Body::from(vec![0; MAX_BYTES + 1])).await);
         let (_never, late) = Channel::<Bytes, axum::Error>::new(1);
         assert!(closes(Body::new(late)).await, "who sends no more must not hold up the answer");
+    }
+
+    #[tokio::test]
+    async fn one_that_breaks_while_it_is_read_closes_too() {
+        let unread = Unread::default();
+        let (sender, broken) = Channel::<Bytes, axum::Error>::new(1);
+        sender.abort(axum::Error::new("a chunk without its end"));
+        unread.lend(Body::new(broken)).collect().await.unwrap_err();
+        let mut response = Response::new(Body::empty());
+        unread.settle(Version::HTTP_11, &mut response).await;
+        assert_eq!(response.headers()[CONNECTION], "close");
     }
 
     #[tokio::test]

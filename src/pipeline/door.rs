@@ -5,7 +5,7 @@ use super::call::{BodyLimits, Call, Received, Target};
 use super::caller::Caller;
 use super::observer::{Observer, Observers};
 use super::offload::off_runtime;
-use super::passage::Passage;
+use super::passage::{Ending, Passage};
 use super::run::{check, run};
 use crate::inference::{
     ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, TensorSpec,
@@ -24,6 +24,7 @@ pub struct Door {
     metrics: Metrics,
     budget: ByteBudget,
     observers: Observers,
+    ending: Ending,
 }
 
 /// The answer to a request and where its time went; of that only the total is not known yet.
@@ -39,13 +40,25 @@ impl Door {
     /// A door to these models, which lets in as much as the budget has room for.
     #[must_use]
     pub fn new(repository: Repository, metrics: Metrics, budget: ByteBudget) -> Self {
-        Self { repository, metrics, budget, observers: Observers::default() }
+        Self {
+            repository,
+            metrics,
+            budget,
+            observers: Observers::default(),
+            ending: Ending::default(),
+        }
     }
 
     /// The same door with somebody who looks on.
     #[must_use]
     pub fn with_observers(self, observers: Vec<Arc<dyn Observer>>) -> Self {
         Self { observers: Observers::new(observers), ..self }
+    }
+
+    /// The same door of a server that gives up what is under way as soon as this says so: who is dropped then has not left.
+    #[must_use]
+    pub fn with_ending(self, is_so: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { ending: Ending(Some(Arc::new(is_so))), ..self }
     }
 
     /// Answers a request for a prediction. Dropping the future withdraws it.
@@ -65,7 +78,7 @@ impl Door {
         let tap = call.resolved(&model);
         let taps =
             self.observers.begin(&model, &caller, is_chosen).into_iter().chain(tap).collect();
-        let mut passage = Passage::begin(&model, caller.started_at, taps);
+        let mut passage = Passage::begin(&model, caller.started_at, taps, self.ending.clone());
         match self.pass::<W, C>(&model, caller, call, &mut passage).await {
             Ok(answer) => Ok(Answered { answer, record: passage.succeed() }),
             Err(error) => {

@@ -13,6 +13,8 @@ mod passage;
 mod run;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use answer::{Booked, EncodedAnswer, SMALL_BYTES};

@@ -4,6 +4,7 @@ use super::observer::Tap;
 use crate::inference::{ErrorCode, InferError, InferResponse, Reached, ValidRequest};
 use crate::repository::ModelHandle;
 use crate::telemetry::{Phase, RequestGuard, RequestRecord};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,13 +14,29 @@ pub(super) struct Passage {
     guard: RequestGuard,
     started_at: Instant,
     taps: Vec<Box<dyn Tap>>,
+    ending: Ending,
+}
+
+/// Whether the server gives up what is under way.
+#[derive(Clone, Default)]
+pub(super) struct Ending(pub(super) Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ending").field(&self.0.as_ref().map(|is_so| is_so())).finish()
+    }
 }
 
 impl Passage {
-    pub(super) fn begin(model: &ModelHandle, started_at: Instant, taps: Vec<Box<dyn Tap>>) -> Self {
+    pub(super) fn begin(
+        model: &ModelHandle,
+        started_at: Instant,
+        taps: Vec<Box<dyn Tap>>,
+        ending: Ending,
+    ) -> Self {
         let abandoned = ErrorCode::ClientClosed.as_str();
         let guard = RequestGuard::new(Arc::clone(model.metrics()), started_at, abandoned);
-        Self { guard, started_at, taps }
+        Self { guard, started_at, taps, ending }
     }
 
     /// The body has become tensors.
@@ -70,6 +87,10 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
+        let is_abandoned = self.guard.record.failure == Some(ErrorCode::ClientClosed.as_str());
+        if is_abandoned && self.ending.0.as_ref().is_some_and(|is_so| is_so()) {
+            self.guard.fail(ErrorCode::Draining.as_str());
+        }
         if self.taps.is_empty() {
             return;
         }

@@ -1,7 +1,7 @@
 //! Predictions.
 
 use crate::http::context::{RequestContext, UNMATCHED};
-use crate::http::error::Failed;
+use crate::http::error::{Failed, by_other_method};
 use crate::http::exchange;
 use crate::http::path::{NamePath, VersionPath, label_of, model_name, model_ref, segments};
 use crate::http::state::App;
@@ -10,8 +10,7 @@ use crate::pipeline::Target;
 use crate::protocol::instances::V1;
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::header::ALLOW;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 pub(in crate::http) async fn model(
     State(app): State<App>,
@@ -67,8 +66,7 @@ async fn answer(
 fn refuse(context: &RequestContext, verb: &str) -> Result<Response, Failed> {
     if verb.is_empty() {
         let message = "a model is asked by GET, and predictions behind its name with \":predict\"";
-        let failed = Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message));
-        return Ok(([(ALLOW, "GET,HEAD")], failed).into_response());
+        return Ok(by_other_method(message, "GET,HEAD"));
     }
     // Routes are told apart by the last verb; a name has no colon, so two verbs are none.
     let error = if context.route == UNMATCHED || verb.contains(':') {

@@ -5,7 +5,6 @@
 //! the Triton server's protocol extensions.
 
 pub(super) mod config;
-pub(super) mod infer;
 pub(super) mod metadata;
 pub(super) mod repository;
 pub(super) mod statistics;

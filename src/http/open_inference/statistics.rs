@@ -1,6 +1,6 @@
 //! The statistics extension: what has been counted of each version since it was first loaded.
 
-use crate::http::error::Failed;
+use crate::http::error::{Failed, JSON};
 use crate::http::path::{NamePath, VersionPath, named, versioned};
 use crate::http::state::App;
 use crate::inference::{ModelName, ModelRef, Version, VersionSelector};
@@ -8,13 +8,18 @@ use crate::repository::ModelHandle;
 use crate::telemetry::{BatchStatistics, Tally};
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use std::time::UNIX_EPOCH;
 
-pub(in crate::http) async fn all(State(app): State<App>) -> Json<Value> {
-    let models = app.repository.list();
-    let names = models.into_iter().map(|model| model.name);
-    Json(document(names.flat_map(|name| handles(&app, &name))))
+pub(in crate::http) async fn all(State(app): State<App>) -> Result<impl IntoResponse, Failed> {
+    let asked = app.clone();
+    let make = move || {
+        let names = asked.repository.list().into_iter().map(|model| model.name);
+        document(names.flat_map(|name| handles(&asked, &name))).to_string().into_bytes()
+    };
+    Ok(([(CONTENT_TYPE, JSON)], app.overviews.statistics.get(make).await?))
 }
 
 pub(in crate::http) async fn model(

@@ -8,6 +8,7 @@ use crate::http::{
     drift, events, feedback, health, index, manage, metrics, models, openapi, predict, rollouts,
 };
 use crate::inference::ErrorCode;
+use crate::protocol::predict::Native;
 
 const fn ours(methods: Methods, tag: &'static str) -> Operation {
     Operation::new(methods, Protocol::Native, tag)
@@ -209,20 +210,20 @@ pub(super) const ROUTES: &[Route] = &[
     Operation { fails: &[PREDICTION, &[ErrorCode::ModelRequired]], ..PREDICT }.at(
         "/predict",
         "A prediction of the default model, or of the only one.",
-        |place| place.to(predict::default_model),
+        |place| place.to(predict::default_model::<Native>),
     ),
     PREDICT.at("/predict/{model}", "A prediction of the model's default version.", |place| {
-        place.to(predict::model)
+        place.to(predict::model::<Native>)
     }),
     Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
         "/predict/{model}/labels/{label}",
         "A prediction of the version that bears this label.",
-        |place| place.to(predict::label),
+        |place| place.to(predict::label::<Native>),
     ),
     Operation { fails: &[PREDICTION, VERSION], ..PREDICT }.at(
         "/predict/{model}/versions/{version}",
         "A prediction of this version.",
-        |place| place.to(predict::version),
+        |place| place.to(predict::version::<Native>),
     ),
     READY.at("/readyz", "The same as /health/ready.", |place| place.to(health::ready)),
 ];

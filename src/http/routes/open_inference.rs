@@ -1,9 +1,11 @@
 //! The routes of the Open Inference Protocol V2, with the extensions that Triton's clients use.
 
 use super::codes::{BODY, FOUND, NEVER, ORDER, PREDICTION, READ, VERSION};
-use crate::http::open_inference::{config, infer, metadata, repository, statistics, unsupported};
+use crate::http::open_inference::{config, metadata, repository, statistics, unsupported};
+use crate::http::predict;
 use crate::http::route::{Content, Gives, MANAGEMENT, Methods, Operation, Protocol, Rights, Route};
 use crate::inference::ErrorCode;
+use crate::protocol::open_inference::V2;
 
 const fn get(gives: Gives) -> Operation {
     let tag = "Open Inference Protocol V2";
@@ -87,7 +89,7 @@ pub(super) const ROUTES: &[Route] = &[
         place.to(unsupported::generation)
     }),
     INFER.at("/v2/models/{model}/infer", "A prediction of the model's default version.", |place| {
-        place.to(infer::model)
+        place.to(predict::model::<V2>)
     }),
     Operation { fails: &[FOUND], ..get(READY) }.at(
         "/v2/models/{model}/ready",
@@ -123,7 +125,7 @@ pub(super) const ROUTES: &[Route] = &[
     Operation { fails: &[PREDICTION, VERSION], ..INFER }.at(
         "/v2/models/{model}/versions/{version}/infer",
         "A prediction of this version.",
-        |place| place.to(infer::version),
+        |place| place.to(predict::version::<V2>),
     ),
     Operation { fails: &[FOUND, VERSION], ..get(READY) }.at(
         "/v2/models/{model}/versions/{version}/ready",

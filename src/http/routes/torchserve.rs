@@ -2,9 +2,10 @@
 //! on its own.
 
 use super::codes::{FOUND, NEVER, ORDER, PREDICTION, VERSION};
-use crate::http::openapi;
 use crate::http::route::{Content, Gives, MANAGEMENT, Methods, Operation, Protocol, Rights, Route};
-use crate::http::torchserve::{describe, explanations, manage, ping, predictions};
+use crate::http::torchserve::{describe, explanations, manage, ping};
+use crate::http::{openapi, predict};
+use crate::protocol::torchserve::TorchServe;
 
 const fn get(gives: Gives) -> Operation {
     Operation { gives, ..Operation::new(Methods::Get, Protocol::TorchServe, "TorchServe") }
@@ -95,21 +96,21 @@ pub(super) const ROUTES: &[Route] = &[
     ])
     .at("/ping", "Whether traffic should come here.", |place| place.to(ping::ping)),
     PREDICT.at("/predictions/{model}", "A prediction of the model's default version.", |place| {
-        place.to(predictions::model)
+        place.to(predict::model::<TorchServe>)
     }),
     Operation { methods: Methods::Put, ..PREDICT }.at(
         "/predictions/{model}",
         "A prediction of the model's default version.",
-        |place| place.to(predictions::model),
+        |place| place.to(predict::model::<TorchServe>),
     ),
     PREDICT_VERSION.at(
         "/predictions/{model}/{version}",
         "A prediction of this version.",
-        |place| place.to(predictions::version),
+        |place| place.to(predict::version::<TorchServe>),
     ),
     Operation { methods: Methods::Put, ..PREDICT_VERSION }.at(
         "/predictions/{model}/{version}",
         "A prediction of this version.",
-        |place| place.to(predictions::version),
+        |place| place.to(predict::version::<TorchServe>),
     ),
 ];

@@ -116,6 +116,8 @@ async fn of_tensorflow_serving() {
         ("on the management listener", predict("m", r#"{"instances":[[1]]}"#).management()),
         ("regressions", predict("m", "{}").at("/v1/models/m/versions/1:regress")),
         ("a version without a verb", predict("m", "{}").at("/v1/models/m/versions/1")),
+        ("a prediction by GET", get("/v1/models/m:predict")),
+        ("a version's prediction by GET", get("/v1/models/m/versions/1:predict")),
         ("a label", get("/v1/models/m/labels/stable")),
     ];
     check("answers/tensorflow_serving", asks).await;

@@ -7,7 +7,6 @@
 pub(super) mod describe;
 pub(super) mod manage;
 pub(super) mod ping;
-pub(super) mod predictions;
 
 use super::error::Failed;
 use crate::inference::{ErrorCode, InferError};

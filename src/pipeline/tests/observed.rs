@@ -3,59 +3,16 @@
 use super::served;
 use crate::engine::fake::FakeModel;
 use crate::engine::{EngineError, Fault};
-use crate::inference::{ByteLease, ErrorCode, InferError, InferResponse, ValidRequest};
-use crate::pipeline::{
-    BodyLimits, Call, Caller, Door, Observer, Received, SMALL_BYTES, Tap, Target,
-};
-use crate::protocol::Metadata;
+use crate::inference::{ErrorCode, InferResponse, ValidRequest};
+use crate::pipeline::testing::Whole;
+use crate::pipeline::{Caller, Door, Observer, SMALL_BYTES, Tap, Target};
 use crate::protocol::predict::Native;
 use crate::repository::ModelHandle;
 use crate::telemetry::{Phase, RequestRecord};
 use crate::tensor::Tensor;
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// A call whose body is there; without one it never comes.
-struct Whole(Option<&'static str>);
-
-struct Nothing;
-
-impl Metadata for Nothing {
-    fn value(&self, _: &str) -> Option<&[u8]> {
-        None
-    }
-}
-
-impl Call for Whole {
-    type Metadata = Nothing;
-    type Packing = Infallible;
-
-    fn metadata(&self) -> &Nothing {
-        &Nothing
-    }
-
-    fn timeout(&self) -> Result<Option<Duration>, InferError> {
-        Ok(None)
-    }
-
-    fn packing(&self) -> Option<Infallible> {
-        None
-    }
-
-    async fn read(&mut self, _: BodyLimits, mut lease: ByteLease) -> Result<Received, InferError> {
-        let Some(body) = self.0 else { return std::future::pending().await };
-        lease.grow(body.len())?;
-        Ok(Received { body: body.as_bytes().to_vec().into(), lease })
-    }
-
-    fn resolved(&self, _: &ModelHandle) -> Option<Box<dyn Tap>> {
-        None
-    }
-
-    fn inferred(&self, _: &InferResponse) {}
-}
 
 /// Notes what it sees of every second request.
 #[derive(Debug, Default)]
@@ -105,7 +62,8 @@ impl Tap for Noting {
 
 async fn ask(door: &Door, body: Option<&'static str>) -> Result<Vec<u8>, ErrorCode> {
     let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
-    let answer = door.answer::<Native, _>(Target::default(), caller, Whole(body)).await;
+    let answer =
+        door.answer::<Native, _>(Target::default(), caller, Whole(body.map(str::to_owned))).await;
     answer.map(|it| it.answer.body.bytes).map_err(|error| error.code)
 }
 
@@ -143,19 +101,29 @@ async fn an_observer_sees_the_requests_that_it_chose_to_their_end() {
     assert!(seen[2].inputs.is_empty(), "what is not checked is not shown");
 }
 
-#[tokio::test]
-async fn an_abandoned_request_is_recorded_as_one() {
+/// How a request is recorded that is dropped while its body is waited for.
+async fn recorded_when_dropped(door: impl FnOnce(Door) -> Door) -> Option<&'static str> {
     let served = served(FakeModel::echo());
     let observer = Arc::new(EverySecond { n_begun: AtomicUsize::new(1), ..EverySecond::default() });
-    let door = served.door.clone().with_observers(vec![observer.clone()]);
+    let door = door(served.door.clone().with_observers(vec![observer.clone()]));
     tokio::select! {
         biased;
         _ = ask(&door, None) => panic!("its body never comes"),
         () = tokio::task::yield_now() => {}
     }
-    let seen = observer.seen.lock().unwrap();
-    assert_eq!((seen.len(), seen[0].failure), (1, Some("client_closed")));
     assert_eq!(served.budget.used(), 0);
+    let seen = observer.seen.lock().unwrap();
+    assert_eq!(seen.len(), 1);
+    seen[0].failure
+}
+
+#[tokio::test]
+async fn an_abandoned_request_is_recorded_as_one() {
+    assert_eq!(recorded_when_dropped(|door| door).await, Some("client_closed"));
+    let serves = recorded_when_dropped(|door| door.with_ending(|| false)).await;
+    assert_eq!(serves, Some("client_closed"));
+    let ends = recorded_when_dropped(|door| door.with_ending(|| true)).await;
+    assert_eq!(ends, Some("draining"), "its caller did not leave");
 }
 
 #[tokio::test]
@@ -164,7 +132,7 @@ async fn a_large_answer_stays_booked_until_its_transport_lets_go() {
     let rows = vec!["[0.1,0.2]"; 500].join(",");
     let body = format!("{{\"instances\":[{rows}]}}").leak();
     let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
-    let call = Whole(Some(body));
+    let call = Whole(Some(body.to_owned()));
     let answered = served.door.answer::<Native, _>(Target::default(), caller, call).await.unwrap();
     let booked = answered.answer.body;
     assert!(booked.bytes.len() > SMALL_BYTES);

@@ -1,52 +1,12 @@
 use super::super::testing::{Served, mapping, served};
 use super::*;
 use crate::engine::fake::FakeModel;
-use crate::inference::{ByteLease, InferError, Layout, Timings};
-use crate::pipeline::{BodyLimits, Call, Caller, Door, Received, Target};
-use crate::protocol::Metadata;
+use crate::inference::{Layout, Timings};
+use crate::pipeline::testing::Whole;
+use crate::pipeline::{Caller, Door, Target};
 use crate::protocol::predict::Native;
 use crate::testing::{receive, until};
-use std::convert::Infallible;
 use std::sync::mpsc;
-
-/// A call whose body is there.
-struct Whole(String);
-
-struct Nothing;
-
-impl Metadata for Nothing {
-    fn value(&self, _: &str) -> Option<&[u8]> {
-        None
-    }
-}
-
-impl Call for Whole {
-    type Metadata = Nothing;
-    type Packing = Infallible;
-
-    fn metadata(&self) -> &Nothing {
-        &Nothing
-    }
-
-    fn timeout(&self) -> Result<Option<Duration>, InferError> {
-        Ok(None)
-    }
-
-    fn packing(&self) -> Option<Infallible> {
-        None
-    }
-
-    async fn read(&mut self, _: BodyLimits, mut lease: ByteLease) -> Result<Received, InferError> {
-        lease.grow(self.0.len())?;
-        Ok(Received { body: std::mem::take(&mut self.0).into_bytes().into(), lease })
-    }
-
-    fn resolved(&self, _: &ModelHandle) -> Option<Box<dyn Tap>> {
-        None
-    }
-
-    fn inferred(&self, _: &InferResponse) {}
-}
 
 /// A server whose requests are copied, and what came of that.
 struct Shadowed {
@@ -70,7 +30,7 @@ fn shadowed(live: Served, candidate: Served, share: f64) -> Shadowed {
 impl Shadowed {
     fn ask(&self, first: f32) -> bool {
         let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
-        let body = Whole(format!("{{\"features\": [{first}, 2]}}"));
+        let body = Whole(Some(format!("{{\"features\": [{first}, 2]}}")));
         let answer = self.door.answer::<Native, _>(Target::default(), caller, body);
         self.runtime.block_on(answer).is_ok()
     }
@@ -133,7 +93,7 @@ fn no_copy_runs_while_a_live_request_does_and_what_waits_too_long_is_dropped() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
             let caller =
                 Caller { request_id: "r-2".into(), trace: None, started_at: Instant::now() };
-            let body = Whole("{\"features\": [777.25, 2]}".to_owned());
+            let body = Whole(Some("{\"features\": [777.25, 2]}".to_owned()));
             let answer = live.answer::<Native, _>(Target::default(), caller, body);
             assert!(runtime.unwrap().block_on(answer).is_ok());
         });
