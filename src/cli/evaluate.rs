@@ -3,7 +3,7 @@
 use super::inside::{self, Alone, Inside};
 use super::{Failure, Settings, print};
 use crate::evaluation::{self, Collected, DataSet, Evaluation, EvaluationError};
-use crate::inference::{ModelName, Version};
+use crate::inference::{ModelName, ModelSpec, Version};
 use crate::repository::Overrides;
 use clap::Args;
 use std::io::{IsTerminal as _, Write as _};
@@ -20,12 +20,9 @@ pub struct Evaluate {
     /// The model, and its version unless the one that would serve is meant
     #[arg(value_name = "MODEL[/VERSION]")]
     pub model: Subject,
-    /// Labelled rows, JSON lines or CSV; `-` for the standard input
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// Column or member with the labels [default: the last column, or "label"]
-    #[arg(long, value_name = "NAME")]
-    pub label: Option<String>,
+    /// The rows.
+    #[command(flatten)]
+    pub rows: LabelledRows,
     /// Another version to compare with, row by row
     #[arg(long, value_name = "VERSION")]
     pub against: Option<Version>,
@@ -38,6 +35,24 @@ pub struct Evaluate {
     /// The configuration.
     #[command(flatten)]
     pub settings: Settings,
+}
+
+/// Where labelled rows are.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct LabelledRows {
+    /// Labelled rows, JSON lines or CSV; `-` for the standard input
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Column or member with the labels [default: the last column, or "label"]
+    #[arg(long, value_name = "NAME")]
+    pub label: Option<String>,
+}
+
+impl LabelledRows {
+    /// Opens them for a model that takes such inputs.
+    pub(super) fn open(&self, interface: &ModelSpec) -> Result<DataSet, EvaluationError> {
+        DataSet::open(&self.data, self.label.as_deref(), interface)
+    }
 }
 
 /// A model, and maybe one of its versions.
@@ -100,7 +115,7 @@ impl Evaluate {
         inside: &Inside<'_>,
         versions: &[&crate::repository::ModelHandle],
     ) -> Result<(String, Collected), EvaluationError> {
-        let mut data = DataSet::open(&self.data, self.label.as_deref(), versions[0].interface())?;
+        let mut data = self.rows.open(versions[0].interface())?;
         let mut progress = Progress::new();
         let collecting = evaluation::collect(versions, &mut data, |n_rows| progress.tell(n_rows));
         let collected = inside.runtime.block_on(collecting);

@@ -57,6 +57,10 @@ impl Inspect {
         let options = options.with_libraries(&self.libraries);
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);
         let loader = RemoteLoader::new(options);
+        if let Some(damage) = loader.damage(&artifact).map_err(unreadable)? {
+            let text = format!("{:?}: the model file is no whole archive: {damage}", self.file);
+            return Err(Failure::Runtime(text));
+        }
         let model = loader
             .load(&artifact, &options_of_load)
             .map_err(|error| Failure::Runtime(format!("{:?}: {error}", self.file)))?;

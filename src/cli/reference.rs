@@ -2,15 +2,15 @@
 //!
 //! The text goes to the standard output: where it belongs, beside which version, is for people to say.
 
-use super::evaluate::{Progress, Subject};
+use super::evaluate::{LabelledRows, Progress, Subject};
 use super::inside::Inside;
 use super::{Failure, Settings, print};
-use crate::evaluation::{self, DataSet, EvaluationError};
+use crate::evaluation::{self, EvaluationError};
 use crate::quality::{Builder, FEW_ROWS, MAX_LABELS, MIN_ROWS, Reference};
 use crate::repository::{ModelHandle, Overrides};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Write what a model's data look like, which requests are then watched beside, as a reference.json
@@ -19,12 +19,9 @@ pub struct WriteReference {
     /// The model, and its version unless the one that would serve is meant
     #[arg(value_name = "MODEL[/VERSION]")]
     pub model: Subject,
-    /// Labelled rows, JSON lines or CSV: those that the model was made with, or held out
-    #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
-    /// Column or member with the labels [default: the last column, or "label"]
-    #[arg(long, value_name = "NAME")]
-    pub label: Option<String>,
+    /// The rows: those that the model was made with, or held out.
+    #[command(flatten)]
+    pub rows: LabelledRows,
     /// The configuration.
     #[command(flatten)]
     pub settings: Settings,
@@ -37,7 +34,7 @@ impl WriteReference {
     ///
     /// The configuration or the rows are faulty, or the model cannot be loaded or does not answer.
     pub fn run(&self) -> Result<(), Failure> {
-        if self.data == Path::new("-") {
+        if self.rows.data == Path::new("-") {
             // Before anything is loaded: the rows are read twice.
             return Err(Failure::Runtime(
                 "--data -: the rows are read twice, name a file".to_owned(),
@@ -58,7 +55,7 @@ impl WriteReference {
 
     fn make(&self, inside: &Inside<'_>, handle: &ModelHandle) -> Result<Reference, String> {
         let text = |error: EvaluationError| error.to_string();
-        let open = || DataSet::open(&self.data, self.label.as_deref(), handle.interface());
+        let open = || self.rows.open(handle.interface());
         let mut progress = Progress::new();
         // Twice over the file: the second time for the inputs, of which a column each is kept.
         let mut data = open().map_err(text)?;

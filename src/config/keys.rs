@@ -136,7 +136,7 @@ section! {
         inflight_bytes: ByteSize = "auto" => ByteSize(memory_bytes.0 / 4), range MIB..=TIB;
         /// Time past its deadline after which a run counts as stuck and its instance is replaced.
         stuck_grace: Duration = "5s", range ANY_TIME, applies live;
-        /// Stuck runs of one model before it counts as failed.
+        /// Stuck runs of one model that are replaced; with one more it counts as failed.
         max_stuck_runs: usize = 2, range 1..=1024, applies live;
     }
 }

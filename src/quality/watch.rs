@@ -276,3 +276,16 @@ fn find(folder: &Path, version: Version) -> io::Result<Option<(String, bool)>> {
     let Some(of_model) = of_model else { return Ok(None) };
     Ok(read_plain(&of_model, MAX_BYTES)?.map(|text| (text, false)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_changes_the_first_and_the_last_are_told_and_the_others_counted() {
+        let texts: Vec<_> = (0..30).map(|n| format!("feature {n}")).collect();
+        assert_eq!(told(&texts[..MAX_TOLD]), texts[..MAX_TOLD]);
+        assert_eq!(told(&texts), ["feature 0; 28 others, and feature 29"]);
+        assert!(told(&[]).is_empty());
+    }
+}

@@ -5,9 +5,15 @@ use std::path::Path;
 
 #[track_caller]
 fn check(models: &Models) -> Ended {
+    check_with(models, &[])
+}
+
+#[track_caller]
+fn check_with(models: &Models, flags: &[&str]) -> Ended {
     let mut command = sconce();
     command.arg("check").arg("--models").arg(models.path());
     command.args(["--set", &format!("state_dir={}", state_dir().display()), "--log-level", "off"]);
+    command.args(flags);
     run_to_end(command)
 }
 
@@ -34,6 +40,19 @@ fn check_tells_of_every_model_what_serve_would_do() {
         assert!(ended.stdout.contains(line), "{line:?} must be in {}", ended.stdout);
     }
     assert_eq!(ended.stderr.trim(), "2 of 3 models would not be served");
+}
+
+#[test]
+fn check_tells_of_names_to_redact_that_no_model_has() {
+    let models = Models::new().fixture("tabular").example("digits");
+    let redact = "capture.redact=[\"features\", \"digits/pixls\"]";
+    let ended = check_with(&models, &["--set", redact]);
+    let said = ended.stdout + &ended.stderr;
+    assert!(
+        said.contains("capture.redact: no model has an input or output \"digits/pixls\""),
+        "{said}"
+    );
+    assert!(!said.contains("\"features\""), "{said}");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn what_is_wrong_is_told_with_its_status() {
         ("/v1/models/none/metadata", 404, "model_not_found"),
         ("/v1/models/bare/labels/prod", 404, "version_not_found"),
         ("/v1/models/bare/labels/prod/metadata", 404, "version_not_found"),
-        ("/v1/models/bare:predict", 404, "model_not_found"),
+        ("/v1/models/bare:predict", 405, "method_not_allowed"),
         ("/v1", 404, "route_not_found"),
     ] {
         get(server.http, path).failed(status, code);
