@@ -19,10 +19,13 @@ const SCARCE_RATE: f64 = 262_144.0;
 
 /// How a client has sent its body, or taken its answer, so far.
 ///
-/// Each byte earns some time, as much as it takes at the lowest rate, and nobody saves more than the time that he has before his
-/// average counts: who sends much at once cannot be still for long after that.
+/// Its average since it began has to be high enough for the room that there is now. Beside that each byte earns some time, as much
+/// as it takes at the lowest rate, and nobody saves more than the time that he has before his average counts: who sends much
+/// at once cannot be still for long after that.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
+    since: Instant,
+    moved: u64,
     /// When what was earned is used up.
     until: Instant,
     progress_at: Instant,
@@ -32,20 +35,23 @@ impl Pace {
     /// One that begins now.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { until: now + GRACE, progress_at: now }
+        Self { since: now, moved: 0, until: now + GRACE, progress_at: now }
     }
 
     /// So many bytes were sent or taken. `scarcity`: how scarce room is, from 0 to 1.
     pub fn moved(&mut self, bytes: usize, now: Instant, scarcity: f64) {
         let earned = Duration::from_secs_f64(bytes as f64 / between(RATE, SCARCE_RATE, scarcity));
         self.until = (self.until.min(now + grace(scarcity)) + earned).min(now + grace(scarcity));
+        self.moved += bytes as u64;
         self.progress_at = now;
     }
 
     /// When it has taken too long, if no more bytes move. `still` is how long none may move while room is not scarce.
     #[must_use]
     pub fn ends_at(&self, still: Duration, scarcity: f64) -> Instant {
-        self.until.min(self.still_until(still, scarcity))
+        let earned = self.moved as f64 / between(RATE, SCARCE_RATE, scarcity);
+        let by_average = self.since + grace(scarcity) + Duration::from_secs_f64(earned);
+        by_average.min(self.until).min(self.still_until(still, scarcity))
     }
 
     /// When it has been still for too long: the one of the two rules.

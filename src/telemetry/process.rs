@@ -43,7 +43,6 @@ impl Collect for Process {
     }
 }
 
-/// The number after a key at the start of a line.
 /// Memory of the process that is in RAM, in bytes; `None` where the system does not say.
 #[must_use]
 pub fn resident_bytes() -> Option<u64> {
@@ -52,6 +51,7 @@ pub fn resident_bytes() -> Option<u64> {
     pages.checked_mul(rustix::param::page_size() as u64)
 }
 
+/// The number after a key at the start of a line.
 fn field(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_ascii_whitespace().next()?.parse().ok()

@@ -11,12 +11,14 @@ mod open_inference;
 mod tests;
 mod torchserve;
 
-use super::error::Failed;
+use super::context::RequestContext;
+use super::error::{Failed, by_other_method};
 use super::observe::{Observed, RouteTable};
 use super::route::{Methods, Operation, PUBLIC, Rights, Route, Side};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError};
-use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -120,9 +122,13 @@ async fn not_found() -> Failed {
     InferError::new(ErrorCode::RouteNotFound, message).into()
 }
 
-async fn method_not_allowed() -> Failed {
+async fn method_not_allowed(Extension(context): Extension<RequestContext>) -> Response {
     let message = "the route does not take this method; the header Allow names those that it takes";
-    InferError::new(ErrorCode::MethodNotAllowed, message).into()
+    // The router knows no verbs behind a colon, and would name what the path takes without one.
+    if context.route.contains("}:") {
+        return by_other_method(message, "POST");
+    }
+    Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message)).into_response()
 }
 
 async fn management_only() -> Failed {
