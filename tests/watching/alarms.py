@@ -31,16 +31,15 @@ SAMPLE = re.compile(r'^sconce_(\w+)\{model="breast_cancer",version="1",(.*)\} (\
 class Model:
     """A server with one model, its reference, and what was counted."""
 
-    def __init__(self, program, rows, rng):
+    def __init__(self, program, reference):
         self.folder = tempfile.TemporaryDirectory(prefix="sconce-alarms-")
         root = pathlib.Path(self.folder.name)
         subprocess.run(["cp", "-r", ROOT / "models/breast_cancer", root], check=True)
-        # A reference of as many rows as are wanted, drawn from the table, made as its users make it.
+        # A reference of these rows, made as its users make it.
         table = root / "rows.csv"
-        drawn = rows[rng.integers(0, len(rows), 2000)]
         names = json.loads((ROOT / "models/breast_cancer/1/reference.json").read_text())["features"]
         head = ",".join(it["name"] for it in names) + ",label\n"
-        table.write_text(head + "".join(",".join(f"{value:.9g}" for value in row) + ",benign\n" for row in drawn))
+        table.write_text(head + "".join(",".join(f"{value:.9g}" for value in row) + ",benign\n" for row in reference))
         command = [program, "reference", "breast_cancer/1", "--data", table, "--models", root]
         command += ["--set", f"state_dir={root / 'state'}"]
         made = subprocess.run(command, capture_output=True, text=True, check=True, env=common.environment()).stdout
@@ -93,6 +92,10 @@ class Model:
         self.before = now
         assert abs(bins[0].sum() + missing[0] - len(rows)) < 0.5, "each row is counted"
         return self.judge(bins, missing, out)
+
+    def end(self):
+        self.server.stop()
+        self.folder.cleanup()
 
     def judge(self, bins, missing, out):
         share = max(0.02, 20 / self.reference["rows"])
@@ -278,7 +281,7 @@ def main(program):
     table = load_breast_cancer()
     rows, labels = table.data.astype(numpy.float32), table.target
     rng = numpy.random.default_rng(20261130)
-    model = Model(program, rows, rng)
+    model = Model(program, rows[rng.integers(0, len(rows), 2000)])
     try:
         print(f"    {sum(len(it) for it in model.counts)} bins of {len(model.counts)} features, {model.reference['rows']} rows of reference")
         false_alarms_and_power(model, rows, rng, check)
@@ -287,8 +290,7 @@ def main(program):
         the_servers_own_words(model, rows, rng, check)
         time_to_alarm(model, rows, rng, check)
     finally:
-        model.server.stop()
-        model.folder.cleanup()
+        model.end()
     check.end()
 
 
