@@ -1,7 +1,7 @@
 //! Reading a request's body: within its size, its time, and the bytes that all requests may hold.
 
 use super::unpack::{Codings, Unpacking, too_large};
-use crate::inference::{ByteLease, ErrorCode, InferError, Pace};
+use crate::inference::{ByteLease, ErrorCode, InferError, Pace, Savings};
 use crate::pipeline::{BodyLimits, LARGE_BYTES, Received, late, off_runtime};
 use crate::tensor::{Buffer, BufferVec};
 use axum::body::Body;
@@ -74,12 +74,13 @@ async fn gather(
     }
     let now = Instant::now();
     let ends = (now + timeouts.total).min(deadline.into());
-    let mut pace = Pace::new(now);
+    let (mut pace, mut savings) = (Pace::new(now), Savings::new(now));
     let mut gathered: Option<BufferVec<u8>> = None;
     let mut len = 0;
     loop {
         let now = Instant::now();
-        let may_wait_until = ends.min(pace.ends_at(timeouts.idle, lease.scarcity()));
+        let by_pace = pace.ends_at(timeouts.idle, lease.scarcity()).min(savings.used_up_at());
+        let may_wait_until = ends.min(by_pace);
         if now >= may_wait_until {
             if now >= deadline.into() {
                 return Err(late());
@@ -104,7 +105,9 @@ async fn gather(
         };
         let is_whole = len == 0 && announced == Some(piece.len());
         len += piece.len();
-        pace.moved(piece.len(), Instant::now(), lease.scarcity());
+        let now = Instant::now();
+        pace.moved(piece.len(), now);
+        savings.moved(piece.len(), now, lease.scarcity());
         if len > max_bytes {
             return Err(too_large(max_bytes));
         }

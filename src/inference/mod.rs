@@ -19,7 +19,7 @@ pub use budget::{ByteBudget, ByteLease};
 pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError, Reached};
 pub use name::{Label, ModelName, ModelRef, NameError, RoutingKey, Version, VersionSelector};
-pub use pace::Pace;
+pub use pace::{Pace, Savings};
 pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};

@@ -17,17 +17,11 @@ const RATE: f64 = 4096.0;
 /// The same where there is no room: 2 Mbit/s.
 const SCARCE_RATE: f64 = 262_144.0;
 
-/// How a client has sent its body, or taken its answer, so far.
-///
-/// Its average since it began has to be high enough for the room that there is now. Beside that each byte earns some time, as much
-/// as it takes at the lowest rate, and nobody saves more than the time that he has before his average counts: who sends much
-/// at once cannot be still for long after that.
+/// How a client has sent its body, or taken its answer, so far: its average since it began.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     since: Instant,
     moved: u64,
-    /// When what was earned is used up.
-    until: Instant,
     progress_at: Instant,
 }
 
@@ -35,23 +29,21 @@ impl Pace {
     /// One that begins now.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { since: now, moved: 0, until: now + GRACE, progress_at: now }
+        Self { since: now, moved: 0, progress_at: now }
     }
 
-    /// So many bytes were sent or taken. `scarcity`: how scarce room is, from 0 to 1.
-    pub fn moved(&mut self, bytes: usize, now: Instant, scarcity: f64) {
-        let earned = Duration::from_secs_f64(bytes as f64 / between(RATE, SCARCE_RATE, scarcity));
-        self.until = (self.until.min(now + grace(scarcity)) + earned).min(now + grace(scarcity));
+    /// So many bytes were sent or taken.
+    pub fn moved(&mut self, bytes: usize, now: Instant) {
         self.moved += bytes as u64;
         self.progress_at = now;
     }
 
-    /// When it has taken too long, if no more bytes move. `still` is how long none may move while room is not scarce.
+    /// When it has taken too long, if no more bytes move. `still` is how long none may move while room is not scarce,
+    /// `scarcity` how scarce it is, from 0 to 1.
     #[must_use]
     pub fn ends_at(&self, still: Duration, scarcity: f64) -> Instant {
-        let earned = self.moved as f64 / between(RATE, SCARCE_RATE, scarcity);
-        let by_average = self.since + grace(scarcity) + Duration::from_secs_f64(earned);
-        by_average.min(self.until).min(self.still_until(still, scarcity))
+        let by_average = self.since + grace(scarcity) + earned(self.moved as f64, scarcity);
+        by_average.min(self.still_until(still, scarcity))
     }
 
     /// When it has been still for too long: the one of the two rules.
@@ -60,6 +52,38 @@ impl Pace {
         let scarce = still.min(SCARCE_GRACE).as_secs_f64();
         self.progress_at + Duration::from_secs_f64(between(still.as_secs_f64(), scarce, scarcity))
     }
+}
+
+/// The time that a client has saved up by what it sent: each byte earns as much as it takes at the lowest rate, and nobody saves
+/// more than the time that he has before his average counts. Who sends much at once cannot be still for long after that.
+#[derive(Clone, Copy, Debug)]
+pub struct Savings {
+    until: Instant,
+}
+
+impl Savings {
+    /// Those of one that begins now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self { until: now + GRACE }
+    }
+
+    /// So many bytes were sent.
+    pub fn moved(&mut self, bytes: usize, now: Instant, scarcity: f64) {
+        let most = now + grace(scarcity);
+        self.until = (self.until.min(most) + earned(bytes as f64, scarcity)).min(most);
+    }
+
+    /// When they are used up, if no more bytes come.
+    #[must_use]
+    pub fn used_up_at(&self) -> Instant {
+        self.until
+    }
+}
+
+/// The time that so many bytes take at the lowest rate.
+fn earned(bytes: f64, scarcity: f64) -> Duration {
+    Duration::from_secs_f64(bytes / between(RATE, SCARCE_RATE, scarcity))
 }
 
 /// How long it may be too slow.
@@ -83,15 +107,19 @@ mod tests {
     #[track_caller]
     fn check(age: u64, bytes: usize, scarcity: f64, is_over: bool) {
         let since = Instant::now();
-        let mut pace = Pace::new(since);
+        let (mut pace, mut savings) = (Pace::new(since), Savings::new(since));
         let n_steps = usize::try_from(age).unwrap() * 10;
-        let mut ended = false;
+        let (mut by_average, mut by_savings) = (false, false);
         for step in 1..=n_steps {
             let now = since + STEP * u32::try_from(step).unwrap();
-            pace.moved(bytes * step / n_steps - bytes * (step - 1) / n_steps, now, scarcity);
-            ended |= pace.ends_at(STILL, scarcity) <= now;
+            let moved = bytes * step / n_steps - bytes * (step - 1) / n_steps;
+            pace.moved(moved, now);
+            savings.moved(moved, now, scarcity);
+            by_average |= pace.ends_at(STILL, scarcity) <= now;
+            by_savings |= savings.used_up_at() <= now;
         }
-        assert_eq!(ended, is_over, "{bytes} bytes in {age} s at {scarcity}");
+        let found = (by_average, by_savings);
+        assert_eq!(found, (is_over, is_over), "{bytes} bytes in {age} s at {scarcity}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,14 +145,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn much_at_once_buys_no_time_for_later() {
         let now = Instant::now();
-        let mut pace = Pace::new(now);
-        pace.moved(1 << 30, now, 0.0);
-        assert_eq!(pace.ends_at(STILL, 0.0), now + GRACE);
+        let mut savings = Savings::new(now);
+        savings.moved(1 << 30, now, 0.0);
+        assert_eq!(savings.used_up_at(), now + GRACE);
         // Room gets scarce, and a byte each half second comes.
         let trickles = (1..).map(|n| now + n * Duration::from_millis(500));
         let ended = trickles.take(100).find(|now| {
-            pace.moved(1, *now, 1.0);
-            pace.ends_at(STILL, 1.0) <= *now + Duration::from_millis(1)
+            savings.moved(1, *now, 1.0);
+            savings.used_up_at() <= *now + Duration::from_millis(1)
         });
         assert!(ended.is_some_and(|ended| ended <= now + 2 * SCARCE_GRACE), "{ended:?}");
     }
@@ -133,7 +161,7 @@ mod tests {
     async fn a_time_without_a_byte_ends_it_too() {
         let now = Instant::now();
         let mut pace = Pace::new(now);
-        pace.moved(1 << 30, now, 0.0);
+        pace.moved(1 << 30, now);
         let short = Duration::from_secs(1);
         assert_eq!(pace.ends_at(short, 0.0), now + short);
         assert_eq!(pace.ends_at(STILL, 1.0), now + SCARCE_GRACE);

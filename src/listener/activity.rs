@@ -131,7 +131,7 @@ impl Activity {
         match &mut state.blocked {
             Some(blocked) if blocked.answer == answer => {
                 blocked.is_now = is_now;
-                blocked.pace.moved(n_bytes, now, self.budget.scarcity());
+                blocked.pace.moved(n_bytes, now);
             }
             blocked => {
                 *blocked = is_now.then(|| Blocked { is_now, answer, pace: Pace::new(now) });
@@ -158,7 +158,7 @@ impl Activity {
 
     pub(super) fn chunk_progressed(&self, request: u64, n_bytes: usize) {
         if let Some(unsent) = self.lock().unsent.get_mut(&request) {
-            unsent.pace.moved(n_bytes, Instant::now(), self.budget.scarcity());
+            unsent.pace.moved(n_bytes, Instant::now());
         }
     }
 
