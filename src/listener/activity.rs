@@ -15,7 +15,7 @@ use super::state::{Blocked, MakesWay, State, Unsent};
 use crate::inference::{ByteBudget, Pace};
 
 /// How often answers that wait are looked at: how long they may depends on how scarce room is.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Shared by the parts of one connection. A std mutex and not tokio's, since nothing is awaited
 /// while it is held; on HTTP/1 all its users live in one task, so it is never contended.
