@@ -6,10 +6,11 @@
 //! [`config`] and [`shutdown`] are the way up and the way down, [`settings`] reads what people write.
 //! [`tensor`] and [`inference`] are the words that all others speak; what counts something reports to [`telemetry`],
 //! which knows none of them. Then the work itself, from the inside out: [`engine`] runs models, [`scheduler`]
-//! decides when, [`transform`] adds labels, [`store`] keeps a folder as an object store is,
-//! [`repository`] knows which models there are, [`protocol`]
+//! decides when, [`transform`] adds labels, [`repository`] knows which models there are, [`store`] keeps their
+//! folder as an object store is, [`protocol`]
 //! reads and writes bodies, [`pipeline`] is the one door that every request goes through, [`rollout`] judges
-//! new versions beside old ones, [`quality`] watches what models get and give, [`capture`] keeps a sample of it,
+//! new versions beside old ones, [`quality`] watches what models get and give, [`capture`] keeps a sample of it, [`traces`] tells
+//! where its time went,
 //! [`evaluation`] holds answers against labels, [`listener`] keeps the connections,
 //! [`http`] is the edge.
 //!
