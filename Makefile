@@ -65,7 +65,7 @@ stores: setup ## try the release program with local servers of S3, GCS, Azure an
 	@tests/stores/run $(STORES)
 
 watching: setup ## try what watches models: labels, planted faults, real receivers of spans and events (needs prometheus; WATCHING=alarms: that alone)
-	@echo "watching: feedback, alarms, sending"
+	@echo "watching: feedback, alarms, series, sending"
 	@cargo build --release --locked
 	@tests/watching/run $(WATCHING)
 
