@@ -40,7 +40,7 @@ pub struct Evaluate {
 /// Where labelled rows are.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct LabelledRows {
-    /// Labelled rows, JSON lines or CSV; `-` for the standard input
+    /// Labelled rows, JSON lines or CSV; `evaluate` takes `-` for the standard input
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     /// Column or member with the labels [default: the last column, or "label"]

@@ -19,7 +19,7 @@ pub struct WriteReference {
     /// The model, and its version unless the one that would serve is meant
     #[arg(value_name = "MODEL[/VERSION]")]
     pub model: Subject,
-    /// The rows: those that the model was made with, or held out.
+    /// Those that the model was made with, or held out. They are read twice.
     #[command(flatten)]
     pub rows: LabelledRows,
     /// The configuration.

@@ -33,13 +33,9 @@ def series():
         with open(folder / file, newline="") as lines:
             return [float(row[name]) for row in csv.DictReader(lines) if row[name]]
 
-    def year(text):
-        return int(text.split("/")[2])
-
     with open(folder / "brent_crude_oil.csv", newline="") as lines:
         brent = [(row["day"], float(row["DPB"])) for row in csv.DictReader(lines)]
-    since = next(at for at, (day, _) in enumerate(brent) if at % 10 == 0 and year(day) >= 2000)
-    since = next((at for at, (day, _) in enumerate(brent) if day == "1/4/2000"), since)
+    since = next(at for at, (day, _) in enumerate(brent) if [int(part) for part in day.split("/")] == [1, 4, 2000])
     found = {
         "jfk_passengers": (column("airline_passengers.csv", "Total Passengers"), drift.datasets.AirlinePassengers),
         "run_log_pace": (column("run_log.csv", "Pace"), drift.datasets.RunLog),
