@@ -79,10 +79,11 @@ async fn gather(
     let ends = (now + timeouts.total).min(deadline.into());
     let (mut pace, mut savings) = (Pace::new(now), Savings::new(now));
     let mut gathered: Option<BufferVec<u8>> = None;
+    let scarcity_of = |lease: &ByteLease| LENIENCE * lease.scarcity();
     let mut len = 0;
     loop {
         let now = Instant::now();
-        let scarcity = LENIENCE * lease.scarcity();
+        let scarcity = scarcity_of(lease);
         let by_pace = pace.ends_at(timeouts.idle, scarcity).min(savings.used_up_at());
         let may_wait_until = ends.min(by_pace);
         if now >= may_wait_until {
@@ -111,7 +112,7 @@ async fn gather(
         len += piece.len();
         let now = Instant::now();
         pace.moved(piece.len(), now);
-        savings.moved(piece.len(), now, LENIENCE * lease.scarcity());
+        savings.moved(piece.len(), now, scarcity_of(lease));
         if len > max_bytes {
             return Err(too_large(max_bytes));
         }

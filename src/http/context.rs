@@ -1,11 +1,11 @@
 //! What every handler knows of its request: its id, its clock, its deadline.
 
 use super::state::App;
-use crate::inference::{ErrorCode, InferError, ModelName, TraceParent, Version};
+use crate::inference::{ErrorCode, InferError, ModelName, Recipient, TraceParent, Version};
 use crate::telemetry::request_id;
 use crate::traces::OpenSpan;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{self, HeaderMap, HeaderName};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(super) struct Request {
     pub(super) route: &'static str,
     pub(super) request_id: Arc<str>,
     pub(super) trace: Option<TraceParent>,
+    /// Who takes the answer, where those to other requests go the same way.
+    pub(super) recipient: Option<Recipient>,
     /// Where requests are traced.
     pub(super) span: Option<Arc<OpenSpan>>,
     pub(super) started_at: Instant,
@@ -50,12 +52,13 @@ pub(super) struct Findings {
 
 impl RequestContext {
     /// Begins now; with a span where `is_traced` and requests are.
-    pub(super) fn new(
+    pub(super) fn new<B>(
         app: &App,
-        headers: &HeaderMap,
+        request: &http::Request<B>,
         route: &'static str,
         is_traced: bool,
     ) -> Self {
+        let headers = request.headers();
         let trace = trace_parent(headers);
         let started_at = Instant::now();
         let tracer = app.tracer.as_ref().filter(|_| is_traced);
@@ -67,6 +70,7 @@ impl RequestContext {
                 tracer.begin(trace.as_ref(), state, started_at)
             }),
             trace,
+            recipient: request.extensions().get().cloned(),
             started_at,
             findings: Mutex::default(),
         }))
@@ -76,6 +80,11 @@ impl RequestContext {
     pub(super) fn trace_id(&self) -> Option<String> {
         let of_caller = self.trace.as_ref().map(|trace| trace.trace_id.clone());
         of_caller.or_else(|| self.span.as_ref()?.chosen_trace())
+    }
+
+    /// Whether the route asks for a verb of a model, behind a colon.
+    pub(super) fn has_verb(&self) -> bool {
+        self.route.contains("}:")
     }
 
     /// Notes something for the log.

@@ -40,6 +40,7 @@ pub(super) async fn answer<W: Wire>(
         request_id: Arc::clone(&context.request_id),
         trace: context.trace.clone(),
         started_at: context.started_at,
+        recipient: context.recipient.clone(),
     };
     let (parts, body) = request.into_parts();
     let wants_token = parts.headers.get(FEEDBACK).is_some_and(|value| value != "0");

@@ -121,7 +121,7 @@ impl Inner {
         // Pages, probes and scrapes are nobody's wait.
         let is_traced = self.table.side == Side::Public
             && matches!(*request.method(), Method::POST | Method::PUT);
-        let context = RequestContext::new(&self.app, request.headers(), label.path, is_traced);
+        let context = RequestContext::new(&self.app, &request, label.path, is_traced);
         request.extensions_mut().insert(context.clone());
         let mut record = Record {
             app: &self.app,
@@ -164,12 +164,14 @@ impl Inner {
         // Who watches the server must see it when there is no room for answers: whoever reaches this listener may do worse.
         let write = |response| self.write(response, &record, &asked);
         let response = write(response);
+        let lease = || self.app.budget.lease_for(record.context.recipient.clone());
         let booked = match self.table.side {
-            Side::Public => booking::book(&self.app.budget, response).await,
+            Side::Public => booking::book(lease(), response).await,
             Side::Management => Ok(response),
         };
         let refused = |error: InferError| write(Failed::from(error).into_response());
-        let mut response = booked.unwrap_or_else(refused);
+        let response = booked.unwrap_or_else(refused);
+        let mut response = booking::count_small(lease(), response).await;
         grant.write(response.headers_mut());
         if let Ok(value) = HeaderValue::from_str(&record.context.request_id) {
             response.headers_mut().insert(REQUEST_ID, value);

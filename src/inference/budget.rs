@@ -1,7 +1,10 @@
 //! One limit for all bytes that requests hold: bodies, decoded tensors and answers together.
 //!
 //! Answers that wait for their clients to take them are counted apart, and no more of them are let in while they hold
-//! half of it: how long they wait is the clients' choice, and what is being read and computed needs the rest.
+//! half of it: how long they wait is the clients' choice, and what is being read and computed needs the rest. Of that half a
+//! connection that carries many streams gets at most as much as is left for all others, as buffers of switches are shared
+//! (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): n of them that take
+//! nothing hold n parts of n + 1, and whoever comes then finds room.
 
 use super::error::{ErrorCode, InferError};
 use std::sync::Arc;
@@ -59,7 +62,31 @@ impl ByteBudget {
     /// A share of nothing, to be grown.
     #[must_use]
     pub fn lease(&self) -> ByteLease {
-        ByteLease { account: Arc::clone(&self.0), held: 0, is_answer: false }
+        self.lease_for(None)
+    }
+
+    /// The same for a request whose answer goes to `recipient`.
+    #[must_use]
+    pub fn lease_for(&self, recipient: Option<Recipient>) -> ByteLease {
+        ByteLease {
+            account: Arc::clone(&self.0),
+            recipient,
+            held: 0,
+            is_answer: false,
+            is_extra: false,
+        }
+    }
+}
+
+/// Who takes the answers of a connection that carries many at once, with the bytes that wait for it. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Recipient(Arc<AtomicUsize>);
+
+#[cfg(test)]
+impl Recipient {
+    /// The same of clones, and of no other.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 }
 
@@ -67,8 +94,11 @@ impl ByteBudget {
 #[derive(Debug)]
 pub struct ByteLease {
     account: Arc<Account>,
+    recipient: Option<Recipient>,
     held: usize,
     is_answer: bool,
+    /// It is counted among answers that wait, and no part of the budget.
+    is_extra: bool,
 }
 
 impl ByteLease {
@@ -104,29 +134,55 @@ impl ByteLease {
     ///
     /// # Errors
     ///
-    /// `overloaded` while such answers hold half of the budget.
+    /// `overloaded` while such answers hold half of the budget, or those for this recipient as much as is left of that half.
     pub fn into_answer(mut self) -> Result<Self, InferError> {
-        let account = &*self.account;
-        let before = account.answers.fetch_add(self.held, Ordering::Relaxed);
-        // By what the others hold: an answer that is larger than the half alone can still be given.
-        if before > account.limit / 2 {
-            account.answers.fetch_sub(self.held, Ordering::Relaxed);
+        let half = self.account.limit / 2;
+        let before = self.account.answers.fetch_add(self.held, Ordering::Relaxed);
+        let of_recipient =
+            self.recipient.as_ref().map(|it| it.0.fetch_add(self.held, Ordering::Relaxed));
+        self.is_answer = true;
+        // By what was held before: an answer that is larger than the half alone can still be given. Dropped, it gives
+        // everything back.
+        let Some(left) = half.checked_sub(before) else {
             let message = format!(
                 "answers that their clients have not taken hold {before} bytes, over half of the server's limit of {}",
-                account.limit
+                self.account.limit
             );
             return Err(overloaded(message));
+        };
+        match of_recipient {
+            Some(own) if own > left => {
+                let message = format!(
+                    "answers that were not taken on this connection hold {own} bytes, more than the {left} that are left for all others"
+                );
+                Err(overloaded(message))
+            }
+            _ => Ok(self),
         }
-        self.is_answer = true;
-        Ok(self)
+    }
+
+    /// A share of nothing becomes an answer of so many bytes, which is too small to be refused and is only counted among those
+    /// that wait: many of them make room scarce all the same. `None` where its recipient has one at a time.
+    #[must_use]
+    pub fn into_small_answer(mut self, bytes: usize) -> Option<Self> {
+        let Recipient(waiting) = self.recipient.as_ref()?;
+        waiting.fetch_add(bytes, Ordering::Relaxed);
+        self.account.answers.fetch_add(bytes, Ordering::Relaxed);
+        (self.held, self.is_answer, self.is_extra) = (bytes, true, true);
+        Some(self)
     }
 
     /// Gives back what is held above `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.held.saturating_sub(bytes);
-        self.account.used.fetch_sub(surplus, Ordering::Relaxed);
+        if !self.is_extra {
+            self.account.used.fetch_sub(surplus, Ordering::Relaxed);
+        }
         if self.is_answer {
             self.account.answers.fetch_sub(surplus, Ordering::Relaxed);
+            if let Some(Recipient(waiting)) = &self.recipient {
+                waiting.fetch_sub(surplus, Ordering::Relaxed);
+            }
         }
         self.held -= surplus;
     }
@@ -195,5 +251,44 @@ mod tests {
         drop(second);
         let _body = held(75).unwrap();
         assert_eq!(budget.scarcity(), 0.5);
+    }
+
+    #[test]
+    fn many_small_answers_make_room_scarce_and_refuse_nobody() {
+        let budget = ByteBudget::new(100);
+        let recipient = Recipient::default();
+        let small = |recipient| budget.lease_for(recipient).into_small_answer(20);
+        assert!(small(None).is_none(), "one at a time is no crowd");
+        let waiting: Vec<_> = (0..5).map(|_| small(Some(recipient.clone())).unwrap()).collect();
+        assert_eq!((budget.used(), budget.scarcity()), (0, 1.0));
+        budget.lease().grow(100).expect("bodies have their room");
+        drop(waiting);
+        assert_eq!(budget.scarcity(), 0.0);
+    }
+
+    #[test]
+    fn connections_that_take_nothing_leave_room_to_others() {
+        const SIZE: usize = 10;
+        let budget = ByteBudget::new(2000);
+        let answer_for = |recipient: Option<&Recipient>| {
+            let mut lease = budget.lease_for(recipient.cloned());
+            lease.grow(SIZE).and_then(|()| lease.into_answer())
+        };
+        let hostile: [_; 9] = std::array::from_fn(|_| Recipient::default());
+        let mut untaken = Vec::new();
+        // Each asks for more until all are refused.
+        for _ in 0..budget.limit() {
+            untaken.extend(hostile.iter().filter_map(|it| answer_for(Some(it)).ok()));
+        }
+        let left = budget.limit() / 2 - untaken.len() * SIZE;
+        assert!((SIZE..=150).contains(&left), "a tenth and at most an answer each: {left}");
+        assert!(budget.scarcity() >= 0.8, "the slow ones are soon found out");
+        let refused = answer_for(Some(&hostile[0])).unwrap_err();
+        assert!(refused.message.contains("this connection"), "{refused}");
+        let other = Recipient::default();
+        let of_others = [answer_for(Some(&other)).unwrap(), answer_for(None).unwrap()];
+        drop((of_others, untaken));
+        assert_eq!((budget.used(), budget.scarcity()), (0, 0.0));
+        answer_for(Some(&hostile[0])).expect("who has taken all begins anew");
     }
 }

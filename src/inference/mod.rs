@@ -15,7 +15,7 @@ mod response;
 mod spec;
 mod trace;
 
-pub use budget::{ByteBudget, ByteLease};
+pub use budget::{ByteBudget, ByteLease, Recipient};
 pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError, Reached};
 pub use name::{Label, ModelName, ModelRef, NameError, RoutingKey, Version, VersionSelector};

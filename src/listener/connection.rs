@@ -1,6 +1,7 @@
 //! One connection from accept to close: which protocol it speaks, its deadlines, its part in the
 //! drain, and a close that the client can read its last answer through.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use super::phase::{DrainPhase, DrainSignal};
 use super::service::{Adapter, HttpService};
 use super::stats::{ConnectionStats, count, uncount};
 use super::streams::Streams;
+use crate::inference::Recipient;
 
 /// What all connections of a listener share.
 #[derive(Debug)]
@@ -89,6 +91,7 @@ pub(super) async fn serve<T, S>(
         refusal: options.refusal,
         refusal_headers: options.refusal_headers.clone(),
         streams: None,
+        recipient: None,
     };
     let finished = match sniffed {
         Some(Ok(Protocol::Http1)) => {
@@ -100,8 +103,11 @@ pub(super) async fn serve<T, S>(
             let io = TokioIo::new(&mut guard);
             let streams = Streams::default();
             adapter.streams = Some(streams.clone());
+            adapter.recipient = Some(Recipient::default());
             let connection = http2_builder(options, streams).serve_connection(io, adapter);
-            let _ = driver.drive(connection).await;
+            if let Some(Err(error)) = driver.drive(connection).await {
+                count_fault(&error, &shared.stats);
+            }
             false
         }
         Some(Ok(Protocol::Nothing) | Err(_)) | None => false,
@@ -116,6 +122,17 @@ pub(super) async fn serve<T, S>(
             () = linger(guard.into_socket(), options, phases) => {}
             () = poll_fn(|cx| activity.poll_makes_way(cx)) => {}
         }
+    }
+}
+
+/// Counts an HTTP/2 connection that was ended for what its client sent: too much that asks for nothing, or what is no HTTP/2.
+fn count_fault(error: &hyper::Error, stats: &ConnectionStats) {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    let Some(cause) = cause.filter(|cause| cause.is_library()) else { return };
+    match cause.reason() {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => count(&stats.closed_flood),
+        Some(_) => count(&stats.closed_framing),
+        None => {}
     }
 }
 

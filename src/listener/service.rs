@@ -21,6 +21,7 @@ use super::exchange::Exchange;
 use super::head::Refusal;
 use super::stats::{ConnectionStats, count};
 use super::streams::Streams;
+use crate::inference::Recipient;
 
 /// Answers up to this size leave with their end, in one frame. Of longer ones the end is kept back until the rest has left:
 /// a stream whose end is queued cannot be reset any more.
@@ -81,6 +82,8 @@ pub(super) struct Adapter<S> {
     pub(super) refusal_headers: HeaderMap,
     /// On HTTP/2, where the streams' tasks are started.
     pub(super) streams: Option<Streams>,
+    /// On HTTP/2, who takes the answers of all streams: in the extensions of every request.
+    pub(super) recipient: Option<Recipient>,
 }
 
 impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
@@ -106,6 +109,9 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             return Box::pin(std::future::ready(Ok(response)));
         }
         request.extensions_mut().insert(PeerAddr(self.peer));
+        if let Some(recipient) = &self.recipient {
+            request.extensions_mut().insert(recipient.clone());
+        }
         let answers_http1 = request.version() < Version::HTTP_2;
         let answer = self.service.clone().oneshot(request);
         Box::pin(async move {

@@ -117,7 +117,8 @@ impl Door {
 
         let max_bytes = usize::try_from(limits.max_body_bytes).unwrap_or(usize::MAX);
         let limits = BodyLimits { max_bytes, deadline };
-        let received = call.read(limits, self.budget.lease()).await?;
+        let Caller { request_id, trace, recipient, .. } = caller;
+        let received = call.read(limits, self.budget.lease_for(recipient)).await?;
 
         let decode_started = Instant::now();
         let (decoded, lease) = decode(wire, received, model.interface(), deadline).await?;
@@ -126,7 +127,6 @@ impl Door {
         }
         passage.decoded(decode_started.elapsed());
 
-        let Caller { request_id, trace, .. } = caller;
         let context = Context { request_id, deadline, trace };
         let request = InferRequest { context, inputs: decoded.inputs };
         let request = check(model, request)?;

@@ -122,8 +122,7 @@ mod tests {
     fn who_names_a_version_speaks_neither_for_it_nor_against_it() {
         let served = served(FakeModel::echo(), "");
         let metering = Metering::new(|_| Some(Arc::default()));
-        let caller =
-            Caller { request_id: "r".into(), trace: None, started_at: std::time::Instant::now() };
+        let caller = Caller::named("r");
         assert!(metering.begin(&served.handle, &caller, true).is_some());
         assert!(metering.begin(&served.handle, &caller, false).is_none());
     }

@@ -240,6 +240,20 @@ async fn a_short_answer_that_is_never_read_ends_its_connection() {
     drop(response);
 }
 
+/// By it the answers that a connection does not take are counted together.
+#[tokio::test]
+async fn the_streams_of_a_connection_have_one_recipient() {
+    let rig = Rig::start(short());
+    let (mut one, _driver) = connect(&rig, &client::Builder::new()).await;
+    let (mut other, _driver) = connect(&rig, &client::Builder::new()).await;
+    let first = get(&mut one, "/recipient").await.expect("an answer");
+    assert_eq!(get(&mut one, "/recipient").await.expect("an answer"), first);
+    let others = get(&mut other, "/recipient").await.expect("an answer");
+    assert!(others != first && first != "none", "{first} {others}");
+    let alone = rig.connect().await.get("/recipient").await;
+    assert!(alone.ends_with("none"), "HTTP/1 has one answer at a time: {alone}");
+}
+
 /// What one client does not take is given up when others need the room, long before its time.
 #[tokio::test]
 async fn where_room_is_scarce_slow_answers_go_early() {
@@ -287,5 +301,18 @@ async fn rapid_resets_end_the_connection() {
         frames.extend_from_slice(b"\0\0\0\x08");
     }
     client.send(frames).await;
+    rig.until(|stats| &stats.closed_flood, 1).await;
+    rig.until(|stats| &stats.open, 0).await;
+}
+
+#[tokio::test]
+async fn frames_that_break_the_rules_are_counted() {
+    let rig = Rig::start(ListenerOptions::default());
+    let mut client = rig.connect().await;
+    // DATA on a stream that was never opened (RFC 9113, section 5.1).
+    client
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\0\x01\0\0\0\x01x")
+        .await;
+    rig.until(|stats| &stats.closed_framing, 1).await;
     rig.until(|stats| &stats.open, 0).await;
 }

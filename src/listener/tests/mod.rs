@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::inference::ByteBudget;
+use crate::inference::{ByteBudget, Recipient};
 use crate::testing::PATIENCE;
 
 const SHORT: Duration = Duration::from_secs(1);
@@ -156,6 +156,10 @@ async fn answer(
         "/peer" => {
             let peer = request.extensions().get::<PeerAddr>().copied();
             Full::from(peer.map_or(String::new(), |peer| peer.0.to_string()))
+        }
+        "/recipient" => {
+            let recipient = request.extensions().get::<Recipient>();
+            Full::from(recipient.map_or("none".to_owned(), |it| it.identity().to_string()))
         }
         _ => Full::from("hello"),
     };

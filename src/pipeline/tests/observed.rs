@@ -12,7 +12,7 @@ use crate::telemetry::{Phase, RequestRecord};
 use crate::tensor::Tensor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Notes what it sees of every second request.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Tap for Noting {
 }
 
 async fn ask(door: &Door, body: Option<&'static str>) -> Result<Vec<u8>, ErrorCode> {
-    let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
+    let caller = Caller::named("r-1");
     let answer =
         door.answer::<Native, _>(Target::default(), caller, Whole(body.map(str::to_owned))).await;
     answer.map(|it| it.answer.body.bytes).map_err(|error| error.code)
@@ -131,7 +131,7 @@ async fn a_large_answer_stays_booked_until_its_transport_lets_go() {
     let served = served(FakeModel::echo());
     let rows = vec!["[0.1,0.2]"; 500].join(",");
     let body = format!("{{\"instances\":[{rows}]}}").leak();
-    let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
+    let caller = Caller::named("r-1");
     let call = Whole(Some(body.to_owned()));
     let answered = served.door.answer::<Native, _>(Target::default(), caller, call).await.unwrap();
     let booked = answered.answer.body;

@@ -130,7 +130,7 @@ async fn unary(
     pieces: Vec<Vec<u8>>,
 ) -> Result<Answered<Infallible>, u32> {
     let target = Target { model: Some(model.parse().unwrap()), version, key: None };
-    let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
+    let caller = Caller::named("r-1");
     let call = Unary { metadata: Pairs(metadata.to_vec()), pieces };
     let answer = served.door.answer::<RawTensor, _>(target, caller, call).await;
     answer.map_err(|error| meaning(error.code).grpc as u32)

@@ -29,7 +29,7 @@ fn shadowed(live: Served, candidate: Served, share: f64) -> Shadowed {
 
 impl Shadowed {
     fn ask(&self, first: f32) -> bool {
-        let caller = Caller { request_id: "r-1".into(), trace: None, started_at: Instant::now() };
+        let caller = Caller::named("r-1");
         let body = Whole(Some(format!("{{\"features\": [{first}, 2]}}")));
         let answer = self.door.answer::<Native, _>(Target::default(), caller, body);
         self.runtime.block_on(answer).is_ok()
@@ -91,8 +91,7 @@ fn no_copy_runs_while_a_live_request_does_and_what_waits_too_long_is_dropped() {
         // A request of another caller, which nobody copies, is under way meanwhile.
         scope.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let caller =
-                Caller { request_id: "r-2".into(), trace: None, started_at: Instant::now() };
+            let caller = Caller::named("r-2");
             let body = Whole(Some("{\"features\": [777.25, 2]}".to_owned()));
             let answer = live.answer::<Native, _>(Target::default(), caller, body);
             assert!(runtime.unwrap().block_on(answer).is_ok());
