@@ -58,8 +58,7 @@ impl Inspect {
         let options_of_load = LoadOptions::plain(Device::Cpu, 1);
         let loader = RemoteLoader::new(options);
         if let Some(damage) = loader.damage(&artifact).map_err(unreadable)? {
-            let text = format!("{:?}: the model file is no whole archive: {damage}", self.file);
-            return Err(Failure::Runtime(text));
+            return Err(Failure::Runtime(format!("{:?}: {damage}", self.file)));
         }
         let model = loader
             .load(&artifact, &options_of_load)

@@ -175,7 +175,7 @@ pub trait Loader: Send + Sync {
         Ok(None)
     }
 
-    /// What is wrong with a file before it is loaded, if anything: it is damaged, or more than there is room for.
+    /// What is wrong with a file before it is loaded, if anything: it is damaged, or more than there is room for. A sentence.
     ///
     /// # Errors
     ///

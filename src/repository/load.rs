@@ -135,8 +135,7 @@ impl VersionLoader {
         verdict: &VerdictFile,
     ) -> Result<Findings, ModelFailure> {
         if let Some(damage) = self.trial_loader.damage(&candidate.artifact()).map_err(unreadable)? {
-            let reason = format!("the model file is no whole archive: {damage}");
-            return Err(ModelFailure::new(FailureCode::Damaged, reason));
+            return Err(ModelFailure::new(FailureCode::Damaged, damage));
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
         let Candidate { name, source, settings, steps, .. } = candidate;
@@ -148,12 +147,7 @@ impl VersionLoader {
             digest: &candidate.fingerprint.digest,
             trusted: candidate.is_trusted,
             manifest: &source.manifest,
-            sample: sample.map(|text| Sample {
-                model: name,
-                text,
-                decode: &self.decode_sample,
-                steps,
-            }),
+            sample: sample.map(|text| Sample { text, decode: &self.decode_sample, steps }),
             max_batch_size: settings.max_batch_size,
             batch_size_is_chosen: settings.batch_size_is_chosen,
             form: settings.form_options(source, self.options.trial_timeout),

@@ -113,7 +113,7 @@ fn first_runs(
     }
     if let Some(text) = &candidate.source.sample {
         let steps = &candidate.steps;
-        let sample = Sample { model: candidate.name, text, decode: decode_sample, steps };
+        let sample = Sample { text, decode: decode_sample, steps };
         let tensors = sample.of_spec(spec, settings.timeout)?;
         return Ok(FirstRuns::Sample(warmup.warmup(&tensors)));
     }

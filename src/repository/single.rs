@@ -48,7 +48,7 @@ pub fn try_file(
     let artifact = Artifact::new(Format::TorchScript, file.to_owned(), name.to_string());
     let damage = loader.damage(&artifact).map_err(|error| error.to_string())?;
     if let Some(damage) = damage {
-        return Err(format!("the model file is no whole archive: {damage}"));
+        return Err(damage);
     }
     let sample = source.sample.as_deref();
     let subject = Subject {
@@ -58,12 +58,7 @@ pub fn try_file(
         digest: &fingerprint.digest,
         trusted: false,
         manifest: &source.manifest,
-        sample: sample.map(|text| Sample {
-            model: &name,
-            text,
-            decode: decode_sample,
-            steps: &steps,
-        }),
+        sample: sample.map(|text| Sample { text, decode: decode_sample, steps: &steps }),
         max_batch_size: settings.max_batch_size,
         batch_size_is_chosen: settings.batch_size_is_chosen,
         form: settings.form_options(&source, timeout),

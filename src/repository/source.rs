@@ -54,7 +54,9 @@ impl Source {
         for text in [&manifest_text, &labels_text, &sample] {
             // The length goes first, so that text cannot move from one file to the next unnoticed.
             let bytes = text.as_deref().unwrap_or_default().as_bytes();
-            hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+            // No file is another thing than one without text.
+            let len = text.as_deref().map_or(u64::MAX, |text| text.len() as u64);
+            hash.update(len.to_le_bytes());
             hash.update(bytes);
         }
         let digest = hex(&hash.finalize());
@@ -107,6 +109,13 @@ mod tests {
         let sampled = Source::read(&sampled).unwrap();
         assert_ne!(sampled.digest, source.digest);
         assert_eq!(sampled.sample.as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn a_file_without_text_is_not_the_same_as_none() {
+        let digest = |files: &[(&str, &str)]| Source::read(&folder(files).1).unwrap().digest;
+        assert_ne!(digest(&[("sample.json", "")]), digest(&[]));
+        assert_ne!(digest(&[("model.toml", "")]), digest(&[]));
     }
 
     #[test]

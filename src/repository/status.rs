@@ -163,13 +163,17 @@ pub(super) fn readiness(shared: &Shared) -> Readiness {
         ready: waiting.is_empty() && !is_vacuous && held.is_none(),
         waiting_for: names(waiting),
         unloaded: names(unloaded),
-        reason: held.or_else(|| is_vacuous.then(|| explain_nothing(shared, models.len()))),
+        reason: held.or_else(|| is_vacuous.then(|| explain_nothing(shared, &models))),
     }
 }
 
 /// Why no model serves although none is waited for.
-fn explain_nothing(shared: &Shared, n_models: usize) -> String {
-    if n_models > 0 {
+fn explain_nothing(shared: &Shared, models: &BTreeMap<ModelName, Arc<ModelEntry>>) -> String {
+    let n_loading = models.values().filter(|entry| entry.state.is_changing()).count();
+    if n_loading > 0 {
+        return format!("none of the models serves yet, {n_loading} of them being loaded");
+    }
+    if !models.is_empty() {
         return "none of the models serves, and a server that can answer nothing is not ready"
             .into();
     }

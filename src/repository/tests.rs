@@ -162,7 +162,7 @@ fn a_sample_warms_up_and_a_wrong_one_is_told() {
     assert_eq!(repository.resolve(&latest("m")).unwrap().sample(), Some("1.5\n"));
     let seen = Arc::clone(&house.serving.seen.lock().unwrap()[0]);
     assert_eq!(seen.rows().iter().max(), Some(&64), "the largest batch must be warmed up");
-    assert_eq!(reason(&repository, "n"), "version 1: n/sample.json: no number");
+    assert_eq!(reason(&repository, "n"), "version 1: sample.json: no number");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn read_text(path: &Path, label: &str) -> Result<Option<String>, Stri
     }
 }
 
-/// A text of at most so many bytes from a plain file; `None` where nothing has that name. A link that leads nowhere, or a pipe,
+/// A text of at most so many bytes from a plain file, without a byte order mark; `None` where nothing has that name. A link that leads nowhere, or a pipe,
 /// is an error: somebody wanted something there.
 ///
 /// # Errors
@@ -43,6 +43,9 @@ pub fn read_plain(path: &Path, max_bytes: u64) -> io::Result<Option<String>> {
     if text.len() as u64 > max_bytes {
         let message = format!("it is larger than {} MiB", max_bytes >> 20);
         return Err(io::Error::new(ErrorKind::FileTooLarge, message));
+    }
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
     }
     Ok(Some(text))
 }
@@ -67,4 +70,18 @@ fn text(mut bytes: Vec<u8>) -> Result<String, &'static str> {
         return Err("the file is UTF-16, expected UTF-8");
     }
     String::from_utf8(bytes).map_err(|_| "the file is not UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("text");
+        std::fs::write(&file, "\u{feff}# keys").unwrap();
+        assert_eq!(read_plain(&file, 100).unwrap().as_deref(), Some("# keys"));
+        assert_eq!(read_plain(&folder.path().join("none"), 100).unwrap(), None);
+    }
 }

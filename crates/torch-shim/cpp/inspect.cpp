@@ -1,4 +1,5 @@
 // Looking at modules: schema, operators, state, weights. Nothing here runs any of a model's code.
+#include <algorithm>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -277,6 +278,114 @@ class NestingTypes {
   std::vector<c10::TypePtr> kept_;
 };
 
+// Whether a list of this type is sorted by what is an order for all values. Of tensors, objects and tuples the code itself
+// compares, and a floating-point number may be none; libtorch's sort then reads and writes beyond the list.
+bool sorts_unordered(const Node& node) {
+  const auto kind = node.kind();
+  if ((kind != torch::jit::aten::sort && kind != torch::jit::aten::sorted) || node.inputs().empty()) {
+    return false;
+  }
+  const auto list = node.input(0)->type()->cast<c10::ListType>();
+  if (!list) {
+    return false;
+  }
+  switch (list->getElementType()->kind()) {
+    case TypeKind::IntType:
+    case TypeKind::BoolType:
+    case TypeKind::StringType:
+      return false;
+    default:
+      return true;
+  }
+}
+
+// Casts in a file's code are believed, and an attribute of an object is found by its place: an object that is taken for one of
+// a larger class is read beyond its end. So a cast has to follow from the value's own type, or from a look at the value.
+class Casts {
+ public:
+  static bool is_foreign(const Node& node) {
+    if (node.kind() != torch::jit::prim::unchecked_cast) {
+      return false;
+    }
+    const Value* value = node.input(0);
+    const auto& from = value->type();
+    const auto& to = node.output()->type();
+    if (from->isSubtypeOf(*to)) {
+      return false;
+    }
+    if (!to->isSubtypeOf(*from)) {
+      return true;
+    }
+    switch (from->kind()) {
+      case TypeKind::OptionalType:
+        return !from->expectRef<c10::OptionalType>().getElementType()->isSubtypeOf(*to);
+      case TypeKind::NumberType:
+      case TypeKind::TensorType:
+        return false;
+      default:
+        return !was_looked_at(node, value, from, to);
+    }
+  }
+
+ private:
+  static bool was_looked_at(const Node& node, const Value* value, const TypePtr& from, const TypePtr& to) {
+    const Node* at = &node;
+    while (at != nullptr && at->owningBlock() != nullptr) {
+      const auto* block = at->owningBlock();
+      // An assertion before it: where the look fails, the code raises.
+      for (const Node* before : block->nodes()) {
+        if (before == at) {
+          break;
+        }
+        if (before->kind() == torch::jit::prim::If && raises(*before->blocks()[1]) &&
+            says(before->input(0), value, from, to, true)) {
+          return true;
+        }
+      }
+      at = block->owningNode();
+      if (at != nullptr && at->kind() == torch::jit::prim::If &&
+          says(at->input(0), value, from, to, block == at->blocks()[0])) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  static bool raises(const Block& block) {
+    for (const Node* node : block.nodes()) {
+      if (node->kind() == torch::jit::prim::RaiseException) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // Whether the value is of the type where this condition holds, or where it does not.
+  static bool says(const Value* condition, const Value* value, const TypePtr& from, const TypePtr& to, bool holds) {
+    const Node* look = condition->node();
+    if (look->kind() == torch::jit::aten::__not__) {
+      return says(look->input(0), value, from, to, !holds);
+    }
+    if (look->kind() != torch::jit::prim::isinstance || look->input(0) != value) {
+      return false;
+    }
+    const auto& types = look->tys(torch::jit::attr::types);
+    if (holds) {
+      return std::all_of(types.begin(), types.end(), [&](const TypePtr& type) { return type->isSubtypeOf(*to); });
+    }
+    const auto all = from->cast<c10::UnionType>();
+    if (!all) {
+      return false;
+    }
+    const auto members = all->containedTypes();
+    return std::all_of(members.begin(), members.end(), [&](const TypePtr& member) {
+      const bool is_excluded =
+          std::any_of(types.begin(), types.end(), [&](const TypePtr& type) { return member->isSubtypeOf(*type); });
+      return is_excluded || member->isSubtypeOf(*to);
+    });
+  }
+};
+
 class OperatorWalker : public Walker {
  public:
   using Walker::Walker;
@@ -292,6 +401,12 @@ class OperatorWalker : public Walker {
  protected:
   void visit(const Node& node) override {
     operators.insert(node.kind().toQualString());
+    if (sorts_unordered(node)) {
+      operators.insert("sconce::unordered_sort");
+    }
+    if (Casts::is_foreign(node)) {
+      operators.insert("sconce::foreign_cast");
+    }
     repeats_ = repeats_ || node.kind() == torch::jit::prim::Loop || stores(node);
     for (const Value* output : node.outputs()) {
       nests_ = nests_ || types_.has(output->type());

@@ -23,6 +23,12 @@ const CONCERNS: &[(&str, &str)] = &[
         "sconce::unbounded_nesting",
         "makes values that hold one another as deep as a number says, and freeing them overflows the stack",
     ),
+    (
+        "sconce::unordered_sort",
+        "sorts a list of tensors, objects or floating-point numbers, whose order need not be one, and then leaves the list",
+    ),
+    ("sconce::foreign_cast", "takes a value for one of another type without a look at it"),
+    ("inductor::resize_storage_bytes_", "gives a tensor memory of another size"),
     ("static_runtime::", "stands for what libtorch itself puts into code"),
     ("inductor::_alloc_from_pool", "makes tensors over foreign memory without a check"),
     ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),

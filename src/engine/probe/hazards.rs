@@ -193,6 +193,11 @@ const CLASSES: &[Class] = &[
         reason: "hands out an object of the library as if it were a tensor",
     },
     Class {
+        namespace: "profiler::",
+        operators: &["_record_function_enter", "_record_function_exit"],
+        reason: "hands out an object of the library as if it were a tensor",
+    },
+    Class {
         namespace: "mkl::",
         operators: &["_mkl_linear", "_mkl_reorder_linear_weight"],
         reason: "trusts the sizes that it is given",
@@ -251,6 +256,10 @@ mod tests {
             "aten::ctc_loss.Tensor",
             "aten::crow_indices",
             "aten::binomial",
+            "profiler::_record_function_enter",
+            "inductor::resize_storage_bytes_",
+            "sconce::unordered_sort",
+            "sconce::foreign_cast",
             "aten::slow_conv3d.out",
             "aten::thnn_conv2d",
             "quantized::embedding_bag_byte",
@@ -269,6 +278,9 @@ mod tests {
             "aten::_weight_norm_interface",
             "aten::embedding_bag",
             "aten::values.str",
+            "aten::sort",
+            "aten::sort.values_stable",
+            "profiler::_record_function_enter_new",
             "aten::remainder.int",
         ] {
             assert_eq!(concern(operator), None, "{operator}");

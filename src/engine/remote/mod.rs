@@ -140,9 +140,10 @@ impl Loader for RemoteLoader {
 
     fn damage(&self, artifact: &Artifact) -> io::Result<Option<String>> {
         let max_bytes = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
-        match artifact.format {
-            Format::TorchScript => kind::damage(&mut open_plain(&artifact.path, 0)?, max_bytes),
-        }
+        let damage = match artifact.format {
+            Format::TorchScript => kind::damage(&mut open_plain(&artifact.path, 0)?, max_bytes)?,
+        };
+        Ok(damage.map(|damage| format!("the model file is no whole archive: {damage}")))
     }
 
     fn devices(&self) -> Vec<Device> {

@@ -137,6 +137,9 @@ fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError>
     }
 }
 
+/// Values that a run may return. Each is looked for by its name, in what is known of the model.
+const MAX_OUTPUTS: usize = 1024;
+
 /// A value that becomes an output, with the name that the model has for it.
 type Named<'t> = (Option<Arc<str>>, Value, &'t Type);
 
@@ -178,6 +181,11 @@ pub(super) fn outputs(
     };
     let mut flat = Vec::with_capacity(named.len());
     named.into_iter().for_each(|named| flatten(named, &mut flat));
+    if flat.len() > MAX_OUTPUTS {
+        let message =
+            format!("the model returns {} values, at most {MAX_OUTPUTS} are answered", flat.len());
+        return Err(EngineError::new(Fault::Unsupported, message));
+    }
     let output = |(place, (name, value, ty))| output(name, numbers.cast_output(place, value)?, ty);
     flat.into_iter().enumerate().map(output).collect()
 }

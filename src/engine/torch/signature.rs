@@ -6,6 +6,9 @@ use crate::tensor::DataType;
 use std::sync::Arc;
 use torch_shim::{Module, Type, Value};
 
+/// Arguments that `forward` may take. Each is looked for by its name, in what is known of the model.
+const MAX_ARGUMENTS: usize = 1024;
+
 /// How what a request gives and leaves out becomes the arguments of `forward`.
 #[derive(Debug)]
 pub(super) struct Arguments {
@@ -117,6 +120,11 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
 /// The arguments that a request may give, and the way to those of `forward`. What a request cannot carry
 /// stays at its default, if it has one.
 fn arguments(forward: &[torch_shim::Argument]) -> Result<(Vec<Argument>, Arguments), EngineError> {
+    if forward.len() > MAX_ARGUMENTS {
+        let n = forward.len();
+        let message = format!("forward takes {n} arguments, at most {MAX_ARGUMENTS} are served");
+        return Err(EngineError::new(Fault::Unsupported, message));
+    }
     let mut listed = Vec::new();
     let mut arguments = Arguments { defaults: Vec::new(), places: Vec::new(), n_minimum: 0 };
     // Behind a default that is not to be had, nothing can be given: it would have to be handed over.

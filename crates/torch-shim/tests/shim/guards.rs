@@ -50,13 +50,13 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
         assert!(error.message.contains("attention takes"), "{n_values}: {error}");
     }
 
+    let halves = |shape: &[i64]| {
+        let n = shape.iter().product::<i64>().try_into().unwrap();
+        Value::from(floats(&vec![0.5; n], shape))
+    };
     let lstm = |width: i64, n_rows: i64, n_biases: i64| {
-        let ones = |shape: &[i64]| {
-            let n = shape.iter().product::<i64>().try_into().unwrap();
-            Value::from(floats(&vec![0.5; n], shape))
-        };
-        let (x, h) = (ones(&[n_rows, 2, width]), ones(&[1, 1, 3]));
-        module.run("lstm", &[x, h, ones(&[12, 8]), ones(&[12, 3]), ones(&[n_biases])])
+        let (x, h) = (halves(&[n_rows, 2, width]), halves(&[1, 1, 3]));
+        module.run("lstm", &[x, h, halves(&[12, 8]), halves(&[12, 3]), halves(&[n_biases])])
     };
     lstm(8, 1, 12).unwrap();
     for (width, n_rows, n_biases) in [(7, 1, 12), (200_000, 1, 12), (8, 100, 12), (8, 1, 1)] {
@@ -65,14 +65,9 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
     }
 
     let packed = |width: i64, sizes: &[i64], cells: [i64; 2], state: i64| {
-        let ones = |shape: &[i64]| {
-            let n = shape.iter().product::<i64>().try_into().unwrap();
-            Value::from(floats(&vec![0.5; n], shape))
-        };
-        let [h, c] = cells.map(|cells| ones(&[cells, 2, state]));
-        let weights = [ones(&[12, 8]), ones(&[12, 3]), ones(&[12])];
-        let [w, u, b] = weights;
-        module.run("packed", &[ones(&[3, width]), integers(sizes), h, c, w, u, b])
+        let [h, c] = cells.map(|cells| halves(&[cells, 2, state]));
+        let (w, u, b) = (halves(&[12, 8]), halves(&[12, 3]), halves(&[12]));
+        module.run("packed", &[halves(&[3, width]), integers(sizes), h, c, w, u, b])
     };
     packed(8, &[2, 1], [1, 1], 3).unwrap();
     let wrong: [(i64, &[i64], [i64; 2], i64); 7] = [

@@ -216,6 +216,51 @@ fn packed_weights_count() {
     assert_eq!(module.deep_copy().unwrap().byte_size().unwrap(), expected);
 }
 
+fn operators(source: &str) -> Vec<String> {
+    Module::define(source).unwrap_or_else(|error| panic!("{source}: {error}")).operators().unwrap()
+}
+
+/// Of an order that is none, libtorch's sort leaves the list.
+#[test]
+fn lists_without_an_order_are_told_when_they_are_sorted() {
+    let sorts = |element: &str, how: &str| {
+        let source = format!("def forward(self, l: List[{element}]):\n    {how}\n    return l\n");
+        operators(&source).iter().any(|name| name == "sconce::unordered_sort")
+    };
+    for element in ["Tensor", "float", "Tuple[float, int]"] {
+        for how in ["l.sort()", "l.sort(reverse=True)", "m = sorted(l)\n    l = m"] {
+            let has_reverse = how.contains("reverse") && element.contains("Tuple");
+            assert!(has_reverse || sorts(element, how), "{element} {how}");
+        }
+    }
+    for element in ["int", "bool", "str"] {
+        assert!(!sorts(element, "l.sort()"), "{element}");
+    }
+    let of_a_tensor = "def forward(self, x):\n    return torch.sort(x, 0, True)\n";
+    assert!(!operators(of_a_tensor).iter().any(|name| name == "sconce::unordered_sort"));
+}
+
+/// An object that is taken for one of a larger class is read beyond its end.
+#[test]
+fn casts_that_nothing_vouches_for_are_told() {
+    let casts = |body: &str| {
+        let source = format!(
+            "def forward(self, a: Any, u: Union[int, str, List[int]], o: Optional[List[int]]):\n{body}\n    return 0\n"
+        );
+        operators(&source).iter().any(|name| name == "sconce::foreign_cast")
+    };
+    for honest in [
+        "    if isinstance(a, int):\n        return a + 1",
+        "    if torch.jit.isinstance(a, List[int]):\n        return len(a)",
+        "    assert isinstance(a, str)\n    return len(a)",
+        "    if isinstance(u, int):\n        return u + 1\n    elif isinstance(u, str):\n        return len(u)\n    else:\n        return len(u)",
+        "    if o is not None:\n        return len(o)",
+        "    assert o is not None\n    return len(o)",
+    ] {
+        assert!(!casts(honest), "{honest}");
+    }
+}
+
 /// Freeing what is nested half a million deep would take more stack than any thread has.
 #[test]
 fn values_that_nest_as_deep_as_a_number_says_are_told() {

@@ -95,11 +95,13 @@ pub fn prove(code: &str, given: &[ProofInput<'_>], accepts_scales: bool) -> Resu
             .collect::<Result<_, _>>()?;
         Ok(Proof { outputs })
     });
-    // Values that decide something weigh more than what is merely not known: samples cannot settle them. What comes
-    // behind the place where the walk stopped has not been seen.
+    // Rows that meet and values that decide something weigh more than what is merely not known, wherever in the code:
+    // samples cannot settle them. What comes behind the place where the walk stopped has not been seen.
     outcome.map_err(|reason| match (reason.doubt, walk.values_seen.take()) {
-        (Doubt::Unknown, Some(values)) => values,
-        (Doubt::Unknown, None) if was_stopped && graph.may_hang_on_values() => Reason {
+        (Doubt::Unknown, values) if walk.meeting_seen.is_some() || values.is_some() => {
+            values.or(walk.meeting_seen.take()).unwrap_or(reason)
+        }
+        (Doubt::Unknown, _) if was_stopped && graph.may_hang_on_values() => Reason {
             doubt: Doubt::Values,
             text: format!("{}, and values may decide a shape or a branch", reason.text).into(),
         },

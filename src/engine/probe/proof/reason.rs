@@ -21,6 +21,13 @@ pub enum Doubt {
     Unknown,
 }
 
+impl Doubt {
+    /// Whether rows are known to meet, or their number or chance to count: samples cannot settle that.
+    pub(super) fn is_of_rows(self) -> bool {
+        matches!(self, Self::Coupled | Self::Scaled | Self::Random | Self::Counted)
+    }
+}
+
 /// A doubt and its cause, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {

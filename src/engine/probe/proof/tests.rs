@@ -175,6 +175,16 @@ fn what_is_written_in_place_must_keep_its_rows() {
     // What an operator does that is not known matters only where it comes out.
     check(&["aten::no_such\t1 \t2=Tensor \tself \t\t"], 1, Ok(OutputRows::Axis(0)));
     check(&["mine::op\t1 \t2=Tensor \tself \t\t"], 2, Err(Doubt::Unknown));
+    let mine = "aten::no_such\t1 \t2=Tensor \tself \t\t";
+    check(&[mine], 2, Err(Doubt::Unknown));
+    // What is not known settles nothing about rows that meet beside it, whichever comes first.
+    let (all, sum) = ("aten::sum\t1 \t3=Tensor \tself \t\t", |a: u64, b: u64| {
+        format!("aten::add\t{a} {b} \t4=Tensor \tself other \t\t")
+    });
+    check(&[all], 3, Err(Doubt::Coupled));
+    for nodes in [[mine, all, &sum(2, 3)], [mine, all, &sum(3, 2)], [all, mine, &sum(2, 3)]] {
+        check(&nodes, 4, Err(Doubt::Coupled));
+    }
 }
 
 #[test]

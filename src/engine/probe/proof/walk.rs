@@ -36,6 +36,8 @@ pub(super) struct Walk {
     pub(super) are_numbers_stale: bool,
     /// The first place where values of rows decide a number or a shape.
     pub(super) values_seen: Option<Reason>,
+    /// The first value that hangs on other rows, on their number or on chance, whatever becomes of it.
+    pub(super) meeting_seen: Option<Reason>,
     known: HashMap<ValueId, Value>,
     /// Values that are another one under a further name.
     origins: HashMap<ValueId, ValueId>,
@@ -49,6 +51,7 @@ impl Walk {
             heap: Heap::default(),
             accepts_scales,
             values_seen: None,
+            meeting_seen: None,
             are_numbers_stale: false,
             known: HashMap::new(),
             origins: HashMap::new(),
@@ -135,6 +138,10 @@ impl Walk {
         if outputs.len() != node.outputs.len() {
             let text = format!("{} gives another number of values than expected", node.kind);
             return Err(Reason::unknown(text));
+        }
+        let meets = |reason: &&Reason| reason.doubt.is_of_rows();
+        if let Some(reason) = outputs.iter().filter_map(Value::mixed).find(meets) {
+            self.meeting_seen.get_or_insert_with(|| reason.clone());
         }
         self.bind(&node.outputs, outputs);
         if matches!(&*node.kind, "prim::unchecked_cast" | "prim::unchecked_unwrap_optional") {
