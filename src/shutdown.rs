@@ -165,6 +165,8 @@ pub fn os_signals() -> io::Result<OsSignals> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut first = signal(SignalKind::user_defined1())?;
     let mut second = signal(SignalKind::user_defined2())?;
+    // By default a file over the limit of the process (ulimit -f) ends it. So the write fails, as on a full disk.
+    let mut too_large = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     let (sender, stops) = mpsc::channel(2);
     let (hung_up, hang_ups) = mpsc::channel(1);
     let had_terminal = io::stderr().is_terminal();
@@ -183,6 +185,7 @@ pub fn os_signals() -> io::Result<OsSignals> {
                 Some(()) = quit.recv() => Signal::Terminate,
                 Some(()) = first.recv() => { ignored("SIGUSR1"); continue }
                 Some(()) = second.recv() => { ignored("SIGUSR2"); continue }
+                Some(()) = too_large.recv() => continue,
                 Some(()) = interrupt.recv() => Signal::Interrupt,
                 else => return,
             };

@@ -340,27 +340,31 @@ class Bench:
         The receiver of spans takes its part of the machine too."""
         folder = self.paths.data / "watching"
         captured = self.paths.out / "captured"
-        with contestants.receiver() as address, contextlib.ExitStack() as servers:
+        with contestants.receiver() as address:
             kinds = {
                 "plain": ("plain", ()),
                 "watched": ("watched", ()),
                 "captured": ("watched", (f"capture.folder={captured}", f"tracing.endpoint={address}")),
             }
-            running = {
-                kind: servers.enter_context(started(contestants.sconce(self.paths, folder / models, self.state, *settings)))
-                for kind, (models, settings) in kinds.items()
-            }
-            for model, connections in (("tabular", 64), ("tabular", 1), ("digits", 64), ("resnet50", 4)):
-                # Short turns and many: the ratios are of turns that follow each other.
-                for round_number in range(3 * self.effort.rounds):
+            # Short turns and many: the ratios are of turns that follow each other. Two starts of one program differ by more
+            # than the kinds do, each by as much in all its turns, so every round starts them anew.
+            for round_number in range(3 * self.effort.rounds):
+                with contextlib.ExitStack() as servers:
+                    running = {
+                        kind: servers.enter_context(
+                            started(contestants.sconce(self.paths, folder / models, self.state, *settings))
+                        )
+                        for kind, (models, settings) in kinds.items()
+                    }
                     # Each begins in turn, so that none is always behind another.
                     turn = list(running.items())
                     shift = round_number % len(turn)
-                    for kind, server in turn[shift:] + turn[:shift]:
-                        line = measure.load(
-                            self.paths, server, model, seconds=self.effort.slow / 2, connections=connections, warmup=0.2
-                        )  # fmt: skip
-                        self.results.add("watching", model=model, kind=kind, at=connections, round=round_number, **line)
+                    for model, connections in (("tabular", 64), ("tabular", 1), ("digits", 64), ("resnet50", 4)):
+                        for kind, server in turn[shift:] + turn[:shift]:
+                            line = measure.load(
+                                self.paths, server, model, seconds=self.effort.slow / 2, connections=connections, warmup=0.2
+                            )  # fmt: skip
+                            self.results.add("watching", model=model, kind=kind, at=connections, round=round_number, **line)
 
     def protocols(self) -> None:
         protocols.section(self)

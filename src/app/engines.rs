@@ -111,9 +111,13 @@ impl Engines {
     ///
     /// There is no engine, not the device that the configuration names, or a library cannot be loaded.
     pub fn new(config: &Config) -> Result<Self, AppError> {
-        let libraries = digests(&config.general.libraries)?;
+        let digests = digests(&config.general.libraries)?;
         bound_memory(config);
         let (loader, libtorch) = loader(&config.general.libraries)?;
+        for (library, sha256) in config.general.libraries.iter().zip(&digests) {
+            tracing::info!(library = %library.display(), sha256, "an operator library is loaded");
+        }
+        let libraries = digests.join(",");
         let devices = loader.devices();
         if let Some(device) = config.fixed_device().filter(|device| !devices.contains(device)) {
             let there: Vec<_> = devices.iter().map(ToString::to_string).collect();
@@ -172,15 +176,12 @@ impl Engines {
     }
 }
 
-/// Digests of operator libraries, which are logged, for the key of verdicts.
-fn digests(libraries: &[PathBuf]) -> Result<String, AppError> {
-    let mut digests = Vec::with_capacity(libraries.len());
-    for path in libraries {
-        let digest = repository::file_digest(path).map_err(|error| {
+/// Digests of operator libraries, for the log and the key of verdicts.
+fn digests(libraries: &[PathBuf]) -> Result<Vec<String>, AppError> {
+    let digest = |path: &PathBuf| {
+        repository::file_digest(path).map_err(|error| {
             AppError::Engine(format!("libraries: {path:?} cannot be read: {error}"))
-        })?;
-        tracing::info!(library = %path.display(), sha256 = digest, "an operator library is loaded");
-        digests.push(digest);
-    }
-    Ok(digests.join(","))
+        })
+    };
+    libraries.iter().map(digest).collect()
 }

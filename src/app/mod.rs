@@ -15,7 +15,7 @@ pub use mirror::mirror;
 pub use reload::ReadAgain;
 
 use crate::capture::{Capture, Redaction};
-use crate::config::{FeedbackConfig, Loaded};
+use crate::config::{Config, FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
 use crate::http::{self, App};
 use crate::inference::{Batching, ByteBudget, ErrorCode, ModelName};
@@ -106,6 +106,16 @@ pub fn sample_decoder() -> SampleDecoder {
     Arc::new(|body, spec| predict::decode(body, spec).map(|decoded| decoded.inputs))
 }
 
+/// Where labels that come back are counted, with the keys that tokens are signed with.
+///
+/// # Errors
+///
+/// The file of the keys cannot be read, or has none.
+pub fn feedback(config: &Config) -> io::Result<Feedback> {
+    let FeedbackConfig { keys_file, max_age } = config.feedback.clone();
+    Feedback::new(FeedbackOptions { keys_file, max_age })
+}
+
 /// The metrics of this build.
 #[must_use]
 pub fn metrics(libtorch: &str) -> Metrics {
@@ -164,8 +174,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let started = "the server started; what the process before it served ended with it";
     events.add(EventKind::ServerStarted, events::Subject::default(), started);
     let quality = Quality::new();
-    let FeedbackConfig { keys_file, max_age } = config.feedback.clone();
-    let feedback = Feedback::new(FeedbackOptions { keys_file, max_age })?;
+    let feedback = feedback(config)?;
     metrics.register(Arc::new(feedback.clone()));
     let watching = Watching {
         events: Some(events.clone()),

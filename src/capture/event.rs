@@ -4,7 +4,8 @@
 
 use super::line::{Line, Written};
 use crate::protocol::json::{
-    Printer, write_integer, write_key, write_list, write_member, write_string, write_text_member,
+    Dialect, Printer, write_integer, write_key, write_list, write_member, write_string,
+    write_text_member,
 };
 
 /// One event.
@@ -66,11 +67,20 @@ pub(super) type Body = fn(&Line<'_>, &mut Vec<u8>) -> Result<(), String>;
 
 /// The request, by the Open Inference Protocol.
 pub(super) fn request(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+    request_in(Dialect::Strict, line, out)
+}
+
+/// The same in a dialect: that of servers has words for numbers that are not finite.
+pub(super) fn request_in(
+    dialect: Dialect,
+    line: &Line<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     out.push(b'{');
     write_key(out, "id");
     write_string(out, &line.request_id);
     write_member(out, "inputs");
-    tensors(line.inputs.as_deref().unwrap_or_default(), out)?;
+    tensors(line.inputs.as_deref().unwrap_or_default(), dialect, out)?;
     out.push(b'}');
     Ok(())
 }
@@ -83,22 +93,22 @@ pub(super) fn answer(line: &Line<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     write_text_member(out, "model_name", &line.model);
     write_text_member(out, "model_version", &line.version);
     write_member(out, "outputs");
-    tensors(line.outputs.as_deref().unwrap_or_default(), out)?;
+    tensors(line.outputs.as_deref().unwrap_or_default(), Dialect::Strict, out)?;
     out.push(b'}');
     Ok(())
 }
 
-fn tensors(tensors: &[Written<'_>], out: &mut Vec<u8>) -> Result<(), String> {
+fn tensors(tensors: &[Written<'_>], dialect: Dialect, out: &mut Vec<u8>) -> Result<(), String> {
     let mut outcome = Ok(());
     write_list(out, tensors, |out, written| {
         if outcome.is_ok() {
-            outcome = tensor(written, out);
+            outcome = tensor(written, dialect, out);
         }
     });
     outcome
 }
 
-fn tensor(written: &Written<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+fn tensor(written: &Written<'_>, dialect: Dialect, out: &mut Vec<u8>) -> Result<(), String> {
     let Written { name, datatype, shape, data, left_out, .. } = written;
     out.push(b'{');
     write_key(out, "name");
@@ -122,7 +132,7 @@ fn tensor(written: &Written<'_>, out: &mut Vec<u8>) -> Result<(), String> {
             let tensor = written.read().map_err(|missing| missing.to_string())?.tensor;
             write_member(out, "data");
             let elements = tensor.shape().elements().unwrap_or_default();
-            Printer::new(&tensor).next(out, &[elements]);
+            Printer::new(&tensor).in_dialect(dialect).next(out, &[elements]);
         }
     }
     out.push(b'}');

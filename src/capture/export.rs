@@ -6,9 +6,9 @@
 //! | `kserve` | two CloudEvents a request, in their JSON form, as KServe's logger names them | what consumes KServe's payload log |
 //! | `sagemaker` | one line a request, as SageMaker's data capture writes them | SageMaker's Model Monitor, and tools for it |
 
-use super::event::{Body, Event, answer, request};
+use super::event::{Body, Event, answer, request, request_in};
 use super::line::{Line, Lines, Missing, ReadError};
-use crate::protocol::json::{write_key, write_member, write_string, write_text_member};
+use crate::protocol::json::{Dialect, write_key, write_member, write_string, write_text_member};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -85,7 +85,7 @@ impl Form {
         }
         match self {
             Self::V2 => {
-                request(line, out)?;
+                request_in(Dialect::Extended, line, out)?;
                 out.push(b'\n');
             }
             Self::Kserve => {

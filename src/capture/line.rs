@@ -191,10 +191,20 @@ impl Lines {
                 continue;
             };
             self.text.clear();
-            let mut part = reader.take(MAX_LINE);
-            let read = part.read_line(&mut self.text);
+            let mut bytes = std::mem::take(&mut self.text).into_bytes();
+            let read = reader.take(MAX_LINE).read_until(b'\n', &mut bytes);
             read.map_err(|source| ReadError::File { file: path.clone(), source })?;
             self.line += 1;
+            let is_cut = bytes.last() != Some(&b'\n') && (bytes.len() as u64) < MAX_LINE;
+            match String::from_utf8(bytes) {
+                Ok(text) => self.text = text,
+                // Cut short within a letter.
+                Err(_) if is_cut => {
+                    self.file = None;
+                    continue;
+                }
+                Err(_) => return Err(self.fault("it is no UTF-8".to_owned())),
+            }
             if !self.text.ends_with('\n') {
                 if self.text.len() as u64 == MAX_LINE {
                     return Err(self.fault(format!("it has more than {MAX_LINE} bytes")));

@@ -52,6 +52,17 @@ struct Inner {
     has_files: bool,
 }
 
+impl CaptureOptions {
+    /// Makes the folder, if there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made or written.
+    pub fn try_folder(self) -> io::Result<()> {
+        self.files.map_or(Ok(()), |files| files.open().map(drop))
+    }
+}
+
 impl Capture {
     /// Makes the folder and starts the thread that writes.
     ///

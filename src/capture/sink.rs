@@ -16,7 +16,7 @@ use reqwest::{Client, RequestBuilder, Url};
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -71,7 +71,8 @@ impl Sink {
             url,
             counts: Arc::clone(counts),
             open: Arc::clone(&open),
-            is_failing: AtomicBool::new(false),
+            outage: Outage::default(),
+            shown: shown(address),
             events,
         };
         let run = move || {
@@ -118,8 +119,15 @@ struct Calls {
     url: Url,
     counts: Arc<Counts>,
     open: Arc<AtomicUsize>,
-    is_failing: AtomicBool,
+    outage: Outage,
+    /// Where they go, without what may be secret in it.
+    shown: String,
     events: Events,
+}
+
+/// An address without its query, in which there may be a token. (It has no user: the configuration refuses one.)
+fn shown(address: &str) -> String {
+    address.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 async fn send_all(mut left: Receiver<Left>, calls: Calls) {
@@ -143,17 +151,14 @@ impl Calls {
         let is_sent = outcome.is_ok();
         self.counts.sent.add(if is_sent { Delivery::Sent } else { Delivery::Failed }, 1);
         self.open.fetch_sub(1, Ordering::Relaxed);
-        // Said once, and once when it is over.
-        if self.is_failing.swap(!is_sent, Ordering::Relaxed) == is_sent {
-            match outcome {
-                Ok(()) => tracing::info!("events of requests are sent again"),
-                Err(problem) => {
-                    let text =
-                        format!("events of requests are not sent to {}: {problem}", self.url);
-                    tracing::warn!("{text}");
-                    self.events.add(EventKind::CaptureProblem, Subject::default(), text);
-                }
+        match outcome {
+            Ok(()) if self.outage.worked() => tracing::info!("events of requests are sent again"),
+            Err(problem) if self.outage.failed(Instant::now()) => {
+                let text = format!("events of requests are not sent to {}: {problem}", self.shown);
+                tracing::warn!("{text}");
+                self.events.add(EventKind::CaptureProblem, Subject::default(), text);
             }
+            Ok(()) | Err(_) => {}
         }
     }
 

@@ -186,3 +186,28 @@ fn requests_are_exported_as_others_write_them() {
     assert_eq!(lines[0]["eventMetadata"]["inferenceId"], "r\"1");
     assert_eq!(lines[0]["eventMetadata"]["eventId"].as_str().unwrap().len(), 36);
 }
+
+#[test]
+fn a_line_that_was_cut_short_is_passed_over_and_one_that_is_no_text_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("captured.jsonl");
+    let whole = line(&[named("t", texts(&["zü".as_bytes()]))], Vec::new(), &[]);
+    let in_a_letter = whole.find('ü').unwrap() + 1;
+    let read = |bytes: &[&[u8]]| {
+        std::fs::write(&file, bytes.concat()).unwrap();
+        let mut lines = Lines::of(std::slice::from_ref(&file)).unwrap();
+        let mut n_lines = 0;
+        loop {
+            match lines.next_line() {
+                Ok(Some(_)) => n_lines += 1,
+                Ok(None) => return Ok(n_lines),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    };
+    let (good, cut) = (whole.as_bytes(), &whole.as_bytes()[..in_a_letter]);
+    assert_eq!(read(&[good, cut]), Ok(1));
+    assert_eq!(read(&[good, &good[..good.len() - 1]]), Ok(2), "only its end is missing");
+    let error = read(&[good, b"\xff\n", good]).unwrap_err();
+    assert!(error.contains("captured.jsonl") && error.contains("2"), "{error}");
+}

@@ -7,9 +7,11 @@ use super::files::Files;
 use super::record::Record;
 #[cfg(feature = "sending")]
 use super::sink::Sink;
+use crate::telemetry::background::Outage;
 use crate::telemetry::events::{EventKind, Events, Subject};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::Instant;
 
 /// Bytes of lines that are written at once.
 const MAX_CHUNK: usize = 1 << 20;
@@ -38,7 +40,7 @@ pub(super) fn write_all(
     events: &Events,
 ) {
     let (mut chunk, mut waiting) = (Vec::new(), Vec::new());
-    let mut is_broken = false;
+    let outage = Outage::default();
     let bytes = |places: &Places| places.files.as_ref().map_or(0, Files::bytes);
     counts.bytes.store(bytes(&places), Ordering::Relaxed);
     while let Ok(first) = messages.recv() {
@@ -63,13 +65,13 @@ pub(super) fn write_all(
             None => {}
             Some(Ok(())) => {
                 counts.add(Outcome::Written, n_lines);
-                if std::mem::take(&mut is_broken) && n_lines > 0 {
+                if n_lines > 0 && outage.worked() {
                     tracing::info!("requests are captured again");
                 }
             }
             Some(Err(error)) => {
                 counts.add(Outcome::Failed, n_lines);
-                if !std::mem::replace(&mut is_broken, true) {
+                if outage.failed(Instant::now()) {
                     let text = format!("requests are not captured: {error}");
                     tracing::warn!("{text}");
                     events.add(EventKind::CaptureProblem, Subject::default(), text);

@@ -2,6 +2,7 @@
 
 use super::{Failure, Settings, print};
 use crate::app::{self, Engines};
+use crate::capture::CaptureOptions;
 use crate::repository::{ModelFailure, ModelStatus, VersionStatus};
 use crate::store::Mirror;
 use crate::telemetry::logging;
@@ -28,9 +29,12 @@ impl Check {
     /// The configuration is faulty, or a model would not be served.
     pub fn run(&self) -> Result<(), Failure> {
         let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
-        print("configuration: ok\n")?;
         let config = &loaded.config;
         let failure = |error: app::AppError| Failure::Runtime(error.to_string());
+        app::feedback(config).map_err(|error| failure(error.into()))?;
+        let capture = config.capture_options().map_or(Ok(()), CaptureOptions::try_folder);
+        capture.map_err(|error| failure(error.into()))?;
+        print("configuration: ok\n")?;
         let log = logging::install(&config.log_options()).map_err(|error| failure(error.into()))?;
         let engines = Engines::new(config).map_err(failure)?;
         let metrics = app::metrics(&engines.libtorch);

@@ -90,6 +90,13 @@ impl Evaluate {
         let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
         let now = self.load(&inside, self.model.version)?;
+        if self.against == Some(now.handle.version()) {
+            let version = now.handle.version();
+            now.unload();
+            return Err(Failure::Runtime(format!(
+                "--against {version}: that is the version which is evaluated"
+            )));
+        }
         let before = self.against.map(|version| self.load(&inside, Some(version))).transpose()?;
         let versions: Vec<_> =
             std::iter::once(&now).chain(&before).map(|alone| &alone.handle).collect();

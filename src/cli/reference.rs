@@ -34,11 +34,12 @@ impl WriteReference {
     ///
     /// The configuration or the rows are faulty, or the model cannot be loaded or does not answer.
     pub fn run(&self) -> Result<(), Failure> {
-        if self.rows.data == Path::new("-") {
+        let data = &self.rows.data;
+        let is_pipe = data.metadata().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        if data == Path::new("-") || is_pipe {
             // Before anything is loaded: the rows are read twice.
-            return Err(Failure::Runtime(
-                "--data -: the rows are read twice, name a file".to_owned(),
-            ));
+            let text = format!("--data {}: the rows are read twice, name a file", data.display());
+            return Err(Failure::Runtime(text));
         }
         let Some(loaded) = self.settings.read_or_print()? else { return Ok(()) };
         let inside = Inside::new(&loaded.config)?;
@@ -50,7 +51,9 @@ impl WriteReference {
         let alone = inside.load(&self.model.name, overrides)?;
         let made = self.make(&inside, &alone.handle);
         alone.unload();
-        print(&made.map_err(Failure::Runtime)?.to_json())
+        let made = made.map_err(Failure::Runtime)?;
+        made.check().map_err(Failure::Runtime)?;
+        print(&made.to_json())
     }
 
     fn make(&self, inside: &Inside<'_>, handle: &ModelHandle) -> Result<Reference, String> {

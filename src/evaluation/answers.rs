@@ -1,12 +1,11 @@
 //! One row by the way of a request, and what of its answer counts.
 
+use super::inputs::decode;
 use super::numbers::numbers;
-use crate::inference::{Context, ErrorCode, InferError, InferRequest, InferResponse};
+use crate::inference::{ErrorCode, InferError, InferResponse};
 use crate::pipeline;
-use crate::protocol::predict;
 use crate::repository::ModelHandle;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What a version said of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,13 +25,7 @@ pub(super) enum Answer {
 
 /// Sends a body of one row through everything that a request goes through.
 pub(super) async fn ask(handle: &ModelHandle, body: &[u8]) -> Result<Answer, InferError> {
-    let decoded = predict::decode(body, handle.interface())?;
-    let context = Context {
-        request_id: "evaluation".into(),
-        deadline: Instant::now() + handle.limits().timeout,
-        trace: None,
-    };
-    let request = pipeline::check(handle, InferRequest { context, inputs: decoded.inputs })?;
+    let request = decode(handle, body)?;
     if request.n_rows() != 1 {
         let message = format!("the line has {} rows, expected one", request.n_rows());
         return Err(InferError::new(ErrorCode::InvalidInput, message));

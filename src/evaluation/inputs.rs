@@ -35,9 +35,10 @@ pub fn read_inputs(
     Ok(())
 }
 
-fn decode(handle: &ModelHandle, body: &[u8]) -> Result<ValidRequest, InferError> {
-    let decoded = predict::decode(body, handle.interface())?;
+/// A row as a request, which has the model's time from now on.
+pub(super) fn decode(handle: &ModelHandle, body: &[u8]) -> Result<ValidRequest, InferError> {
+    let decoded = predict::decode_filed(body, handle.interface())?;
     let deadline = Instant::now() + handle.limits().timeout;
-    let context = Context { request_id: "reference".into(), deadline, trace: None };
+    let context = Context { request_id: "evaluation".into(), deadline, trace: None };
     pipeline::check(handle, InferRequest { context, inputs: decoded.inputs })
 }

@@ -21,5 +21,5 @@ pub use collect::{Collected, collect};
 pub use data::DataSet;
 pub use error::EvaluationError;
 pub use inputs::read_inputs;
-pub use report::{html, json, table};
+pub use report::{Page, html, json, table};
 pub use summary::{Evaluation, evaluate};

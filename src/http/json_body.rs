@@ -28,6 +28,11 @@ pub(super) async fn read<T: DeserializeOwned + Default + Send + 'static>(
         if text.trim_ascii().is_empty() {
             return Ok(T::default());
         }
+        if text.trim_ascii_start().starts_with(b"[") {
+            // serde would take a list of an object's members.
+            let message = "the body cannot be read: expected an object, got a list";
+            return Err(InferError::new(ErrorCode::InvalidBody, message));
+        }
         serde_json::from_slice(text).map_err(|error| {
             let code =
                 if error.is_data() { ErrorCode::InvalidBody } else { ErrorCode::InvalidJson };

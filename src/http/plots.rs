@@ -26,30 +26,49 @@ pub(super) fn drift(page: &mut String, model: &str, report: &DriftReport) {
         report.version, window.rows, report.reference_rows
     );
     for feature in features {
-        let trouble = |it: &Trouble| {
-            report.troubles.iter().any(|(name, trouble)| *name == feature.name && trouble == it)
-        };
-        plot(page, feature, Trouble::ALL.iter().any(trouble));
+        let is_of = |(name, _): &&(String, Trouble)| *name == feature.name;
+        plot(page, feature, report.troubles.iter().find(is_of).map(|(_, trouble)| *trouble));
     }
     page.push_str("</div>");
+    if let Some((psi, limit)) = window.label_psi {
+        let class = if psi > limit { "state trouble" } else { "state" };
+        let _ = write!(
+            page,
+            "<p class=\"{class}\">Labels of the answers: index {psi:.3} of {limit:.3}</p>"
+        );
+    }
 }
 
-fn plot(page: &mut String, feature: &FeatureDrift, is_in_trouble: bool) {
+/// What is wrong with a feature, or else its index; beside its limit.
+fn caption(feature: &FeatureDrift, trouble: Option<Trouble>) -> String {
+    let percent = |what: &str| {
+        let (value, limit) = feature.measured(trouble?)?;
+        Some(format!("{:.1} % {what}, limit {:.1} %", value * 100.0, limit * 100.0))
+    };
+    let told = match trouble {
+        Some(Trouble::OutOfRange) => percent("out of range"),
+        Some(Trouble::Missing) => percent("more missing"),
+        Some(Trouble::Distribution) | None => None,
+    };
+    told.unwrap_or_else(|| match feature.psi.zip(feature.psi_limit) {
+        Some((psi, limit)) => format!("index {psi:.3} of {limit:.3}"),
+        None => "no values".to_owned(),
+    })
+}
+
+fn plot(page: &mut String, feature: &FeatureDrift, trouble: Option<Trouble>) {
     let share = |counts: &[u64]| -> Vec<f64> {
         let total = counts.iter().sum::<u64>().max(1) as f64;
         counts.iter().map(|count| *count as f64 / total).collect()
     };
     let (before, now) = (share(&feature.reference), share(&feature.bins));
     let highest = before.iter().chain(&now).copied().fold(f64::MIN_POSITIVE, f64::max);
-    let class = if is_in_trouble { " class=\"trouble\"" } else { "" };
-    let index = match feature.psi.zip(feature.psi_limit) {
-        Some((psi, limit)) => format!("{psi:.3} of {limit:.3}"),
-        None => "no values".to_owned(),
-    };
+    let class = if trouble.is_some() { " class=\"trouble\"" } else { "" };
+    let (index, told) = (caption(feature, None), caption(feature, trouble));
     let name = escape(&feature.name);
     let _ = write!(
         page,
-        "<figure{class}><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\"><title>{name}: index {index}, \
+        "<figure{class}><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\"><title>{name}: {index}, \
          {:.1} % out of range, {:.1} % missing</title>",
         feature.out_of_range * 100.0,
         feature.missing * 100.0
@@ -68,5 +87,5 @@ fn plot(page: &mut String, feature: &FeatureDrift, is_in_trouble: bool) {
             );
         }
     }
-    let _ = write!(page, "</svg><figcaption>{name}<br>{index}</figcaption></figure>");
+    let _ = write!(page, "</svg><figcaption>{name}<br>{told}</figcaption></figure>");
 }

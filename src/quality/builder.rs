@@ -1,6 +1,6 @@
 //! Makes the features of a reference out of rows, one after the other.
 
-use super::reference::{Feature, MAX_FEATURES, MAX_NAME, Of};
+use super::reference::{Feature, LABELS, MAX_FEATURES, MAX_NAME, Of};
 use super::values::{Descriptor, Rows};
 use crate::inference::TensorSpec;
 use crate::tensor::{Dim, Tensor};
@@ -124,8 +124,9 @@ fn is_fixed(spec: &TensorSpec) -> bool {
     sizes.is_none_or(|sizes| sizes.iter().all(|size| matches!(size, Dim::Fixed(_))))
 }
 
-/// Whether they can name features: all of them different, none empty or long.
+/// Whether they can name features: all of them different, none empty, long or that of the labels.
 fn are_names(names: &[String]) -> bool {
     let different: BTreeSet<_> = names.iter().collect();
-    different.len() == names.len() && names.iter().all(|it| (1..=MAX_NAME).contains(&it.len()))
+    different.len() == names.len()
+        && names.iter().all(|it| (1..=MAX_NAME).contains(&it.len()) && *it != LABELS)
 }

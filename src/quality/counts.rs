@@ -35,8 +35,10 @@ pub(super) struct FeatureCounts {
     pub(super) bins: Vec<u64>,
     /// Values that are no number.
     pub(super) missing: u64,
-    /// Finite ones beyond the reference's range, and those that are not finite.
+    /// Finite ones beyond the reference's range, and infinite ones.
     pub(super) out_of_range: u64,
+    /// Infinite ones, which lie in no bin.
+    pub(super) infinite: u64,
 }
 
 /// What was counted of a version.
@@ -65,6 +67,7 @@ impl Counted {
                 bins: less(&now.bins, &before.bins),
                 missing: now.missing.saturating_sub(before.missing),
                 out_of_range: now.out_of_range.saturating_sub(before.out_of_range),
+                infinite: now.infinite.saturating_sub(before.infinite),
             });
         Self {
             rows: self.rows.saturating_sub(before.rows),
@@ -101,7 +104,7 @@ struct FeaturePlan {
     edges: Edges,
     min: f32,
     max: f32,
-    /// The place of the first bin. Behind the last are those of missing values and of those that are out of range.
+    /// The place of the first bin. Behind the last are those of missing values, of those that are out of range, and of infinite ones.
     first: usize,
 }
 
@@ -134,7 +137,7 @@ impl Counters {
             })?;
             let edges = Edges::new(feature.edges.clone())?;
             let first = next;
-            next += edges.n_bins() + 2;
+            next += edges.n_bins() + 3;
             let (min, max) = (feature.min, feature.max);
             Ok(FeaturePlan { input: place, of: feature.of, edges, min, max, first })
         });
@@ -165,6 +168,7 @@ impl Counters {
             bins: (feature.first..feature.missing()).map(sum).collect(),
             missing: sum(feature.missing()),
             out_of_range: sum(feature.out_of_range()),
+            infinite: sum(feature.infinite()),
         });
         let (first_label, first_score) = (self.plan.first_label, self.plan.first_score());
         let has_labels = self.plan.n_labels > 0;
@@ -230,9 +234,11 @@ impl Shard {
         if value < feature.min || value > feature.max {
             self.add(feature.out_of_range(), 1);
         }
-        if value.is_finite() {
-            self.add(feature.first + feature.edges.bin(value), 1);
-        }
+        let place = match value.is_finite() {
+            true => feature.first + feature.edges.bin(value),
+            false => feature.infinite(),
+        };
+        self.add(place, 1);
     }
 
     /// Counts the label of a row, and its score if that is a probability.
@@ -262,6 +268,10 @@ impl FeaturePlan {
 
     fn out_of_range(&self) -> usize {
         self.missing() + 1
+    }
+
+    fn infinite(&self) -> usize {
+        self.missing() + 2
     }
 }
 

@@ -22,7 +22,7 @@ pub struct FeatureDrift {
     pub rows: u64,
     /// Values in bins: what is missing or infinite is in none.
     pub values: u64,
-    /// Values that have a place beside the range: those in bins, or more where many are infinite.
+    /// Values that have a place beside the range: those in bins, and infinite ones.
     pub ranged: u64,
     /// The population stability index.
     pub psi: Option<f64>,
@@ -80,12 +80,12 @@ impl FeatureDrift {
         let plain = Self::of_labels(&feature.name, &feature.counts, &counted.bins);
         // What is infinite lies in no bin, and is out of range.
         let share = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
-        let ranged = plain.values.max(counted.out_of_range);
+        let ranged = plain.values + counted.infinite;
         Self {
-            rows: plain.values + counted.missing,
+            rows: ranged + counted.missing,
             ranged,
             out_of_range: counted.out_of_range as f64 / ranged.max(1) as f64,
-            missing: share(counted.missing, plain.values),
+            missing: share(counted.missing, ranged),
             reference_missing: share(feature.missing, of_reference),
             ..plain
         }

@@ -27,6 +27,8 @@ pub(super) const MAX_FEATURES: usize = 500;
 pub const MAX_LABELS: usize = 100;
 /// What stands for all labels beyond those that are counted by name.
 pub const OTHER: &str = "<other>";
+/// What the labels of the answers are called among the features.
+pub(super) const LABELS: &str = "<labels>";
 /// Longest name of a feature or label.
 pub(super) const MAX_NAME: usize = 128;
 
@@ -124,6 +126,13 @@ impl Feature {
         if !(self.min.is_finite() && self.max.is_finite() && self.min <= self.max) {
             return Some(format!("a range from {} to {}", self.min, self.max));
         }
+        let is_beyond = |edge: &&f32| !(self.min..=self.max).contains(edge);
+        if let Some(edge) = self.edges.iter().find(is_beyond) {
+            return Some(format!(
+                "an edge of {edge}, which is beyond the range from {} to {}",
+                self.min, self.max
+            ));
+        }
         None
     }
 }
@@ -142,6 +151,11 @@ impl Reference {
                 .collect(),
             evaluation: BTreeMap::new(),
         }
+    }
+
+    /// Whether it says how many rows got each label.
+    pub(super) fn knows_labels(&self) -> bool {
+        self.labels.values().any(|rows| *rows > 0)
     }
 
     /// Reads the text of a file.
@@ -169,7 +183,12 @@ impl Reference {
         text.replacen("\"features\":[]", &format!("\"features\":[\n{features}\n]"), 1) + "\n"
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Whether a server would take it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and where.
+    pub fn check(&self) -> Result<(), String> {
         let n_rows = self.rows;
         if n_rows < MIN_ROWS {
             return Err(format!(
@@ -182,6 +201,9 @@ impl Reference {
             let at = |fault: String| Err(format!("feature {name:?}: {fault}"));
             if name.is_empty() || name.len() > MAX_NAME {
                 return at(format!("expected a name of 1 to {MAX_NAME} bytes"));
+            }
+            if name == LABELS {
+                return at("the name stands for the labels of answers".to_owned());
             }
             if !names.insert(name) {
                 return at("another one has the same name".to_owned());

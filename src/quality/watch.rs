@@ -232,7 +232,7 @@ impl Verifier for Quality {
             let answers = Reference::of_labels(labels.iter().map(AsRef::as_ref));
             return self.watch(candidate, answers);
         };
-        let reference = Reference::parse(&text).map_err(shown)?;
+        let mut reference = Reference::parse(&text).map_err(shown)?;
         if reference.rows < FEW_ROWS {
             tracing::info!(
                 model.name = %candidate.name(),
@@ -244,6 +244,20 @@ impl Verifier for Quality {
         if reference.features.len() > MAX_FEATURES {
             let n = reference.features.len();
             return Err(shown(format!("{n} features, expected at most {MAX_FEATURES}")));
+        }
+        let labels = &candidate.facts().labels;
+        let is_known = |label: &str| labels.is_empty() || labels.iter().any(|it| **it == *label);
+        if let Some(stranger) = reference.labels.keys().find(|label| !is_known(label)) {
+            let known: Vec<_> = labels.iter().take(5).map(|label| format!("{label:?}")).collect();
+            let more = if labels.len() > 5 { ", …" } else { "" };
+            return Err(shown(format!(
+                "labels: the model has no label {stranger:?}, expected {}{more}",
+                known.join(", ")
+            )));
+        }
+        if reference.labels.is_empty() {
+            // Labels are counted without any to compare them with.
+            reference.labels = Reference::of_labels(labels.iter().map(AsRef::as_ref)).labels;
         }
         let digest = &candidate.facts().digest;
         if is_of_version && reference.model_sha256 != *digest {

@@ -3,15 +3,12 @@
 use super::counts::{Counted, Counters};
 use super::drift::{FeatureDrift, Trouble, drift};
 use super::figures::Compared;
-use super::reference::Reference;
+use super::reference::{LABELS, Reference};
 use super::windows::{Snapshots, Window};
 use crate::inference::Version;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
-
-/// What the labels of the answers are called among the features.
-const LABELS: &str = "<labels>";
 
 /// A load of a version, and what is counted of it.
 #[derive(Debug)]
@@ -116,6 +113,7 @@ impl Watched {
             let feature = self.reference.features.get(place);
             feature.map_or_else(|| LABELS.to_owned(), |feature| feature.name.clone())
         };
+        let knows_labels = self.reference.knows_labels();
         let windows = Window::ALL.map(|window| {
             let counted = looked.snapshots.of(window, now, &counted);
             let labels = self.labels(&counted);
@@ -126,8 +124,8 @@ impl Watched {
                 window,
                 rows: counted.rows,
                 features: drift(&self.reference, &counted),
-                label_psi: compared.psi().zip(compared.psi_limit()),
-                label_l_infinity: compared.l_infinity(),
+                label_psi: compared.psi().zip(compared.psi_limit()).filter(|_| knows_labels),
+                label_l_infinity: compared.l_infinity().filter(|_| knows_labels),
                 labels,
             }
         });
@@ -142,8 +140,7 @@ impl Watched {
     /// How the labels of the answers stand, where the reference has some: as a feature behind the others.
     fn label_drift(&self, counted: &Counted) -> Option<FeatureDrift> {
         let labels = self.labels(counted);
-        let is_known = self.reference.rows > 0 && !self.reference.labels.is_empty();
-        is_known.then(|| {
+        self.reference.knows_labels().then(|| {
             let (reference, now): (Vec<_>, Vec<_>) =
                 labels.iter().map(|it| (it.reference_rows, it.rows)).unzip();
             FeatureDrift::of_labels(LABELS, &reference, &now)

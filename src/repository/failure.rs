@@ -113,7 +113,7 @@ failure_codes! {
     Digest, "digest": "the files of the version are not those that SHA256SUMS lists";
     Outside, "outside": "a link leads out of the models folder";
     Rejected, "rejected": "the file was rejected by an operator or a roll-out";
-    Verification, "verification": "its answers are not those that are expected of it";
+    Verification, "verification": "its answers are not those that are expected of it, or its reference is of something else";
     Refused, "refused": "the model was refused: its code can reach beyond its tensors, and nobody vouches for it";
     Raised, "raised": "the trial failed: the model raised an error";
     Crashed, "crashed": "the trial failed: its process died";

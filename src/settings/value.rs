@@ -118,11 +118,12 @@ pub(super) struct Written {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) | Self::Plain(text) if text.chars().count() > MAX_SHOWN => {
+            Self::Text(text) | Self::Plain(text) => {
+                let text = without_password(text);
                 let shown: String = text.chars().take(MAX_SHOWN).collect();
-                write!(f, "{shown:?}…")
+                let rest = if shown.len() < text.len() { "…" } else { "" };
+                write!(f, "{shown:?}{rest}")
             }
-            Self::Text(text) | Self::Plain(text) => write!(f, "{text:?}"),
             Self::Integer(integer) => integer.fmt(f),
             Self::Float(text) => f.write_str(&shorten(text)),
             Self::Boolean(value) => value.fmt(f),
@@ -130,6 +131,16 @@ impl fmt::Display for Value {
             Self::Other(text) => f.write_str(text),
         }
     }
+}
+
+/// The text, with nothing of the user whom an address names: messages go to logs.
+fn without_password(text: &str) -> Cow<'_, str> {
+    let parts = text.split_once("://").and_then(|(scheme, rest)| {
+        let authority = rest.split(['/', '?', '#']).next()?;
+        let at = authority.rfind('@')?;
+        Some((scheme, &rest[at..]))
+    });
+    parts.map_or(Cow::Borrowed(text), |(scheme, rest)| Cow::Owned(format!("{scheme}://***{rest}")))
 }
 
 /// The text, or its beginning when it is too long for a message.
@@ -151,6 +162,14 @@ mod tests {
         assert!(shown.len() < 100, "a message must stay readable, got {} bytes", shown.len());
         let shown = Value::of_default(&"9".repeat(5000)).to_string();
         assert!(shown.len() < 100, "a message must stay readable, got {} bytes", shown.len());
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_repeated() {
+        let shown = |text: &str| Value::Text(text.to_owned()).to_string();
+        assert_eq!(shown("http://me:secr@t@host:1/a@b"), "\"http://***@host:1/a@b\"");
+        assert_eq!(shown("http://host/a@b"), "\"http://host/a@b\"");
+        assert_eq!(shown("a@b"), "\"a@b\"");
     }
 
     #[test]

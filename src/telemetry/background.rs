@@ -3,6 +3,7 @@
 use super::number::Counter;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Added to the thread's niceness: requests come first.
@@ -42,6 +43,38 @@ pub fn flush<M>(
     }
     // Nobody answers where the thread has ended.
     is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+}
+
+/// How long after one telling of an outage the next is not told: whoever makes one come and go shall not fill the log.
+const TOLD_FOR: Duration = Duration::from_secs(600);
+
+/// Whether something fails, for telling of it once, and once when it is over.
+#[derive(Debug, Default)]
+pub struct Outage(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    is_told: bool,
+    at: Option<Instant>,
+}
+
+impl Outage {
+    /// It failed; whether that is to be told.
+    pub fn failed(&self, now: Instant) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_early = told.at.is_some_and(|at| now.saturating_duration_since(at) < TOLD_FOR);
+        if told.is_told || is_early {
+            return false;
+        }
+        *told = Told { is_told: true, at: Some(now) };
+        true
+    }
+
+    /// It worked; whether that is to be told, since the opposite was.
+    pub fn worked(&self) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut told.is_told)
+    }
 }
 
 /// What became of something that was to be sent to somebody else.
@@ -90,6 +123,17 @@ impl Deliveries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_that_comes_and_goes_is_told_once() {
+        let (outage, now) = (Outage::default(), Instant::now());
+        assert!(outage.failed(now) && !outage.failed(now), "once");
+        assert!(outage.worked() && !outage.worked(), "and once that it is over");
+        for second in 1..600 {
+            assert!(!outage.failed(now + Duration::from_secs(second)) && !outage.worked());
+        }
+        assert!(outage.failed(now + TOLD_FOR) && outage.worked());
+    }
     use std::sync::mpsc::Receiver;
 
     type Done = SyncSender<()>;

@@ -1,6 +1,7 @@
 //! What happened to models, for operators: the last thousand events, kept over restarts, and followed as they come.
 //!
-//! Events are few: loads, orders, steps of a roll-out. No request makes one.
+//! Events are few: loads, orders, steps of a roll-out. Where there are too many, the oldest of the most frequent kind goes: one that
+//! comes and goes all the time pushes out no other.
 
 use super::collect::Collect;
 use super::exposition::Samples;
@@ -248,7 +249,10 @@ impl Collect for Events {
 impl Kept {
     fn push(&mut self, event: Event) {
         if self.events.len() == MAX_EVENTS {
-            self.events.pop_front();
+            let n_of = |kind| self.events.iter().filter(|it| it.kind == kind).count();
+            let most = EventKind::ALL.iter().copied().max_by_key(|kind| n_of(*kind));
+            let oldest = self.events.iter().position(|it| Some(it.kind) == most);
+            self.events.remove(oldest.unwrap_or_default());
         }
         self.events.push_back(event);
     }
@@ -332,6 +336,18 @@ fn read(file: &Path) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_kind_pushes_out_no_other() {
+        let events = Events::new();
+        events.add(EventKind::ServerStarted, Subject::default(), "first");
+        for n in 0..2 * MAX_EVENTS {
+            events.add(EventKind::CaptureProblem, Subject::default(), n.to_string());
+        }
+        let kept = events.since(0);
+        assert_eq!((kept.len(), kept[0].kind), (MAX_EVENTS, EventKind::ServerStarted));
+        assert_eq!(kept[MAX_EVENTS - 1].message, (2 * MAX_EVENTS - 1).to_string());
+    }
 
     fn add(events: &Events, n: usize) {
         for idx in 0..n {

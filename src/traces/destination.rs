@@ -54,18 +54,21 @@ impl Destination {
             .filter(|_| !is_off)?;
         let rest = address.split_once("://").map_or(&*address, |(_, rest)| rest);
         let (host, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, has_more) = (host.split(['?', '#']).next().unwrap_or(host), !below.is_empty());
         let by_port = if host.ends_with(GRPC_PORT) { Protocol::Grpc } else { Protocol::Http };
         let protocol = protocol.unwrap_or(by_port);
-        // What has a query is meant as it stands.
-        let is_whole = address.contains('?');
-        let has_path = is_whole
-            || match path {
-                Path::Whole => true,
-                Path::Below => false,
-                Path::BelowAServer => !below.is_empty(),
-            };
+        let address = address.split('#').next().unwrap_or_default().to_owned();
+        let has_path = match path {
+            Path::Whole => true,
+            Path::Below => false,
+            // What has a query is meant as it stands.
+            Path::BelowAServer => has_more || address.contains('?'),
+        };
         let endpoint = match protocol {
-            Protocol::Http if !has_path => format!("{}{PATH}", address.trim_end_matches('/')),
+            Protocol::Http if !has_path => {
+                let (base, query) = address.split_at(address.find('?').unwrap_or(address.len()));
+                format!("{}{PATH}{query}", base.trim_end_matches('/'))
+            }
             Protocol::Http | Protocol::Grpc => address,
         };
         let (names_service, attributes) = (*names_service, attributes.clone());
@@ -117,6 +120,10 @@ mod tests {
         check("http://a:4317", &[of_all, ("OTEL_SDK_DISABLED", "true")], None);
         check("http://a:4317", &[("OTEL_TRACES_EXPORTER", "none")], None);
         check("http://a?b=c", &[], http("http://a?b=c"));
+        let with_query = |address| [("OTEL_EXPORTER_OTLP_ENDPOINT", address)];
+        check("", &with_query("http://b/x?t=a%2Fb"), http("http://b/x/v1/traces?t=a%2Fb"));
+        check("", &with_query("http://b:4318?t=a"), http("http://b:4318/v1/traces?t=a"));
+        check("", &with_query("http://b:4318/x#f"), http("http://b:4318/x/v1/traces"));
         let secret = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:secret@b:4317?token=secret");
         let get = |name: &str| (name == secret.0).then(|| secret.1.to_owned());
         let found = Destination::of(&options(""), &Variables::read(get)).unwrap();

@@ -52,6 +52,7 @@ impl Variables {
                 || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|it| it.contains("service.name=")),
             ..Self::default()
         };
+        let service = get("OTEL_SERVICE_NAME");
         match get("OTEL_TRACES_EXPORTER").as_deref() {
             None | Some("otlp") => {}
             Some("none") => read.is_off = true,
@@ -97,14 +98,19 @@ impl Variables {
             read.faults.push(format!("{name}: expected pairs like `name=value,other=value`; what is none of these is left out"));
         }
         if let Some(value) = get("OTEL_RESOURCE_ATTRIBUTES") {
-            match are_pairs(&value) {
-                true => read.attributes = pairs(&value),
-                false => read.fault(
+            match pairs(&value) {
+                Some(pairs) => read.attributes = pairs,
+                None => read.fault(
                     "OTEL_RESOURCE_ATTRIBUTES",
                     "pairs like `name=value,other=value`",
                     value,
                 ),
             }
+        }
+        if let Some(service) = service {
+            // It goes before what the attributes say ("Resource SDK", section on the environment).
+            read.attributes.retain(|(name, _)| name != "service.name");
+            read.attributes.push(("service.name".to_owned(), service));
         }
         if let Some((name, value)) =
             first(["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"])
@@ -135,7 +141,8 @@ impl Variables {
                 if ratio.is_none() {
                     self.fault("OTEL_TRACES_SAMPLER_ARG", "a number from 0 to 1", text);
                 }
-                ratio
+                // As without one.
+                ratio.or(Some(1.0))
             }
             _ => {
                 let expected =
@@ -175,22 +182,31 @@ fn are_pairs(text: &str) -> bool {
     })
 }
 
-/// Pairs, with values as they were before they were written as parts of a list (percent-encoded, as baggage).
-fn pairs(text: &str) -> Vec<(String, String)> {
-    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_owned(), decoded(value.trim()))).collect()
+/// Pairs, with values as they were before they were written as parts of a list (percent-encoded, as baggage); `None` where one
+/// of them is none, or cannot be decoded.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        Some((name.trim().to_owned(), decoded(value.trim())?))
+    };
+    are_pairs(text).then(|| pairs.map(pair).collect()).flatten()
 }
 
-fn decoded(text: &str) -> String {
+fn decoded(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, others)) = rest.split_first() {
-        let hex = others.get(..2).and_then(|it| std::str::from_utf8(it).ok());
-        let byte = hex.and_then(|it| u8::from_str_radix(it, 16).ok()).filter(|_| *first == b'%');
-        out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &others[2..] } else { others };
+        let is_encoded = *first == b'%';
+        out.push(if is_encoded { hex(others.first_chunk()?)? } else { *first });
+        rest = if is_encoded { &others[2..] } else { others };
     }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+    String::from_utf8(out).ok()
+}
+
+fn hex(digits: &[u8; 2]) -> Option<u8> {
+    let digit = |it: u8| char::from(it).to_digit(16);
+    u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()
 }
 
 #[cfg(test)]
@@ -247,14 +263,24 @@ mod tests {
         assert_eq!(of("parentbased_always_off", ""), (Some(true), Some(0.0), 0));
         assert_eq!(of("traceidratio", "0.25"), (Some(false), Some(0.25), 0));
         assert_eq!(of("parentbased_traceidratio", ""), (Some(true), Some(1.0), 0));
-        assert_eq!(of("parentbased_traceidratio", "2"), (Some(true), None, 1));
-        assert_eq!(of("traceidratio", "nan"), (Some(false), None, 1));
+        assert_eq!(of("parentbased_traceidratio", "2"), (Some(true), Some(1.0), 1));
+        assert_eq!(of("traceidratio", "nan"), (Some(false), Some(1.0), 1));
         assert_eq!(of("jaeger_remote", ""), (None, None, 1));
     }
 
     #[test]
     fn a_service_is_named_in_one_of_two_ways() {
         assert!(read(&[("OTEL_SERVICE_NAME", "digits")]).names_service);
+        let both = read(&[
+            ("OTEL_SERVICE_NAME", "digits"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,a=b%2C"),
+        ]);
+        let expected = [("a", "b,"), ("service.name", "digits")];
+        assert_eq!(both.attributes, expected.map(|(name, it)| (name.to_owned(), it.to_owned())));
+        for faulty in ["a=b,c=%ZZ", "a=%4", "a=%+1"] {
+            let read = read(&[("OTEL_RESOURCE_ATTRIBUTES", faulty)]);
+            assert_eq!((read.attributes.len(), read.faults.len()), (0, 1), "{faulty}");
+        }
         assert!(read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b,service.name=x")]).names_service);
         assert!(!read(&[("OTEL_RESOURCE_ATTRIBUTES", "a=b")]).names_service);
     }
@@ -282,7 +308,7 @@ mod tests {
         assert!(!secret[0].contains("hunter2"), "{secret:?}");
         assert_eq!(read(&[("OTEL_RESOURCE_ATTRIBUTES", "bad")]).faults.len(), 1);
         assert_eq!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "foo")]).endpoint, None);
-        let said = read(&[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%20c, x=50%")]).attributes;
+        let said = read(&[("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb%20c, x=50%25")]).attributes;
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(said, [pair("team", "a,b c"), pair("x", "50%")]);
     }

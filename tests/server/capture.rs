@@ -106,7 +106,18 @@ fn what_was_captured_is_replayed_and_exported() {
     assert_eq!(other["changes"], json!([{"from": "yes", "to": "no", "rows": 1}]));
     assert_eq!(other["named"][0]["request_id"], "n17");
     assert_eq!(other["left_out"], json!({"it was answered with the error invalid_input": 1}));
-    let missed = replayed(&["yes_or_no/2", "--max-changed", "0.005"], 1);
+    let page = folder.path().join("replay.html");
+    let report = ["--report", page.to_str().unwrap()];
+    let missed = replayed(&[&["yes_or_no/2", "--max-changed", "0.005"], &report[..]].concat(), 1);
+    let page = fs::read_to_string(&page).unwrap();
+    for part in [
+        "<h1>yes_or_no/2 on 52 captured requests (version 1: 52)</h1>",
+        "<tr><td>of another class now</td><td>1</td><td></td></tr>",
+        "<tr><td>yes</td><td>no</td><td>1</td></tr>",
+        "<td>n17</td><td>&quot;yes&quot; is &quot;no&quot; now</td>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
     assert!(missed.stdout.contains("\"yes\" is \"no\" now"), "{}", missed.stdout);
     assert!(
         missed.stderr.contains("0.0098 of the answers are other ones, at most 0.005 may be"),

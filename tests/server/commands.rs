@@ -43,6 +43,26 @@ fn check_tells_of_every_model_what_serve_would_do() {
 }
 
 #[test]
+fn check_reads_the_keys_of_feedback_and_makes_the_folder_of_captures() {
+    let models = Models::new().written("plain", "return x", "");
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("keys");
+    let flag = format!("feedback.keys_file={}", file.display());
+    let ended = check_with(&models, &["--set", &flag]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+    assert!(ended.stderr.contains("there is no such file"), "{}", ended.stderr);
+    std::fs::write(&file, "one, but no key\n").unwrap();
+    let ended = check_with(&models, &["--set", &flag]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+    assert!(ended.stderr.contains("feedback.keys_file"), "{}", ended.stderr);
+    let flag = format!("capture.folder={}/captured", file.display());
+    let ended = check_with(&models, &["--set", &flag]);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stdout);
+    assert!(ended.stderr.contains("capture.folder"), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("configuration: ok"), "{}", ended.stdout);
+}
+
+#[test]
 fn check_tells_of_names_to_redact_that_no_model_has() {
     let models = Models::new().fixture("tabular").example("digits");
     let redact = "capture.redact=[\"features\", \"digits/pixls\"]";

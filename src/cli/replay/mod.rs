@@ -30,6 +30,9 @@ pub struct ReplayRequests {
     /// Print JSON in place of a table
     #[arg(long)]
     pub json: bool,
+    /// Write a page
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// The configuration.
     #[command(flatten)]
     pub settings: Settings,
@@ -72,6 +75,11 @@ impl ReplayRequests {
         alone.unload();
         let found = replayed.map_err(|error| failed(&error))?;
         let subject = format!("{name}/{version}");
+        if let Some(path) = &self.report {
+            let page = report::html(&subject, self.tolerance, &found);
+            let failed = |error| Failure::Runtime(format!("{}: {error}", path.display()));
+            std::fs::write(path, page).map_err(failed)?;
+        }
         if self.json {
             print(&format!("{:#}\n", report::json(&subject, self.tolerance, &found)))?;
         } else {

@@ -136,6 +136,10 @@ impl Csv {
                 "false" | "0" => Some("false".to_owned()),
                 _ => None,
             },
+            // What is missing, as pandas and NumPy write it.
+            _ if datatype.is_float() && (text.is_empty() || text.eq_ignore_ascii_case("nan")) => {
+                Some("NaN".to_owned())
+            }
             // What JSON writes alike goes on as it is, so that it is rounded once.
             _ if serde_json::from_str::<f64>(text).is_ok() => Some(text.to_owned()),
             _ => text.parse::<f64>().ok().filter(|it| it.is_finite()).map(|it| format!("{it:?}")),

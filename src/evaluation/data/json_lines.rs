@@ -1,6 +1,7 @@
 //! A line that is a native body of one row with a label beside it.
 
 use crate::protocol::predict;
+use serde::de::IgnoredAny;
 
 /// The body and the label of a line.
 pub(super) fn row(line: &mut Vec<u8>, name: &str) -> Result<(Vec<u8>, String), String> {
@@ -10,7 +11,10 @@ pub(super) fn row(line: &mut Vec<u8>, name: &str) -> Result<(Vec<u8>, String), S
     let text = match label.first() {
         Some(b'"') => serde_json::from_slice(&label).ok(),
         Some(b'[' | b'{' | b'n') | None => None,
-        Some(_) => String::from_utf8(label.clone()).ok(),
+        // A number, and not one that is missing.
+        Some(_) => serde_json::from_slice::<IgnoredAny>(&label)
+            .is_ok()
+            .then(|| String::from_utf8_lossy(&label).into_owned()),
     };
     let text = text.ok_or_else(|| format!("{}, got {}", expected(), shown(&label)))?;
     Ok((std::mem::take(line), text))

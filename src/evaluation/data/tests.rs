@@ -95,18 +95,27 @@ fn csv_fills_the_one_input_in_order() {
     refused("a,b,y\n", Some("z"), &model, expected);
     let expected = "data:2: column \"b\": expected a number, got \"one\"";
     refused("a,b,y\n1,one,2\n", None, &model, expected);
-    refused("a,b,y\n1,,2\n", None, &model, "data:2: column \"b\": expected a number, got nothing");
-    refused(
-        "a,b,y\n1,nan,2\n",
-        None,
-        &model,
-        "data:2: column \"b\": expected a number, got \"nan\"",
-    );
+    let expected = "data:2: column \"b\": expected a number, got \"NA\"";
+    refused("a,b,y\n1,NA,2\n", None, &model, expected);
     refused("a,b,y\n1,2, \n", None, &model, "data:2: expected a label in column \"y\", got none");
     let expected = "data:2: expected a closing quote on the same line, got none";
     refused("a,b,y\n1,2,\"z\n", None, &model, expected);
     let expected = "data:2: cell 3: expected a comma behind the closing quote";
     refused("a,b,y\n1,2,\"z\"z\n", None, &model, expected);
+}
+
+#[test]
+fn what_is_missing_is_not_a_number_where_the_model_takes_such() {
+    let model = spec(&[("x", DataType::Fp32, &[-1, 2])]);
+    let expected = [(2, "{\"features\":[NaN,1]}", "2"), (3, "{\"features\":[NaN,NaN]}", "3")];
+    check("a,b,y\n,1,2\nnan, NaN ,3\n", None, &model, &expected);
+    let line = "{\"features\":[NaN,1],\"label\":2}";
+    check(line, None, &model, &[(1, "{\"features\":[NaN,1]          }", "2")]);
+    let expected = "data:1: expected a member \"label\" with a text or a number, got NaN";
+    refused("{\"features\":[1,1],\"label\":NaN}", None, &model, expected);
+    let whole = spec(&[("x", DataType::Int64, &[-1, 2])]);
+    let expected = "data:2: column \"a\": expected a number, got nothing";
+    refused("a,b,y\n,1,2\n", None, &whole, expected);
 }
 
 #[test]

@@ -1,46 +1,39 @@
-//! A page that stands alone: no script, no font and no picture from elsewhere. What comes from files is escaped.
+//! What was found, as a page.
 
 use super::charts::charts;
+use super::page::{Page, escape};
 use super::words;
 use crate::evaluation::compare::{Changes, Flip};
 use crate::evaluation::figures::Measured;
 use crate::evaluation::summary::{Comparison, Details, Evaluation, Summary};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// More classes are left to the JSON.
 const MAX_CLASSES: usize = 1000;
-
-const STYLE: &str = include_str!("style.css");
 
 /// The page.
 #[must_use]
 pub fn html(found: &Evaluation) -> String {
     let Evaluation { model, data, n_rows, classes, summary, comparison, checks } = found;
     let title = format!("{model}/{} on {n_rows} rows", summary.version);
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{}</title>\n<style>{STYLE}</style>\n<h1>{}</h1>\n<p>Rows of {}.</p>\n",
-        escape(&title),
-        escape(&title),
-        escape(data)
-    );
-    // Writing to a string cannot fail.
+    let mut page = Page::new(&title);
+    page.paragraph(&format!("Rows of {data}."));
     if !checks.is_empty() {
-        page.push_str("<h2>Asked by model.toml</h2>\n<ul>\n");
+        page.heading("Asked by model.toml");
+        page.markup(format_args!("<ul>"));
         for check in checks {
             let class = if check.is_met() { "met" } else { "missed" };
-            let _ = writeln!(page, "<li class=\"{class}\">{}</li>", escape(&words::check(check)));
+            let words = escape(&words::check(check));
+            page.markup(format_args!("<li class=\"{class}\">{words}</li>"));
         }
-        page.push_str("</ul>\n");
+        page.markup(format_args!("</ul>"));
     }
-    page.push_str("<h2>Figures</h2>\n");
+    page.heading("Figures");
     add_figures(&mut page, summary, comparison.as_ref());
     for note in &summary.notes {
-        let _ = writeln!(page, "<p>{}</p>", escape(note));
+        page.paragraph(note);
     }
-    let _ = writeln!(page, "<p>{}</p>", escape(&words::method()));
+    page.paragraph(&words::method());
     if let Some(comparison) = comparison {
         add_changes(&mut page, classes, comparison);
     }
@@ -48,19 +41,17 @@ pub fn html(found: &Evaluation) -> String {
     if let Some(comparison) = comparison {
         add_version(&mut page, &comparison.against, classes);
     }
-    page.push_str("</html>\n");
-    page
+    page.finish()
 }
 
-fn add_figures(page: &mut String, summary: &Summary, comparison: Option<&Comparison>) {
+fn add_figures(page: &mut Page, summary: &Summary, comparison: Option<&Comparison>) {
     let mut rows: Vec<Vec<String>> = Vec::new();
-    let head = match comparison {
-        None => vec!["figure".to_owned(), "value".to_owned(), "interval".to_owned()],
-        Some(comparison) => {
-            let [now, before] =
-                [summary.version, comparison.against.version].map(|it| format!("version {it}"));
-            vec!["figure".to_owned(), now, before, "difference".to_owned(), "interval".to_owned()]
-        }
+    let versions = comparison.map(|comparison| {
+        [summary.version, comparison.against.version].map(|it| format!("version {it}"))
+    });
+    let head = match &versions {
+        None => vec!["figure", "value", "interval"],
+        Some([now, before]) => vec!["figure", now, before, "difference", "interval"],
     };
     for (place, Measured { figure, value, interval }) in summary.figures.iter().enumerate() {
         let mut row = vec![figure.title.to_owned(), words::value(*value)];
@@ -76,20 +67,19 @@ fn add_figures(page: &mut String, summary: &Summary, comparison: Option<&Compari
         }
         rows.push(row);
     }
-    add_table(page, &head, &rows);
+    page.table(&head, &rows);
 }
 
-fn add_changes(page: &mut String, names: &[Arc<str>], comparison: &Comparison) {
+fn add_changes(page: &mut Page, names: &[Arc<str>], comparison: &Comparison) {
     let before = comparison.against.version;
-    let _ = writeln!(page, "<h2>Against version {before}</h2>");
+    page.heading(&format!("Against version {before}"));
     match &comparison.changes {
         Changes::Classes { agreement, flips, mended, broken, first } => {
-            let _ = writeln!(
-                page,
-                "<p>Same class in {:.2} % of the rows; {flips} changed it: {mended} of these were wrong \
-                 and are right now, {broken} were right and are wrong now.</p>",
+            page.paragraph(&format!(
+                "Same class in {:.2} % of the rows; {flips} changed it: {mended} of these were wrong \
+                 and are right now, {broken} were right and are wrong now.",
                 agreement * 100.0
-            );
+            ));
             let row = |flip: &Flip| {
                 let [label, before, now] = [flip.label, flip.before, flip.now]
                     .map(|it| words::class(names, it).to_owned());
@@ -97,33 +87,31 @@ fn add_changes(page: &mut String, names: &[Arc<str>], comparison: &Comparison) {
             };
             let rows: Vec<_> = first.iter().map(row).collect();
             if !rows.is_empty() {
-                add_table(page, &["line", "was", "is told", "is"].map(str::to_owned), &rows);
+                page.table(&["line", "was", "is told", "is"], &rows);
             }
         }
         Changes::Numbers { largest, mean, line } => {
-            let _ = writeln!(
-                page,
-                "<p>Apart by {} at most (line {line}), by {} in the mean.</p>",
+            page.paragraph(&format!(
+                "Apart by {} at most (line {line}), by {} in the mean.",
                 words::number(*largest),
                 words::number(*mean)
-            );
+            ));
         }
     }
 }
 
-fn add_version(page: &mut String, summary: &Summary, names: &[Arc<str>]) {
-    let _ = writeln!(page, "<h2>Version {}</h2>", summary.version);
-    page.push_str("<div class=\"charts\">\n");
+fn add_version(page: &mut Page, summary: &Summary, names: &[Arc<str>]) {
+    page.heading(&format!("Version {}", summary.version));
+    page.markup(format_args!("<div class=\"charts\">"));
     for chart in charts(summary) {
-        let _ = writeln!(
-            page,
+        page.markup(format_args!(
             "<figure>{}<figcaption>{}</figcaption></figure>",
             chart.svg, chart.title
-        );
+        ));
     }
-    page.push_str("</div>\n");
+    page.markup(format_args!("</div>"));
     let Details::Classes { classes, .. } = &summary.details else { return };
-    let head = ["class", "", "precision", "recall", "F1", "ROC-AUC", "rows"].map(str::to_owned);
+    let head = ["class", "", "precision", "recall", "F1", "ROC-AUC", "rows"];
     let rows = names.iter().zip(classes).enumerate().take(MAX_CLASSES);
     let rows: Vec<_> = rows
         .map(|(place, (name, class))| {
@@ -133,33 +121,5 @@ fn add_version(page: &mut String, summary: &Summary, names: &[Arc<str>]) {
             vec![name.to_string(), format!("#{place}"), precision, recall, f1, area, rows]
         })
         .collect();
-    add_table(page, &head, &rows);
-}
-
-fn add_table(page: &mut String, head: &[String], rows: &[Vec<String>]) {
-    let cells = |cells: &[String], tag: &str| {
-        cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect::<String>()
-    };
-    let _ = writeln!(page, "<table>\n<tr>{}</tr>", cells(head, "th"));
-    for row in rows {
-        let _ = writeln!(page, "<tr>{}</tr>", cells(row, "td"));
-    }
-    page.push_str("</table>\n");
-}
-
-/// Text that a page shows as it is.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other if other.is_control() => escaped.push('\u{fffd}'),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+    page.table(&head, &rows);
 }

@@ -130,6 +130,9 @@ async fn bodies_that_are_none_are_refused() {
         (many(10_001).to_string(), 400),
         (many(10_000).to_string(), 202),
         (json!({"feedback": []}).to_string(), 202),
+        // serde reads lists as objects, member by member.
+        (json!([null, "x", null, null, null, 1]).to_string(), 400),
+        (json!({"feedback": [["x", null, null, null, 1]]}).to_string(), 400),
     ] {
         let (got, _, answer) = tell(&site, &post("/feedback/labeled", body.clone())).await;
         assert_eq!(got, status, "{body:.80}: {answer}");

@@ -18,7 +18,21 @@ const EXPECTED: &str = "exactly one of \"features\", \"instances\", \"inputs\"";
 /// a document of another form; `invalid_input` for a tensor that the model does not take;
 /// `unsupported` for datatypes that this protocol cannot write.
 pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
-    let mut reader = open(body, Dialect::Strict, EXPECTED)?;
+    decode_in(Dialect::Strict, body, spec)
+}
+
+/// Reads a body that lies in a file of rows, where values may be missing: `NaN` and `Infinity` are numbers, as Python writes
+/// them.
+///
+/// # Errors
+///
+/// As those of [`decode`].
+pub fn decode_filed(body: &[u8], spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
+    decode_in(Dialect::Extended, body, spec)
+}
+
+fn decode_in(dialect: Dialect, body: &[u8], spec: &ModelSpec) -> Result<Decoded<Form>, InferError> {
+    let mut reader = open(body, dialect, EXPECTED)?;
     if !reader.take(b'{') {
         return Err(not_an_object(reader)?);
     }

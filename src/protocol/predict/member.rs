@@ -10,7 +10,7 @@ use crate::protocol::json::{Dialect, open};
 ///
 /// `invalid_json` for text that is not one JSON document, `invalid_body` where the member is given twice.
 pub fn take_member(body: &mut [u8], name: &str) -> Result<Option<Vec<u8>>, InferError> {
-    let mut reader = open(body, Dialect::Strict, "an object")?;
+    let mut reader = open(body, Dialect::Extended, "an object")?;
     let at = |remaining: usize| body.len() - remaining;
     let (mut member, mut value) = (0..0, None);
     if !reader.take(b'{') {

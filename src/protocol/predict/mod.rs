@@ -31,7 +31,7 @@ mod properties;
 mod tests;
 
 pub use super::forms::{Form, decode_raw};
-pub use decode::decode;
+pub use decode::{decode, decode_filed};
 pub use encode::{encode, encode_error, example};
 pub use member::take_member;
 pub use wire::Native;

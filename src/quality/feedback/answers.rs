@@ -1,7 +1,7 @@
 //! What of an answer can be compared with the truth.
 
-use super::tally::{About, Classes, Truth};
-use super::token::{Answers, MAX_ROWS};
+use super::tally::{About, Classes, Truth, echoed};
+use super::token::{Answers, MAX_ROWS, NO_CLASS};
 use crate::inference::InferResponse;
 use crate::repository::ModelHandle;
 use crate::tensor::{DataType, Dim, Tensor};
@@ -36,11 +36,11 @@ pub(super) fn answers(about: &About, response: &InferResponse) -> Option<Answers
             let rankings = response.rankings()?;
             let rows = rankings.rows.iter().map(|row| {
                 let (label, score) = row.first()?;
-                Some((classes.place(label)?, *score))
+                // A first label whose score is none says nothing.
+                let place = if score.is_nan() { NO_CLASS } else { classes.place(label)? };
+                Some((place, *score))
             });
-            // A first label whose score is none says nothing.
-            let rows: Vec<_> = rows.collect::<Option<_>>()?;
-            (!rows.iter().any(|(_, score)| score.is_nan())).then_some(Answers::Classes(rows))
+            Some(Answers::Classes(rows.collect::<Option<_>>()?))
         }
         About::Numbers => {
             let [output] = &response.outputs[..] else { return None };
@@ -72,7 +72,7 @@ pub(super) fn told(
         }
         (About::Numbers, Truth::Number(number)) => Ok(Answers::Numbers(vec![*number as f32])),
         (About::Numbers, Truth::Label(label)) => {
-            Err(format!("the model answers with numbers, got the label {label:?}"))
+            Err(format!("the model answers with numbers, got the label {:?}", echoed(label)))
         }
     }
 }

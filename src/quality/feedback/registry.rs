@@ -81,6 +81,8 @@ pub(super) struct Known {
     pub(super) delays: Histogram,
     /// What came back for answers of the file that serves.
     pub(super) counted: Mutex<Counted>,
+    /// What came back for answers of whichever file served then: it only rises, also where a file comes back.
+    pub(super) exported: Mutex<Tally>,
 }
 
 #[derive(Debug)]
@@ -137,7 +139,8 @@ impl Feedback {
     fn know(&self, model: &ModelHandle) {
         let Some(about) = about(model) else { return };
         let version = model.version();
-        let subject = subject(model.name().as_str(), version.0, &model.facts().digest);
+        let facts = model.facts();
+        let subject = subject(model.name().as_str(), version.0, &facts.digest, &facts.labels);
         let alive = model.metrics().series::<Alive>();
         let mut models = lock(&self.0.models);
         let of_model = models.entry(model.name().clone()).or_default();
@@ -220,10 +223,15 @@ impl Feedback {
                     (Outcome::VersionGone, why.to_owned())
                 })?;
                 let rows = known.about.rows(&token.answers, &label.actual).map_err(bad_label)?;
+                if rows.is_empty() && label.actual.iter().any(Option::is_some) {
+                    let why = "the answer was no number there, so there is nothing to compare with the truth";
+                    return Err(bad_label(why.to_owned()));
+                }
                 if rows.is_empty() {
                     // Nothing is known yet: it may come later.
                     return Ok(());
                 }
+                known.refuses(&rows).map_or(Ok(()), |why| Err(bad_label(why)))?;
                 // What can be counted is marked as counted; what cannot may come again, mended.
                 if !lock(&self.0.seen).is_new(&code) {
                     let why = "the answer has its label already, which cannot be taken back";
@@ -237,6 +245,7 @@ impl Feedback {
                 })?;
                 let answers = told(&known.about, predicted, *score).map_err(bad_label)?;
                 let rows = known.about.rows(&answers, &label.actual).map_err(bad_label)?;
+                known.refuses(&rows).map_or(Ok(()), |why| Err(bad_label(why)))?;
                 known.count(&rows, None);
             }
         }
@@ -312,6 +321,7 @@ impl Known {
         Self {
             version,
             counted: Mutex::new(Counted::new(&about)),
+            exported: Mutex::new(about.tally()),
             about,
             subjects: Mutex::default(),
             alive: Mutex::default(),
@@ -365,15 +375,25 @@ impl Known {
             subjects.iter_mut().find(|(it, _)| *it == subject)?.1.as_mut()
         });
         let mut serving = lock(&self.counted);
+        let mut exported = before.is_none().then(|| lock(&self.exported));
         let counted = before.unwrap_or(&mut serving);
         for row in rows {
             counted.tally.add(*row);
+            if let Some(exported) = &mut exported {
+                exported.add(*row);
+            }
             if let Some((_, age)) = answer {
                 counted.delays += 1;
                 counted.delay_sum += age as f64;
                 self.delays.observe(age);
             }
         }
+    }
+
+    /// Why one of these rows cannot be counted, if so.
+    fn refuses(&self, rows: &[Row]) -> Option<String> {
+        let exported = lock(&self.exported);
+        rows.iter().find_map(|row| exported.refuses(row))
     }
 
     pub(super) fn report(&self) -> QualityReport {

@@ -26,7 +26,7 @@ impl Collect for Feedback {
 fn collect(known: &Known, samples: &mut VersionSamples<'_>) {
     samples.number(&families::FEEDBACK_TOKENS, known.tokens.load(Ordering::Relaxed) as f64);
     samples.histogram(&families::FEEDBACK_DELAY, &known.delays);
-    match &lock(&known.counted).tally {
+    match &*lock(&known.exported) {
         Tally::Classes(tally) => collect_classes(tally, samples),
         Tally::Numbers(tally) => collect_numbers(tally, samples),
     }

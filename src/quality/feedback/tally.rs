@@ -1,6 +1,6 @@
 //! What labels that came back say of a version: counts that only rise, and the figures that follow from them.
 
-use super::token::Answers;
+use super::token::{Answers, NO_CLASS};
 use crate::quality::{MAX_LABELS, OTHER};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,11 @@ pub(super) const AREA_BINS: usize = 20;
 
 /// Bytes of a label that is none which are told back.
 const MAX_ECHO: usize = 100;
+
+/// What of a text is told back.
+pub(super) fn echoed(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_ECHO)]
+}
 
 /// What is true of a row, as its sender wrote it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +48,8 @@ impl Classes {
     /// These; `None` for more than a token can tell apart.
     pub(super) fn new(labels: &[Arc<str>]) -> Option<Self> {
         let place = |(place, label): (usize, &Arc<str>)| {
-            Some((Arc::clone(label), u16::try_from(place).ok()?))
+            let place = u16::try_from(place).ok().filter(|place| *place != NO_CLASS)?;
+            Some((Arc::clone(label), place))
         };
         let places = labels.iter().enumerate().map(place).collect::<Option<_>>()?;
         Some(Self { labels: labels.to_vec(), places })
@@ -58,13 +64,13 @@ impl Classes {
     pub(super) fn of(&self, truth: &Truth) -> Result<u16, BadLabel> {
         let text = match truth {
             Truth::Label(label) => label.clone(),
-            // Labels that are numbers are often written as such.
-            Truth::Number(number) => number.to_string(),
+            // Labels that are numbers are often written as such; what rounds to zero may have a sign.
+            Truth::Number(number) => (number + 0.0).to_string(),
         };
         self.place(&text).ok_or_else(|| {
             let some: Vec<_> = self.labels.iter().take(5).map(|it| format!("{it:?}")).collect();
             let more = if self.labels.len() > 5 { ", …" } else { "" };
-            let text = &text[..text.floor_char_boundary(MAX_ECHO)];
+            let text = echoed(&text);
             format!("the model has no label {text:?}, expected one of {}{more}", some.join(", "))
         })
     }
@@ -74,7 +80,7 @@ impl Classes {
 #[derive(Debug, Clone)]
 pub(super) enum Tally {
     Classes(Box<ClassTally>),
-    Numbers(NumberTally),
+    Numbers(Box<NumberTally>),
 }
 
 /// Answers with labels.
@@ -113,8 +119,10 @@ pub(super) struct NumberTally {
     pub(super) square_sum: f64,
     /// The part of the absolute sum in which the answer was above the truth.
     pub(super) over_sum: f64,
-    truth_sum: f64,
-    truth_square_sum: f64,
+    /// The mean of the truths, and the sum of their squared distances from it.
+    truth_mean: f64,
+    truth_spread: f64,
+    sizes: Sizes,
 }
 
 /// A label that cannot be counted: why not.
@@ -134,11 +142,11 @@ impl About {
     pub(super) fn tally(&self) -> Tally {
         match self {
             Self::Classes(classes) => Tally::Classes(Box::new(ClassTally::new(&classes.labels))),
-            Self::Numbers => Tally::Numbers(NumberTally::default()),
+            Self::Numbers => Tally::Numbers(Box::default()),
         }
     }
 
-    /// The rows of an answer whose truth is known.
+    /// The rows of an answer whose truth is known, and which were answered.
     ///
     /// # Errors
     ///
@@ -156,27 +164,32 @@ impl About {
             ));
         }
         let known = actual.iter().enumerate().filter_map(|(row, it)| Some((row, it.as_ref()?)));
-        known.map(|(row, truth)| self.row(answers, row, truth)).collect()
+        known.filter_map(|(row, truth)| self.row(answers, row, truth).transpose()).collect()
     }
 
-    fn row(&self, answers: &Answers, row: usize, truth: &Truth) -> Result<Row, BadLabel> {
+    /// `None` for a row whose answer was no number, or whose scores were none, so that it got no class.
+    fn row(&self, answers: &Answers, row: usize, truth: &Truth) -> Result<Option<Row>, BadLabel> {
         match (self, answers) {
             (Self::Classes(classes), Answers::Classes(rows)) => {
                 let (predicted, score) = rows[row];
                 let [actual, predicted] = [classes.of(truth)?, predicted].map(usize::from);
-                Ok(Row::Class { actual, predicted, score })
+                let is_answered = predicted != usize::from(NO_CLASS);
+                Ok(is_answered.then_some(Row::Class { actual, predicted, score }))
             }
             (Self::Numbers, Answers::Numbers(rows)) => match truth {
                 Truth::Number(actual) if (*actual as f32).is_finite() => {
-                    Ok(Row::Number { actual: *actual, predicted: rows[row] })
+                    let is_answered = rows[row].is_finite();
+                    let row = Row::Number { actual: *actual, predicted: rows[row] };
+                    Ok(is_answered.then_some(row))
                 }
                 Truth::Number(actual) if actual.is_finite() => {
                     Err(format!("the label is {actual:e}, which is beyond what FP32 holds"))
                 }
                 Truth::Number(_) => Err("the label is not a finite number".to_owned()),
-                Truth::Label(label) => {
-                    Err(format!("the model answers with numbers, got the label {label:?}"))
-                }
+                Truth::Label(label) => Err(format!(
+                    "the model answers with numbers, got the label {:?}",
+                    echoed(label)
+                )),
             },
             _ => Err("the answer is of another kind than the model's answers are now".to_owned()),
         }
@@ -196,6 +209,18 @@ impl Tally {
             // Rows are made for the tally that they are added to.
             _ => {}
         }
+    }
+
+    /// Why a row cannot be counted beside those before it, if so.
+    pub(super) fn refuses(&self, row: &Row) -> Option<BadLabel> {
+        let (Self::Numbers(tally), Row::Number { actual, predicted }) = (self, row) else {
+            return None;
+        };
+        tally.is_unusual(*actual, *predicted).then(|| {
+            format!(
+                "the label is {actual:e} for an answer of {predicted:e}: more than 65,536 times the usual, which would hide all others in a sum"
+            )
+        })
     }
 
     /// Rows whose truth is known.
@@ -294,25 +319,85 @@ impl ClassTally {
     }
 }
 
+/// How large answers and truths have been so far, by powers of two.
+///
+/// Sums of floating-point numbers forget what is much smaller than they are: one error of 1e30, and the errors of all others
+/// would add nothing any more, for good. So what is far beyond the usual is not counted.
+#[derive(Debug, Clone, Copy)]
+struct Sizes([u64; N_SIZES]);
+
+/// From 2^-128 to 2^127, which is all that FP32 holds.
+const N_SIZES: usize = 256;
+/// Rows that have to be known before one can be unusual.
+const USUAL_FROM: u64 = 20;
+/// How many times larger than the median a row may be, as a power of two: 65,536 times. The square of such an error leaves the
+/// sum of squares exact to half a percent of errors that are a hundredth of the median.
+const UNUSUAL: usize = 16;
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self([0; N_SIZES])
+    }
+}
+
+impl Sizes {
+    /// The place of a row; `None` where both are zero, which says nothing of how large they are.
+    fn place(actual: f64, predicted: f32) -> Option<usize> {
+        let size = actual.abs().max(f64::from(predicted).abs());
+        let exponent = (size > 0.0).then(|| size.log2().floor() as i64)?;
+        Some(usize::try_from((exponent + 128).clamp(0, N_SIZES as i64 - 1)).unwrap_or_default())
+    }
+
+    /// The place of the largest that is usual, where enough is known.
+    fn largest_usual(&self) -> Option<usize> {
+        let n: u64 = self.0.iter().sum();
+        let mut below = 0;
+        let median = self.0.iter().position(|rows| {
+            below += rows;
+            below * 2 >= n
+        });
+        Some((median? + UNUSUAL).min(N_SIZES - 1)).filter(|_| n >= USUAL_FROM)
+    }
+
+    /// Forgets what turns out to be unusual; whether anything did.
+    fn drop_unusual(&mut self) -> bool {
+        let Some(largest) = self.largest_usual() else { return false };
+        let beyond = &mut self.0[largest + 1..];
+        let was_there = beyond.iter().any(|rows| *rows > 0);
+        beyond.fill(0);
+        was_there
+    }
+}
+
 impl NumberTally {
+    /// Counts a row. Where one of those before turns out to be far beyond the usual, the sums begin anew.
     fn add(&mut self, actual: f64, predicted: f32) {
-        let off = f64::from(predicted) - actual;
-        // An answer that is no number would poison the sums for good.
-        if !off.is_finite() || !(off * off).is_finite() {
-            return;
+        if let Some(place) = Sizes::place(actual, predicted) {
+            self.sizes.0[place] += 1;
+            if self.sizes.drop_unusual() {
+                *self = Self { sizes: self.sizes, ..Self::default() };
+            }
         }
+        let off = f64::from(predicted) - actual;
         self.rows += 1;
         self.absolute_sum += off.abs();
         self.square_sum += off * off;
         self.over_sum += off.max(0.0);
-        self.truth_sum += actual;
-        self.truth_square_sum += actual * actual;
+        // Welford's: the difference of two large sums would say nothing of numbers that are far from zero.
+        let from_mean = actual - self.truth_mean;
+        self.truth_mean += from_mean / self.rows as f64;
+        self.truth_spread += from_mean * (actual - self.truth_mean);
+    }
+
+    /// Whether a row is so far beyond the usual that it cannot be counted.
+    fn is_unusual(&self, actual: f64, predicted: f32) -> bool {
+        let place = Sizes::place(actual, predicted);
+        self.sizes.largest_usual().zip(place).is_some_and(|(largest, place)| place > largest)
     }
 
     /// The part of the truth's variance that the answers explain.
     pub(super) fn r_squared(&self) -> Option<f64> {
-        let n = self.rows as f64;
-        let spread = self.truth_square_sum - self.truth_sum * self.truth_sum / n;
+        let spread = self.truth_spread;
         (self.rows > 1 && spread > 0.0).then(|| 1.0 - self.square_sum / spread)
     }
 }

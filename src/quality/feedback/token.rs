@@ -5,22 +5,25 @@
 //! | 1 | 1 for classes, 2 for numbers |
 //! | 1 | which key |
 //! | 4 | when it was answered, in seconds since 1970 |
-//! | 6 | the start of the SHA-256 of model, version and model file |
+//! | 6 | the start of the SHA-256 of model, version, model file and labels |
 //! | 6 | a number of its own |
 //! | 1 | rows, less one |
 //! | 6 or 4 a row | class (2) and score (4), or the number (4) |
 //! | 12 | the start of an HMAC-SHA-256 of all that |
 //!
-//! Numbers are big-endian; the whole is written in the letters of base64url (RFC 4648, 5), without padding. It holds what the
+//! The class of a row whose scores were no numbers is 65,535. Numbers are big-endian; the whole is written in the letters of base64url (RFC 4648, 5), without padding. It holds what the
 //! answer showed: no inputs, and nobody's name.
 
 use super::keys::{Keys, MAC_BYTES, Mac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// Most rows of a token: of larger answers there is none.
 pub const MAX_ROWS: usize = 256;
+/// Stands for the class of a row that got none.
+pub(super) const NO_CLASS: u16 = u16::MAX;
 const CLASSES: u8 = 1;
 const NUMBERS: u8 = 2;
 const HEAD_BYTES: usize = 19;
@@ -30,14 +33,18 @@ const NUMBER_BYTES: usize = 4;
 /// Model, version and file.
 pub(super) type Subject = [u8; 6];
 
-/// Which model, version and file are meant.
-pub(super) fn subject(model: &str, version: u64, digest: &str) -> Subject {
-    let whole = Sha256::new()
+/// Which model, version and file are meant, with the labels that its classes had: a token knows a class by its place.
+pub(super) fn subject(model: &str, version: u64, digest: &str, labels: &[Arc<str>]) -> Subject {
+    let mut hash = Sha256::new()
         .chain_update(model)
         .chain_update([0])
         .chain_update(version.to_be_bytes())
-        .chain_update(digest)
-        .finalize();
+        .chain_update(digest);
+    for label in labels {
+        hash.update([0]);
+        hash.update(&**label);
+    }
+    let whole = hash.finalize();
     std::array::from_fn(|place| whole[place])
 }
 
@@ -159,7 +166,7 @@ mod tests {
     const NEW: &str = "a new key that has as many characters";
 
     fn token(answers: Answers) -> Token {
-        Token { time: 1_700_000_000, subject: subject("m", 7, "ab"), nonce: [1; 6], answers }
+        Token { time: 1_700_000_000, subject: subject("m", 7, "ab", &[]), nonce: [1; 6], answers }
     }
 
     #[test]

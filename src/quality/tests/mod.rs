@@ -150,7 +150,7 @@ fn a_window_like_the_reference_is_quiet_and_one_that_moved_is_not() {
     assert_eq!(troubles(&gaps[0]), [Trouble::Missing]);
     assert_eq!((gaps[0].rows, gaps[0].values), (500, 400));
     let infinite = window(&vec![[f32::INFINITY, 7.0]; 100], 100);
-    assert_eq!((infinite[0].values, infinite[0].rows), (0, 0), "it lies in no bin");
+    assert_eq!((infinite[0].values, infinite[0].rows), (0, 100), "it lies in no bin");
 }
 
 #[test]
@@ -197,6 +197,12 @@ fn what_is_infinite_is_out_of_range_whatever_lies_in_bins() {
     let infinite = window(&vec![[f32::INFINITY, 7.0]; 100], 100).swap_remove(0);
     assert_eq!((infinite.values, infinite.out_of_range), (0, 1.0));
     assert_eq!(troubles(&infinite), [Trouble::OutOfRange]);
+    let mut rows = vec![[f32::INFINITY, 7.0]; 100];
+    rows.extend(vec![[500.0, 7.0]; 100]);
+    rows.extend(vec![[f32::NAN, 7.0]; 100]);
+    let mixed = window(&rows, 300).swap_remove(0);
+    assert_eq!((mixed.rows, mixed.out_of_range), (300, 0.5));
+    assert!((mixed.missing - 1.0 / 3.0).abs() < 1e-9, "{}", mixed.missing);
 }
 
 #[test]
@@ -228,6 +234,8 @@ fn a_reference_is_read_as_it_was_written_and_faults_have_their_place() {
     assert!(edited("/features/0/edges/3", Value::Null).contains("invalid type: null"));
     assert!(edited("/features/0/counts", vec![1, 2].into()).contains("2 counts for 9 edges"));
     assert!(edited("/features/1/name", "rising".into()).contains("another one has the same name"));
+    assert!(edited("/features/1/name", "<labels>".into()).contains("stands for the labels"));
+    assert!(edited("/features/0/max", 500.0.into()).contains("beyond the range from 0 to 500"));
     assert!(edited("/rows", 10.into()).starts_with("rows: 10, expected at least 200"));
     assert!(edited("/features/0/counts/0", u64::MAX.into()).contains("rows in bins"));
     let unknown = text.replacen("\"rows\"", "\"lines\"", 1);

@@ -3,7 +3,7 @@
 
 use super::registry::{Known, lock};
 use super::tally::{About, Classes, Row, Tally};
-use super::token::Answers;
+use super::token::{Answers, NO_CLASS};
 use super::*;
 use crate::inference::Version;
 use serde_json::Value;
@@ -184,4 +184,68 @@ fn figures_are_of_the_file_that_serves_and_late_labels_of_theirs() {
     assert_eq!(labels(), 2);
     known.serve(old);
     assert_eq!(labels(), 3);
+    // What is exported only rises, whichever file serves: it is of all while they served.
+    let exported = || lock(&known.exported).rows();
+    assert_eq!(exported(), 3, "late labels are not of what serves");
+    known.count(&[row], Some((old, 1)));
+    known.serve(new);
+    assert_eq!((labels(), exported()), (2, 4));
+}
+
+#[test]
+fn no_row_hides_all_others_in_a_sum() {
+    let row = |actual: f64, predicted: f32| Row::Number { actual, predicted };
+    let mut tally = About::Numbers.tally();
+    let error = |tally: &Tally| match tally {
+        Tally::Numbers(tally) => (tally.rows, tally.absolute_sum),
+        Tally::Classes(_) => unreachable!("answers are numbers"),
+    };
+    // Whoever comes first is counted, and forgotten when the usual is known.
+    tally.add(row(3e38, 1.0));
+    for n in 0..40 {
+        assert_eq!(tally.refuses(&row(2.0, 1.0)), None, "{n}");
+        tally.add(row(2.0, 1.0));
+    }
+    let (rows, sum) = error(&tally);
+    assert!(rows >= 20 && sum == rows as f64, "{rows} rows, {sum}");
+    for unusual in [row(1e6, 1.0), row(1.0, 2e37), row(-3e38, 0.0)] {
+        assert!(tally.refuses(&unusual).unwrap().contains("times the usual"), "{unusual:?}");
+    }
+    for usual in [row(1e5, 1.0), row(0.0, 0.0), row(1e-30, 0.0)] {
+        assert_eq!(tally.refuses(&usual), None, "{usual:?}");
+    }
+    let mut zeros = About::Numbers.tally();
+    (0..100).for_each(|_| zeros.add(row(0.0, 0.0)));
+    assert_eq!(zeros.refuses(&row(1e30, 0.0)), None, "of nothing but zeros nothing is known");
+}
+
+#[test]
+fn what_is_explained_of_numbers_far_from_zero_is_right() {
+    let known = known(About::Numbers);
+    let rows: Vec<_> = (0..1000)
+        .map(|n| {
+            let actual = 1.7e9 + f64::from(n % 40) * 16.0;
+            Row::Number { actual, predicted: 1.7e9 + 312.0 }
+        })
+        .collect();
+    known.count(&rows, None);
+    let Figures::Numbers(figures) = known.report().figures else { panic!("numbers") };
+    let explained = figures.unwrap().r_squared.unwrap();
+    assert!(explained.abs() < 0.1, "a constant explains nothing: {explained}");
+}
+
+#[test]
+fn what_was_not_answered_is_not_compared() {
+    let (two, label) = (labels(2), |text: &str| Some(Truth::Label(text.to_owned())));
+    let answers = Answers::Classes(vec![(NO_CLASS, f32::NAN), (1, 0.5)]);
+    let rows = two.rows(&answers, &[label("0"), label("1")]).unwrap();
+    assert_eq!(rows, [Row::Class { actual: 1, predicted: 1, score: 0.5 }]);
+    let number = Answers::Numbers(vec![f32::NAN, 2.0]);
+    let rows = About::Numbers.rows(&number, &[Some(Truth::Number(1.0)), Some(Truth::Number(2.0))]);
+    assert_eq!(rows.unwrap(), [Row::Number { actual: 2.0, predicted: 2.0 }]);
+    let minus_zero = two.rows(&Answers::Classes(vec![(0, 1.0)]), &[Some(Truth::Number(-0.0))]);
+    assert_eq!(minus_zero.unwrap().len(), 1, "zero has no sign among labels");
+    let long = Truth::Label("x".repeat(100_000));
+    let refused = About::Numbers.rows(&Answers::Numbers(vec![1.0]), &[Some(long)]).unwrap_err();
+    assert!(refused.len() < 300, "a text is not told back whole");
 }
