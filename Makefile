@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench attack clients evaluation rollouts stores watching models fixtures image
+.PHONY: help setup build run test check bench attack clients evaluation exporter rollouts stores watching models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -53,6 +53,11 @@ clients: setup ## try public clients of other servers against the release progra
 evaluation: setup ## compare the figures of sconce evaluate with scikit-learn's
 	@echo "evaluation: scikit-learn"
 	@tests/evaluation/run
+
+exporter: setup ## export modules with python/sconce_export and serve them with the release program (makes a Python environment with torch)
+	@echo "exporter: fourteen architectures, references, folders"
+	@cargo build --release --locked
+	@scripts/try-exporter
 
 rollouts: setup ## change versions of the release program under load, every answer checked (makes a Python environment with torch)
 	@echo "rollouts: swaps, failures, canary, shadow, kill -9, meanwhile, captured, replicas, proxies"
