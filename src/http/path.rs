@@ -1,10 +1,14 @@
 //! Models and versions as paths name them.
 
+use super::context::RequestContext;
+use super::error::by_other_method;
 use crate::inference::{
     ErrorCode, InferError, Label, ModelName, ModelRef, Version, VersionSelector,
 };
-use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::response::Response;
 
 /// The name of a model in a path. The extractor refuses what is not UTF-8 with a text of its own, so
 /// handlers take its result.
@@ -12,6 +16,22 @@ pub(super) type NamePath = Result<Path<String>, PathRejection>;
 
 /// The name of a model and a version of it.
 pub(super) type VersionPath = Result<Path<(String, String)>, PathRejection>;
+
+/// That a path ends with a name and no verb. What has a verb is asked by POST, and the router, which knows no verbs, brings
+/// other methods to the route of the name.
+pub(super) struct NoVerb;
+
+impl<S: Sync> FromRequestParts<S> for NoVerb {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let has_verb = parts.extensions.get().is_some_and(RequestContext::has_verb);
+        match has_verb {
+            true => Err(by_other_method("predictions are asked by POST", "POST")),
+            false => Ok(Self),
+        }
+    }
+}
 
 /// The default version of the model that a path names.
 pub(super) fn named(path: NamePath) -> Result<ModelRef, InferError> {

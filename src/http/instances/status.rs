@@ -1,12 +1,12 @@
 //! States of models and versions: what TensorFlow Serving and KServe say of them, in one document.
 
-use crate::http::error::{Failed, by_other_method};
-use crate::http::path::{NamePath, VersionPath, name_and_label, named, numbered};
+use crate::http::error::Failed;
+use crate::http::path::{NamePath, NoVerb, VersionPath, name_and_label, named, numbered};
 use crate::http::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::repository::{VersionState, VersionStatus};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -18,39 +18,27 @@ pub(in crate::http) async fn list(State(app): State<App>) -> Json<Value> {
 }
 
 pub(in crate::http) async fn model(
+    _: NoVerb,
     State(app): State<App>,
     path: NamePath,
 ) -> Result<Response, Failed> {
-    if let Ok(Path(last)) = &path
-        && is_verb(last)
-    {
-        return Ok(verb_by_get());
-    }
     Ok(Json(document(&app, &named(path)?.name, None)?).into_response())
 }
 
 pub(in crate::http) async fn version(
+    _: NoVerb,
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Response, Failed> {
-    if let Ok(Path((_, last))) = &path
-        && is_verb(last)
-    {
-        return Ok(verb_by_get());
-    }
     let (name, version) = numbered(path)?;
     Ok(Json(document(&app, &name, Some(version))?).into_response())
 }
 
 pub(in crate::http) async fn label(
+    _: NoVerb,
     State(app): State<App>,
     path: VersionPath,
 ) -> Result<Response, Failed> {
-    if let Ok(Path((_, last))) = &path
-        && is_verb(last)
-    {
-        return Ok(verb_by_get());
-    }
     let (name, label) = name_and_label(path)?;
     let model = app.repository.describe(&name);
     let version = model.and_then(|model| model.labels.get(&label).copied());
@@ -59,16 +47,6 @@ pub(in crate::http) async fn label(
         InferError::new(ErrorCode::VersionNotFound, message).with_model(&name)
     };
     Ok(Json(document(&app, &name, Some(version.ok_or_else(missing)?))?).into_response())
-}
-
-/// Whether the last segment of a path ends with a verb, which the router does not know.
-fn is_verb(last: &str) -> bool {
-    last.split_once(':')
-        .is_some_and(|(_, verb)| matches!(verb, "predict" | "classify" | "regress" | "explain"))
-}
-
-fn verb_by_get() -> Response {
-    by_other_method("predictions are asked by POST", "POST")
 }
 
 /// A model that is not ready is described with 200 as well: TensorFlow Serving's clients look for the

@@ -125,7 +125,7 @@ async fn not_found() -> Failed {
 async fn method_not_allowed(Extension(context): Extension<RequestContext>) -> Response {
     let message = "the route does not take this method; the header Allow names those that it takes";
     // The router knows no verbs behind a colon, and would name what the path takes without one.
-    if context.route.contains("}:") {
+    if context.has_verb() {
         return by_other_method(message, "POST");
     }
     Failed::from(InferError::new(ErrorCode::MethodNotAllowed, message)).into_response()
