@@ -8,7 +8,7 @@ use super::counts::Counts;
 use super::event::Event;
 use super::held::{Held, Share};
 use super::line::Line;
-use crate::telemetry::background::{self, Delivery};
+use crate::telemetry::background::{self, Delivery, Outage};
 use crate::telemetry::events::{EventKind, Events, Subject};
 use bytes::Bytes;
 use reqwest::redirect::Policy;
