@@ -251,7 +251,7 @@ fn casts_that_nothing_vouches_for_are_told() {
     };
     for honest in [
         "    if isinstance(a, int):\n        return a + 1",
-        "    if torch.jit.isinstance(a, List[int]):\n        return len(a)",
+        "    if isinstance(a, List[int]):\n        return len(a)",
         "    assert isinstance(a, str)\n    return len(a)",
         "    if isinstance(u, int):\n        return u + 1\n    elif isinstance(u, str):\n        return len(u)\n    else:\n        return len(u)",
         "    if o is not None:\n        return len(o)",
