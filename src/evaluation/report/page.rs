@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 const STYLE: &str = include_str!("style.css");
 
-/// A page that is being written. All that it is given is text, but for [`Page::markup`].
+/// A page that is being written. All that it is given is text, and shown as it is.
 #[derive(Debug)]
 pub struct Page(String);
 
