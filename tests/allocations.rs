@@ -160,6 +160,7 @@ fn served() -> Served {
     let repository = Repository::open(repository::RepositoryParts {
         options: repository::RepositoryOptions::new(models.path().to_owned()),
         trial_loader: loader.clone(),
+        isolated_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),

@@ -3,7 +3,7 @@
 use super::{AppError, sample_decoder};
 use crate::config::Config;
 use crate::engine::Loader;
-use crate::engine::remote::RemoteLoader;
+use crate::engine::remote::{IsolatedLoader, RemoteLoader};
 use crate::quality::Quality;
 use crate::quality::feedback::Feedback;
 use crate::repository::{self, ModelHandle, Overrides, Repository, Verifier};
@@ -21,6 +21,8 @@ pub struct Engines {
     pub loader: Arc<dyn Loader>,
     /// Loads what has not.
     pub trial_loader: Arc<dyn Loader>,
+    /// Loads what has been tried and serves in a child of its own.
+    pub isolated_loader: Arc<dyn Loader>,
     /// The version of libtorch.
     pub libtorch: String,
     /// Digests of the libraries that were loaded for models.
@@ -125,8 +127,9 @@ impl Engines {
                 format!("device {device} is not there, this machine has {}", there.join(", "));
             return Err(AppError::Engine(message));
         }
-        let trial_loader = Arc::new(RemoteLoader::new(config.remote_options(devices)?));
-        Ok(Self { loader, trial_loader, libtorch, libraries })
+        let trial_loader = Arc::new(RemoteLoader::new(config.remote_options(devices.clone())?));
+        let isolated_loader = Arc::new(IsolatedLoader::new(config.isolation_options(devices)?));
+        Ok(Self { loader, trial_loader, isolated_loader, libtorch, libraries })
     }
 
     /// Opens the repository over them.
@@ -165,6 +168,7 @@ impl Engines {
                 ..config.repository_options(self.libtorch, self.libraries)
             },
             trial_loader: self.trial_loader,
+            isolated_loader: self.isolated_loader,
             loader: self.loader,
             decode_sample: sample_decoder(),
             permits: Permits::new(config.threads.cpu_quota),

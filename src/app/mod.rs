@@ -88,6 +88,12 @@ pub fn prepare_process() {
     crate::engine::torch::prepare_process();
 }
 
+/// Has memory that is free go back to the system in its time: by a thread.
+pub fn give_back_unasked() {
+    #[cfg(feature = "torch")]
+    crate::engine::torch::give_back_unasked();
+}
+
 /// Ends the process, whose threads may be running models: nothing is waited for any more.
 #[cfg(feature = "torch")]
 fn end_process() -> ! {
@@ -98,6 +104,26 @@ fn end_process() -> ! {
 #[cfg(not(feature = "torch"))]
 fn end_process() -> ! {
     std::process::exit(0)
+}
+
+/// Forks a process that belongs to whoever started this one; see `torch_shim`.
+///
+/// # Errors
+///
+/// The kernel has no room, or the program was built without libtorch.
+#[cfg(feature = "torch")]
+pub fn fork_as_sibling() -> io::Result<Option<i32>> {
+    crate::engine::torch::fork_as_sibling()
+}
+
+/// Forks nothing.
+///
+/// # Errors
+///
+/// The program was built without libtorch.
+#[cfg(not(feature = "torch"))]
+pub fn fork_as_sibling() -> io::Result<Option<i32>> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Reads a sample.json as the body of a request.

@@ -96,7 +96,7 @@ fn report(model: &dyn Model, file_bytes: u64) -> String {
     line("operators", operators);
     let found = concerns(signature);
     line("concerns", if found.is_empty() { "none".to_owned() } else { found.len().to_string() });
-    for Concern { name, reason } in found {
+    for Concern { name, reason, .. } in found {
         line("", format!("{name}: {reason}"));
     }
     line("parameters", signature.parameters.len().to_string());

@@ -19,6 +19,7 @@ mod settings;
 mod tune;
 
 pub use check::Check;
+pub use engine_child::EngineChild;
 pub use evaluate::Evaluate;
 pub use export::Export;
 pub use golden::WriteGolden;
@@ -37,7 +38,6 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use thiserror::Error;
 
@@ -105,13 +105,7 @@ pub enum Command {
     Order(Order),
     /// Hold models for the server, which starts this itself
     #[command(hide = true)]
-    EngineChild {
-        /// The files are vouched for: their code may reach files
-        #[arg(long)]
-        trusting: bool,
-        /// Operator libraries to load first
-        libraries: Vec<PathBuf>,
-    },
+    EngineChild(EngineChild),
 }
 
 /// Why the program ends with a status other than 0.
@@ -149,6 +143,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    // A zygote has one thread, and what is forked from it has its own.
+    if !matches!(&arguments.command, Command::EngineChild(child) if child.zygote) {
+        app::give_back_unasked();
+    }
     end(match &arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
@@ -161,7 +159,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Export(export) => export.run(),
         Command::Health(health) => health.run(),
         Command::Order(order) => order.run(),
-        Command::EngineChild { trusting, libraries } => engine_child::run(*trusting, libraries),
+        Command::EngineChild(child) => engine_child::run(child),
     })
 }
 
@@ -234,8 +232,7 @@ mod tests {
         let help = Arguments::command().render_long_help().to_string();
         assert!(!help.contains("engine-child"), "{help}");
         let parsed = Arguments::try_parse_from(["sconce", "engine-child", "/a.so"]).unwrap();
-        let libraries = vec!["/a.so".into()];
-        assert_eq!(parsed.command, Command::EngineChild { trusting: false, libraries });
+        assert!(matches!(parsed.command, Command::EngineChild(_)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::capture::Redaction;
 use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
 use crate::repository::manifest::{DeviceChoice, Optimize, QueueWait, ranges};
-use crate::repository::{FolderWatch, NamedFolder, TrustedModel};
+use crate::repository::{FolderWatch, Isolation, NamePattern, NamedFolder, TrustedModel};
 use crate::settings::unit::DAY;
 use crate::settings::{ByteSize, section};
 use crate::telemetry::logging::{LogFormat, RequestLogMode};
@@ -148,6 +148,22 @@ section! {
         timeout: Duration = "60s", range SOME_TIME;
         /// Memory of the trial; auto: half of the memory limit.
         memory_bytes: ByteSize = "auto" => ByteSize(host.memory / 2), range MIB..=TIB;
+    }
+}
+
+section! {
+    /// Processes of their own, in which models serve that could end the server's.
+    pub struct IsolationConfig("isolation.", host: Host) {
+        /// Which models have one: `auto` (those whose operators can end a process), `process` (all) or `none`.
+        mode: Isolation = "auto";
+        /// Models that always have one; `*` in a name stands for any characters.
+        process: Vec<NamePattern> = [];
+        /// Models that never have one.
+        none: Vec<NamePattern> = [];
+        /// Deaths of one model's process within a minute after which it counts as failed.
+        max_deaths: usize = 20, range 0..=1_000_000;
+        /// Whether models are refused where the kernel lacks a part of the sandbox, and not only warned of.
+        require_sandbox: bool = false;
     }
 }
 

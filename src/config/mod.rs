@@ -19,9 +19,9 @@ mod documents;
 
 pub use host::Host;
 pub use keys::{
-    BatchingConfig, CaptureConfig, FeedbackConfig, GeneralConfig, HttpConfig, LimitsConfig,
-    LogConfig, ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig, ThreadsConfig,
-    TracingConfig, TrialConfig,
+    BatchingConfig, CaptureConfig, FeedbackConfig, GeneralConfig, HttpConfig, IsolationConfig,
+    LimitsConfig, LogConfig, ManagementConfig, RequestsConfig, ShutdownConfig, StoreConfig,
+    ThreadsConfig, TracingConfig, TrialConfig,
 };
 pub use live::Changes;
 pub use types::LogLevel;
@@ -78,6 +78,8 @@ config! {
     limits: LimitsConfig,
     /// The trial of a model.
     trial: TrialConfig,
+    /// Models in processes of their own.
+    isolation: IsolationConfig,
     /// Models that lie in a store.
     store: StoreConfig,
     /// Labels that come back.

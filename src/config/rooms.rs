@@ -3,12 +3,12 @@
 use super::{CaptureConfig, Config, TracingConfig};
 use crate::capture::{CaptureOptions, FileOptions};
 use crate::engine::Device;
-use crate::engine::remote::RemoteOptions;
+use crate::engine::remote::{IsolationOptions, RemoteOptions};
 use crate::http::{self, BodyTimeouts, HttpOptions, RoutingHeaders};
 use crate::listener::ListenerOptions;
 use crate::repository;
 use crate::repository::manifest::DeviceChoice;
-use crate::repository::{Defaults, FreeMemory, Live, LiveOptions};
+use crate::repository::{Defaults, FreeMemory, IsolationPolicy, Live, LiveOptions};
 use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
 use crate::store::{MirrorOptions, StoreUrl};
@@ -103,10 +103,26 @@ impl Config {
             // CUDA's driver maps far more than it uses; a limit would end every trial.
             memory_bytes: on_cpu.then_some(memory),
             processor_time: Some(self.trial.timeout * self.threads_of_a_trial()),
+            needs_sandbox: self.isolation.require_sandbox,
             devices,
             ..RemoteOptions::of_this_program(self.trial.timeout)?
         }
         .with_libraries(&self.general.libraries))
+    }
+
+    /// For the children in which models serve, on these devices.
+    ///
+    /// # Errors
+    ///
+    /// The path of the running program cannot be found.
+    pub fn isolation_options(&self, devices: Vec<Device>) -> io::Result<IsolationOptions> {
+        let child = RemoteOptions {
+            // However long it serves.
+            processor_time: None,
+            needs_sandbox: self.isolation.require_sandbox,
+            ..self.remote_options(devices)?
+        };
+        Ok(IsolationOptions { child, max_deaths: self.isolation.max_deaths })
     }
 
     fn threads_of_a_trial(&self) -> u32 {
@@ -155,6 +171,11 @@ impl Config {
             state_dir: Some(self.general.state_dir.clone()),
             keeps_decisions: true,
             trusted: self.general.trusted_models.clone(),
+            isolation: IsolationPolicy {
+                mode: self.isolation.mode,
+                process: self.isolation.process.clone(),
+                none: self.isolation.none.clone(),
+            },
             libtorch,
             libraries,
             trial_timeout: self.trial.timeout,

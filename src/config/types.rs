@@ -3,7 +3,7 @@
 use crate::capture::Redaction;
 use crate::http::{CorsOrigins, HostNames, KeyHeader};
 use crate::inference::ModelName;
-use crate::repository::{NamedFolder, TrustedModel};
+use crate::repository::{NamePattern, NamedFolder, TrustedModel};
 use crate::settings::{Setting, ToToml, Value, quote, words};
 use crate::telemetry::logging::{LogFormat, RequestLogMode};
 use ::http::Uri;
@@ -101,6 +101,20 @@ impl Setting for Vec<TrustedModel> {
 }
 
 impl ToToml for Vec<TrustedModel> {
+    fn to_toml(&self) -> String {
+        print_list(self)
+    }
+}
+
+impl Setting for Vec<NamePattern> {
+    const EXPECTED: &'static str = "a list of models' names, in which * stands for any characters";
+
+    fn read(value: &Value) -> Option<Self> {
+        read_list(value)
+    }
+}
+
+impl ToToml for Vec<NamePattern> {
     fn to_toml(&self) -> String {
         print_list(self)
     }

@@ -35,6 +35,8 @@ pub enum Death {
     Terminated,
     /// By the kernel, which was short of memory.
     OutOfMemory,
+    /// Before it was asked: what was to be run has not begun.
+    Before,
 }
 
 /// A failure of an engine. The message is for operators; [`EngineError::code`] is for clients.
@@ -60,11 +62,9 @@ impl EngineError {
             Fault::Raised => ErrorCode::InferenceFailed,
             Fault::OutOfMemory => ErrorCode::OutOfMemory,
             Fault::Environment | Fault::Unsupported => ErrorCode::Unsupported,
-            Fault::InvalidFile
-            | Fault::Device
-            | Fault::Died(_)
-            | Fault::TimedOut
-            | Fault::Internal => ErrorCode::Internal,
+            Fault::Died(_) => ErrorCode::ModelCrashed,
+            Fault::TimedOut => ErrorCode::DeadlineExceeded,
+            Fault::InvalidFile | Fault::Device | Fault::Internal => ErrorCode::Internal,
         }
     }
 }

@@ -47,6 +47,7 @@ pub struct FakeModel {
     signature: Signature,
     script: Arc<Script>,
     cost: Option<Duration>,
+    isolated: bool,
     seen: Arc<Seen>,
 }
 
@@ -62,7 +63,13 @@ impl FakeModel {
             methods: vec!["forward".into()],
             ..Signature::default()
         };
-        Self { signature, script: Arc::new(script), cost: None, seen: Arc::default() }
+        Self {
+            signature,
+            script: Arc::new(script),
+            cost: None,
+            isolated: false,
+            seen: Arc::default(),
+        }
     }
 
     /// A model that returns its first input.
@@ -86,6 +93,12 @@ impl FakeModel {
     #[must_use]
     pub fn with_cost(self, cost: Duration) -> Self {
         Self { cost: Some(cost), ..self }
+    }
+
+    /// The same model, as if its runs could end a process of their own.
+    #[must_use]
+    pub fn isolated(self) -> Self {
+        Self { isolated: true, ..self }
     }
 
     /// What its engines see.
@@ -114,6 +127,10 @@ impl Model for FakeModel {
         self.seen.instances.fetch_add(1, Ordering::SeqCst);
         self.seen.live.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FakeEngine { model: self.clone() }))
+    }
+
+    fn is_isolated(&self) -> bool {
+        self.isolated
     }
 }
 

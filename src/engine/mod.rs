@@ -102,13 +102,16 @@ pub struct Batch {
     /// From when on nobody waits for its outputs: the latest deadline of its requests. An engine may give the run up
     /// then. `None` where it runs for no request: in a trial, to warm up, to verify.
     pub deadline: Option<Instant>,
+    /// When the run has had its time and counts as stuck: an engine that can end one does so then, whatever that costs.
+    /// `None` where its own bounds hold.
+    pub until: Option<Instant>,
 }
 
 impl Batch {
     /// Inputs that are run for no request.
     #[must_use]
     pub const fn without_deadline(inputs: Vec<Option<Tensor>>) -> Self {
-        Self { inputs, deadline: None }
+        Self { inputs, deadline: None, until: None }
     }
 }
 
@@ -203,7 +206,19 @@ pub trait Model: Send + Sync {
     ///
     /// The device has no room, or the copy cannot be made.
     fn instance(&self) -> Result<Box<dyn Engine>, EngineError>;
+
+    /// Whether it runs in a process of its own, which may end and is then followed by another: what was being run fails with
+    /// [`Fault::Died`], or [`Fault::TimedOut`], and a new instance runs again.
+    fn is_isolated(&self) -> bool {
+        false
+    }
+
+    /// Has the end of each such process told, once. Only the first watcher counts.
+    fn watch_deaths(&self, _watcher: DeathWatcher) {}
 }
+
+/// Hears why a process has ended that ran a model.
+pub type DeathWatcher = Box<dyn Fn(&EngineError) + Send + Sync>;
 
 /// Runs a model, one batch at a time, on the thread that owns it.
 pub trait Engine: Send {

@@ -195,6 +195,7 @@ fn loaded(audience: Audience, loaded: &LoadedStatus) -> serde_json::Map<String, 
                 "instances": scheduler.instances,
             }),
         ),
+        ("isolation", json!(if facts.is_isolated { "process" } else { "none" })),
         ("notes", notes(audience, &facts.notes)),
         ("load_seconds", json!(facts.load_duration.as_secs_f64())),
     ];

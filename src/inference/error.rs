@@ -63,6 +63,8 @@ error_codes! {
     ClientClosed = "client_closed";
     /// The model raised an error on this input.
     InferenceFailed = "inference_failed";
+    /// The process that ran the model ended by this input.
+    ModelCrashed = "model_crashed";
     /// Our own fault.
     Internal = "internal";
     /// The request asks for something that this server does not do.

@@ -84,7 +84,9 @@ pub fn meaning(code: ErrorCode) -> Meaning {
         ErrorCode::QueueFull => row(429, ResourceExhausted, Level::INFO, Server),
         // The standard registry of statuses lacks it. Nobody receives it; logs and metrics show it.
         ErrorCode::ClientClosed => row(499, Cancelled, Level::INFO, Client),
-        ErrorCode::InferenceFailed => row(500, Internal, Level::ERROR, Server),
+        ErrorCode::InferenceFailed | ErrorCode::ModelCrashed => {
+            row(500, Internal, Level::ERROR, Server)
+        }
         ErrorCode::Internal => row(500, Internal, Level::ERROR, Server),
         ErrorCode::Unsupported => row(501, Unimplemented, Level::WARN, Client),
         ErrorCode::ModelNotReady => row(503, Unavailable, Level::WARN, Server),

@@ -96,6 +96,7 @@ mod tests {
                 .map(|(min_rows, max_rows)| RunTimes { min_rows: *min_rows, max_rows: *max_rows }),
             curve: curve.clone(),
             form: FormFindings::default(),
+            risk: None,
         };
         let manifest = Manifest::parse("m/model.toml", manifest).unwrap();
         let settings = Settings::resolve(&Defaults::default(), &manifest, &[Device::Cpu]).unwrap();

@@ -3,6 +3,7 @@
 use super::beside::Beside;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Fingerprint;
+use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
 use super::live::Defaults;
 use super::options::{RepositoryOptions, Settings};
@@ -27,6 +28,8 @@ pub(super) struct Candidate<'a> {
     pub(super) beside: Beside,
     /// Whether the server's configuration vouches for the file.
     pub(super) is_trusted: bool,
+    /// Whether it wants a process of its own for it.
+    pub(super) isolation: Isolation,
 }
 
 impl<'a> Candidate<'a> {
@@ -58,7 +61,19 @@ impl<'a> Candidate<'a> {
             .trusted
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
-        Ok(Self { name, file, source, defaults, settings, steps, fingerprint, beside, is_trusted })
+        let isolation = options.isolation.of(name);
+        Ok(Self {
+            name,
+            file,
+            source,
+            defaults,
+            settings,
+            steps,
+            fingerprint,
+            beside,
+            is_trusted,
+            isolation,
+        })
     }
 
     /// Whether the file is still the one whose digest was taken; `what` was done with it meanwhile.

@@ -74,7 +74,7 @@ impl From<EngineError> for ModelFailure {
             Fault::Died(Death::Crashed) => FailureCode::Crashed,
             Fault::Died(Death::OutOfMemory) => FailureCode::OutOfMemory,
             // Not by itself: another try may pass.
-            Fault::Died(Death::Terminated) => FailureCode::Other,
+            Fault::Died(Death::Terminated | Death::Before) => FailureCode::Other,
             Fault::TimedOut => FailureCode::TimedOut,
             Fault::Device | Fault::Internal => FailureCode::Other,
         };

@@ -5,6 +5,7 @@
 
 use super::candidate::Candidate;
 use super::failure::{FailureCode, ModelFailure};
+use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
 use super::options::RepositoryOptions;
 use super::plan::{PlanInputs, ServingPlan};
@@ -16,7 +17,7 @@ use super::threads::{DetachedLimit, Hanging, within};
 use super::trial::{Subject, Trial};
 use super::verdict::{Verdict, agrees};
 use super::verdicts::{VerdictFile, VerdictKey, Verdicts};
-use crate::engine::probe::{Findings, concerns};
+use crate::engine::probe::{Findings, Threat, concerns};
 use crate::engine::{Artifact, Device, LoadOptions, Loader, Model};
 use crate::inference::Batching;
 use crate::scheduler::{OnDifference, Permits, Scheduler};
@@ -30,6 +31,8 @@ pub(super) struct VersionLoader {
     pub(super) options: RepositoryOptions,
     pub(super) trial_loader: Arc<dyn Loader>,
     pub(super) loader: Arc<dyn Loader>,
+    /// Loads what runs in a process of its own.
+    pub(super) isolated_loader: Arc<dyn Loader>,
     pub(super) decode_sample: SampleDecoder,
     pub(super) permits: Permits,
     pub(super) metrics: Metrics,
@@ -124,6 +127,7 @@ impl VersionLoader {
             device: candidate.settings.device,
             max_batch_size: candidate.settings.max_batch_size,
             trusted: candidate.is_trusted,
+            may_be_isolated: candidate.isolation != Isolation::None,
             optimize: candidate.settings.optimize,
         }
     }
@@ -146,6 +150,7 @@ impl VersionLoader {
             options: candidate.plain(),
             digest: &candidate.fingerprint.digest,
             trusted: candidate.is_trusted,
+            may_be_isolated: candidate.isolation != Isolation::None,
             manifest: &source.manifest,
             sample: sample.map(|text| Sample { text, decode: &self.decode_sample, steps }),
             max_batch_size: settings.max_batch_size,
@@ -178,9 +183,12 @@ impl VersionLoader {
         self.has_room_for(candidate)?;
         // No file is loaded here that no trial has seen.
         candidate.check_unchanged("tried")?;
-        let model = self.load_in_time(candidate, options)?;
+        let why_apart = isolated_since(candidate, findings);
+        let model = self.load_in_time(candidate, options, why_apart.is_some())?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
-        if let [concern, ..] = concerns(model.signature())[..]
+        let mut concerns = concerns(model.signature());
+        concerns.retain(|it| !(why_apart.is_some() && it.threat == Threat::Process));
+        if let [concern, ..] = concerns[..]
             && !candidate.is_trusted
         {
             let name = concern.name;
@@ -215,6 +223,7 @@ impl VersionLoader {
         &self,
         candidate: &Candidate<'_>,
         options: LoadOptions,
+        apart: bool,
     ) -> Result<Box<dyn Model>, ModelFailure> {
         let hanging = || {
             let text = "too many models are being loaded, or hang while they are";
@@ -225,7 +234,8 @@ impl VersionLoader {
             let text = "loading this file hung before and still does; another file is tried, and this one after a restart";
             ModelFailure::new(FailureCode::TimedOut, text)
         })?;
-        let (loader, artifact) = (Arc::clone(&self.loader), candidate.artifact());
+        let loader = Arc::clone(if apart { &self.isolated_loader } else { &self.loader });
+        let artifact = Artifact { is_trusted: candidate.is_trusted, ..candidate.artifact() };
         let load = move || {
             let _permit = permit;
             let loaded = loader.load(&artifact, &options);
@@ -263,6 +273,7 @@ impl VersionLoader {
             findings: &findings,
             trial_timeout: self.options.trial_timeout,
             signature: model.signature(),
+            is_isolated: model.is_isolated(),
             decode_sample: &self.decode_sample,
             on_difference: remember(findings.clone(), verdict),
         })?;
@@ -278,6 +289,7 @@ impl VersionLoader {
         };
         let scheduler = start(&plan, &resources)?;
         let load_duration = started_at.elapsed();
+        let isolated_since = isolated_since(candidate, &findings);
         resources.metrics.set_load_duration(load_duration);
         Ok(Served {
             name: candidate.name.clone(),
@@ -314,11 +326,28 @@ impl VersionLoader {
                 precision: settings.precision,
                 form: findings.form,
                 grounds: findings.grounds,
-                notes: findings.notes.into_iter().chain(cold_shapes(&scheduler)).collect(),
+                is_isolated: isolated_since.is_some(),
+                notes: findings
+                    .notes
+                    .into_iter()
+                    .chain(
+                        isolated_since.map(|why| format!("it runs in a process of its own: {why}")),
+                    )
+                    .chain(cold_shapes(&scheduler))
+                    .collect(),
                 load_duration,
             },
             scheduler: Unloading::new(scheduler, &self.loaded),
         })
+    }
+}
+
+/// Why a model serves in a process of its own, if it does.
+fn isolated_since(candidate: &Candidate<'_>, findings: &Findings) -> Option<String> {
+    match candidate.isolation {
+        Isolation::None => None,
+        Isolation::Auto => findings.risk.clone(),
+        Isolation::Process => Some("the configuration wants it".to_owned()),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct RepositoryParts {
     pub trial_loader: Arc<dyn Loader>,
     /// Loads files that have, in this process.
     pub loader: Arc<dyn Loader>,
+    /// Loads those of them that run in a process of their own.
+    pub isolated_loader: Arc<dyn Loader>,
     /// Reads sample.json.
     pub decode_sample: SampleDecoder,
     /// Shared by all models on the processor.
@@ -67,7 +69,14 @@ impl Repository {
     /// The folder cannot be read.
     pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
         let RepositoryParts {
-            options, trial_loader, loader, decode_sample, permits, metrics, ..
+            options,
+            trial_loader,
+            loader,
+            isolated_loader,
+            decode_sample,
+            permits,
+            metrics,
+            ..
         } = parts;
         let (verifier, events) = (parts.verifier, parts.events);
         let scan = layout::scan(&options.models, &options.live.now().named)
@@ -92,6 +101,7 @@ impl Repository {
             options,
             trial_loader,
             loader,
+            isolated_loader,
             decode_sample,
             permits,
             metrics,

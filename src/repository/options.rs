@@ -1,5 +1,6 @@
 //! The options of the repository, and the settings of a model: its model.toml over the server's defaults.
 
+use super::isolation::IsolationPolicy;
 use super::live::{Defaults, Live};
 use super::manifest::{DeviceChoice, Manifest, Optimize, QueueWait};
 use super::source::Source;
@@ -25,6 +26,8 @@ pub struct RepositoryOptions {
     pub keeps_decisions: bool,
     /// Model files whose operators of concern are accepted.
     pub trusted: Vec<TrustedModel>,
+    /// Which models run in a process of their own.
+    pub isolation: IsolationPolicy,
     /// Version of libtorch, for the key of verdicts.
     pub libtorch: String,
     /// Digests of the libraries that were loaded for models, for the same key.
@@ -52,6 +55,7 @@ impl RepositoryOptions {
             state_dir: None,
             keeps_decisions: true,
             trusted: Vec::new(),
+            isolation: IsolationPolicy::default(),
             libtorch: "none".to_owned(),
             libraries: String::new(),
             trial_timeout: Duration::from_secs(60),

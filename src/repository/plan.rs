@@ -33,6 +33,8 @@ pub(super) struct PlanInputs<'a> {
     /// How long a trial may take, and so a run that warms up.
     pub(super) trial_timeout: Duration,
     pub(super) signature: &'a Signature,
+    /// Whether it runs in a process of its own, which nobody waits for on a thread of the runtime.
+    pub(super) is_isolated: bool,
     pub(super) decode_sample: &'a SampleDecoder,
     /// Called once when an answer turns out to hang on what shares its run.
     pub(super) on_difference: Arc<OnDifference>,
@@ -138,7 +140,8 @@ fn scheduler_options(
         max_queue_wait: settings.max_queue_wait,
         batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
         instances: settings.instances.unwrap_or(by_default),
-        direct: is_straight_line(signature)
+        direct: !from.is_isolated
+            && is_straight_line(signature)
             && may_run_directly(settings, spec, findings.times, max_batch_size),
         watch: watch(from),
         warm_up_timeout: trial_timeout,

@@ -39,6 +39,8 @@ pub(super) struct PassedRecord {
     form: String,
     tried: Vec<TriedRecord>,
     padding: Option<PaddingRecord>,
+    /// What of the code can end the process that runs it.
+    risk: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,6 +130,7 @@ impl From<&Verdict> for Record {
                 form: findings.form.chosen.to_string(),
                 tried: findings.form.tried.iter().map(TriedRecord::from).collect(),
                 padding: findings.padding.as_ref().map(PaddingRecord::from),
+                risk: findings.risk.clone(),
             })),
             Verdict::Failed(failure) => Self::Failed {
                 code: failure.code().as_str().into(),
@@ -249,6 +252,7 @@ impl TryFrom<PassedRecord> for Findings {
                     .map(TriedForm::try_from)
                     .collect::<Result<_, _>>()?,
             },
+            risk: record.risk,
         })
     }
 }

@@ -68,6 +68,8 @@ pub struct Facts {
     pub form: FormFindings,
     /// What of the model's code says whether requests may share runs, where that is the matter.
     pub grounds: Option<String>,
+    /// Whether it runs in a process of its own.
+    pub is_isolated: bool,
     /// What else the trial found, in sentences.
     pub notes: Vec<String>,
     /// From the start of its load to ready.

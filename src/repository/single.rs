@@ -57,6 +57,7 @@ pub fn try_file(
         options: LoadOptions::plain(settings.device, settings.intra_op_threads),
         digest: &fingerprint.digest,
         trusted: false,
+        may_be_isolated: true,
         manifest: &source.manifest,
         sample: sample.map(|text| Sample { text, decode: decode_sample, steps: &steps }),
         max_batch_size: settings.max_batch_size,

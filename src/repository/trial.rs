@@ -7,7 +7,7 @@ use super::failure::{FailureCode, ModelFailure};
 use super::manifest::{Manifest, Sharing};
 use super::sample::Sample;
 use super::verdict::Verdict;
-use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions};
+use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions, Threat};
 use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader};
 use crate::inference::{ModelName, Padding, TensorSpec};
 use crate::telemetry::TrialOutcome;
@@ -23,6 +23,8 @@ pub(super) struct Subject<'a> {
     pub(super) digest: &'a str,
     /// Whether the server's configuration vouches for the file.
     pub(super) trusted: bool,
+    /// Whether it may serve in a process of its own.
+    pub(super) may_be_isolated: bool,
     pub(super) manifest: &'a Manifest,
     pub(super) sample: Option<Sample<'a>>,
     pub(super) max_batch_size: usize,
@@ -84,7 +86,7 @@ const fn is_fact(fault: Fault) -> bool {
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::TimedOut
-        | Fault::Died(Death::Terminated | Death::OutOfMemory)
+        | Fault::Died(Death::Terminated | Death::OutOfMemory | Death::Before)
         | Fault::Internal => false,
     }
 }
@@ -107,7 +109,8 @@ fn attempt(loader: &dyn Loader, subject: &Subject<'_>) -> Result<Verdict, Engine
     let started_at = Instant::now();
     let model = loader.load(&subject.artifact, &subject.options)?;
     // Before anything runs: the file alone says what it could do.
-    let concerns = probe::concerns(model.signature());
+    let mut concerns = probe::concerns(model.signature());
+    concerns.retain(|it| !(subject.may_be_isolated && it.threat == Threat::Process));
     if !concerns.is_empty() && !subject.trusted {
         let reason = refusal(subject, &concerns);
         return Ok(Verdict::Failed(ModelFailure::new(FailureCode::Refused, reason)));

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "4";
+const FORMAT: &str = "5";
 /// Maximum verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.
@@ -42,6 +42,8 @@ pub(super) struct VerdictKey<'a> {
     pub(super) max_batch_size: usize,
     /// Trust turns a refusal into a pass.
     pub(super) trusted: bool,
+    /// So does a process of its own.
+    pub(super) may_be_isolated: bool,
     /// Whether the fastest form was looked for. The rest of what is wanted stands in model.toml.
     pub(super) optimize: bool,
 }
@@ -58,6 +60,7 @@ impl VerdictKey<'_> {
             &self.device.to_string(),
             &self.max_batch_size.to_string(),
             if self.trusted { "trusted" } else { "" },
+            if self.may_be_isolated { "isolated" } else { "" },
             if self.optimize { "optimize" } else { "" },
         ];
         // None of the parts holds a line break.
@@ -169,6 +172,7 @@ mod tests {
             device: Device::Cpu,
             max_batch_size: 64,
             trusted: false,
+            may_be_isolated: true,
             optimize: true,
         }
     }
@@ -222,6 +226,7 @@ mod tests {
                 chosen: frozen,
                 tried: vec![TriedForm { form: frozen, outcome: Ok(facts) }, out],
             },
+            risk: Some("aten::lu_unpack trusts what it is given".into()),
         }))
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 const FAULTS: &[ErrorCode] = &[
     ErrorCode::InvalidInput,
     ErrorCode::InferenceFailed,
+    ErrorCode::ModelCrashed,
     ErrorCode::Internal,
     ErrorCode::ModelNotReady,
     ErrorCode::OutOfMemory,

@@ -75,6 +75,7 @@ pub(super) fn served(model: FakeModel, top: &str) -> Served {
     let repository = Repository::open(RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),
+        isolated_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(2),

@@ -1,5 +1,6 @@
 //! What the scheduler exports of a version: its queue, its runs, its instances. The one place for a new metric of this room.
 
+use crate::engine::{Death, Fault};
 use crate::telemetry::families;
 use crate::telemetry::{
     Counter, Gauge, GaugePart, Histogram, ModelMetrics, VersionSamples, VersionSeries,
@@ -21,6 +22,28 @@ impl Verification {
     const NAMES: [&'static str; 3] = ["same", "different", "skipped"];
 }
 
+/// How a process ended that ran a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Crashed,
+    Killed,
+    OutOfMemory,
+    TimedOut,
+}
+
+impl Cause {
+    const NAMES: [&'static str; 4] = ["crashed", "killed", "out_of_memory", "timed_out"];
+
+    const fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::Died(Death::Terminated) => Self::Killed,
+            Fault::Died(Death::OutOfMemory) => Self::OutOfMemory,
+            Fault::TimedOut => Self::TimedOut,
+            _ => Self::Crashed,
+        }
+    }
+}
+
 /// The series of a version, which all its loads share.
 #[derive(Debug)]
 struct Series {
@@ -32,6 +55,9 @@ struct Series {
     instances: Gauge,
     restarts: Counter,
     stuck_runs: Counter,
+    /// In the order of [`Cause::NAMES`].
+    deaths: [Counter; Cause::NAMES.len()],
+    killers: Counter,
     /// In the order of [`Verification::NAMES`].
     verifications: [Counter; Verification::NAMES.len()],
 }
@@ -47,6 +73,8 @@ impl Default for Series {
             instances: Gauge::default(),
             restarts: Counter::default(),
             stuck_runs: Counter::default(),
+            deaths: Default::default(),
+            killers: Counter::default(),
             verifications: Default::default(),
         }
     }
@@ -60,6 +88,7 @@ impl VersionSeries for Series {
             (&families::PADDING_POSITIONS, &self.padding_positions),
             (&families::INSTANCE_RESTARTS, &self.restarts),
             (&families::STUCK_RUNS, &self.stuck_runs),
+            (&families::MODEL_KILLERS, &self.killers),
         ];
         for (family, counter) in counters {
             samples.number(family, counter.get() as f64);
@@ -71,6 +100,9 @@ impl VersionSeries for Series {
         ];
         for (family, gauge) in gauges {
             samples.number(family, gauge.get() as f64);
+        }
+        for (cause, counter) in Cause::NAMES.iter().zip(&self.deaths) {
+            samples.labeled(&families::MODEL_DEATHS, cause, counter.get() as f64);
         }
         for (outcome, counter) in Verification::NAMES.iter().zip(&self.verifications) {
             samples.labeled(&families::BATCHING_VERIFICATIONS, outcome, counter.get() as f64);
@@ -128,6 +160,16 @@ impl SchedulerMetrics {
     /// A run went on past deadline and grace.
     pub(super) fn run_stuck(&self) {
         self.series.stuck_runs.add(1);
+    }
+
+    /// The process that ran the model ended.
+    pub(super) fn process_ended(&self, fault: Fault) {
+        self.series.deaths[Cause::of(fault) as usize].add(1);
+    }
+
+    /// A request ended it, or was refused since its inputs had ended it before.
+    pub(super) fn killer(&self) {
+        self.series.killers.add(1);
     }
 
     /// Counts a row that was, or was to be, run again alone.

@@ -12,6 +12,7 @@ pub mod policy;
 
 mod extent;
 mod instance;
+mod killers;
 mod metrics;
 mod options;
 mod packing;
@@ -76,6 +77,10 @@ impl Scheduler {
         let deadline = request.context().deadline;
         let (reply, pending) = reply();
         let enqueued_at = Instant::now();
+        if shared.killers.knows(&request, enqueued_at) {
+            shared.metrics.killer();
+            return Err(ended_before());
+        }
         let padded = shared.padded_size(&request);
         let is_outlier = shared.queue.is_outlier(&request);
         let span = Span::current();
@@ -136,6 +141,12 @@ impl Scheduler {
     pub fn status(&self) -> SchedulerStatus {
         self.pool.status()
     }
+}
+
+/// What a request is told whose inputs end the process of their model.
+fn ended_before() -> InferError {
+    let text = "the process that runs the model ended on the same input shortly before";
+    InferError::new(ErrorCode::ModelCrashed, text)
 }
 
 /// A request's time in the queue. Who leaves before it is over takes the request along.

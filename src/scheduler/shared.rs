@@ -1,5 +1,6 @@
 //! What everything that runs batches of a version shares: its queue, its model, and whether it still serves.
 
+use super::killers::Killers;
 use super::metrics::SchedulerMetrics;
 use super::options::{Job, SchedulerOptions};
 use super::permits::PermitSource;
@@ -10,7 +11,7 @@ use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, ValidRequest}
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Held by the scheduler's handle, by all that runs, and for a moment by the watchdog.
@@ -20,6 +21,9 @@ pub(super) struct Shared {
     pub(super) job: Job,
     pub(super) metrics: Arc<SchedulerMetrics>,
     pub(super) watched: Watched,
+    /// Where the model runs in a process of its own: held by what runs there, alone by what must have it for itself.
+    pub(super) apart: Option<RwLock<()>>,
+    pub(super) killers: Killers,
     /// Runs that were given up and go on.
     stuck: AtomicUsize,
     failed: Mutex<Option<String>>,
@@ -38,12 +42,16 @@ impl Shared {
             instances: options.instances.max(1),
         };
         let queue = Queue::new(bounds, options.batch, job.padding.clone(), Arc::clone(&metrics));
+        let deaths = Arc::clone(&metrics);
+        job.model.watch_deaths(Box::new(move |end| deaths.process_ended(end.fault)));
         Self {
             options,
             queue,
-            job,
             metrics,
             watched: Watched::default(),
+            apart: job.model.is_isolated().then(RwLock::default),
+            killers: Killers::default(),
+            job,
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
             has_failed: AtomicBool::new(false),
@@ -115,6 +123,16 @@ impl Shared {
     /// time make it fail.
     pub(super) fn stuck_after(&self, last_deadline: Instant, now: Instant) -> Instant {
         last_deadline.max(now + self.options.run_timeout)
+    }
+
+    /// When such a run is given up.
+    pub(super) fn given_up_at(&self, last_deadline: Instant, now: Instant) -> Instant {
+        self.stuck_after(last_deadline, now) + self.options.stuck_grace
+    }
+
+    /// Whether the model runs in a process that may end by what it runs.
+    pub(super) const fn is_isolated(&self) -> bool {
+        self.apart.is_some()
     }
 
     /// Counts a run that is given up; says whether the version has failed by it.

@@ -110,10 +110,14 @@ families! { MODELS;
     INFLIGHT_REQUESTS: Gauge = "sconce_inflight_requests" ["model", "version"];
     /// Instances that run the model now.
     INSTANCES: Gauge = "sconce_instances" ["model", "version"];
-    /// Instances rebuilt after a panic, a failing device or a stuck run.
+    /// Instances rebuilt after a panic, a failing device, a stuck run or the end of their process.
     INSTANCE_RESTARTS: Counter = "sconce_instance_restarts_total" ["model", "version"];
     /// Runs that went on past deadline and grace.
     STUCK_RUNS: Counter = "sconce_stuck_runs_total" ["model", "version"];
+    /// Ends of the child process that runs the model, by cause: `crashed`, `killed`, `out_of_memory` or `timed_out`; another follows.
+    MODEL_DEATHS: Counter = "sconce_model_deaths_total" ["model", "version", "cause"];
+    /// Requests that ended the process of their model, or were refused since the same inputs had ended it before.
+    MODEL_KILLERS: Counter = "sconce_model_killer_requests_total" ["model", "version"];
     /// Bytes that the model's weights take.
     MODEL_MEMORY: Gauge = "sconce_model_memory_bytes" ["model", "version"];
     /// 1 while the version answers requests.

@@ -112,6 +112,7 @@ fn repository(metrics: &Metrics) -> Repository {
     let parts = RepositoryParts {
         options: RepositoryOptions::new(folder.path().to_owned()),
         trial_loader: loader.clone(),
+        isolated_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),

@@ -19,6 +19,7 @@ mod folders;
 mod forms;
 mod harness;
 mod instances;
+mod isolation;
 mod kinds;
 mod libraries;
 mod lifecycle;

@@ -9,6 +9,7 @@
 #include "memory.cpp"
 #include "module.cpp"
 #include "packed.cpp"
+#include "process.cpp"
 #include "tensors.cpp"
 #include "traps.cpp"
 #include "values.cpp"

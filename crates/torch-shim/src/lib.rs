@@ -31,7 +31,7 @@ pub use error::{Error, ErrorClass};
 pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
 pub use messages::{HandlerGuard, MessageHandler, MessageKind, set_default_handler};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
-pub use process::end_process;
+pub use process::{end_process, fork_as_sibling};
 pub use schema::{Argument, ArgumentType, Method, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,

@@ -1,4 +1,4 @@
-//! Operators that let a model reach beyond its tensors. Read from the file, before anything runs.
+//! Operators that let a model reach beyond its tensors, or end its process. Read from the file, before anything runs.
 
 use super::hazards::hazard;
 use super::proof::{BY_VALUES, RANDOM};
@@ -19,6 +19,10 @@ const CONCERNS: &[(&str, &str)] = &[
     ("c10d_functional::", "exchanges tensors with other processes"),
     ("symm_mem::", "shares memory with other processes"),
     ("_dtensor::", "exchanges tensors with other processes"),
+];
+
+/// The same of what can end the process, or read and write beyond tensors in it; see also `hazards`.
+const RISKS: &[(&str, &str)] = &[
     (
         "sconce::unbounded_nesting",
         "makes values that hold one another as deep as a number says, and freeing them overflows the stack",
@@ -34,15 +38,48 @@ const CONCERNS: &[(&str, &str)] = &[
     ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),
 ];
 
-/// Why an operator is of concern; `None` when it is not. An overload counts as its operator.
+/// Namespaces of libtorch's own operators, all of which have been tried. What is in another one comes from a library.
+const KNOWN: &[&str] = &[
+    "aten",
+    "prim",
+    "prims",
+    "quantized",
+    "_quantized",
+    "quantized_decomposed",
+    "sparse",
+    "mkl",
+    "mkldnn",
+    "mkldnn_prepacked",
+    "onednn",
+    "prepacked",
+    "xnnpack",
+    "cuda",
+    "inductor",
+    "profiler",
+    "sconce",
+];
+
+/// What an operator threatens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threat {
+    /// Files, other processes, or whatever the user of the process may do.
+    World,
+    /// The process that runs it, and what is in its memory.
+    Process,
+}
+
+/// Why an operator is of concern, and what it threatens; `None` when it is not. An overload counts as its operator.
 #[must_use]
-pub fn concern(operator: &str) -> Option<&'static str> {
+pub fn concern(operator: &str) -> Option<(Threat, &'static str)> {
     let base = without_overload(operator);
-    let matches = |entry: &str| {
-        if entry.ends_with("::") { base.starts_with(entry) } else { base == entry }
+    let find = |entries: &[(&str, &'static str)]| {
+        let matches = |entry: &str| {
+            if entry.ends_with("::") { base.starts_with(entry) } else { base == entry }
+        };
+        entries.iter().find(|(entry, _)| matches(entry)).map(|(_, reason)| *reason)
     };
-    let found = CONCERNS.iter().find(|(entry, _)| matches(entry));
-    found.map(|&(_, reason)| reason).or_else(|| hazard(base))
+    let of_world = find(CONCERNS).map(|reason| (Threat::World, reason));
+    of_world.or_else(|| Some((Threat::Process, find(RISKS).or_else(|| hazard(base))?)))
 }
 
 /// Something that a model can do and others cannot.
@@ -50,23 +87,40 @@ pub fn concern(operator: &str) -> Option<&'static str> {
 pub struct Concern<'s> {
     /// The operator; or that it is native code.
     pub name: &'s str,
+    /// What is in danger.
+    pub threat: Threat,
     /// What it does, for people.
     pub reason: &'static str,
 }
 
 /// What of a model touches files, other processes or foreign memory, or can end the process. A model that has any of it is not
-/// to be run unless it is trusted.
+/// to be run unless it is trusted or, where only its process is in danger, has one of its own.
 #[must_use]
 pub fn concerns(signature: &Signature) -> Vec<Concern<'_>> {
     match &signature.reach {
         Reach::Operators(operators) => {
-            let of = |name| Some(Concern { name, reason: concern(name)? });
+            let of = |name| concern(name).map(|(threat, reason)| Concern { name, threat, reason });
             operators.iter().map(String::as_str).filter_map(of).collect()
         }
         Reach::Native => {
-            vec![Concern { name: "native code", reason: "does whatever its process may" }]
+            let reason = "does whatever its process may";
+            vec![Concern { name: "native code", threat: Threat::World, reason }]
         }
     }
+}
+
+/// Why a model is better run in a process of its own, if so: in a sentence. What no list knows comes from an operator library.
+#[must_use]
+pub fn risk(signature: &Signature) -> Option<String> {
+    if let [Concern { name, reason, .. }, ..] = concerns(signature)[..] {
+        return Some(format!("{name} {reason}"));
+    }
+    let is_foreign = |name: &&String| {
+        let namespace = name.split_once("::").map_or("", |(namespace, _)| namespace);
+        !KNOWN.contains(&namespace)
+    };
+    let foreign = signature.reach.operators().iter().find(is_foreign)?;
+    Some(format!("{foreign} comes from an operator library, and nothing is known of what it does"))
 }
 
 /// Operators that run as long as a value says, or wait for somebody.

@@ -8,7 +8,7 @@ use super::independence::FILLERS;
 use super::outputs::{ObservedRun, OutputFacts, describe, describe_whole};
 use super::run::{Probe, other_size};
 use super::squeezed::Squeezed;
-use super::{Examined, Findings, FormFindings, ShapeSource};
+use super::{Examined, Findings, FormFindings, ShapeSource, risk};
 use crate::engine::compare::{agree, has_nan, scales};
 use crate::engine::{EngineError, Fault, Output};
 use crate::inference::{AnswerForm, Batching, Contract};
@@ -130,6 +130,7 @@ impl Probe<'_> {
             times: Some(times),
             curve: Vec::new(),
             form: FormFindings::default(),
+            risk: risk(self.model.signature()),
         };
         Ok(Examined { findings, workload: Some(Workload { generator, fixed, unlike }) })
     }
@@ -165,6 +166,7 @@ impl Probe<'_> {
             times: Some(times),
             curve: Vec::new(),
             form: FormFindings::default(),
+            risk: risk(self.model.signature()),
         };
         let workload = Workload { generator, fixed: Some(1), unlike: Vec::new() };
         Ok(Examined { findings, workload: Some(workload) })

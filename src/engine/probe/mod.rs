@@ -23,7 +23,7 @@ mod squeezed;
 mod values;
 
 pub use arguments::arguments;
-pub use concerns::{Concern, concern, concerns, draws, is_straight_line};
+pub use concerns::{Concern, Threat, concern, concerns, draws, is_straight_line, risk};
 pub use curve::{Curve, knee};
 pub use forms::{FormFacts, FormFindings, FormOptions, LoadForm, TriedForm};
 
@@ -169,6 +169,8 @@ pub struct Findings {
     pub curve: Curve,
     /// In which form it is to run.
     pub form: FormFindings,
+    /// What of its code can end the process that runs it, in a sentence.
+    pub risk: Option<String>,
 }
 
 /// Finds out what a model takes and gives, and whether its rows may be batched.
@@ -232,6 +234,7 @@ fn examine(model: &dyn Model, hints: &Hints) -> Result<Examined, EngineError> {
         times: None,
         curve: Curve::new(),
         form: FormFindings::default(),
+        risk: risk(signature),
     };
     Ok(Examined { findings, workload: None })
 }

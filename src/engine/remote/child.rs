@@ -3,18 +3,19 @@
 //! What runs here may crash, hang or eat memory: that is what the child is for. It decides nothing.
 //! The limits on it are set by the parent, from outside, before the first request.
 
-use super::inbox::{Inbox, ReceivedFile};
-use super::protocol::{self, Request, Response, WireSignature};
+use super::inbox::{Inbox, ReceivedFiles};
+use super::protocol::{self, Request, Response, Views, WireSignature};
 use super::sandbox;
 use crate::engine::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, RunOutcome,
     STACK_BYTES,
 };
-use crate::tensor::Buffer;
+use crate::tensor::{Buffer, Tensor};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Signal, getpid, kill_process, nice};
 use rustix::thread::set_no_new_privs;
 use rustix::time::{ClockId, clock_gettime};
+use sealed_memory::View;
 use std::any::Any;
 use std::collections::HashMap;
 use std::fs::File;
@@ -41,6 +42,33 @@ pub enum Confinement {
     Trust,
 }
 
+/// What the child is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Models are tried one after the other, behind everything else that the machine does.
+    Trial,
+    /// One model serves: as much stack, and as much of the processor, as in the server itself.
+    Service,
+}
+
+impl Purpose {
+    /// The name of the thread that loads models.
+    const fn thread(self) -> &'static str {
+        match self {
+            Self::Trial => "trial",
+            Self::Service => "service",
+        }
+    }
+
+    const fn stack(self) -> usize {
+        match self {
+            // Less stack than the server's threads have: what fits here, fits there.
+            Self::Trial => STACK_BYTES - STACK_MARGIN,
+            Self::Service => STACK_BYTES,
+        }
+    }
+}
+
 /// Serves the parent over the socket that is this process's standard input, until the parent
 /// hangs up. Standard output already leads to standard error, so that a model may print.
 ///
@@ -50,39 +78,55 @@ pub enum Confinement {
 ///
 /// The socket failed, or the loader cannot be made.
 pub fn run_child(
+    purpose: Purpose,
     confinement: Confinement,
     loader: impl FnOnce() -> Result<Arc<dyn Loader>, EngineError>,
 ) -> io::Result<()> {
-    let socket = io::stdin().as_fd().try_clone_to_owned()?;
-    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    let socket = take_stdin()?;
     // Neither is a condition: without them the child runs as the parent does.
-    let _ = nice(NICENESS);
+    if purpose == Purpose::Trial {
+        let _ = nice(NICENESS);
+    }
     let _ = set_no_new_privs(true);
     die_with_parent(socket.try_clone()?)?;
+    live(socket, purpose, confinement, loader().map_err(io::Error::other)?)
+}
 
-    let loader = loader().map_err(io::Error::other)?;
-    // Less stack than the server's threads have: what fits here, fits there.
-    let thread = thread::Builder::new().name("trial".into()).stack_size(STACK_BYTES - STACK_MARGIN);
+/// The socket that is the standard input, out of the reach of what reads that.
+pub(super) fn take_stdin() -> io::Result<OwnedFd> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(socket)
+}
+
+/// Confines this process and answers its parent until that hangs up.
+pub(super) fn live(
+    socket: OwnedFd,
+    purpose: Purpose,
+    confinement: Confinement,
+    loader: Arc<dyn Loader>,
+) -> io::Result<()> {
+    let thread = thread::Builder::new().name(purpose.thread().into()).stack_size(purpose.stack());
     let unconfined = match confinement {
         Confinement::Sandbox => sandbox::enter(),
         Confinement::Trust => Vec::new(),
     };
     let serve = move || {
         let mut output = File::from(socket.try_clone()?);
-        let received = ReceivedFile::default();
+        let received = ReceivedFiles::default();
         let inbox = Inbox::new(UnixStream::from(socket), received.clone());
         let session = Session::new(unconfined, received);
         serve(&*loader, &mut BufReader::new(inbox), &mut output, session)
     };
     let served = thread.spawn(serve)?.join();
-    served.unwrap_or_else(|_| Err(io::Error::other("the thread of the trial panicked")))
+    served.unwrap_or_else(|_| Err(io::Error::other("the thread of the models panicked")))
 }
 
 /// Ends this process when the parent's end of the socket is gone, even while a model is running.
 ///
 /// The kernel's own signal for that (`PR_SET_PDEATHSIG`) follows the thread that started the child, and
 /// the parent's threads come and go.
-fn die_with_parent(socket: OwnedFd) -> io::Result<()> {
+pub(super) fn die_with_parent(socket: OwnedFd) -> io::Result<()> {
     let watch = move || {
         let mut hang_up = [PollFd::new(&socket, PollFlags::empty())];
         while poll(&mut hang_up, None) == Err(rustix::io::Errno::INTR) {}
@@ -106,7 +150,7 @@ pub(super) fn serve(
     while let Some(request) = protocol::read_header(input)? {
         let (answer, buffers) = match request {
             Request::Run { instance, inputs } => {
-                let inputs = protocol::read_inputs(input, inputs)?;
+                let inputs = protocol::read_inputs(input, inputs, &Views::default())?;
                 guarded(|| session.run(instance, inputs))
             }
             request => guarded(|| session.answer(loader, request)),
@@ -139,7 +183,7 @@ pub(super) struct Session {
     /// Layers of the sandbox that do not hold, and why.
     unconfined: Vec<String>,
     /// The file that came with a request.
-    received: ReceivedFile,
+    received: ReceivedFiles,
     models: HashMap<u64, Loaded>,
     instances: HashMap<u64, Instance>,
     last_id: u64,
@@ -157,7 +201,7 @@ struct Instance {
 }
 
 impl Session {
-    pub(super) fn new(unconfined: Vec<String>, received: ReceivedFile) -> Self {
+    pub(super) fn new(unconfined: Vec<String>, received: ReceivedFiles) -> Self {
         Self { unconfined, received, ..Self::default() }
     }
 
@@ -193,8 +237,12 @@ impl Session {
             Request::Instance { model } => {
                 let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;
                 let (engine, single) = (model.model.instance()?, model.single);
+                let instance = Instance { engine, single };
                 let id = self.next_id();
-                self.instances.insert(id, Instance { engine, single });
+                match self.received.take() {
+                    None => drop(self.instances.insert(id, instance)),
+                    Some(socket) => serve_apart(UnixStream::from(OwnedFd::from(socket)), instance)?,
+                }
                 Response::Instance { instance: id }
             }
             Request::Discard { instance } => {
@@ -206,18 +254,56 @@ impl Session {
                 Response::Done
             }
             Request::Run { instance, .. } => return Err(unknown("run of instance", instance)),
+            Request::Region { region } => return Err(unknown("reader of region", region)),
+            Request::Forget { .. } => return Err(unknown("region of", 0)),
+            Request::Fork { .. } => return Err(unknown("zygote", 0)),
         };
         Ok((answer, Vec::new()))
     }
 
-    fn run(&mut self, instance: u64, inputs: Vec<Option<crate::tensor::Tensor>>) -> Answered {
-        let instance =
-            self.instances.get_mut(&instance).ok_or_else(|| unknown("instance", instance))?;
+    fn run(&mut self, instance: u64, inputs: Vec<Option<Tensor>>) -> Answered {
+        let found = self.instances.get_mut(&instance);
+        found.ok_or_else(|| unknown("instance", instance))?.run(inputs)
+    }
+}
+
+impl Instance {
+    fn run(&mut self, inputs: Vec<Option<Tensor>>) -> Answered {
         let before = processor_time();
-        let outcome = instance.engine.run(Batch::without_deadline(inputs))?;
-        let processor_time = instance.single.then(|| processor_time().saturating_sub(before));
+        let outcome = self.engine.run(Batch::without_deadline(inputs))?;
+        let processor_time = self.single.then(|| processor_time().saturating_sub(before));
         Ok(protocol::ran(RunOutcome { processor_time, ..outcome }))
     }
+}
+
+/// Has an instance answer what comes over a socket of its own, on a thread of its own, until the parent hangs up there.
+fn serve_apart(socket: UnixStream, mut instance: Instance) -> Result<(), EngineError> {
+    let serve = move || -> io::Result<()> {
+        let (received, mut views) = (ReceivedFiles::default(), Views::default());
+        let mut output = socket.try_clone()?;
+        let mut input = BufReader::new(Inbox::new(socket, received.clone()));
+        while let Some(request) = protocol::read_header(&mut input)? {
+            match request {
+                Request::Run { inputs, .. } => {
+                    let inputs = protocol::read_inputs(&mut input, inputs, &views)?;
+                    let (answer, buffers) = guarded(|| instance.run(inputs));
+                    protocol::write(&mut output, &answer, &buffers)?;
+                }
+                Request::Region { region } => {
+                    let file = received.take().ok_or(io::ErrorKind::InvalidData)?;
+                    views.insert(region, Arc::new(View::new(&file)?));
+                }
+                Request::Forget { regions } => regions.iter().for_each(|it| drop(views.remove(it))),
+                _ => break,
+            }
+        }
+        Ok(())
+    };
+    // Where the parent is gone or sends what is no request, nobody is left who could be told.
+    let thread = thread::Builder::new().name("instance".into()).stack_size(STACK_BYTES);
+    thread.spawn(move || drop(serve())).map(drop).map_err(|error| {
+        EngineError::new(Fault::Internal, format!("cannot start a thread: {error}"))
+    })
 }
 
 /// What this thread has cost the processor so far.

@@ -5,64 +5,78 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-/// Sends bytes, at least one, and a file with the first of them.
-pub(super) fn send(socket: &UnixStream, bytes: &[u8], file: &File) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Files that go with one message at most.
+const MAX_FILES: usize = 2;
+
+/// Sends bytes, at least one, and files with the first of them.
+pub(super) fn send(
+    socket: &UnixStream,
+    bytes: &[u8],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let files = [file.as_fd()];
-    if !control.push(SendAncillaryMessage::ScmRights(&files)) {
-        return Err(io::Error::other("a descriptor does not fit beside the message"));
+    if !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::Error::other("more descriptors than fit beside the message"));
     }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
-/// The file that came last and was not taken.
+/// The files that came and were not taken, the last of them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ReceivedFile(Rc<RefCell<Option<File>>>);
+pub(super) struct ReceivedFiles(Rc<RefCell<VecDeque<File>>>);
 
-impl ReceivedFile {
+impl ReceivedFiles {
     /// One that has come already.
     #[cfg(test)]
     pub(super) fn of(file: File) -> Self {
-        Self(Rc::new(RefCell::new(Some(file))))
+        Self(Rc::new(RefCell::new([file].into())))
     }
 
+    /// The one that came first.
     pub(super) fn take(&self) -> Option<File> {
-        self.0.borrow_mut().take()
+        self.0.borrow_mut().pop_front()
+    }
+
+    fn put(&self, file: File) {
+        let mut files = self.0.borrow_mut();
+        if files.len() >= MAX_FILES {
+            files.pop_front();
+        }
+        files.push_back(file);
     }
 }
 
-/// Reads a socket, and keeps the file that came with the bytes.
+/// Reads a socket, and keeps the files that came with the bytes.
 #[derive(Debug)]
 pub(super) struct Inbox {
     socket: UnixStream,
-    received: ReceivedFile,
+    received: ReceivedFiles,
 }
 
 impl Inbox {
-    pub(super) fn new(socket: UnixStream, received: ReceivedFile) -> Self {
+    pub(super) fn new(socket: UnixStream, received: ReceivedFiles) -> Self {
         Self { socket, received }
     }
 }
 
 impl Read for Inbox {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(buffer)];
         let got = recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(files) = message {
-                for file in files {
-                    *self.received.0.borrow_mut() = Some(File::from(file));
-                }
+                files.for_each(|file| self.received.put(File::from(file)));
             }
         }
         Ok(got.bytes)
@@ -73,15 +87,16 @@ impl Read for Inbox {
 mod tests {
     use super::*;
     use std::io::{BufReader, Write};
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_file_comes_with_its_bytes() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let file = File::open("/proc/self/exe").unwrap();
-        let received = ReceivedFile::default();
+        let received = ReceivedFiles::default();
         let mut inbox = BufReader::new(Inbox::new(theirs, received.clone()));
         (&ours).write_all(b"abc").unwrap();
-        assert_eq!(send(&ours, b"defg", &file).unwrap(), 4);
+        assert_eq!(send(&ours, b"defg", &[file.as_fd()]).unwrap(), 4);
         drop(ours);
         let mut text = String::new();
         inbox.read_to_string(&mut text).unwrap();

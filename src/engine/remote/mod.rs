@@ -1,26 +1,33 @@
 //! Models in a child process: a loader whose models may crash or hang without harm to the caller.
 //!
-//! The child is the program itself, started as `engine-child`; it does as told over one socket, and
-//! all policy stays with the caller, which sees a [`Loader`] like any other. One child holds all
-//! models of a loader and is started anew after a death. Calls block; one is under way at a time.
+//! The child is the program itself, started as `engine-child`; it does as told over sockets, and
+//! all policy stays with the caller, which sees a [`Loader`] like any other. Calls block.
+//!
+//! One child holds all models of a [`RemoteLoader`], which tries them, and is started anew after a death; one call is
+//! under way at a time. Each model of an [`IsolatedLoader`], which serves them, has a child of its own.
 
 mod child;
 mod death;
 mod inbox;
+mod isolated;
 mod process;
 mod protocol;
+mod regions;
 mod sandbox;
 mod shared;
+mod zygote;
 
-pub use child::{Confinement, run_child};
+pub use child::{Confinement, Purpose, run_child};
+pub use isolated::{IsolatedLoader, IsolationOptions};
+pub use zygote::run_zygote;
 
 use super::plain_file::open_plain;
 use super::{
-    Artifact, Batch, Device, Engine, EngineError, Format, LoadOptions, Loader, Model, Output,
-    Phases, RunOutcome, Signature, kind,
+    Artifact, Batch, Device, Engine, EngineError, Fault, Format, LoadOptions, Loader, Model,
+    Output, Phases, RunOutcome, Signature, kind,
 };
 use crate::tensor::Buffer;
-use protocol::{Request, Response, WireDataType, WireFormat};
+use protocol::{Request, Response};
 use shared::{Deadline, Shared};
 use std::ffi::OsString;
 use std::io;
@@ -45,6 +52,8 @@ pub struct RemoteOptions {
     pub processor_time: Option<Duration>,
     /// Writable memory that the child may have. Not for CUDA devices, whose driver maps at will.
     pub memory_bytes: Option<u64>,
+    /// Whether nothing is loaded where a part of the sandbox does not hold.
+    pub needs_sandbox: bool,
     /// What [`Loader::devices`] answers.
     pub devices: Vec<Device>,
 }
@@ -55,6 +64,9 @@ impl RemoteOptions {
 
     /// What makes it a child for files that are vouched for.
     pub const TRUSTING: &str = "--trusting";
+
+    /// What makes it a child that serves.
+    pub const SERVING: &str = "--serving";
 
     /// This program as the child, with the CPU as its device.
     ///
@@ -68,8 +80,54 @@ impl RemoteOptions {
             timeout,
             processor_time: None,
             memory_bytes: None,
+            needs_sandbox: false,
             devices: vec![Device::Cpu],
         })
+    }
+
+    /// What makes it a process from which such are forked.
+    const ZYGOTE: &str = "--zygote";
+
+    fn with_flag(&self, flag: &str) -> Self {
+        let mut options = self.clone();
+        if let Some(at) = options.arguments.iter().position(|it| it == Self::ARGUMENT) {
+            options.arguments.insert(at + 1, flag.into());
+        }
+        options
+    }
+
+    /// For files that are vouched for.
+    fn trusting(&self) -> Self {
+        self.with_flag(Self::TRUSTING)
+    }
+
+    /// For a child that serves.
+    fn serving(&self) -> Self {
+        self.with_flag(Self::SERVING)
+    }
+
+    /// What it means that parts of the sandbox do not hold in a child.
+    fn judge(&self, unconfined: &[String], has_warned: &AtomicBool) -> Result<(), EngineError> {
+        let missing = unconfined.join("; ");
+        if self.needs_sandbox && !missing.is_empty() {
+            let text = format!(
+                "a part of the sandbox does not hold here, and isolation.require_sandbox asks for it: {missing}"
+            );
+            return Err(EngineError::new(Fault::Environment, text));
+        }
+        if !missing.is_empty() && !has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                missing,
+                "Models run without a part of their sandbox: their code can reach files or the network"
+            );
+        }
+        Ok(())
+    }
+
+    fn cannot_start(&self, error: &io::Error) -> EngineError {
+        let program = self.program.display();
+        let text = format!("cannot start a child process of {program}: {error}");
+        EngineError::new(Fault::Internal, text)
     }
 
     /// Has the child load these shared objects before any model.
@@ -94,10 +152,7 @@ impl RemoteLoader {
     /// A loader that starts its child with the first load.
     #[must_use]
     pub fn new(options: RemoteOptions) -> Self {
-        let mut trusting = options.clone();
-        if let Some(at) = trusting.arguments.iter().position(|it| it == RemoteOptions::ARGUMENT) {
-            trusting.arguments.insert(at + 1, RemoteOptions::TRUSTING.into());
-        }
+        let trusting = options.trusting();
         let shared = |options| {
             let (has_warned, state) = (AtomicBool::new(false), Mutex::default());
             Arc::new(Shared { options, has_warned, state })
@@ -117,23 +172,12 @@ impl Loader for RemoteLoader {
         let deadline = Deadline::after(options.within.map_or(timeout, |it| it.min(timeout)));
         // The child may open no files: it gets this one as a descriptor.
         let file = artifact.open()?;
-        let request = Request::Load {
-            format: WireFormat(artifact.format),
-            device: options.device.to_string(),
-            intra_op_threads: options.intra_op_threads,
-            form: options.form.to_string(),
-            outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
-        };
+        let request = Request::load(artifact.format, options);
         let (generation, answer) = shared.load(&request, &file, deadline)?;
         let Response::Loaded { model, signature, memory, unconfined } = answer else {
             return Err(shared.wrong_answer(generation));
         };
-        if !unconfined.is_empty() && !shared.has_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                missing = unconfined.join("; "),
-                "The trial of models runs without a part of its sandbox: their code can reach files or the network"
-            );
-        }
+        shared.options.judge(&unconfined, &shared.has_warned)?;
         let link = Arc::new(Link { shared: Arc::clone(shared), generation, model, deadline });
         Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
     }
@@ -220,7 +264,7 @@ struct RemoteEngine {
 
 impl Engine for RemoteEngine {
     fn run(&mut self, batch: Batch) -> Result<RunOutcome, EngineError> {
-        let (request, buffers) = protocol::run_request(self.instance, &batch.inputs);
+        let (request, buffers) = protocol::run_request(self.instance, &batch.inputs, |_| None);
         let (answer, outputs) =
             self.link.call(&request, &buffers, self.link.deadline.of_run(batch.deadline))?;
         let Response::Ran { phases: [input, compute, output], processor_time, .. } = answer else {
@@ -236,5 +280,7 @@ impl Drop for RemoteEngine {
     }
 }
 
+#[cfg(test)]
+mod isolated_tests;
 #[cfg(test)]
 mod tests;

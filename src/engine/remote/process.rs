@@ -1,7 +1,7 @@
 //! One child process: started with nothing it does not need, limited from outside, spoken to with
 //! a deadline, and always reaped.
 //!
-//! No thread stands behind it: one `poll` waits for the answer and drains what the child prints.
+//! No thread stands behind it: whoever waits for an answer drains what the child prints meanwhile.
 
 use super::RemoteOptions;
 use super::inbox;
@@ -11,16 +11,17 @@ use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group, pidfd_open, prlimit,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process,
+    kill_process_group, pidfd_open, prlimit, waitid,
 };
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// How much of what the child printed is kept.
@@ -62,23 +63,28 @@ const SET_VARIABLES: &[(&str, &str)] =
 /// A running child.
 #[derive(Debug)]
 pub(super) struct Process {
-    child: Child,
     pid: Pid,
+    /// Whether the kernel has forgotten it, so that its id may be another's.
+    is_reaped: Mutex<bool>,
+    /// Over which it is asked for everything that is not a run of an instance with a socket of its own.
     socket: UnixStream,
-    /// What the child prints; `None` after it closed it.
-    printed: Option<UnixStream>,
-    tail: VecDeque<u8>,
+    /// What the child prints.
+    printed: UnixStream,
+    tail: Mutex<Tail>,
+}
+
+/// The end of what a child has printed.
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: VecDeque<u8>,
+    /// Nothing more comes.
+    is_closed: bool,
 }
 
 impl Process {
     /// Starts the program of `options`.
     pub(super) fn spawn(options: &RemoteOptions) -> io::Result<Self> {
-        let (socket, theirs) = UnixStream::pair()?;
-        let (printed, stderr) = UnixStream::pair()?;
-        socket.set_nonblocking(true)?;
-        printed.set_nonblocking(true)?;
-        let stdout = stderr.try_clone()?;
-
+        let (ours, theirs) = ends()?;
         let is_kept = |name: &OsStr| {
             name.to_str()
                 .is_some_and(|name| KEPT_VARIABLES.iter().any(|kept| name.starts_with(kept)))
@@ -92,14 +98,44 @@ impl Process {
             .current_dir("/proc")
             // The socket is its standard input, and both directions go over it. What models
             // print on either output is a log, and cannot be taken for an answer.
-            .stdin(OwnedFd::from(theirs))
-            .stdout(OwnedFd::from(stdout))
-            .stderr(OwnedFd::from(stderr))
+            .stdin(OwnedFd::from(theirs.socket))
+            .stdout(OwnedFd::from(theirs.printed.try_clone()?))
+            .stderr(OwnedFd::from(theirs.printed))
             // Its own group: a terminal's interrupt is ours to act on, and its own children die with it.
             .process_group(0)
             .spawn()?;
-        let pid = Pid::from_child(&child);
-        let process = Self { child, pid, socket, printed: Some(printed), tail: VecDeque::new() };
+        Self::of(Pid::from_child(&child), ours, options)
+    }
+
+    /// Has another process fork one, which is ours all the same. The error is `Unsupported` where it never can.
+    pub(super) fn fork(
+        options: &RemoteOptions,
+        zygote: &Self,
+        trusting: bool,
+        deadline: Instant,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = ends()?;
+        let request = Request::Fork { trusting };
+        let files = vec![theirs.socket.as_fd(), theirs.printed.as_fd()];
+        let message = Message { request: &request, buffers: &[], files };
+        let pid = match zygote.call(message, deadline)?.0 {
+            Response::Forked { pid } => Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?,
+            Response::Failed { fault, message } => {
+                let failure = protocol::failure(fault, &message);
+                return Err(io::Error::new(io::ErrorKind::Unsupported, failure));
+            }
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        // Not somebody else's: only of its own children does the kernel tell.
+        let of_own = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), of_own)?;
+        Self::of(pid, ours, options)
+    }
+
+    fn of(pid: Pid, ours: Ends, options: &RemoteOptions) -> io::Result<Self> {
+        let Ends { socket, printed } = ours;
+        let (is_reaped, tail) = (Mutex::new(false), Mutex::default());
+        let process = Self { pid, is_reaped, socket, printed, tail };
         process.limit(options)?;
         Ok(process)
     }
@@ -120,7 +156,7 @@ impl Process {
             set(Resource::Data, bytes)?;
         }
         // Where the machine runs out of memory all the same, the kernel is to take the child and not the server.
-        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", self.child.id()), "500");
+        let _ = std::fs::write(format!("/proc/{}/oom_score_adj", self.id()), "500");
         Ok(())
     }
 
@@ -132,15 +168,36 @@ impl Process {
         Ok(prlimit(Some(self.pid), Resource::Cpu, limit).map(drop)?)
     }
 
-    /// Asks and waits for the answer, at most until `deadline`. After an error the process is of
+    /// Asks and waits for the answer, at most until `deadline`; one at a time. After an error the process is of
     /// no use any more.
     pub(super) fn call(
-        &mut self,
+        &self,
         message: Message<'_>,
         deadline: Instant,
     ) -> io::Result<(Response, Vec<Output>)> {
-        let mut stream = Timed { process: self, deadline, file: message.file };
-        protocol::write(&mut stream, message.request, message.buffers)?;
+        self.call_over(&self.socket, message, deadline)
+    }
+
+    /// The same over the socket of one of its instances.
+    pub(super) fn call_over(
+        &self,
+        socket: &UnixStream,
+        message: Message<'_>,
+        deadline: Instant,
+    ) -> io::Result<(Response, Vec<Output>)> {
+        self.tell(socket, message, deadline)?;
+        self.answer_over(socket, deadline)
+    }
+
+    /// Waits for the answer to what was said there.
+    pub(super) fn answer_over(
+        &self,
+        socket: &UnixStream,
+        deadline: Instant,
+    ) -> io::Result<(Response, Vec<Output>)> {
+        let stream = Timed { process: self, socket, deadline, files: Vec::new() };
+        // One answer comes to one request: nothing behind it can be read away.
+        let mut stream = BufReader::new(stream);
         let answer = protocol::read_header(&mut stream)?;
         match answer.ok_or(io::ErrorKind::UnexpectedEof)? {
             Response::Ran { outputs, phases, processor_time } => {
@@ -151,64 +208,112 @@ impl Process {
         }
     }
 
+    /// Says something that is not answered.
+    pub(super) fn tell(
+        &self,
+        socket: &UnixStream,
+        message: Message<'_>,
+        deadline: Instant,
+    ) -> io::Result<()> {
+        let mut stream = Timed { process: self, socket, deadline, files: message.files };
+        protocol::write(&mut stream, message.request, message.buffers)
+    }
+
     /// Its process id.
-    #[cfg(test)]
     pub(super) fn id(&self) -> u32 {
-        self.child.id()
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
     /// Whether it has ended since it was last asked for something.
-    pub(super) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+    pub(super) fn has_ended(&self) -> bool {
+        *self.is_reaped() || self.status().is_some()
     }
 
     /// Waits shortly for the process to end by itself; says how it ended, `None` when it did not.
-    pub(super) fn ended_by_itself(&mut self) -> Option<ExitStatus> {
+    pub(super) fn ended_by_itself(&self) -> Option<ExitStatus> {
         let timeout = Timespec::try_from(GRACE).ok();
         // Without pidfd (kernels before 5.3) a process that is slow to end is taken for one that did not.
         if let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) {
             let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], timeout.as_ref());
         }
-        self.child.try_wait().ok().flatten()
+        self.status()
     }
 
-    /// The last lines that the child printed, bounded, for the log.
-    pub(super) fn last_words(&mut self) -> String {
-        self.drain();
-        String::from_utf8_lossy(self.tail.make_contiguous()).trim().to_owned()
+    /// How it has ended, if it has. It is not reaped by that.
+    fn status(&self) -> Option<ExitStatus> {
+        if *self.is_reaped() {
+            return None;
+        }
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::Pid(self.pid), options).ok().flatten()?;
+        let code = status.exit_status().map(|code| code << 8);
+        code.or_else(|| status.terminating_signal()).map(ExitStatus::from_raw)
     }
 
-    /// Takes what the child has printed so far.
-    fn drain(&mut self) {
-        let mut chunk = [0; TAIL_BYTES];
-        // Bounded, so that a child that prints without end cannot hold the caller here.
-        for _ in 0..16 {
-            let Some(printed) = &mut self.printed else { return };
-            match printed.read(&mut chunk) {
-                Ok(0) => self.printed = None,
-                Ok(length) => {
-                    self.tail.extend(&chunk[..length]);
-                    let excess = self.tail.len().saturating_sub(TAIL_BYTES);
-                    self.tail.drain(..excess);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.printed = None,
-            }
+    /// Kills and reaps it, and what it has started.
+    pub(super) fn end(&self) {
+        let mut is_reaped = self.is_reaped();
+        if !*is_reaped {
+            // The group goes before the leader is reaped: until then its id cannot be another's. One that was just forked
+            // has none yet.
+            let _ = kill_process_group(self.pid, Signal::KILL);
+            let _ = kill_process(self.pid, Signal::KILL);
+            let reap = || waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
+            while reap().err() == Some(Errno::INTR) {}
+            *is_reaped = true;
         }
     }
 
-    /// Waits until the socket is ready for `flags`, reading meanwhile what the child prints.
-    fn wait(&mut self, flags: PollFlags, deadline: Instant) -> io::Result<()> {
+    fn is_reaped(&self) -> MutexGuard<'_, bool> {
+        self.is_reaped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last lines that the child printed, bounded, for the log.
+    pub(super) fn last_words(&self) -> String {
+        self.drain();
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(tail.bytes.make_contiguous()).trim().to_owned()
+    }
+
+    /// Takes what the child has printed so far. One at a time does so, and others need not wait for that.
+    fn drain(&self) {
+        let mut tail = match self.tail.try_lock() {
+            Ok(tail) => tail,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let mut chunk = [0; TAIL_BYTES];
+        // Bounded, so that a child that prints without end cannot hold the caller here.
+        for _ in 0..16 {
+            match (&self.printed).read(&mut chunk) {
+                Ok(0) => tail.is_closed = true,
+                Ok(length) => {
+                    tail.bytes.extend(&chunk[..length]);
+                    let excess = tail.bytes.len().saturating_sub(TAIL_BYTES);
+                    tail.bytes.drain(..excess);
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => tail.is_closed = true,
+            }
+            return;
+        }
+    }
+
+    /// Waits until a socket is ready for `flags`, reading meanwhile what the child prints.
+    fn wait(&self, socket: &UnixStream, flags: PollFlags, deadline: Instant) -> io::Result<()> {
+        let mut may_print = !self.tail.lock().unwrap_or_else(PoisonError::into_inner).is_closed;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
             if remaining.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             let timeout = Timespec::try_from(remaining).map_err(io::Error::other)?;
-            let mut waited = vec![PollFd::new(&self.socket, flags)];
-            waited.extend(self.printed.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-            match poll(&mut waited, Some(&timeout)) {
+            let mut waited =
+                [PollFd::new(socket, flags), PollFd::new(&self.printed, PollFlags::IN)];
+            let waited = if may_print { &mut waited[..] } else { &mut waited[..1] };
+            match poll(waited, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -216,6 +321,7 @@ impl Process {
             let has_printed = waited.get(1).is_some_and(|fd| !fd.revents().is_empty());
             if has_printed {
                 self.drain();
+                may_print = !self.tail.lock().unwrap_or_else(PoisonError::into_inner).is_closed;
             }
             if is_ready {
                 return Ok(());
@@ -225,36 +331,50 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Kills and reaps: no process outlives its handle, and none is left as a zombie.
+    /// No process outlives its handle, and none is left as a zombie.
     fn drop(&mut self) {
-        // The group goes before the leader is reaped: until then its id cannot be another's.
-        let _ = kill_process_group(self.pid, Signal::KILL);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
+}
+
+/// One side of what leads to a child: the socket, and what is printed.
+struct Ends {
+    socket: UnixStream,
+    printed: UnixStream,
+}
+
+/// Both sides, ours first.
+fn ends() -> io::Result<(Ends, Ends)> {
+    let (socket, their_socket) = UnixStream::pair()?;
+    let (printed, their_printed) = UnixStream::pair()?;
+    socket.set_nonblocking(true)?;
+    printed.set_nonblocking(true)?;
+    let theirs = Ends { socket: their_socket, printed: their_printed };
+    Ok((Ends { socket, printed }, theirs))
 }
 
 /// What is asked of the child.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Message<'a> {
     pub(super) request: &'a Request,
     pub(super) buffers: &'a [Buffer],
-    /// A file that goes with it.
-    pub(super) file: Option<&'a File>,
+    /// Descriptors that go with it.
+    pub(super) files: Vec<BorrowedFd<'a>>,
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn with_file(request: &'a Request, file: &'a File) -> Self {
-        Self { request, buffers: &[], file: Some(file) }
+    pub(super) fn with_file(request: &'a Request, file: BorrowedFd<'a>) -> Self {
+        Self { request, buffers: &[], files: vec![file] }
     }
 }
 
-/// The child's socket until a deadline.
+/// A socket of the child until a deadline.
 struct Timed<'a> {
-    process: &'a mut Process,
+    process: &'a Process,
+    socket: &'a UnixStream,
     deadline: Instant,
-    /// Goes with the first bytes that are written.
-    file: Option<&'a File>,
+    /// Go with the first bytes that are written.
+    files: Vec<BorrowedFd<'a>>,
 }
 
 impl Timed<'_> {
@@ -262,12 +382,12 @@ impl Timed<'_> {
     fn retry(
         &mut self,
         flags: PollFlags,
-        mut attempt: impl FnMut(&mut UnixStream) -> io::Result<usize>,
+        mut attempt: impl FnMut(&UnixStream) -> io::Result<usize>,
     ) -> io::Result<usize> {
         loop {
             // Waiting first checks the deadline also for a child that answers byte by byte.
-            self.process.wait(flags, self.deadline)?;
-            match attempt(&mut self.process.socket) {
+            self.process.wait(self.socket, flags, self.deadline)?;
+            match attempt(self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return outcome,
             }
@@ -277,18 +397,17 @@ impl Timed<'_> {
 
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.retry(PollFlags::IN, |socket| socket.read(buffer))
+        self.retry(PollFlags::IN, |mut socket| socket.read(buffer))
     }
 }
 
 impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(file) = self.file else {
-            return self.retry(PollFlags::OUT, |socket| socket.write(bytes));
-        };
-        let written = self.retry(PollFlags::OUT, |socket| inbox::send(socket, bytes, file))?;
-        self.file = None;
-        Ok(written)
+        if self.files.is_empty() {
+            return self.retry(PollFlags::OUT, |mut socket| socket.write(bytes));
+        }
+        let files = std::mem::take(&mut self.files);
+        self.retry(PollFlags::OUT, |socket| inbox::send(socket, bytes, &files))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -9,6 +9,7 @@ use crate::engine::{Death, EngineError, Fault, Output};
 use crate::tensor::Buffer;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const RUN_GRACE: Duration = Duration::from_secs(1);
 /// When the time for something is up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
-    at: Instant,
+    pub(super) at: Instant,
     /// How long that was at first; `None` where it is that of the requests of a batch.
     limit: Option<Duration>,
 }
@@ -30,10 +31,15 @@ impl Deadline {
         Self { at: Instant::now() + limit, limit: Some(limit) }
     }
 
+    /// When the requests of a batch have had their time.
+    pub(super) const fn of_requests(at: Instant) -> Self {
+        Self { at, limit: None }
+    }
+
     /// The earlier of this one and that of a run whose batch has such a deadline.
     pub(super) fn of_run(self, batch: Option<Instant>) -> Self {
         match batch.and_then(|deadline| deadline.checked_add(RUN_GRACE)) {
-            Some(at) if at < self.at => Self { at, limit: None },
+            Some(at) if at < self.at => Self::of_requests(at),
             _ => self,
         }
     }
@@ -70,14 +76,9 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<(u64, Response), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.process.as_mut().is_none_or(Process::has_ended) {
-            let process = Process::spawn(&self.options).map_err(|error| {
-                let program = self.options.program.display();
-                EngineError::new(
-                    Fault::Internal,
-                    format!("cannot start a child process of {program}: {error}"),
-                )
-            })?;
+        if state.process.as_ref().is_none_or(Process::has_ended) {
+            let process =
+                Process::spawn(&self.options).map_err(|error| self.options.cannot_start(&error))?;
             state.generation += 1;
             state.process = Some(process);
         }
@@ -87,7 +88,8 @@ impl Shared {
             tracing::warn!(%error, "the child's processor time cannot be limited");
         }
         let generation = state.generation;
-        let (answer, _) = self.exchange(&mut state, Message::with_file(request, file), deadline)?;
+        let (answer, _) =
+            self.exchange(&mut state, Message::with_file(request, file.as_fd()), deadline)?;
         Ok((generation, answer))
     }
 
@@ -103,7 +105,7 @@ impl Shared {
         if state.generation != generation {
             return Err(gone());
         }
-        self.exchange(&mut state, Message { request, buffers, file: None }, deadline)
+        self.exchange(&mut state, Message { request, buffers, files: Vec::new() }, deadline)
     }
 
     fn exchange(
@@ -112,7 +114,7 @@ impl Shared {
         message: Message<'_>,
         deadline: Deadline,
     ) -> Result<(Response, Vec<Output>), EngineError> {
-        let Some(process) = &mut state.process else {
+        let Some(process) = &state.process else {
             return Err(gone());
         };
         let error = match process.call(message, deadline.at) {
@@ -155,7 +157,7 @@ fn gone() -> EngineError {
 }
 
 /// What a broken exchange says about the child, which is about to be dropped.
-fn explain(process: &mut Process, error: &io::Error, deadline: Deadline) -> EngineError {
+pub(super) fn explain(process: &Process, error: &io::Error, deadline: Deadline) -> EngineError {
     match error.kind() {
         io::ErrorKind::TimedOut => {
             let message = match deadline.limit {

@@ -1,5 +1,6 @@
-use super::inbox::ReceivedFile;
+use super::inbox::ReceivedFiles;
 use super::process::{Message, Process};
+use super::protocol::WireFormat;
 use super::*;
 use crate::engine::fake::{FakeLoader, FakeModel};
 use crate::engine::{Death, Fault};
@@ -11,15 +12,15 @@ use std::thread;
 use std::time::Instant;
 
 /// Time for a child on a machine that is busy with other things.
-const AMPLE: Duration = Duration::from_secs(300);
+pub(super) const AMPLE: Duration = Duration::from_secs(300);
 
-const CPU: LoadOptions = LoadOptions::plain(Device::Cpu, 1);
+pub(super) const CPU: LoadOptions = LoadOptions::plain(Device::Cpu, 1);
 
-fn artifact() -> Artifact {
+pub(super) fn artifact() -> Artifact {
     Artifact::new(Format::TorchScript, std::env::current_exe().unwrap(), String::new())
 }
 
-fn vector(values: &[f32]) -> Batch {
+pub(super) fn vector(values: &[f32]) -> Batch {
     let shape = Shape::from([values.len(), 1]);
     Batch::without_deadline(vec![Some(Tensor::from_vec(shape, values.to_vec()).unwrap()), None])
 }
@@ -63,6 +64,10 @@ fn obedient() -> FakeModel {
                 Ok(vec![tensor])
             }
             9 => std::process::exit(3),
+            10 => {
+                let id = std::process::id() as f32;
+                Ok(vec![Tensor::from_vec(Shape::from([1, 1]), vec![id]).unwrap()])
+            }
             _ => Ok(vec![tensor]),
         }
     })
@@ -72,15 +77,19 @@ fn obedient() -> FakeModel {
 #[test]
 #[ignore = "the child of the other tests"]
 fn child() {
-    if std::env::args().any(|argument| argument == RemoteOptions::ARGUMENT) {
-        run_child(Confinement::Sandbox, || Ok(Arc::new(FakeLoader(obedient())))).unwrap();
+    let is_given = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let purpose = if is_given(RemoteOptions::SERVING) { Purpose::Service } else { Purpose::Trial };
+    if is_given(RemoteOptions::ARGUMENT) {
+        let loader = || Ok(Arc::new(FakeLoader(obedient())) as Arc<dyn Loader>);
+        run_child(purpose, Confinement::Sandbox, loader).unwrap();
     }
 }
 
-fn ourselves() -> RemoteOptions {
+pub(super) fn ourselves() -> RemoteOptions {
     let mut options = RemoteOptions::of_this_program(AMPLE).unwrap();
     let name = format!("{}::child", module_path!().split_once("::").unwrap().1);
-    let test = ["--exact", "--ignored", "--nocapture", "--test-threads=1", &name];
+    // What follows is for the child, and no flag of the tests' own.
+    let test = ["--exact", "--ignored", "--nocapture", "--test-threads=1", &name, "--"];
     options.arguments.splice(0..0, test.map(OsString::from));
     options
 }
@@ -96,17 +105,17 @@ fn pid(loader: &RemoteLoader) -> Option<u32> {
     loader.shared.state.lock().unwrap().process.as_ref().map(Process::id)
 }
 
-fn open_descriptors() -> usize {
+pub(super) fn open_descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// Whether not even a zombie is left.
-fn is_gone(pid: u32) -> bool {
+pub(super) fn is_gone(pid: u32) -> bool {
     !fs::exists(format!("/proc/{pid}")).unwrap()
 }
 
 #[track_caller]
-fn fails(outcome: Result<impl Sized, EngineError>, fault: Fault, text: &str) {
+pub(super) fn fails(outcome: Result<impl Sized, EngineError>, fault: Fault, text: &str) {
     let error = outcome.err().expect("must fail");
     assert_eq!(error.fault, fault, "{error}");
     assert!(error.message.contains(text), "{error}");
@@ -119,7 +128,7 @@ fn serve_answers_over_any_stream() {
     let seen = model.seen();
     let child = thread::spawn(move || {
         let (mut input, mut output) = (&theirs, &theirs);
-        let received = ReceivedFile::of(std::fs::File::open(artifact().path).unwrap());
+        let received = ReceivedFiles::of(std::fs::File::open(artifact().path).unwrap());
         let session = child::Session::new(Vec::new(), received);
         child::serve(&FakeLoader(model), &mut input, &mut output, session)
     });
@@ -137,7 +146,7 @@ fn serve_answers_over_any_stream() {
     assert!(matches!(ask(load, &[]), Response::Loaded { model: 1, .. }));
     assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Response::Failed { .. }));
     assert!(matches!(ask(Request::Instance { model: 1 }, &[]), Response::Instance { instance: 2 }));
-    let (run, buffers) = protocol::run_request(2, &vector(&[0.5]).inputs);
+    let (run, buffers) = protocol::run_request(2, &vector(&[0.5]).inputs, |_| None);
     let Response::Ran { outputs, .. } = ask(run, &buffers) else { panic!("must run") };
     let outputs = protocol::read_outputs(&mut &ours, outputs).unwrap();
     assert_eq!(outputs[0].tensor.as_slice::<f32>().unwrap(), [0.5]);
@@ -296,12 +305,12 @@ fn a_child_that_does_not_read_does_not_hold_the_writer() {
     let options = RemoteOptions { timeout: Duration::from_millis(300), ..ourselves() };
     let script = PathBuf::from("/bin/sh");
     let arguments = vec!["-c".into(), "exec sleep 1000".into()];
-    let mut process =
-        Process::spawn(&RemoteOptions { program: script, arguments, ..options }).unwrap();
-    let (request, buffers) = protocol::run_request(1, &vector(&vec![0.0; 8 << 20]).inputs);
+    let process = Process::spawn(&RemoteOptions { program: script, arguments, ..options }).unwrap();
+    let (request, buffers) =
+        protocol::run_request(1, &vector(&vec![0.0; 8 << 20]).inputs, |_| None);
     let deadline = Instant::now() + Duration::from_millis(300);
     let error = process
-        .call(Message { request: &request, buffers: &buffers, file: None }, deadline)
+        .call(Message { request: &request, buffers: &buffers, files: Vec::new() }, deadline)
         .unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }

@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
-pub use torch_shim::{Allocator, MemoryBounds, bound_memory};
+pub use torch_shim::{Allocator, MemoryBounds, bound_memory, fork_as_sibling, give_back_unasked};
 use torch_shim::{ErrorClass, Module, PinnedBuffer, StreamGuard, Type, Value};
 
 /// The method that is served.
@@ -40,7 +40,6 @@ const PRIMITIVES: usize = 256;
 pub fn prepare_process() {
     // False when threads are there already, in a test say; then oneDNN's own bound holds.
     let _ = torch_shim::limit_primitive_cache(PRIMITIVES);
-    torch_shim::give_back_unasked();
     torch_shim::catch_traps();
     torch_shim::fork_in_place();
 }

@@ -218,6 +218,7 @@ fn version(whole: &Value, states: &[&str]) -> Value {
                 &[],
             ),
         ),
+        ("isolation", json!({"type": "string", "enum": ["process", "none"]})),
         ("notes", list(text())),
         ("load_seconds", seconds),
     ];

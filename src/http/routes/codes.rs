@@ -13,6 +13,7 @@ pub(super) const PREDICTION: &[ErrorCode] = &[
     ErrorCode::UnsupportedMediaType,
     ErrorCode::QueueFull,
     ErrorCode::InferenceFailed,
+    ErrorCode::ModelCrashed,
     ErrorCode::Unsupported,
     ErrorCode::ModelNotReady,
     ErrorCode::Draining,

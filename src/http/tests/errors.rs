@@ -4,7 +4,7 @@
 //! comes by it, or why it cannot.
 
 use super::ask::{Ask, ask, get, post};
-use super::site::{BREAKS, NO_MEMORY, RAISES, Site, Sites, State, UNSUPPORTED, WAITS};
+use super::site::{BREAKS, CRASHES, NO_MEMORY, RAISES, Site, Sites, State, UNSUPPORTED, WAITS};
 use super::snapshot::{Snapshot, mask_header, render};
 use crate::http::{refusal, status};
 use crate::inference::ErrorCode;
@@ -186,6 +186,7 @@ impl Protocol {
             ErrorCode::QueueFull => Asked(self.predict("one", 1.0).to(State::Busy)),
             ErrorCode::ClientClosed => HungUp(self.predict("one", WAITS)),
             ErrorCode::InferenceFailed => Asked(self.predict("m", RAISES)),
+            ErrorCode::ModelCrashed => Asked(self.predict("m", CRASHES)),
             ErrorCode::Internal => Asked(self.predict("m", BREAKS)),
             ErrorCode::Unsupported => Asked(self.unsupported()),
             ErrorCode::ModelNotReady => Asked(self.predict("failed", 1.0)),
@@ -213,6 +214,7 @@ fn management_row(code: ErrorCode) -> Row {
         ErrorCode::InvalidInput
         | ErrorCode::QueueFull
         | ErrorCode::InferenceFailed
+        | ErrorCode::ModelCrashed
         | ErrorCode::OutOfMemory
         | ErrorCode::DeadlineExceeded => NO_RUN,
         ErrorCode::ModelRequired => Never("every path names the model"),

@@ -4,7 +4,9 @@ use super::ask::{Ask, On};
 use super::snapshot::render;
 use crate::app;
 use crate::engine::fake::FakeModel;
-use crate::engine::{Artifact, Batch, Device, EngineError, Fault, LoadOptions, Loader, Model};
+use crate::engine::{
+    Artifact, Batch, Death, Device, EngineError, Fault, LoadOptions, Loader, Model,
+};
 use crate::http::{
     App, AppParts, BodyTimeouts, CorsOrigins, HostNames, HttpOptions, Observed, RoutingHeaders,
     management_service, public_service,
@@ -42,6 +44,7 @@ pub(super) const RAISES: f32 = 4001.0;
 pub(super) const NO_MEMORY: f32 = 4002.0;
 pub(super) const UNSUPPORTED: f32 = 4003.0;
 pub(super) const BREAKS: f32 = 4004.0;
+pub(super) const CRASHES: f32 = 4006.0;
 /// It waits until the site is dropped.
 pub(super) const WAITS: f32 = 4005.0;
 
@@ -138,6 +141,7 @@ impl Site {
         let repository = Repository::open(RepositoryParts {
             options: repository_options(&root),
             trial_loader: loader.clone(),
+            isolated_loader: loader.clone(),
             loader,
             decode_sample: app::sample_decoder(),
             permits: Permits::new(2),
@@ -322,6 +326,7 @@ fn run(batch: Batch, gate: &Gate) -> Result<Vec<Tensor>, EngineError> {
         Some(NO_MEMORY) => Fault::OutOfMemory,
         Some(UNSUPPORTED) => Fault::Unsupported,
         Some(BREAKS) => Fault::Internal,
+        Some(CRASHES) => Fault::Died(Death::Crashed),
         Some(WAITS) => {
             // Nobody waits for it where the test has ended already.
             let _ = gate.reaches.send(());

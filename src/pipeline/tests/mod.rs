@@ -38,6 +38,7 @@ fn served(model: FakeModel) -> Served {
     let repository = Repository::open(RepositoryParts {
         options: RepositoryOptions::new(models.path().to_owned()),
         trial_loader: loader.clone(),
+        isolated_loader: loader.clone(),
         loader,
         decode_sample: Arc::new(|_, _| Ok(Vec::new())),
         permits: Permits::new(1),

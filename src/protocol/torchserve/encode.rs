@@ -87,8 +87,9 @@ fn class(code: ErrorCode) -> &'static str {
         | ErrorCode::Draining
         | ErrorCode::Overloaded
         | ErrorCode::OutOfMemory => "ServiceUnavailableException",
-        ErrorCode::ClientClosed | ErrorCode::InferenceFailed | ErrorCode::Internal => {
-            "InternalServerException"
-        }
+        ErrorCode::ClientClosed
+        | ErrorCode::InferenceFailed
+        | ErrorCode::ModelCrashed
+        | ErrorCode::Internal => "InternalServerException",
     }
 }

@@ -131,6 +131,7 @@ impl House {
                 ..RepositoryOptions::new(self.models())
             },
             trial_loader: self.trial.clone(),
+            isolated_loader: self.serving.clone(),
             loader: self.serving.clone(),
             decode_sample: Arc::new(decode),
             permits: Permits::new(1),

@@ -5,17 +5,24 @@
 
 use super::slot::{Running, Slot};
 use crate::engine::{Batch, Engine, EngineError};
+use crate::inference::Batching;
 use crate::scheduler::permits::{Permit, PermitSource};
 use crate::scheduler::queue::Queued;
-use crate::scheduler::run::{self, Health};
+use crate::scheduler::run::{self, Died, Ended, Health};
 use crate::scheduler::shared::Shared;
 use crate::scheduler::warmup::Inputs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 /// Longest that looking at a batch again may take before the run counts as stuck.
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
+/// Runs of what a new process is warmed up with: the library specializes in the second.
+const RUNS_AGAIN: usize = 2;
+/// How long a run in a process of its own holds its permit.
+pub(super) const LENT_TO_ISOLATED: Duration = Duration::from_millis(250);
+/// How long a run may go on that the watchdog need not end.
+const UNWATCHED: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Runner {
     engine: Box<dyn Engine>,
@@ -53,35 +60,128 @@ impl Runner {
         (!was_given_up).then(|| outcome.map(|_| now.elapsed()))
     }
 
+    /// Runs what the version was warmed up with, where the process is new in which the library had compiled and specialized.
+    /// That is a part of its start, so that no permit is held for it: other models do not wait. What comes of it shows in the
+    /// next run.
+    fn warm_up_again(&mut self, shared: &Shared) {
+        if shared.is_isolated() {
+            for inputs in &shared.job.warmup.settle {
+                for _ in 0..RUNS_AGAIN {
+                    let batch = Batch::without_deadline(inputs.clone());
+                    let _ = run::run(&mut *self.engine, batch);
+                }
+            }
+        }
+    }
+
     /// Runs a batch; says whether another one may be run.
     pub(super) fn run(&mut self, shared: &Shared, taken: Taken) -> bool {
-        let Taken { batch, since, permit, thread } = taken;
-        let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
-        let Some(last_deadline) = deadlines.max() else { return true };
-        let now = Instant::now();
-        self.begin((now, shared.stuck_after(last_deadline, now)), permit, thread);
-        let turn = shared.queue.begin(&batch, since);
-        let health = caught(|| run::run_batch(shared, &mut *self.engine, batch));
-        turn.end();
-        self.recover(shared, health)
+        let Taken { mut batch, since, mut permit, thread } = taken;
+        loop {
+            let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
+            let Some(last_deadline) = deadlines.max() else { return true };
+            let now = Instant::now();
+            self.begin(shared, (now, watched_until(shared, last_deadline, now)), permit, thread);
+            let turn = shared.queue.begin(&batch, since);
+            let ended = {
+                let _beside = shared.apart.as_ref().map(beside);
+                caught(|| run::run_batch(shared, &mut *self.engine, batch))
+            };
+            turn.end();
+            let died = match ended {
+                Ended::Here(health) => return self.recover(shared, health),
+                Ended::Died(died) if died.failure.is_before() => died,
+                Ended::Died(died) => return self.survive(shared, died),
+            };
+            // Its process had died for another run, and this one has not begun.
+            if !self.recover(shared, Health::Rebuild) {
+                return false;
+            }
+            batch = died.batch.into_iter().chain(died.behind).collect();
+            permit = shared.permits().map(PermitSource::acquire);
+        }
+    }
+
+    /// Goes on after the end of the process that the model ran in: those that cannot have been its cause, or need not, are run
+    /// once more, each with the new process for itself. A model that keeps state between calls runs nothing twice.
+    fn survive(&mut self, shared: &Shared, died: Died) -> bool {
+        let Died { mut batch, behind, failure, taken_at } = died;
+        let is_stateful = shared.job.spec.batching == Batching::Stateful;
+        let was_alone = batch.len() == 1 && (shared.options.instances <= 1 || failure.is_timeout());
+        if was_alone && failure.is_own_end() {
+            let killer = batch.drain(..);
+            killer.for_each(|it| run::refuse_killer(shared, it, &failure, taken_at));
+        } else if is_stateful || failure.is_timeout() {
+            run::refuse(shared, std::mem::take(&mut batch), &failure, taken_at);
+        }
+        // The permit goes back meanwhile: that the process starts anew must not hold up other models.
+        let mut may_go_on = self.recover(shared, Health::Rebuild);
+        for suspect in batch.into_iter().chain(behind) {
+            // Nobody waits for it any more, or there is no engine: its reply's drop tells.
+            if may_go_on && suspect.request.context().deadline > Instant::now() {
+                may_go_on = self.run_apart(shared, suspect);
+            }
+        }
+        may_go_on
+    }
+
+    /// Runs a request by itself, with the process of the model for itself.
+    fn run_apart(&mut self, shared: &Shared, suspect: Queued) -> bool {
+        let deadline = suspect.request.context().deadline;
+        let mut batch = vec![suspect];
+        loop {
+            let permit = shared.permits().map(PermitSource::acquire);
+            let now = Instant::now();
+            self.begin(shared, (now, watched_until(shared, deadline, now)), permit, None);
+            let ended = {
+                let _apart = shared.apart.as_ref().map(apart);
+                caught(|| run::run_batch(shared, &mut *self.engine, batch))
+            };
+            let died = match ended {
+                Ended::Here(health) => return self.recover(shared, health),
+                Ended::Died(died) => died,
+            };
+            let has_begun = !died.failure.is_before();
+            batch = died.batch;
+            if has_begun {
+                let Died { failure, taken_at, .. } = died;
+                for killer in batch.drain(..) {
+                    run::refuse_killer(shared, killer, &failure, taken_at);
+                }
+            }
+            if !self.recover(shared, Health::Rebuild) {
+                return false;
+            }
+            if has_begun {
+                return true;
+            }
+        }
     }
 
     /// Looks at a batch that was answered; says whether another one may be run.
     pub(super) fn look_again(&mut self, shared: &Shared, permit: Option<Permit>) -> bool {
         let now = Instant::now();
         self.begin_unasked(shared, (now, now + LONGEST_LOOK), permit);
-        let health = caught(|| run::verify(shared, &mut *self.engine));
-        self.recover(shared, health)
+        let ended = {
+            let _beside = shared.apart.as_ref().map(beside);
+            caught(|| Ended::Here(run::verify(shared, &mut *self.engine)))
+        };
+        match ended {
+            Ended::Here(health) => self.recover(shared, health),
+            Ended::Died(_) => self.recover(shared, Health::Rebuild),
+        }
     }
 
-    /// Shows a run to the watchdog, with its beginning and when it has had its time.
+    /// Shows a run to the watchdog, with its beginning and when it has had its time. What goes on in a process of its own for
+    /// longer than runs should keeps no other model from the processor: the system shares that out.
     fn begin(
         &self,
+        shared: &Shared,
         (since, until): (Instant, Instant),
         permit: Option<Permit>,
         thread: Option<i32>,
     ) {
-        let permit_until = None;
+        let permit_until = shared.is_isolated().then(|| since + LENT_TO_ISOLATED);
         self.slot.begin(Running { since, until, permit, permit_until, thread, found: None });
     }
 
@@ -120,6 +220,7 @@ impl Runner {
             Health::Rebuild => match shared.rebuild_engine() {
                 Some(engine) => {
                     self.engine = engine;
+                    self.warm_up_again(shared);
                     true
                 }
                 None => false,
@@ -130,6 +231,24 @@ impl Runner {
 
 /// A panic outside of the engine's own code, which has been caught before, is a fault of ours; what was being done with the
 /// engine is not known either.
-fn caught(run: impl FnOnce() -> Health) -> Health {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Health::Rebuild)
+fn caught(run: impl FnOnce() -> Ended) -> Ended {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or(Ended::Here(Health::Rebuild))
+}
+
+/// When the watchdog gives a run up. What runs in a process of its own is ended with it by its engine, and never given up.
+fn watched_until(shared: &Shared, deadline: Instant, now: Instant) -> Instant {
+    match shared.is_isolated() {
+        true => now + UNWATCHED,
+        false => shared.stuck_after(deadline, now),
+    }
+}
+
+/// Beside what else runs in the process of the model.
+fn beside(process: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
+    process.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// With the process of the model for itself.
+fn apart(process: &RwLock<()>) -> RwLockWriteGuard<'_, ()> {
+    process.write().unwrap_or_else(PoisonError::into_inner)
 }

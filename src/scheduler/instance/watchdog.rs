@@ -4,6 +4,7 @@
 //! stuck run whose client has hung up has no task left that could notice.
 
 use super::pool::Pool;
+use super::runner::LENT_TO_ISOLATED;
 use crate::engine::{EngineError, Fault};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -26,7 +27,8 @@ impl Watchdog {
     pub(in crate::scheduler) fn spawn(pool: &Arc<Pool>) -> Result<Self, EngineError> {
         let (stop, stopped) = mpsc::channel();
         let period = pool.shared.options.stuck_grace / 4;
-        let period = period.clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+        let longest = if pool.shared.is_isolated() { LENT_TO_ISOLATED } else { LONGEST_PERIOD };
+        let period = period.clamp(SHORTEST_PERIOD, longest);
         // Weak, so that the watched can go while the watcher sleeps.
         let pool: Weak<Pool> = Arc::downgrade(pool);
         let watch = move || {

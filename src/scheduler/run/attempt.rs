@@ -30,7 +30,11 @@ pub(super) fn attempt(
     let input = taken_at.elapsed();
     observe(shared, &parts, n_rows);
     let outcome = outcome
-        .and_then(|inputs| run(engine, Batch { inputs, deadline: latest_deadline(&batch) }))
+        .and_then(|inputs| {
+            let deadline = latest_deadline(&batch);
+            let until = deadline.map(|deadline| shared.given_up_at(deadline, taken_at));
+            run(engine, Batch { inputs, deadline, until })
+        })
         .map_err(Failure::Engine)
         .and_then(|outcome| check(shared, outcome, &parts));
     match outcome {

@@ -1,14 +1,14 @@
 //! Why a run gave no answers, and whose fault that is. Pure.
 
 use super::engine::Health;
-use crate::engine::{EngineError, Fault};
+use crate::engine::{Death, EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, ModelSpec, RefusalReason, ValidRequest};
 use std::fmt;
 use std::time::Duration;
 
 /// Why a run gave no answers.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(in crate::scheduler) enum Failure {
     /// The engine says so.
     Engine(EngineError),
     /// It ran, and its outputs are not what the model was found to give.
@@ -45,6 +45,29 @@ impl Failure {
             Self::Engine(error) => matches!(error.fault, Fault::Raised | Fault::Environment),
             Self::Broken(_) => false,
         }
+    }
+
+    /// Whether the process that ran the model has ended by it, or was ended.
+    pub(super) const fn is_end(&self) -> bool {
+        matches!(self, Self::Engine(EngineError { fault: Fault::Died(_) | Fault::TimedOut, .. }))
+    }
+
+    /// Whether nothing of what was to be run has begun.
+    pub(in crate::scheduler) const fn is_before(&self) -> bool {
+        matches!(self, Self::Engine(EngineError { fault: Fault::Died(Death::Before), .. }))
+    }
+
+    /// Whether it was ended because it went on for too long.
+    pub(in crate::scheduler) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Engine(EngineError { fault: Fault::TimedOut, .. }))
+    }
+
+    /// Whether that was the doing of what was being run, if nothing else was.
+    pub(in crate::scheduler) const fn is_own_end(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError { fault: Fault::Died(Death::Crashed) | Fault::TimedOut, .. })
+        )
     }
 
     /// What is left of the engine.
@@ -86,6 +109,8 @@ impl Failure {
             Fault::OutOfMemory => "there is not enough memory to run the model on this input",
             Fault::Unsupported => "the model gives or takes what cannot be served",
             Fault::Environment => "the model asks for something that this server does not have",
+            Fault::Died(_) => "the process that runs the model ended on this input",
+            Fault::TimedOut => "the model did not end in time on this input and was ended",
             _ => "the model could not be run",
         };
         let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());

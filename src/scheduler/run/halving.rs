@@ -3,11 +3,30 @@
 use super::attempt::attempt;
 use super::engine::Health;
 use super::failure::Failure;
+use super::refusal::refuse;
 use crate::engine::Engine;
-use crate::inference::Reached;
 use crate::scheduler::queue::Queued;
 use crate::scheduler::shared::Shared;
 use std::time::Instant;
+
+/// How the run of a batch ended.
+pub(in crate::scheduler) enum Ended {
+    /// With an answer for each request, unless the engine is lost.
+    Here(Health),
+    /// With the process that the model runs in.
+    Died(Died),
+}
+
+/// What was being run when the model's process ended.
+pub(in crate::scheduler) struct Died {
+    /// What ran.
+    pub(in crate::scheduler) batch: Vec<Queued>,
+    /// What was to run after it.
+    pub(in crate::scheduler) behind: Vec<Queued>,
+    pub(in crate::scheduler) failure: Failure,
+    /// When they left the queue.
+    pub(in crate::scheduler) taken_at: Instant,
+}
 
 /// A part of a batch.
 struct Piece {
@@ -21,11 +40,13 @@ struct Piece {
 /// Runs a batch, and what fails by its inputs again in halves, down to the requests that are to blame: one may hold what
 /// the model refuses, or the batch or the size that it was padded to may be what does not fit. By itself and as it is,
 /// each gets the answer that it would have got without the others.
+///
+/// Where the model's process ends meanwhile, it stops there: what has no answer yet is given back.
 pub(in crate::scheduler) fn run_batch(
     shared: &Shared,
     engine: &mut dyn Engine,
     batch: Vec<Queued>,
-) -> Health {
+) -> Ended {
     let taken_at = Instant::now();
     let mut whole = Some(Piece { batch, is_first_half: false, fails: false });
     // Takes no memory as long as nothing fails.
@@ -42,6 +63,11 @@ pub(in crate::scheduler) fn run_batch(
                 if is_first_half && let Some(second) = pieces.last_mut() {
                     second.fails = true;
                 }
+            }
+            Err((batch, failure)) if failure.is_end() => {
+                let behind =
+                    pieces.into_iter().rev().flat_map(|piece: Piece| piece.batch).collect();
+                return Ended::Died(Died { batch, behind, failure, taken_at });
             }
             Err((batch, failure)) if batch.len() > 1 && failure.is_of_inputs() => {
                 pieces.extend(halves(batch));
@@ -61,12 +87,12 @@ pub(in crate::scheduler) fn run_batch(
                 match failure.health() {
                     Health::Good => {}
                     // Those behind it are answered by their replies' drop: the engine is gone.
-                    lost => return lost,
+                    lost => return Ended::Here(lost),
                 }
             }
         }
     }
-    Health::Good
+    Ended::Here(Health::Good)
 }
 
 /// The halves of a batch, the first last: it is run next.
@@ -78,17 +104,4 @@ fn halves(mut batch: Vec<Queued>) -> [Piece; 2] {
 
 fn is_padded(batch: &[Queued]) -> bool {
     batch.iter().any(|queued| queued.part().is_padded())
-}
-
-/// Tells the senders of what cannot be run why. `taken_at`: when they left the queue.
-fn refuse(shared: &Shared, batch: Vec<Queued>, failure: &Failure, taken_at: Instant) {
-    for queued in batch {
-        if failure.is_of_inputs() {
-            shared.queue.failed(&queued);
-        }
-        let refusal = failure.report(&shared.job.spec, &queued.request);
-        let queue = taken_at.saturating_duration_since(queued.enqueued_at);
-        let reached = Reached { queue, compute: Some(taken_at.elapsed()) };
-        queued.reply.send(Err(refusal.with_reached(reached)));
-    }
 }

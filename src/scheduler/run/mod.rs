@@ -5,8 +5,10 @@ mod engine;
 mod failure;
 mod halving;
 mod outputs;
+mod refusal;
 mod verify;
 
 pub(super) use engine::{Health, run};
-pub(super) use halving::run_batch;
+pub(super) use halving::{Died, Ended, run_batch};
+pub(super) use refusal::{refuse, refuse_killer};
 pub(super) use verify::{skip, verify};

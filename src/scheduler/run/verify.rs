@@ -3,7 +3,7 @@
 use super::engine::{Health, run};
 use super::outputs::settle;
 use crate::engine::compare::{agree, rounding, row_scales};
-use crate::engine::{Batch, Engine, Fault, Output};
+use crate::engine::{Batch, Engine, EngineError, Fault, Output};
 use crate::inference::Batching;
 use crate::scheduler::metrics::Verification;
 use crate::scheduler::shared::Shared;
@@ -20,9 +20,7 @@ pub(in crate::scheduler) fn verify(shared: &Shared, engine: &mut dyn Engine) -> 
     for (inputs, answer) in rows {
         let alone = match run(engine, Batch::without_deadline(inputs.clone())) {
             Ok(outcome) => settle(&shared.job.spec, outcome.outputs, 1),
-            Err(error) if matches!(error.fault, Fault::Internal | Fault::Device) => {
-                return Health::Rebuild;
-            }
+            Err(error) if is_of_engine(&error) => return Health::Rebuild,
             Err(_) => {
                 shared.metrics.verified(Verification::Skipped);
                 continue;
@@ -31,12 +29,17 @@ pub(in crate::scheduler) fn verify(shared: &Shared, engine: &mut dyn Engine) -> 
         let scales = row_scales(&answer, &answers);
         let tolerance = shared.options.watch.tolerance;
         let rounding = rounding(tolerance, shared.job.spec.batching == Batching::Proved);
-        let same = alone.map(unnamed).is_ok_and(|alone| {
-            agree(&answer, &alone, &scales, tolerance)
-                || (agree(&answer, &alone, &scales, rounding)
-                    && among_itself(shared, engine, &inputs, n_rows)
-                        .is_some_and(|own| agree(&answer, &own, &scales, tolerance)))
-        });
+        let alone = alone.map(unnamed);
+        let agrees = |tolerance| {
+            let answers = |alone: &Vec<Output>| agree(&answer, alone, &scales, tolerance);
+            alone.as_ref().is_ok_and(answers)
+        };
+        let same = agrees(tolerance)
+            || agrees(rounding)
+                && match among_itself(shared, engine, &inputs, n_rows) {
+                    Err(error) if is_of_engine(&error) => return Health::Rebuild,
+                    own => own.is_ok_and(|own| agree(&answer, &own, &scales, tolerance)),
+                };
         let outcome = if same { Verification::Same } else { Verification::Different };
         shared.metrics.verified(outcome);
         if !same {
@@ -48,6 +51,11 @@ pub(in crate::scheduler) fn verify(shared: &Shared, engine: &mut dyn Engine) -> 
     Health::Good
 }
 
+/// Whether it says nothing of the row: the engine is lost.
+const fn is_of_engine(error: &EngineError) -> bool {
+    matches!(error.fault, Fault::Internal | Fault::Device | Fault::Died(_) | Fault::TimedOut)
+}
+
 /// The answer of a row in a batch of nothing but itself: it has other kernels than alone, and their rounding, and no
 /// other rows.
 fn among_itself(
@@ -55,7 +63,8 @@ fn among_itself(
     engine: &mut dyn Engine,
     inputs: &[Option<Tensor>],
     n_rows: usize,
-) -> Option<Vec<Output>> {
+) -> Result<Vec<Output>, EngineError> {
+    let broken = || EngineError::new(Fault::Raised, "the answer breaks the contract");
     let repeated = |input: &Option<Tensor>| match input {
         Some(tensor) if tensor.shape().rank() > 0 => {
             let bytes = tensor.buffer().as_bytes().repeat(n_rows);
@@ -66,15 +75,11 @@ fn among_itself(
         }
         other => Some(other.clone()),
     };
-    let inputs = inputs.iter().map(repeated).collect::<Option<_>>()?;
-    let outputs = settle(
-        &shared.job.spec,
-        run(engine, Batch::without_deadline(inputs)).ok()?.outputs,
-        n_rows,
-    )
-    .ok()?;
+    let inputs = inputs.iter().map(repeated).collect::<Option<_>>().ok_or_else(broken)?;
+    let outcome = run(engine, Batch::without_deadline(inputs))?;
+    let outputs = settle(&shared.job.spec, outcome.outputs, n_rows).map_err(|_| broken())?;
     let first = |it: Output| Some(Output { tensor: it.tensor.rows(0, 1)?, name: None });
-    outputs.into_iter().map(first).collect()
+    outputs.into_iter().map(first).collect::<Option<_>>().ok_or_else(broken)
 }
 
 fn unnamed(outputs: Vec<Output>) -> Vec<Output> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 mod direct;
 mod failing;
+mod isolated;
 mod padding;
 mod sharing;
 mod start;

@@ -4,16 +4,21 @@
 //! Neither side believes the other's lengths: a frame over the limits is an error, and memory grows with what has
 //! arrived, never with what was announced.
 
+use super::super::regions::Place;
 use super::words::WireDataType;
 use crate::engine::Output;
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
+use sealed_memory::View;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 /// Bytes of a header at most: the signature of a model with tens of thousands of parameters fits.
 const MAX_HEADER_BYTES: usize = 16 << 20;
+/// Bytes of tensors that are copied behind the header, so that one call of the system writes all.
+const MAX_APPENDED_BYTES: usize = 16 << 10;
 /// Bytes of tensors in one frame at most.
 const MAX_TENSOR_BYTES: usize = 1 << 30;
 
@@ -23,6 +28,9 @@ pub(in crate::engine::remote) struct TensorHeader {
     datatype: WireDataType,
     shape: Vec<usize>,
     bytes: usize,
+    /// Region and offset of an input that does not follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<(u64, usize)>,
 }
 
 /// An output without its bytes.
@@ -34,7 +42,12 @@ pub(in crate::engine::remote) struct OutputHeader {
 
 impl TensorHeader {
     pub(super) fn of(tensor: &Tensor) -> Self {
+        Self::at(tensor, None)
+    }
+
+    pub(super) fn at(tensor: &Tensor, place: Option<Place>) -> Self {
         Self {
+            place: place.map(|it| (it.region, it.offset)),
             datatype: WireDataType(tensor.datatype()),
             shape: tensor.shape().dims().to_vec(),
             bytes: tensor.buffer().len(),
@@ -65,8 +78,12 @@ pub(in crate::engine::remote) fn write(
     }
     let length = u32::try_from(header_bytes).map_err(io::Error::other)?;
     frame[..size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+    let is_small = buffers.iter().map(Buffer::len).sum::<usize>() <= MAX_APPENDED_BYTES;
+    if is_small {
+        buffers.iter().for_each(|buffer| frame.extend_from_slice(buffer.as_bytes()));
+    }
     stream.write_all(&frame)?;
-    for buffer in buffers {
+    for buffer in buffers.iter().filter(|_| !is_small) {
         stream.write_all(buffer.as_bytes())?;
     }
     stream.flush()
@@ -91,13 +108,38 @@ pub(in crate::engine::remote) fn read_header<H: DeserializeOwned>(
     serde_json::from_slice(&header).map(Some).map_err(|error| invalid(error.to_string()))
 }
 
+/// The regions in which inputs may lie, as their reader sees them.
+pub(in crate::engine::remote) type Views = HashMap<u64, Arc<View>>;
+
 /// Reads the tensors that a request lists.
 pub(in crate::engine::remote) fn read_inputs(
     stream: &mut dyn Read,
     headers: Vec<Option<TensorHeader>>,
+    views: &Views,
 ) -> io::Result<Vec<Option<Tensor>>> {
     check_total(headers.iter().flatten())?;
-    headers.into_iter().map(|it| it.map(|header| read_tensor(stream, header)).transpose()).collect()
+    let mut read = |header: TensorHeader| match header.place {
+        None => read_tensor(stream, header),
+        Some((region, offset)) => {
+            let view = views.get(&region).ok_or_else(|| invalid(format!("no region {region}")))?;
+            let view = ViewOfRegion(Arc::clone(view));
+            let end = offset.saturating_add(header.bytes);
+            if end > view.as_ref().len() {
+                return Err(invalid(format!("{end} bytes of a region that has fewer")));
+            }
+            tensor(header, Buffer::from_owner(view).slice(offset..end))
+        }
+    };
+    headers.into_iter().map(|header| header.map(&mut read).transpose()).collect()
+}
+
+/// As the owner of a buffer.
+struct ViewOfRegion(Arc<View>);
+
+impl AsRef<[u8]> for ViewOfRegion {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
 }
 
 /// Reads the tensors that an answer lists.
@@ -107,6 +149,9 @@ pub(in crate::engine::remote) fn read_outputs(
 ) -> io::Result<Vec<Output>> {
     check_total(headers.iter().map(|output| &output.tensor))?;
     let read = |output: OutputHeader| {
+        if output.tensor.place.is_some() {
+            return Err(invalid("an output in a region".to_owned()));
+        }
         let tensor = read_tensor(stream, output.tensor)?;
         Ok(Output { name: output.name.map(Arc::from), tensor })
     };
@@ -125,9 +170,12 @@ fn check_total<'a>(headers: impl Iterator<Item = &'a TensorHeader>) -> io::Resul
 
 fn read_tensor(stream: &mut dyn Read, header: TensorHeader) -> io::Result<Tensor> {
     let bytes = read_bytes(stream, header.bytes)?;
-    let tensor =
-        Tensor::new(header.datatype.0, Shape::new(header.shape), Buffer::copy_aligned(&bytes))
-            .map_err(|error| invalid(error.to_string()))?;
+    tensor(header, Buffer::copy_aligned(&bytes))
+}
+
+fn tensor(header: TensorHeader, bytes: Buffer) -> io::Result<Tensor> {
+    let tensor = Tensor::new(header.datatype.0, Shape::new(header.shape), bytes)
+        .map_err(|error| invalid(error.to_string()))?;
     if tensor.datatype() == DataType::Bytes && !holds_its_elements(&tensor) {
         return Err(invalid(format!("{} of BYTES whose lengths do not add up", tensor.shape())));
     }

@@ -4,11 +4,12 @@ mod frame;
 mod signature;
 mod words;
 
-pub(super) use frame::{read_header, read_inputs, read_outputs, write};
+pub(super) use frame::{Views, read_header, read_inputs, read_outputs, write};
 pub(super) use signature::WireSignature;
 pub(super) use words::{WireDataType, WireFault, WireFormat};
 
-use crate::engine::{EngineError, Phases, RunOutcome};
+use super::regions::Place;
+use crate::engine::{EngineError, Format, LoadOptions, Phases, RunOutcome};
 use crate::tensor::{Buffer, Tensor};
 use frame::{OutputHeader, TensorHeader};
 use serde::{Deserialize, Serialize};
@@ -33,16 +34,42 @@ pub(super) enum Request {
     Unload {
         model: u64,
     },
+    /// Where a socket comes with it, as a descriptor, the instance answers its runs there.
     Instance {
         model: u64,
     },
     Discard {
         instance: u64,
     },
+    /// Of a zygote alone: a child with the two sockets that come with it, for requests and for what it prints.
+    Fork {
+        trusting: bool,
+    },
+    /// Memory comes with it, as a descriptor, in which inputs may lie; nothing is answered.
+    Region {
+        region: u64,
+    },
+    /// Nothing lies there any more; nothing is answered.
+    Forget {
+        regions: Vec<u64>,
+    },
     Run {
         instance: u64,
         inputs: Vec<Option<TensorHeader>>,
     },
+}
+
+impl Request {
+    /// For a file of this format, which goes with it.
+    pub(super) fn load(format: Format, options: &LoadOptions) -> Self {
+        Self::Load {
+            format: WireFormat(format),
+            device: options.device.to_string(),
+            intra_op_threads: options.intra_op_threads,
+            form: options.form.to_string(),
+            outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
+        }
+    }
 }
 
 /// What the child answers.
@@ -52,6 +79,7 @@ pub(super) enum Response {
     Loaded { model: u64, signature: WireSignature, memory: u64, unconfined: Vec<String> },
     Instance { instance: u64 },
     Done,
+    Forked { pid: i32 },
     Ran { outputs: Vec<OutputHeader>, phases: [Duration; 3], processor_time: Option<Duration> },
     Failed { fault: WireFault, message: String },
 }
@@ -70,10 +98,21 @@ pub(super) fn failure(fault: WireFault, message: &str) -> EngineError {
     EngineError::new(fault.0, message.trim_end())
 }
 
-/// The request to run an instance, and the buffers that follow its header.
-pub(super) fn run_request(instance: u64, inputs: &[Option<Tensor>]) -> (Request, Vec<Buffer>) {
-    let headers = inputs.iter().map(|input| input.as_ref().map(TensorHeader::of)).collect();
-    let buffers = inputs.iter().flatten().map(|tensor| tensor.buffer().clone()).collect();
+/// The request to run an instance, and the buffers that follow its header: those that do not lie in a region.
+pub(super) fn run_request(
+    instance: u64,
+    inputs: &[Option<Tensor>],
+    place: impl Fn(&Buffer) -> Option<Place>,
+) -> (Request, Vec<Buffer>) {
+    let mut buffers = Vec::new();
+    let mut header = |tensor: &Tensor| {
+        let place = place(tensor.buffer());
+        if place.is_none() {
+            buffers.push(tensor.buffer().clone());
+        }
+        TensorHeader::at(tensor, place)
+    };
+    let headers = inputs.iter().map(|input| input.as_ref().map(&mut header)).collect();
     (Request::Run { instance, inputs: headers }, buffers)
 }
 

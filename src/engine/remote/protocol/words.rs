@@ -56,7 +56,7 @@ pub(in crate::engine::remote) struct WireFault(pub(in crate::engine::remote) Fau
 
 impl WireFault {
     /// Every fault that has a word.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self(Fault::InvalidFile),
         Self(Fault::Raised),
         Self(Fault::Environment),
@@ -66,6 +66,7 @@ impl WireFault {
         Self(Fault::Died(Death::Crashed)),
         Self(Fault::Died(Death::Terminated)),
         Self(Fault::Died(Death::OutOfMemory)),
+        Self(Fault::Died(Death::Before)),
         Self(Fault::TimedOut),
         Self(Fault::Internal),
     ];
@@ -92,6 +93,7 @@ impl From<WireFault> for &'static str {
             Fault::Died(Death::Crashed) => "died",
             Fault::Died(Death::Terminated) => "killed",
             Fault::Died(Death::OutOfMemory) => "killed_for_memory",
+            Fault::Died(Death::Before) => "died_before",
             Fault::TimedOut => "timed_out",
             Fault::Internal => "internal",
         }

@@ -1,0 +1,97 @@
+//! Models that end their process, and have one of their own for that.
+
+use crate::harness::{Models, Settings};
+use rustix::process::Signal;
+use serde_json::json;
+use std::fs;
+
+fn deaths(cause: &str) -> String {
+    format!(r#"sconce_model_deaths_total{{model="mortal",version="1",cause="{cause}"}}"#)
+}
+
+#[test]
+fn a_crash_costs_its_own_request_and_no_other() {
+    let models = Models::new().fixture("mortal").fixture("raises");
+    let server = Settings::new(models).set("isolation.max_deaths=2").ready();
+    assert_eq!(server.describe("mortal")["versions"][0]["isolation"], "process");
+    assert_eq!(server.describe("raises")["versions"][0]["isolation"], "none");
+    let notes = server.describe("mortal")["versions"][0]["notes"].to_string();
+    assert!(notes.contains("it runs in a process of its own: "), "{notes}");
+    let ask = |features: [f64; 4]| server.predict("mortal", &json!({"features": features}));
+    let good = || {
+        let answer = ask([1.0, 2.0, 3.0, 4.0]).good();
+        assert_eq!(answer["prediction"], json!([2.0, 4.0, 6.0, 8.0]));
+    };
+    good();
+    for _ in 0..3 {
+        ask([1001.0, 2.0, 3.0, 4.0]).failed(500, "model_crashed");
+        good();
+        server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
+    }
+    // With two instances the first time is only a suspicion; from then on the inputs are known.
+    let so_far = server.metric(&deaths("crashed"));
+    assert!([1.0, 2.0].contains(&so_far), "{so_far} deaths");
+    let killers = r#"sconce_model_killer_requests_total{model="mortal",version="1"}"#;
+    assert_eq!(server.metric(killers), 3.0);
+    server.wait("with too many deaths the version fails", || {
+        // Never the same, which would be known.
+        ask([1002.0, f64::from(std::process::id()), server.metric(killers), 4.0]).status == 503
+    });
+    let described = server.describe("mortal");
+    assert_eq!(described["state"], "failed", "{described}");
+    assert!(described.to_string().contains("isolation.max_deaths"), "{described}");
+    server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
+}
+
+#[test]
+fn without_a_process_of_its_own_such_a_file_is_refused() {
+    let models = Models::new().fixture("mortal");
+    let server = Settings::new(models).set("isolation.none=[\"mor*\"]").start();
+    server.wait_settled(&["mortal"]);
+    let reason = server.describe("mortal")["versions"][0]["reason"].to_string();
+    assert!(
+        reason.contains("aten::_reshape_alias") && reason.contains("trusted_models"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn answers_are_the_same_in_a_process_of_its_own() {
+    let row = json!({"features": [1, 2, 3, 4]});
+    let asked = [
+        ("tabular", json!({"features": vec![0.5; 20]})),
+        ("multi_output", row.clone()),
+        ("stateful", row),
+        ("attention", json!({"inputs": {"input_ids": [[5, 6, 7]], "attention_mask": [[1, 1, 1]]}})),
+        // Long enough to lie in memory that both processes map.
+        ("variable", json!({"instances": [vec![0.25; 50_000]]})),
+    ];
+    let names = asked.each_ref().map(|(name, _)| *name);
+    let models = || names.iter().fold(Models::new(), |models, name| models.fixture(name));
+    let here = Settings::new(models()).set("isolation.mode=none").ready();
+    let apart = Settings::new(models()).set("isolation.mode=process").ready();
+    for (name, body) in &asked {
+        assert_eq!(apart.describe(name)["versions"][0]["isolation"], "process");
+        let answers = [&here, &apart].map(|server| {
+            let mut answer = server.predict(name, body).good();
+            answer["request_id"].take();
+            answer
+        });
+        assert_eq!(answers[0], answers[1], "{name}");
+    }
+    let of_server = |id: u32| {
+        let parent = |entry: &fs::DirEntry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter(|entry| parent(entry) == Some(id)).map(|it| it.path()).collect::<Vec<_>>()
+    };
+    let children = of_server(apart.id());
+    assert!(children.len() >= names.len(), "{children:?}");
+    apart.signal(Signal::KILL);
+    apart.wait_exit();
+    here.wait("a server that is killed leaves nothing behind", || {
+        children.iter().all(|child| !child.exists())
+    });
+}
