@@ -8,6 +8,7 @@
 
 mod child;
 mod death;
+mod environment;
 mod inbox;
 mod isolated;
 mod process;
@@ -280,7 +281,5 @@ impl Drop for RemoteEngine {
     }
 }
 
-#[cfg(test)]
-mod isolated_tests;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! No thread stands behind it: whoever waits for an answer drains what the child prints meanwhile.
 
 use super::RemoteOptions;
+use super::environment::variables;
 use super::inbox;
 use super::protocol::{self, Request, Response};
 use crate::engine::Output;
@@ -15,7 +16,6 @@ use rustix::process::{
     kill_process_group, pidfd_open, prlimit, waitid,
 };
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -30,35 +30,6 @@ const TAIL_BYTES: usize = 4 << 10;
 const GRACE: Duration = Duration::from_secs(3);
 /// Descriptors that the child may have open: libraries, devices, one file.
 const MAX_DESCRIPTORS: u64 = 256;
-
-/// Variables that the child keeps, by prefix: where libraries lie, and how they are to behave.
-const KEPT_VARIABLES: &[&str] = &[
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "LD_BIND_NOW",
-    "GLIBC_TUNABLES",
-    "LIBTORCH",
-    "TORCH_",
-    "PYTORCH_",
-    "C10_",
-    "ATEN_",
-    "OMP_",
-    "GOMP_",
-    "KMP_",
-    "MKL_",
-    "ONEDNN_",
-    "DNNL_",
-    "CUDA_",
-    "CUDNN_",
-    "CUBLAS_",
-    "NVIDIA_",
-    "NVIDIA_TF32_",
-    "MALLOC_",
-    "RUST_BACKTRACE",
-];
-/// Variables that the child gets: what would otherwise write caches, which the limits forbid.
-const SET_VARIABLES: &[(&str, &str)] =
-    &[("CUDA_CACHE_DISABLE", "1"), ("USE_PYTORCH_KERNEL_CACHE", "0")];
 
 /// A running child.
 #[derive(Debug)]
@@ -85,15 +56,10 @@ impl Process {
     /// Starts the program of `options`.
     pub(super) fn spawn(options: &RemoteOptions) -> io::Result<Self> {
         let (ours, theirs) = ends()?;
-        let is_kept = |name: &OsStr| {
-            name.to_str()
-                .is_some_and(|name| KEPT_VARIABLES.iter().any(|kept| name.starts_with(kept)))
-        };
         let child = Command::new(&options.program)
             .args(&options.arguments)
             .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| is_kept(name)))
-            .envs(SET_VARIABLES.iter().copied())
+            .envs(variables())
             // Where no file can be made, not even an empty one, which the limit on sizes allows.
             .current_dir("/proc")
             // The socket is its standard input, and both directions go over it. What models

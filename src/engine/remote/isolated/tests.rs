@@ -1,14 +1,15 @@
 //! A model in a child of its own: how it lives, and what is left when it dies.
 
-use super::isolated::{IsolatedLoader, IsolationOptions};
-use super::tests::{AMPLE, CPU, artifact, fails, is_gone, open_descriptors, ourselves, vector};
 use super::*;
 use crate::engine::Death;
+use crate::engine::remote::tests::{
+    AMPLE, CPU, artifact, fails, is_gone, open_descriptors, ourselves, vector,
+};
 use std::fs;
 use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the first value of a batch has the model do; see `obedient`.
 const ABORT: f32 = 3.0;
@@ -135,6 +136,19 @@ fn a_file_that_changed_is_not_loaded_again() {
     assert_eq!(values(&mut *engine, &[0.5]), [0.5], "what is loaded goes on");
     fails(engine.run(vector(&[ABORT])), ENDED, "SIGABRT");
     fails(model.instance().map(drop), Fault::InvalidFile, "changed since it was loaded");
+}
+
+#[test]
+fn a_file_whose_name_another_takes_is_loaded_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, newer] = ["model.pt", "newer"].map(|name| folder.path().join(name));
+    fs::write(&path, "as it was tried").unwrap();
+    fs::write(&newer, "a newer version").unwrap();
+    let artifact = Artifact { path: path.clone(), ..artifact() };
+    let model = loader(9).load(&artifact, &CPU).unwrap();
+    fails(model.instance().unwrap().run(vector(&[ABORT])), ENDED, "SIGABRT");
+    fs::rename(&newer, &path).unwrap();
+    assert_eq!(values(&mut *model.instance().unwrap(), &[0.5]), [0.5]);
 }
 
 #[test]
