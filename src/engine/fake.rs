@@ -48,6 +48,7 @@ pub struct FakeModel {
     script: Arc<Script>,
     cost: Option<Duration>,
     isolated: bool,
+    max_instances: usize,
     seen: Arc<Seen>,
 }
 
@@ -68,6 +69,7 @@ impl FakeModel {
             script: Arc::new(script),
             cost: None,
             isolated: false,
+            max_instances: usize::MAX,
             seen: Arc::default(),
         }
     }
@@ -101,6 +103,12 @@ impl FakeModel {
         Self { isolated: true, ..self }
     }
 
+    /// The same model, of which no more engines can be made.
+    #[must_use]
+    pub fn with_instances(self, max_instances: usize) -> Self {
+        Self { max_instances, ..self }
+    }
+
     /// What its engines see.
     #[must_use]
     pub fn seen(&self) -> Arc<Seen> {
@@ -124,7 +132,9 @@ impl Model for FakeModel {
     }
 
     fn instance(&self) -> Result<Box<dyn Engine>, EngineError> {
-        self.seen.instances.fetch_add(1, Ordering::SeqCst);
+        if self.seen.instances.fetch_add(1, Ordering::SeqCst) >= self.max_instances {
+            return Err(EngineError::new(Fault::Internal, "no more instances"));
+        }
         self.seen.live.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FakeEngine { model: self.clone() }))
     }

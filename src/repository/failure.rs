@@ -120,7 +120,7 @@ failure_codes! {
     TimedOut, "timed_out": "the trial failed: the model did not answer in time";
     OutOfMemory, "out_of_memory": "the memory did not suffice for the model";
     Unsupported, "unsupported": "the model needs something that this server does not have";
-    Stuck, "stuck": "the model's runs got stuck, and it was given up";
+    Stuck, "stuck": "the model's runs got stuck, or ended its process too often, and it was given up";
     Incomplete, "incomplete": "the model could not be loaded as wanted";
     Other, "other": "the model could not be loaded";
 }

@@ -5,7 +5,7 @@
 
 use super::slot::{Running, Slot};
 use crate::engine::{Batch, Engine, EngineError};
-use crate::inference::Batching;
+use crate::inference::{Batching, ErrorCode, InferError};
 use crate::scheduler::permits::{Permit, PermitSource};
 use crate::scheduler::queue::Queued;
 use crate::scheduler::run::{self, Died, Ended, Health};
@@ -94,10 +94,12 @@ impl Runner {
                 Ended::Died(died) => return self.survive(shared, died),
             };
             // Its process had died for another run, and this one has not begun.
-            if !self.recover(shared, Health::Rebuild) {
+            let may_go_on = self.recover(shared, Health::Rebuild);
+            batch = died.batch.into_iter().chain(died.behind).collect();
+            if !may_go_on {
+                batch.into_iter().for_each(|queued| queued.reply.send(Err(has_failed())));
                 return false;
             }
-            batch = died.batch.into_iter().chain(died.behind).collect();
             permit = shared.permits().map(PermitSource::acquire);
         }
     }
@@ -117,8 +119,9 @@ impl Runner {
         // The permit goes back meanwhile: that the process starts anew must not hold up other models.
         let mut may_go_on = self.recover(shared, Health::Rebuild);
         for suspect in batch.into_iter().chain(behind) {
-            // Nobody waits for it any more, or there is no engine: its reply's drop tells.
-            if may_go_on && suspect.request.context().deadline > Instant::now() {
+            if !may_go_on {
+                suspect.reply.send(Err(has_failed()));
+            } else if suspect.request.context().deadline > Instant::now() {
                 may_go_on = self.run_apart(shared, suspect);
             }
         }
@@ -241,6 +244,11 @@ fn watched_until(shared: &Shared, deadline: Instant, now: Instant) -> Instant {
         true => now + UNWATCHED,
         false => shared.stuck_after(deadline, now),
     }
+}
+
+/// What is told whose run could not begin again.
+fn has_failed() -> InferError {
+    InferError::new(ErrorCode::ModelNotReady, "the model has failed")
 }
 
 /// Beside what else runs in the process of the model.

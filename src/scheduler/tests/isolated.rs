@@ -88,6 +88,16 @@ async fn with_several_instances_a_lonely_batch_is_only_a_suspect() {
 }
 
 #[tokio::test]
+async fn who_was_beside_the_last_death_is_told_that_the_model_has_failed() {
+    let script = |_: Batch| Err(EngineError::new(CRASHED, "SIGSEGV"));
+    let options = SchedulerOptions { instances: 2, ..options() };
+    let (scheduler, _) = start(options, FakeModel::new(script).isolated().with_instances(2));
+    let failed = scheduler.submit(request(&[1.0], None)).await.unwrap_err();
+    assert_eq!(failed.code, ErrorCode::ModelNotReady, "{failed:?}");
+    assert!(scheduler.has_failed());
+}
+
+#[tokio::test]
 async fn what_had_not_begun_when_its_process_died_is_run_as_if_nothing_had_been() {
     let is_first = AtomicBool::new(true);
     let script = move |batch: Batch| match is_first.swap(false, Ordering::SeqCst) {
