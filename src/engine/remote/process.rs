@@ -141,18 +141,8 @@ impl Process {
         message: Message<'_>,
         deadline: Instant,
     ) -> io::Result<(Response, Vec<Output>)> {
-        self.call_over(&self.socket, message, deadline)
-    }
-
-    /// The same over the socket of one of its instances.
-    pub(super) fn call_over(
-        &self,
-        socket: &UnixStream,
-        message: Message<'_>,
-        deadline: Instant,
-    ) -> io::Result<(Response, Vec<Output>)> {
-        self.tell(socket, message, deadline)?;
-        self.answer_over(socket, deadline)
+        self.tell(&self.socket, message, deadline)?;
+        self.answer_over(&self.socket, deadline)
     }
 
     /// Waits for the answer to what was said there.

@@ -152,11 +152,10 @@ impl Runner {
                     run::refuse_killer(shared, killer, &failure, taken_at);
                 }
             }
-            if !self.recover(shared, Health::Rebuild) {
-                return false;
-            }
-            if has_begun {
-                return true;
+            let may_go_on = self.recover(shared, Health::Rebuild);
+            if !may_go_on || has_begun {
+                batch.into_iter().for_each(|queued| queued.reply.send(Err(has_failed())));
+                return may_go_on;
             }
         }
     }
