@@ -55,9 +55,11 @@ fn a_verdict_is_a_trial_saved_but_only_when_it_is_a_fact() {
     house.loaded().shutdown(Duration::from_secs(60));
     assert_eq!((house.trial.loads(), house.serving.loads()), (4, 1));
     let repository = house.loaded();
-    assert_eq!(*house.trial.loads.lock().unwrap(), ["ok", "invalid", "crash", "hang", "hang"]);
+    let loads = ["ok", "invalid", "crash", "hang", "crash", "hang"];
+    assert_eq!(*house.trial.loads.lock().unwrap(), loads, "a crash is as good as never seen");
     assert_eq!(resolve(&repository, "a"), Ok(1));
-    assert_eq!(reason(&repository, "c"), "version 1: c/1/model.pt: crash");
+    let crashed = "version 1: c/1/model.pt: crash (its memory is limited by trial.memory_bytes)";
+    assert_eq!(reason(&repository, "c"), crashed);
     house.write("a/1/model.pt", "other");
     house.loaded();
     assert!(

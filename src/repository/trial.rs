@@ -69,24 +69,25 @@ fn with_key(error: EngineError) -> EngineError {
     let key = match error.fault {
         Fault::TimedOut => "trial.timeout",
         Fault::OutOfMemory | Fault::Died(Death::OutOfMemory) => "trial.memory_bytes",
+        // Native code that gets no memory mostly aborts, or uses what it did not get.
+        Fault::Died(Death::Crashed) => "its memory is limited by trial.memory_bytes",
         _ => return error,
     };
     EngineError { message: format!("{} ({key})", error.message), ..error }
 }
 
-/// Whether a fault is the file's own. Time and memory may have been short for reasons of the
-/// machine; a model that hangs therefore costs the time of a trial at each start.
+/// Whether a fault is the file's own. Time and memory may have been short for reasons of the machine, and no end of a process
+/// says that they were not: what gets no memory aborts, and this processor or kernel may lack what another has. A model that
+/// hangs or crashes therefore costs a trial at each start.
 const fn is_fact(fault: Fault) -> bool {
     match fault {
-        Fault::InvalidFile | Fault::Raised | Fault::Unsupported | Fault::Died(Death::Crashed) => {
-            true
-        }
+        Fault::InvalidFile | Fault::Raised | Fault::Unsupported => true,
         // A driver or a library may be there at the next start.
         Fault::Environment
         | Fault::OutOfMemory
         | Fault::Device
         | Fault::TimedOut
-        | Fault::Died(Death::Terminated | Death::OutOfMemory | Death::Before)
+        | Fault::Died(_)
         | Fault::Internal => false,
     }
 }
@@ -185,8 +186,8 @@ mod tests {
 
     #[test]
     fn only_what_the_file_itself_did_is_a_fact() {
-        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Died(Death::Crashed)));
-        let killed = [Death::Terminated, Death::OutOfMemory].map(Fault::Died);
+        assert!(is_fact(Fault::InvalidFile) && is_fact(Fault::Raised));
+        let killed = [Death::Crashed, Death::Terminated, Death::OutOfMemory].map(Fault::Died);
         let killed = killed.into_iter();
         for fault in killed.chain([Fault::TimedOut, Fault::OutOfMemory, Fault::Environment]) {
             assert!(!is_fact(fault), "{fault:?}");

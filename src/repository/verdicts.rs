@@ -1,8 +1,8 @@
 //! Verdicts on model files, kept over restarts: one small JSON file each, named by all that the
 //! verdict depends on.
 //!
-//! What is remembered: that a file passed, with what was found; that it is no model, is refused, or
-//! crashed the trial. What is not: that the trial ran out of time or memory, which may have been
+//! What is remembered: that a file passed, with what was found; that it is no model or is refused. What
+//! is not: that the trial ended by a crash or ran out of time or memory, which may have been
 //! the machine's fault, and that a file could not be read. A verdict that cannot be read counts as
 //! absent; a folder that cannot be written costs a trial at each start, and one warning.
 //!
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "5";
+const FORMAT: &str = "6";
 /// Maximum verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.
