@@ -17,6 +17,7 @@ mod metrics;
 mod options;
 mod packing;
 mod permits;
+mod process;
 mod queue;
 mod run;
 mod shared;

@@ -4,6 +4,7 @@ use super::killers::Killers;
 use super::metrics::SchedulerMetrics;
 use super::options::{Job, SchedulerOptions};
 use super::permits::PermitSource;
+use super::process::ModelProcess;
 use super::queue::{Bounds, Queue};
 use super::watch::Watched;
 use crate::engine::{Engine, EngineError, Fault};
@@ -11,7 +12,7 @@ use crate::inference::{ErrorCode, InferError, PaddedSize, Padding, ValidRequest}
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Held by the scheduler's handle, by all that runs, and for a moment by the watchdog.
@@ -21,8 +22,8 @@ pub(super) struct Shared {
     pub(super) job: Job,
     pub(super) metrics: Arc<SchedulerMetrics>,
     pub(super) watched: Watched,
-    /// Where the model runs in a process of its own: held by what runs there, alone by what must have it for itself.
-    pub(super) apart: Option<RwLock<()>>,
+    /// Where the model runs in a process of its own.
+    pub(super) process: Option<ModelProcess>,
     pub(super) killers: Killers,
     /// Runs that were given up and go on.
     stuck: AtomicUsize,
@@ -49,7 +50,7 @@ impl Shared {
             queue,
             metrics,
             watched: Watched::default(),
-            apart: job.model.is_isolated().then(RwLock::default),
+            process: job.model.is_isolated().then(ModelProcess::default),
             killers: Killers::default(),
             job,
             stuck: AtomicUsize::new(0),
@@ -132,7 +133,7 @@ impl Shared {
 
     /// Whether the model runs in a process that may end by what it runs.
     pub(super) const fn is_isolated(&self) -> bool {
-        self.apart.is_some()
+        self.process.is_some()
     }
 
     /// Counts a run that is given up; says whether the version has failed by it.

@@ -5,14 +5,15 @@
 
 use super::slot::{Running, Slot};
 use crate::engine::{Batch, Engine, EngineError};
-use crate::inference::{Batching, ErrorCode, InferError};
+use crate::inference::Batching;
 use crate::scheduler::permits::{Permit, PermitSource};
+use crate::scheduler::process::ModelProcess;
 use crate::scheduler::queue::Queued;
 use crate::scheduler::run::{self, Died, Ended, Health};
 use crate::scheduler::shared::Shared;
 use crate::scheduler::warmup::Inputs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest that looking at a batch again may take before the run counts as stuck.
@@ -64,7 +65,8 @@ impl Runner {
     /// That is a part of its start, so that no permit is held for it: other models do not wait. What comes of it shows in the
     /// next run.
     fn warm_up_again(&mut self, shared: &Shared) {
-        if shared.is_isolated() {
+        if let Some(process) = &shared.process {
+            let _beside = process.beside();
             for inputs in &shared.job.warmup.settle {
                 for _ in 0..RUNS_AGAIN {
                     let batch = Batch::without_deadline(inputs.clone());
@@ -83,21 +85,22 @@ impl Runner {
             let now = Instant::now();
             self.begin(shared, (now, watched_until(shared, last_deadline, now)), permit, thread);
             let turn = shared.queue.begin(&batch, since);
-            let ended = {
-                let _beside = shared.apart.as_ref().map(beside);
-                caught(|| run::run_batch(shared, &mut *self.engine, batch))
+            let (ended, was_alone) = {
+                let beside = shared.process.as_ref().map(ModelProcess::beside);
+                let ended = caught(|| run::run_batch(shared, &mut *self.engine, batch));
+                (ended, beside.is_some_and(|it| it.is_alone()))
             };
             turn.end();
             let died = match ended {
                 Ended::Here(health) => return self.recover(shared, health),
                 Ended::Died(died) if died.failure.is_before() => died,
-                Ended::Died(died) => return self.survive(shared, died),
+                Ended::Died(died) => return self.survive(shared, died, was_alone),
             };
             // Its process had died for another run, and this one has not begun.
             let may_go_on = self.recover(shared, Health::Rebuild);
             batch = died.batch.into_iter().chain(died.behind).collect();
             if !may_go_on {
-                batch.into_iter().for_each(|queued| queued.reply.send(Err(has_failed())));
+                batch.into_iter().for_each(|queued| run::refuse_suspect(shared, queued));
                 return false;
             }
             permit = shared.permits().map(PermitSource::acquire);
@@ -106,11 +109,12 @@ impl Runner {
 
     /// Goes on after the end of the process that the model ran in: those that cannot have been its cause, or need not, are run
     /// once more, each with the new process for itself. A model that keeps state between calls runs nothing twice.
-    fn survive(&mut self, shared: &Shared, died: Died) -> bool {
+    /// `was_alone`: no other batch ran in the process meanwhile.
+    fn survive(&mut self, shared: &Shared, died: Died, was_alone: bool) -> bool {
         let Died { mut batch, behind, failure, taken_at } = died;
         let is_stateful = shared.job.spec.batching == Batching::Stateful;
-        let was_alone = batch.len() == 1 && (shared.options.instances <= 1 || failure.is_timeout());
-        if was_alone && failure.is_own_end() {
+        let is_known = batch.len() == 1 && (was_alone || failure.is_timeout());
+        if is_known && failure.is_own_end() {
             let killer = batch.drain(..);
             killer.for_each(|it| run::refuse_killer(shared, it, &failure, taken_at));
         } else if is_stateful || failure.is_timeout() {
@@ -120,7 +124,7 @@ impl Runner {
         let mut may_go_on = self.recover(shared, Health::Rebuild);
         for suspect in batch.into_iter().chain(behind) {
             if !may_go_on {
-                suspect.reply.send(Err(has_failed()));
+                run::refuse_suspect(shared, suspect);
             } else if suspect.request.context().deadline > Instant::now() {
                 may_go_on = self.run_apart(shared, suspect);
             }
@@ -137,7 +141,7 @@ impl Runner {
             let now = Instant::now();
             self.begin(shared, (now, watched_until(shared, deadline, now)), permit, None);
             let ended = {
-                let _apart = shared.apart.as_ref().map(apart);
+                let _apart = shared.process.as_ref().map(ModelProcess::apart);
                 caught(|| run::run_batch(shared, &mut *self.engine, batch))
             };
             let died = match ended {
@@ -154,7 +158,7 @@ impl Runner {
             }
             let may_go_on = self.recover(shared, Health::Rebuild);
             if !may_go_on || has_begun {
-                batch.into_iter().for_each(|queued| queued.reply.send(Err(has_failed())));
+                batch.into_iter().for_each(|suspect| run::refuse_suspect(shared, suspect));
                 return may_go_on;
             }
         }
@@ -165,7 +169,7 @@ impl Runner {
         let now = Instant::now();
         self.begin_unasked(shared, (now, now + LONGEST_LOOK), permit);
         let ended = {
-            let _beside = shared.apart.as_ref().map(beside);
+            let _beside = shared.process.as_ref().map(ModelProcess::beside);
             caught(|| Ended::Here(run::verify(shared, &mut *self.engine)))
         };
         match ended {
@@ -243,19 +247,4 @@ fn watched_until(shared: &Shared, deadline: Instant, now: Instant) -> Instant {
         true => now + UNWATCHED,
         false => shared.stuck_after(deadline, now),
     }
-}
-
-/// What is told whose run could not begin again.
-fn has_failed() -> InferError {
-    InferError::new(ErrorCode::ModelNotReady, "the model has failed")
-}
-
-/// Beside what else runs in the process of the model.
-fn beside(process: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
-    process.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// With the process of the model for itself.
-fn apart(process: &RwLock<()>) -> RwLockWriteGuard<'_, ()> {
-    process.write().unwrap_or_else(PoisonError::into_inner)
 }

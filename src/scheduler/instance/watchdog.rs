@@ -35,6 +35,7 @@ impl Watchdog {
             let mut next = period;
             while stopped.recv_timeout(next) == Err(RecvTimeoutError::Timeout) {
                 let Some(pool) = pool.upgrade() else { return };
+                pool.shared.job.model.notice_ends();
                 let now = Instant::now();
                 pool.replace_stuck(now);
                 let again = pool.look_at_direct_runs(now);

@@ -10,5 +10,5 @@ mod verify;
 
 pub(super) use engine::{Health, run};
 pub(super) use halving::{Died, Ended, run_batch};
-pub(super) use refusal::{refuse, refuse_killer};
+pub(super) use refusal::{refuse, refuse_killer, refuse_suspect};
 pub(super) use verify::{skip, verify};

@@ -1,7 +1,7 @@
 //! What the senders of requests are told that got no answer.
 
 use super::failure::Failure;
-use crate::inference::Reached;
+use crate::inference::{ErrorCode, InferError, Reached};
 use crate::scheduler::queue::Queued;
 use crate::scheduler::shared::Shared;
 use std::time::Instant;
@@ -41,4 +41,16 @@ pub(in crate::scheduler) fn refuse_killer(
         "A request ended the process that ran the model; the same inputs are refused for ten minutes"
     );
     refuse(shared, vec![killer], failure, taken_at);
+}
+
+/// Tells the sender of a request that the model has failed before it could be run again: it ran in the process that ended, or
+/// was about to.
+pub(in crate::scheduler) fn refuse_suspect(shared: &Shared, suspect: Queued) {
+    tracing::error!(
+        model = %shared.options.label,
+        request_id = %suspect.request.context().request_id,
+        rows = suspect.request.n_rows(),
+        "A request was in the model's process when that ended for the last time; whether by it is not known"
+    );
+    suspect.reply.send(Err(InferError::new(ErrorCode::ModelNotReady, "the model has failed")));
 }

@@ -79,22 +79,43 @@ async fn who_was_alone_need_not_be_the_cause() {
 }
 
 #[tokio::test]
-async fn with_several_instances_a_lonely_batch_is_only_a_suspect() {
+async fn who_was_alone_in_the_process_is_its_end_whatever_the_number_of_instances() {
     let (model, open, _) = mortal(CRASHED);
     drop(open);
     let (scheduler, seen) = start(SchedulerOptions { instances: 2, ..options() }, model);
     let failed = scheduler.submit(request(&[-1.0], None)).await.unwrap_err();
-    assert_eq!((failed.code, seen.rows().len()), (ErrorCode::ModelCrashed, 2));
+    assert_eq!((failed.code, seen.rows().len()), (ErrorCode::ModelCrashed, 1));
+}
+
+#[tokio::test]
+async fn with_another_batch_beside_it_a_batch_is_only_a_suspect() {
+    let (model, open, gate) = mortal(CRASHED);
+    let (scheduler, seen) = start(SchedulerOptions { instances: 2, ..options() }, model);
+    let mut good = Box::pin(scheduler.submit(request(&[1.0], None)));
+    queue_in_order(std::slice::from_mut(&mut good)).await;
+    until("the first run begins", || gate.rows() == [1]).await;
+    let mut bad = Box::pin(scheduler.submit(request(&[-1.0], None)));
+    queue_in_order(std::slice::from_mut(&mut bad)).await;
+    until("the second is over", || seen.instances() == 3).await;
+    drop(open);
+    assert_eq!(values(good.await), [2.0]);
+    assert_eq!(bad.await.unwrap_err().code, ErrorCode::ModelCrashed);
+    assert_eq!(seen.rows(), [1, 1, 1], "once more, and alone");
 }
 
 #[tokio::test]
 async fn who_was_beside_the_last_death_is_told_that_the_model_has_failed() {
-    let script = |_: Batch| Err(EngineError::new(CRASHED, "SIGSEGV"));
+    let (model, open, gate) = mortal(CRASHED);
     let options = SchedulerOptions { instances: 2, ..options() };
-    let (scheduler, _) = start(options, FakeModel::new(script).isolated().with_instances(2));
-    let failed = scheduler.submit(request(&[1.0], None)).await.unwrap_err();
+    let (scheduler, _) = start(options, model.with_instances(2));
+    let mut good = Box::pin(scheduler.submit(request(&[1.0], None)));
+    queue_in_order(std::slice::from_mut(&mut good)).await;
+    until("the first run begins", || gate.rows() == [1]).await;
+    let failed = scheduler.submit(request(&[-1.0], None)).await.unwrap_err();
     assert_eq!(failed.code, ErrorCode::ModelNotReady, "{failed:?}");
     assert!(scheduler.has_failed());
+    drop(open);
+    assert_eq!(values(good.await), [2.0], "what goes on is answered");
 }
 
 #[tokio::test]
