@@ -213,6 +213,9 @@ pub trait Model: Send + Sync {
         false
     }
 
+    /// Notices a process that has ended by itself while nothing ran. Asked now and then; it neither waits nor starts another.
+    fn notice_ends(&self) {}
+
     /// Has the end of each such process told, once. Only the first watcher counts.
     fn watch_deaths(&self, _watcher: DeathWatcher) {}
 }

@@ -54,6 +54,8 @@ const BACKLOG: u32 = 1024;
 
 /// Descriptors that are left to everything but connections: model files, the listeners themselves, logs.
 const SPARE_DESCRIPTORS: usize = 128;
+/// Descriptors beyond those, where they can be had, for models in processes of their own: some ten each.
+const FOR_PROCESSES: usize = 4096;
 
 /// The smallest part of all connections that is kept for the management listener.
 const MANAGEMENT_PART: usize = 16;
@@ -115,7 +117,7 @@ impl Listener {
     }
 }
 
-/// Raises the descriptor limit to what both listeners may need, as far as the system lets this process, and lowers their
+/// Raises the descriptor limit to what both listeners and processes of models may need, as far as the system lets this process, and lowers their
 /// caps to what it allows together: running out of descriptors hurts the whole program, a cap only new connections.
 pub fn within_descriptor_limit(public: &mut ListenerOptions, management: &mut ListenerOptions) {
     let wanted = Shares { public: public.max_connections, management: management.max_connections };
@@ -138,7 +140,7 @@ pub fn within_descriptor_limit(public: &mut ListenerOptions, management: &mut Li
 fn descriptor_limit(wanted: Shares) -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let current = current?;
-    let needed = [wanted.public, wanted.management, SPARE_DESCRIPTORS]
+    let needed = [wanted.public, wanted.management, SPARE_DESCRIPTORS, FOR_PROCESSES]
         .into_iter()
         .fold(0, |sum: u64, it| sum.saturating_add(u64::try_from(it).unwrap_or(u64::MAX)));
     let raised = needed.min(maximum.unwrap_or(u64::MAX)).max(current);

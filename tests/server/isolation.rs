@@ -1,9 +1,10 @@
 //! Models that end their process, and have one of their own for that.
 
 use crate::harness::{Models, Settings};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::json;
 use std::fs;
+use std::path::PathBuf;
 
 fn deaths(cause: &str) -> String {
     format!(r#"sconce_model_deaths_total{{model="mortal",version="1",cause="{cause}"}}"#)
@@ -28,9 +29,8 @@ fn a_crash_costs_its_own_request_and_no_other() {
         good();
         server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
     }
-    // With two instances the first time is only a suspicion; from then on the inputs are known.
-    let so_far = server.metric(&deaths("crashed"));
-    assert!([1.0, 2.0].contains(&so_far), "{so_far} deaths");
+    // Nothing ran beside it, so it is the cause, and its inputs are known from then on.
+    assert_eq!(server.metric(&deaths("crashed")), 1.0);
     let killers = r#"sconce_model_killer_requests_total{model="mortal",version="1"}"#;
     assert_eq!(server.metric(killers), 3.0);
     server.wait("with too many deaths the version fails", || {
@@ -41,6 +41,53 @@ fn a_crash_costs_its_own_request_and_no_other() {
     assert_eq!(described["state"], "failed", "{described}");
     assert!(described.to_string().contains("isolation.max_deaths"), "{described}");
     server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
+}
+
+/// The folders in /proc of the children of a process.
+fn children_of(id: u32) -> Vec<PathBuf> {
+    let parent = |entry: &fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter(|entry| parent(entry) == Some(id)).map(|it| it.path()).collect()
+}
+
+fn kill_children_of(id: u32) {
+    for child in children_of(id) {
+        let id = child.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // One that is gone meanwhile is as good.
+        let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::KILL);
+    }
+}
+
+#[test]
+fn a_death_while_nothing_runs_is_noticed_and_a_shortage_of_descriptors_is_waited_for() {
+    let server = Settings::new(Models::new().fixture("mortal")).ready();
+    let good = || server.predict("mortal", &json!({"features": [1, 2, 3, 4]})).good();
+    good();
+    kill_children_of(server.id());
+    server.wait("nobody asked", || server.metric(&deaths("out_of_memory")) == 1.0);
+    assert!(server.is_ready());
+    good();
+
+    let pid = Pid::from_raw(server.id().cast_signed()).unwrap();
+    let n_open = fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    kill_children_of(server.id());
+    server.wait("the second death", || server.metric(&deaths("out_of_memory")) == 2.0);
+    // Enough for the connection of a request, and not for what a process needs.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let few = Rlimit { current: u64::try_from(n_open + 1).ok(), maximum };
+    let before = prlimit(Some(pid), Resource::Nofile, few).unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(good);
+        server
+            .log
+            .wait(|line| line["message"].as_str().unwrap_or("").contains("cannot be started yet"));
+        prlimit(Some(pid), Resource::Nofile, before).unwrap();
+        assert_eq!(asked.join().unwrap()["prediction"], json!([2.0, 4.0, 6.0, 8.0]));
+    });
+    assert_eq!(server.describe("mortal")["state"], "ready");
 }
 
 #[test]
@@ -79,15 +126,7 @@ fn answers_are_the_same_in_a_process_of_its_own() {
         });
         assert_eq!(answers[0], answers[1], "{name}");
     }
-    let of_server = |id: u32| {
-        let parent = |entry: &fs::DirEntry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()
-        };
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        entries.filter(|entry| parent(entry) == Some(id)).map(|it| it.path()).collect::<Vec<_>>()
-    };
-    let children = of_server(apart.id());
+    let children = children_of(apart.id());
     assert!(children.len() >= names.len(), "{children:?}");
     apart.signal(Signal::KILL);
     apart.wait_exit();

@@ -10,6 +10,7 @@ use super::inbox::{Inbox, ReceivedFiles};
 use super::process::Process;
 use super::protocol::{self, Request, Response};
 use crate::engine::{Device, EngineError, Fault, Loader};
+use rustix::io::Errno;
 use rustix::process::setpgid;
 use rustix::thread::set_no_new_privs;
 use std::fs::{self, File};
@@ -17,7 +18,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long forking may take, which takes milliseconds: a zygote that was stopped must not hold up what a new one does.
+const LONGEST_FORK: Duration = Duration::from_secs(5);
+/// How long the first try waits that follows a shortage; each further one twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where children come from.
 #[derive(Debug)]
@@ -45,8 +52,32 @@ impl Nursery {
         Self { options: child.with_flag(RemoteOptions::ZYGOTE), zygote: Mutex::new(zygote) }
     }
 
-    /// A child, forked or started.
-    pub(super) fn child(&self, options: &RemoteOptions, trusting: bool) -> io::Result<Process> {
+    /// A child, forked or started. Where descriptors, processes or memory are short for it, it is tried again until
+    /// `deadline`: others give theirs back.
+    pub(super) fn child_by(
+        &self,
+        options: &RemoteOptions,
+        trusting: bool,
+        deadline: Instant,
+    ) -> io::Result<Process> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.child(options, trusting) {
+                Err(error) if is_shortage(&error) => error,
+                outcome => return outcome,
+            };
+            if pause == FIRST_PAUSE {
+                tracing::warn!(%error, "A process that is to serve a model cannot be started yet and is tried again");
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn child(&self, options: &RemoteOptions, trusting: bool) -> io::Result<Process> {
         match self.forked(options, trusting) {
             Some(child) => Ok(child),
             None => Process::spawn(options),
@@ -60,7 +91,7 @@ impl Nursery {
             *zygote = Zygote::There(Process::spawn(&self.options).ok()?);
         }
         let Zygote::There(process) = &*zygote else { return None };
-        let deadline = Instant::now() + options.timeout;
+        let deadline = Instant::now() + options.timeout.min(LONGEST_FORK);
         let error = match Process::fork(options, process, trusting, deadline) {
             Ok(child) => return Some(child),
             Err(error) => error,
@@ -72,6 +103,12 @@ impl Nursery {
         *zygote = if is_fit { Zygote::Absent } else { Zygote::Unfit };
         None
     }
+}
+
+/// Whether there is too little of something that others give back.
+fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|it| short.contains(&it))
 }
 
 /// Serves the parent over the socket that is this process's standard input by forking children, until the parent hangs up.

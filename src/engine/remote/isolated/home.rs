@@ -145,7 +145,7 @@ impl Home {
         }
         let timeout = options.timeout;
         let deadline = Deadline::after(within.map_or(timeout, |it| it.min(timeout)));
-        let process = self.nursery.child(options, self.is_trusted);
+        let process = self.nursery.child_by(options, self.is_trusted, deadline.at);
         let process = process.map_err(|error| options.cannot_start(&error))?;
         let message = Message::with_file(&self.request, self.file.as_fd());
         let answer = process.call(message, deadline.at);
@@ -167,6 +167,22 @@ impl Home {
         }
     }
 
+    /// Notices that the child has ended by itself, where nobody is just about to.
+    pub(super) fn notice_end(&self) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if let Some(child) = state.child.clone()
+            && child.end().is_none()
+            && child.process.has_ended()
+        {
+            self.found_dead(&mut state, &child);
+        }
+    }
+
+    fn found_dead(&self, state: &mut State, child: &Arc<ServingChild>) {
+        let error = io::ErrorKind::UnexpectedEof.into();
+        self.bury(state, child, &error, Deadline::after(Duration::ZERO));
+    }
+
     /// The child that serves, or another one in place of one that has died.
     pub(super) fn child(&self) -> Result<Arc<ServingChild>, EngineError> {
         let mut state = self.state();
@@ -178,8 +194,7 @@ impl Home {
                     return Ok(Arc::clone(child));
                 }
                 let child = Arc::clone(child);
-                let error = io::ErrorKind::UnexpectedEof.into();
-                self.bury(&mut state, &child, &error, Deadline::after(Duration::ZERO));
+                self.found_dead(&mut state, &child);
             }
             self.may_start(&mut state)?;
             match self.start(None) {

@@ -130,6 +130,10 @@ impl Model for IsolatedModel {
         Ok(Box::new(self.instance_of(self.home.child()?)?))
     }
 
+    fn notice_ends(&self) {
+        self.home.notice_end();
+    }
+
     fn watch_deaths(&self, watcher: DeathWatcher) {
         self.home.watch(watcher);
     }
