@@ -195,6 +195,7 @@ fn served() -> Served {
         request_ids: RequestIds::new(),
         budget,
         phase: Shutdown::new().phases(),
+        sandbox_missing: Vec::new(),
         started_at: Instant::now(),
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -8,6 +8,7 @@ mod engines;
 mod exports;
 mod mirror;
 mod reload;
+mod sandbox;
 mod state_lock;
 
 pub use engines::{Engines, Watching, loader};
@@ -36,6 +37,7 @@ use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildFacts, Metrics, MetricsOptions};
 use crate::traces::{StartError, Tracer};
 use reload::Reloader;
+use sandbox::SandboxFacts;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -193,6 +195,8 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
+    let sandbox = SandboxFacts::ask();
+    metrics.register(Arc::new(sandbox.clone()));
     let mirror = mirror(config, STORE_PATIENCE)?;
     let _state = state_lock::mark(&config.general.state_dir);
     let events = Events::kept_in(&config.general.state_dir);
@@ -250,6 +254,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         request_ids: RequestIds::new(),
         budget,
         phase: shutdown.phases(),
+        sandbox_missing: sandbox.missing,
         started_at: Instant::now(),
     });
     exports::export(&app, &shutdown, log);

@@ -48,6 +48,8 @@ fn respond(app: &App, summary: bool) -> Response {
     if summary {
         body["version"] = json!(env!("CARGO_PKG_VERSION"));
         body["uptime_seconds"] = json!(app.started_at.elapsed().as_secs());
+        // Where one is missing, models in child processes can reach more than they should.
+        body["sandbox_missing"] = json!(app.sandbox_missing);
         let models = app.repository.list();
         // Models whose requests share no runs any more, because an answer in one was another than alone.
         body["refuted"] = models.iter().flat_map(describe::refuted).collect();

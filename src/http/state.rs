@@ -80,6 +80,8 @@ pub struct AppParts {
     pub budget: ByteBudget,
     /// Whether the server is on its way down.
     pub phase: DrainSignal,
+    /// Layers of the sandbox that this kernel does not have.
+    pub sandbox_missing: Vec<&'static str>,
     /// When the process began to serve.
     pub started_at: Instant,
 }

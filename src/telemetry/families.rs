@@ -55,6 +55,8 @@ families! { SERVER;
     INFLIGHT_BYTES: Gauge = "sconce_inflight_bytes" [];
     /// Bytes of bodies, decoded tensors and answers that may be held at once.
     INFLIGHT_BYTES_LIMIT: Gauge = "sconce_inflight_bytes_limit" [];
+    /// 1 where the kernel has this layer of the sandbox in which models in child processes run, else 0.
+    SANDBOX_LAYER: Gauge = "sconce_sandbox_layer" ["layer"];
     /// Log lines dropped because the log could not be written fast enough.
     LOG_LINES_DROPPED: Counter = "sconce_log_lines_dropped_total" [];
     /// Looks at the store that models come from, by outcome; there only with a store, as for the next two.

@@ -12,7 +12,7 @@ use crate::engine::{
 };
 use crate::tensor::{Buffer, Tensor};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Signal, getpid, kill_process, nice};
+use rustix::process::nice;
 use rustix::thread::set_no_new_privs;
 use rustix::time::{ClockId, clock_gettime};
 use sealed_memory::View;
@@ -24,7 +24,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -115,7 +115,10 @@ pub(super) fn live(
         let mut output = File::from(socket.try_clone()?);
         let received = ReceivedFiles::default();
         let inbox = Inbox::new(UnixStream::from(socket), received.clone());
-        let session = Session::new(unconfined, received);
+        let mut session = Session::new(unconfined, received);
+        if (purpose, confinement) == (Purpose::Service, Confinement::Sandbox) {
+            session.to_settle = Some(Arc::new(Once::new()));
+        }
         serve(&*loader, &mut BufReader::new(inbox), &mut output, session)
     };
     let served = thread.spawn(serve)?.join();
@@ -131,7 +134,8 @@ pub(super) fn die_with_parent(socket: OwnedFd) -> io::Result<()> {
         let mut hang_up = [PollFd::new(&socket, PollFlags::empty())];
         while poll(&mut hang_up, None) == Err(rustix::io::Errno::INTR) {}
         // Not `exit`: its handlers would wait for threads of the model.
-        let _ = kill_process(getpid(), Signal::KILL);
+        // Nor a signal to the process, which the sandbox takes for one to any.
+        std::process::abort();
     };
     thread::Builder::new().name("parent-watch".into()).spawn(watch).map(drop)
 }
@@ -184,6 +188,8 @@ pub(super) struct Session {
     unconfined: Vec<String>,
     /// The file that came with a request.
     received: ReceivedFiles,
+    /// Done when the first run has gone well: from then on nothing is looked for any more.
+    to_settle: Option<Arc<Once>>,
     models: HashMap<u64, Loaded>,
     instances: HashMap<u64, Instance>,
     last_id: u64,
@@ -193,11 +199,14 @@ struct Loaded {
     model: Box<dyn Model>,
     /// Whether all that a run does is done by the thread that calls it.
     single: bool,
+    /// Whether it runs on the processor: the driver of a GPU opens devices whenever it likes.
+    is_on_cpu: bool,
 }
 
 struct Instance {
     engine: Box<dyn Engine>,
     single: bool,
+    to_settle: Option<Arc<Once>>,
 }
 
 impl Session {
@@ -226,18 +235,20 @@ impl Session {
                 let artifact = Artifact::new(format.0, PathBuf::new(), String::new());
                 let artifact = Artifact { file, ..artifact };
                 let model = loader.load(&artifact, &options)?;
-                let single = options.device == Device::Cpu && options.intra_op_threads == 1;
+                let is_on_cpu = options.device == Device::Cpu;
+                let single = is_on_cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
                 let signature = WireSignature::from(model.signature());
                 let memory = model.memory();
-                self.models.insert(id, Loaded { model, single });
+                self.models.insert(id, Loaded { model, single, is_on_cpu });
                 let unconfined = self.unconfined.clone();
                 Response::Loaded { model: id, signature, memory, unconfined }
             }
             Request::Instance { model } => {
                 let model = self.models.get(&model).ok_or_else(|| unknown("model", model))?;
                 let (engine, single) = (model.model.instance()?, model.single);
-                let instance = Instance { engine, single };
+                let to_settle = self.to_settle.clone().filter(|_| model.is_on_cpu);
+                let instance = Instance { engine, single, to_settle };
                 let id = self.next_id();
                 match self.received.take() {
                     None => drop(self.instances.insert(id, instance)),
@@ -271,6 +282,10 @@ impl Instance {
     fn run(&mut self, inputs: Vec<Option<Tensor>>) -> Answered {
         let before = processor_time();
         let outcome = self.engine.run(Batch::without_deadline(inputs))?;
+        if let Some(to_settle) = &self.to_settle {
+            // Where it cannot be, what does not hold was reported when the model was loaded.
+            to_settle.call_once(|| drop(sandbox::settle()));
+        }
         let processor_time = self.single.then(|| processor_time().saturating_sub(before));
         Ok(protocol::ran(RunOutcome { processor_time, ..outcome }))
     }

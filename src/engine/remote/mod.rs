@@ -20,6 +20,7 @@ mod zygote;
 
 pub use child::{Confinement, Purpose, run_child};
 pub use isolated::{IsolatedLoader, IsolationOptions};
+pub use sandbox::{LAYERS as SANDBOX_LAYERS, missing_layers};
 pub use zygote::run_zygote;
 
 use super::plain_file::open_plain;

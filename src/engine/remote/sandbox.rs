@@ -3,10 +3,13 @@
 //!
 //! Two layers of Linux, each of which may be missing: landlock for files, TCP and signals (kernels from 5.13 on), seccomp for
 //! system calls. Both hold for the thread that enters and for all that it starts. Model files come as open descriptors.
+//!
+//! That much holds while libraries still look around. Once a model that serves has run, [`settle`] leaves it the calls alone
+//! that computing takes.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::io::Errno;
 use seccompiler::{
@@ -102,9 +105,78 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS_userfaultfd,
 ];
 
+/// All that a model which has run once goes on to ask for: memory, time, waiting, threads, and talking over what is open.
+const NEEDED: &[i64] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    libc::SYS_futex,
+    libc::SYS_getcpu,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_getrusage,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_lseek,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_prctl,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_tgkill,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+const LANDLOCK: &str = "landlock";
+const SECCOMP: &str = "seccomp";
+
+/// The layers by name.
+pub const LAYERS: &[&str] = &[LANDLOCK, SECCOMP];
+
+/// The layers that this kernel does not have.
+#[must_use]
+pub fn missing_layers() -> Vec<&'static str> {
+    // Nothing is restricted by it yet.
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create);
+    // proc(5): the line is there where the kernel has been built with seccomp.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let has_seccomp = status.lines().any(|line| line.starts_with("Seccomp:"));
+    let layers = [(LANDLOCK, ruleset.is_ok()), (SECCOMP, has_seccomp)];
+    layers.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
+}
+
 /// Enters it; says what does not hold.
 pub(super) fn enter() -> Vec<String> {
-    let layers = [("landlock", restrict_files as fn() -> _), ("seccomp", restrict_calls)];
+    let layers = [(LANDLOCK, restrict_files as fn() -> _), (SECCOMP, restrict_calls)];
     let missing = layers.into_iter().filter_map(|(name, enter)| {
         let error: Box<dyn Error> = enter().err()?;
         Some(format!("{name}: {error}"))
@@ -187,9 +259,34 @@ fn restrict_calls() -> Result<(), Box<dyn Error>> {
 }
 
 fn install(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: Errno) -> Result<(), Box<dyn Error>> {
-    let answer = SeccompAction::Errno(u32::try_from(answer.raw_os_error())?);
+    Ok(seccompiler::apply_filter(&program(rules, SeccompAction::Allow, error(answer)?)?)?)
+}
+
+/// Leaves all threads of this process only what is [`NEEDED`]. Whatever else is asked for is answered as by a kernel that does
+/// not have it: libraries do without, where a kill would end a model for what a newer one of them tries first.
+pub(super) fn settle() -> Result<(), Box<dyn Error>> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        NEEDED.iter().map(|call| (*call, Vec::new())).collect();
+    #[cfg(target_arch = "x86_64")]
+    rules.extend([libc::SYS_dup2, libc::SYS_poll].map(|call| (call, Vec::new())));
+    let thread = u64::try_from(libc::CLONE_THREAD)?;
+    let starts_thread =
+        SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(thread), thread)?;
+    rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![starts_thread])?]);
+    let program = program(rules, error(Errno::NOSYS)?, SeccompAction::Allow)?;
+    Ok(seccompiler::apply_filter_all_threads(&program)?)
+}
+
+fn error(answer: Errno) -> Result<SeccompAction, Box<dyn Error>> {
+    Ok(SeccompAction::Errno(u32::try_from(answer.raw_os_error())?))
+}
+
+/// `matched` for the calls of `rules`, `otherwise` for all others.
+fn program(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, Box<dyn Error>> {
     let architecture = std::env::consts::ARCH.try_into()?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, answer, architecture)?;
-    let program: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&program)?)
+    Ok(SeccompFilter::new(rules, otherwise, matched, architecture)?.try_into()?)
 }

@@ -72,7 +72,7 @@ fn schemas() -> Value {
         "Summary": object(
             &[
                 &ready[..],
-                &[("version", text()), ("uptime_seconds", whole.clone()), ("refuted", list(text())), ("models", list(of("ModelSummary")))],
+                &[("version", text()), ("uptime_seconds", whole.clone()), ("refuted", list(text())), ("sandbox_missing", list(text())), ("models", list(of("ModelSummary")))],
             ]
             .concat(),
             &["reason"],

@@ -170,6 +170,7 @@ impl Site {
             request_ids: RequestIds::new(),
             budget: budget.clone(),
             phase: phases,
+            sandbox_missing: Vec::new(),
             started_at: Instant::now(),
         });
         if state == State::Crowded {

@@ -51,8 +51,12 @@ fn instances_run_beside_each_other_in_one_child() {
     assert!(first.run(vector(&[CHATTER])).is_ok(), "what it prints is not in the way");
     fails(first.run(vector(&[2.0])), Fault::Raised, "no way");
     fails(first.run(vector(&[1.0])), Fault::Internal, "the engine panicked: as told");
-    let nothing = "[false, false, false, false, false]";
-    fails(first.run(vector(&[5.0])), Fault::Raised, nothing);
+    let nothing = format!("[{}false]", "false, ".repeat(5));
+    fails(first.run(vector(&[5.0])), Fault::Raised, &nothing);
+    let mut third = model.instance().unwrap();
+    fails(third.run(vector(&[5.0])), Fault::Raised, &nothing);
+    assert_eq!(values(&mut *third, &[0.5]), [0.5], "threads start, and files of ours come in");
+    drop(third);
     let large: Vec<f32> = (0..1 << 20).map(|it| it as f32 + 0.5).collect();
     let other = large.iter().map(|it| it + 100.0).collect::<Vec<_>>();
     thread::scope(|scope| {
