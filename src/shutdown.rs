@@ -44,7 +44,7 @@ impl Default for ShutdownOptions {
 
 /// How the way down ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ShutdownOutcome {
     /// Everything in progress was finished.
     Drained,
     /// The drain deadline passed; what was left was dropped.
@@ -57,7 +57,7 @@ pub enum Outcome {
 /// when everything was aborted.
 #[derive(Debug)]
 pub struct Ending<T> {
-    pub outcome: Outcome,
+    pub outcome: ShutdownOutcome,
     pub drained: Option<T>,
 }
 
@@ -102,15 +102,15 @@ impl Shutdown {
             drained = self.lead_down(first, options(), drained.as_mut()) => match drained {
                 Some(drained) => {
                     return Ending {
-                        outcome: Outcome::Drained,
+                        outcome: ShutdownOutcome::Drained,
                         drained: Some(drained),
                     };
                 }
-                None => Outcome::DeadlinePassed,
+                None => ShutdownOutcome::DeadlinePassed,
             },
             second = next_signal(signals) => {
                 info!(signal = ?second, "second signal, dropping what is in progress");
-                Outcome::Forced
+                ShutdownOutcome::Forced
             }
         };
         self.enter(DrainPhase::Aborting);
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         rig.drained.send("report").expect("the runner waits for it");
         let ending = soon(rig.ending).await.expect("no panic");
-        assert_eq!((ending.outcome, ending.drained), (Outcome::Drained, Some("report")));
+        assert_eq!((ending.outcome, ending.drained), (ShutdownOutcome::Drained, Some("report")));
         assert_eq!(begun.elapsed(), Duration::from_secs(5), "must not wait out the drain");
         assert_eq!(rig.shutdown.phase(), DrainPhase::Closing);
     }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(rig.next().await, DrainPhase::Aborting);
         assert_eq!(begun.elapsed(), Duration::from_secs(20));
         let ending = soon(rig.ending).await.expect("no panic");
-        assert_eq!((ending.outcome, ending.drained), (Outcome::DeadlinePassed, None));
+        assert_eq!((ending.outcome, ending.drained), (ShutdownOutcome::DeadlinePassed, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(begun.elapsed(), Duration::ZERO);
         rig.drained.send("report").expect("aborted listeners still report");
         let ending = soon(rig.ending).await.expect("no panic");
-        assert_eq!((ending.outcome, ending.drained), (Outcome::Forced, Some("report")));
+        assert_eq!((ending.outcome, ending.drained), (ShutdownOutcome::Forced, Some("report")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ pub(super) fn join(mirror: &Mirror, repository: &Repository, metrics: &Metrics, 
         };
         events.add(kind, Subject::default(), text);
     }));
-    for outcome in store::Outcome::ALL {
+    for outcome in store::SyncOutcome::ALL {
         let mirror = mirror.clone();
         let syncs = move || mirror.syncs(outcome);
         metrics.read_at_scrape(&families::STORE_SYNCS, &[outcome.as_str()], syncs);

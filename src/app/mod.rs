@@ -28,13 +28,13 @@ use crate::protocol::predict;
 use crate::quality::Quality;
 use crate::quality::feedback::{Feedback, FeedbackOptions};
 use crate::repository::{ModelStatus, Overrides, Repository, RepositoryError, SampleDecoder};
-use crate::rollout::{Labels, Rollouts};
-use crate::shutdown::{self, Outcome, Shutdown};
+use crate::rollout::{LabelCounts, Rollouts};
+use crate::shutdown::{self, Shutdown, ShutdownOutcome};
 use crate::store::StoreError;
 use crate::telemetry::events::{self, EventKind, Events};
 use crate::telemetry::logging::{LogError, LogGuard, RequestLog};
 use crate::telemetry::request_id::RequestIds;
-use crate::telemetry::{BuildFacts, Metrics, MetricsOptions};
+use crate::telemetry::{BuildInfo, Metrics, MetricsOptions};
 use crate::traces::{StartError, Tracer};
 use reload::Reloader;
 use sandbox::SandboxFacts;
@@ -148,7 +148,7 @@ pub fn feedback(config: &Config) -> io::Result<Feedback> {
 #[must_use]
 pub fn metrics(libtorch: &str) -> Metrics {
     let build =
-        BuildFacts { version: env!("CARGO_PKG_VERSION").to_owned(), libtorch: libtorch.to_owned() };
+        BuildInfo { version: env!("CARGO_PKG_VERSION").to_owned(), libtorch: libtorch.to_owned() };
     Metrics::new(MetricsOptions {
         build,
         routes: http::route_paths(),
@@ -221,7 +221,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let counted = feedback.clone();
     let labels = move |model: &ModelName, version| {
         let [rows, wrong] = counted.labels(model, version).unwrap_or_default();
-        Labels { rows, wrong }
+        LabelCounts { rows, wrong }
     };
     let rollouts = Rollouts::with_labels(repository.clone(), labels);
     metrics.register(Arc::new(rollouts.clone()));
@@ -286,12 +286,12 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let ending = shutdown.run(&mut stops, || *ways_down.borrow(), drained).await;
     let reports = ending.drained.into_iter().flatten().flatten();
     let aborted: u64 = reports.map(|report: DrainReport| report.aborted).sum();
-    if ending.outcome != Outcome::Forced {
+    if ending.outcome != ShutdownOutcome::Forced {
         unload(repository).await;
     }
     flush(capture, tracer).await;
     match ending.outcome {
-        Outcome::Drained => tracing::info!("every request was answered, goodbye"),
+        ShutdownOutcome::Drained => tracing::info!("every request was answered, goodbye"),
         outcome => tracing::warn!(?outcome, aborted, "connections were given up, goodbye"),
     }
     Ok(())

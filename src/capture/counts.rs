@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 /// What became of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RecordOutcome {
     /// It is in a file.
     Written,
     /// Too many waited.
@@ -15,7 +15,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl RecordOutcome {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Written, Self::Dropped, Self::Failed];
 
@@ -33,7 +33,7 @@ impl Outcome {
 /// What was counted.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    records: [Counter; Outcome::ALL.len()],
+    records: [Counter; RecordOutcome::ALL.len()],
     /// On their way to the sink.
     pub(super) sent: Deliveries,
     /// Bytes of all files.
@@ -41,11 +41,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&self, outcome: Outcome, n: u64) {
+    pub(super) fn add(&self, outcome: RecordOutcome, n: u64) {
         self.records[outcome as usize].add(n);
     }
 
-    pub(super) fn get(&self, outcome: Outcome) -> u64 {
+    pub(super) fn get(&self, outcome: RecordOutcome) -> u64 {
         self.records[outcome as usize].get()
     }
 }

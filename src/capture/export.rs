@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Which form.
+/// Which format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ExportFormat {
     /// Requests of the Open Inference Protocol.
     V2,
     /// CloudEvents of KServe's logger.
@@ -33,7 +33,7 @@ pub struct Exported {
     pub left_out: u64,
 }
 
-impl Form {
+impl ExportFormat {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::V2, Self::Kserve, Self::Sagemaker];
 

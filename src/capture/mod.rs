@@ -35,8 +35,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use counts::Outcome;
-pub use export::{Exported, Form};
+pub use counts::RecordOutcome;
+pub use export::{ExportFormat, Exported};
 pub use files::FileOptions;
 pub use line::{Lines, ReadError};
 pub use observer::{Capture, CaptureOptions};

@@ -2,7 +2,7 @@
 
 #[cfg(not(feature = "sending"))]
 use super::absent::Sink;
-use super::counts::{Counts, Outcome};
+use super::counts::{Counts, RecordOutcome};
 use super::files::FileOptions;
 use super::held::Held;
 use super::record::{Record, Redaction};
@@ -94,7 +94,7 @@ impl Capture {
 
     /// How many records came to this end.
     #[must_use]
-    pub fn count(&self, outcome: Outcome) -> u64 {
+    pub fn count(&self, outcome: RecordOutcome) -> u64 {
         self.0.counts.get(outcome)
     }
 
@@ -110,7 +110,7 @@ impl Capture {
     fn drop_one(&self, has_inputs: bool) {
         let Inner { counts, sink, has_files, .. } = &*self.0;
         if *has_files {
-            counts.add(Outcome::Dropped, 1);
+            counts.add(RecordOutcome::Dropped, 1);
         }
         if sink.is_some() && has_inputs {
             counts.sent.add(Delivery::Dropped, 1);
@@ -170,7 +170,7 @@ impl Tap for Taking {
 
 impl Collect for Capture {
     fn collect(&self, samples: &mut Samples) {
-        for outcome in Outcome::ALL {
+        for outcome in RecordOutcome::ALL {
             let n = self.count(outcome) as f64;
             samples.number(&families::CAPTURE_RECORDS, &[outcome.as_str()], n);
         }

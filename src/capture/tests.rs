@@ -139,7 +139,7 @@ fn lines_of_a_crash_are_passed_over_and_faulty_ones_are_told() {
     assert_eq!(n_lines, 3);
     write("capture-1.jsonl", "{\"time\": 1}\n");
     let mut lines = Lines::of(&[folder.path().join("capture-1.jsonl")]).unwrap();
-    let exported = Form::V2.write(&mut lines, &mut Vec::new());
+    let exported = ExportFormat::V2.write(&mut lines, &mut Vec::new());
     let error = exported.unwrap_err().to_string();
     assert!(error.contains("capture-1.jsonl:1: invalid type: integer `1`"), "{error}");
     let mut lines = Lines::of(&[folder.path().join("absent")]).unwrap();
@@ -154,7 +154,7 @@ fn requests_are_exported_as_others_write_them() {
     let hidden = line(&inputs, vec![], &["x"]);
     let file = folder.path().join("day.jsonl");
     std::fs::write(&file, format!("{whole}{hidden}")).unwrap();
-    let export = |form: Form| {
+    let export = |form: ExportFormat| {
         let (mut lines, mut out) = (Lines::of(std::slice::from_ref(&file)).unwrap(), Vec::new());
         let exported = form.write(&mut lines, &mut out).unwrap().unwrap();
         let lines = String::from_utf8(out).unwrap();
@@ -164,11 +164,11 @@ fn requests_are_exported_as_others_write_them() {
     };
     let input =
         serde_json::json!({"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 2.0]});
-    let (exported, lines) = export(Form::V2);
+    let (exported, lines) = export(ExportFormat::V2);
     assert_eq!(exported, Exported { written: 1, left_out: 1 });
     assert_eq!(lines, [serde_json::json!({"id": "r\"1", "inputs": [input]})]);
 
-    let (exported, lines) = export(Form::Kserve);
+    let (exported, lines) = export(ExportFormat::Kserve);
     assert_eq!((exported.written, exported.left_out, lines.len()), (2, 0, 4));
     assert_eq!(lines[0]["type"], "org.kubeflow.serving.inference.request");
     assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&"r\"1".into(), &"r\"1".into()));
@@ -178,7 +178,7 @@ fn requests_are_exported_as_others_write_them() {
     assert_eq!(lines[1]["data"]["outputs"][0]["data"], serde_json::json!([null]));
     assert_eq!(lines[2]["data"]["inputs"][0]["parameters"]["left_out"], "redacted");
 
-    let (_, lines) = export(Form::Sagemaker);
+    let (_, lines) = export(ExportFormat::Sagemaker);
     let side = &lines[0]["captureData"]["endpointInput"];
     let text = side["data"].as_str().unwrap();
     let body: serde_json::Value = serde_json::from_str(text).unwrap();

@@ -2,7 +2,7 @@
 
 #[cfg(not(feature = "sending"))]
 use super::absent::Sink;
-use super::counts::{Counts, Outcome};
+use super::counts::{Counts, RecordOutcome};
 use super::files::Files;
 use super::record::Record;
 #[cfg(feature = "sending")]
@@ -64,13 +64,13 @@ pub(super) fn write_all(
         match places.files.as_mut().map(|files| files.append(&chunk)) {
             None => {}
             Some(Ok(())) => {
-                counts.add(Outcome::Written, n_lines);
+                counts.add(RecordOutcome::Written, n_lines);
                 if n_lines > 0 && outage.worked() {
                     tracing::info!("requests are captured again");
                 }
             }
             Some(Err(error)) => {
-                counts.add(Outcome::Failed, n_lines);
+                counts.add(RecordOutcome::Failed, n_lines);
                 if outage.failed(Instant::now()) {
                     let text = format!("requests are not captured: {error}");
                     tracing::warn!("{text}");

@@ -19,7 +19,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 pub struct Evaluate {
     /// The model, and its version unless the one that would serve is meant
     #[arg(value_name = "MODEL[/VERSION]")]
-    pub model: Subject,
+    pub model: ModelArgument,
     /// The rows.
     #[command(flatten)]
     pub rows: LabelledRows,
@@ -57,14 +57,14 @@ impl LabelledRows {
 
 /// A model, and maybe one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
+pub struct ModelArgument {
     /// The model.
     pub name: ModelName,
     /// The version; `None` for the one that would serve.
     pub version: Option<Version>,
 }
 
-impl FromStr for Subject {
+impl FromStr for ModelArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn a_subject_is_a_model_and_maybe_a_version() {
         let subject =
-            |text: &str| text.parse::<Subject>().map(|it| (it.name.to_string(), it.version));
+            |text: &str| text.parse::<ModelArgument>().map(|it| (it.name.to_string(), it.version));
         assert_eq!(subject("digits"), Ok(("digits".to_owned(), None)));
         assert_eq!(subject("digits/12"), Ok(("digits".to_owned(), Some(Version(12)))));
         let wrong = "expected a number as version, got \"latest\"";

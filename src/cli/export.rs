@@ -1,7 +1,7 @@
 //! `sconce export FILE… --as FORM`: captured requests as other programs write them.
 
 use super::Failure;
-use crate::capture::{Exported, Form, Lines};
+use crate::capture::{ExportFormat, Exported, Lines};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::io::{self, BufWriter, Write as _};
@@ -14,7 +14,7 @@ pub struct Export {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The form
-    #[arg(long = "as", value_name = "FORM", value_parser = PossibleValuesParser::new(Form::ALL.map(Form::as_str)))]
+    #[arg(long = "as", value_name = "FORM", value_parser = PossibleValuesParser::new(ExportFormat::ALL.map(ExportFormat::as_str)))]
     pub form: String,
 }
 
@@ -26,7 +26,7 @@ impl Export {
     /// A file cannot be read or has a line that is no captured request, or nothing can be written.
     pub fn run(&self) -> Result<(), Failure> {
         let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
-        let form = Form::ALL.into_iter().find(|form| form.as_str() == self.form);
+        let form = ExportFormat::ALL.into_iter().find(|form| form.as_str() == self.form);
         let form = form.ok_or_else(|| failed(&format_args!("there is no form {:?}", self.form)))?;
         let mut lines = Lines::of(&self.files).map_err(|error| failed(&error))?;
         let mut to = BufWriter::new(io::stdout().lock());

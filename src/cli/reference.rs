@@ -2,7 +2,7 @@
 //!
 //! The text goes to the standard output: where it belongs, beside which version, is for people to say.
 
-use super::evaluate::{LabelledRows, Progress, Subject};
+use super::evaluate::{LabelledRows, ModelArgument, Progress};
 use super::inside::Inside;
 use super::{Failure, Settings, print};
 use crate::evaluation::{self, EvaluationError};
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct WriteReference {
     /// The model, and its version unless the one that would serve is meant
     #[arg(value_name = "MODEL[/VERSION]")]
-    pub model: Subject,
+    pub model: ModelArgument,
     /// Those that the model was made with, or held out. They are read twice.
     #[command(flatten)]
     pub rows: LabelledRows,

@@ -5,7 +5,7 @@ use crate::repository::manifest::{Bound, EvaluationKeys};
 
 /// A bound and the figure that it is for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Check {
+pub struct BoundCheck {
     /// The key in `[evaluation]`, which is the name of the figure.
     pub name: &'static str,
     /// What is asked.
@@ -14,7 +14,7 @@ pub struct Check {
     pub value: Option<f64>,
 }
 
-impl Check {
+impl BoundCheck {
     /// Whether the figure is within its bound. One without a value is not.
     #[must_use]
     pub fn is_met(&self) -> bool {
@@ -27,13 +27,13 @@ impl Check {
 }
 
 /// Holds a version's figures against what is asked of them.
-pub(super) fn checks(keys: &EvaluationKeys, figures: &[Measured]) -> Vec<Check> {
+pub(super) fn checks(keys: &EvaluationKeys, figures: &[Measured]) -> Vec<BoundCheck> {
     let value = |name: &str| {
         let found = figures.iter().find(|it| it.figure.name == name);
         found.and_then(|it| it.value)
     };
     let bounds = keys.bounds().into_iter();
-    bounds.map(|(name, bound)| Check { name, bound, value: value(name) }).collect()
+    bounds.map(|(name, bound)| BoundCheck { name, bound, value: value(name) }).collect()
 }
 
 #[cfg(test)]
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_bound_is_met_up_to_its_edge_and_never_by_nothing() {
-        let met = |bound, value| Check { name: "x", bound, value }.is_met();
+        let met = |bound, value| BoundCheck { name: "x", bound, value }.is_met();
         assert!(met(Bound::AtLeast(0.9), Some(0.9)) && !met(Bound::AtLeast(0.9), Some(0.89)));
         assert!(met(Bound::AtMost(0.1), Some(0.1)) && !met(Bound::AtMost(0.1), Some(0.11)));
         assert!(!met(Bound::AtLeast(0.9), None) && !met(Bound::AtMost(0.1), None));

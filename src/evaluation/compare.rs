@@ -20,7 +20,7 @@ pub struct Flip {
 
 /// How the answers of two versions differ.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Changes {
+pub enum AnswerChanges {
     /// Classes.
     Classes {
         /// Share of rows that both put into the same class.
@@ -46,7 +46,7 @@ pub enum Changes {
 }
 
 /// Compares the first version that was asked with the second.
-pub(super) fn compare(collected: &Collected) -> Option<Changes> {
+pub(super) fn compare(collected: &Collected) -> Option<AnswerChanges> {
     let [now, before] = &collected.told[..] else { return None };
     Some(match &collected.truth {
         Truth::Classes { rows, .. } => classes(&collected.lines, rows, now, before),
@@ -54,13 +54,13 @@ pub(super) fn compare(collected: &Collected) -> Option<Changes> {
     })
 }
 
-fn classes(lines: &[u64], truth: &[usize], now: &Told, before: &Told) -> Changes {
+fn classes(lines: &[u64], truth: &[usize], now: &Told, before: &Told) -> AnswerChanges {
     let rows = lines.iter().zip(truth).zip(now.classes.iter().zip(&before.classes));
     let rows = rows.map(|((&line, &label), (&now, &before))| Flip { line, label, before, now });
     let flips: Vec<_> = rows.filter(|row| row.now != row.before).collect();
     let count =
         |is_counted: fn(&Flip) -> bool| flips.iter().filter(|flip| is_counted(flip)).count();
-    Changes::Classes {
+    AnswerChanges::Classes {
         agreement: 1.0 - flips.len() as f64 / lines.len().max(1) as f64,
         flips: flips.len(),
         mended: count(|flip| flip.now == flip.label),
@@ -69,7 +69,7 @@ fn classes(lines: &[u64], truth: &[usize], now: &Told, before: &Told) -> Changes
     }
 }
 
-fn numbers(lines: &[u64], now: &Told, before: &Told) -> Changes {
+fn numbers(lines: &[u64], now: &Told, before: &Told) -> AnswerChanges {
     let differences =
         now.values.iter().zip(&before.values).map(|(now, before)| (now - before).abs());
     let (mut sum, mut largest, mut line) = (0.0, 0.0, lines.first().copied().unwrap_or(1));
@@ -80,7 +80,7 @@ fn numbers(lines: &[u64], now: &Told, before: &Told) -> Changes {
             (largest, line) = (difference, at);
         }
     }
-    Changes::Numbers { largest, mean: sum / lines.len().max(1) as f64, line }
+    AnswerChanges::Numbers { largest, mean: sum / lines.len().max(1) as f64, line }
 }
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
             truth: Truth::Classes { names: vec!["a".into(), "b".into()], rows: vec![0, 1, 2, 0] },
             told: vec![told(&[0, 0, 0, 0]), told(&[1, 1, 1, 0])],
         };
-        let Some(Changes::Classes { agreement, flips, mended, broken, first }) =
+        let Some(AnswerChanges::Classes { agreement, flips, mended, broken, first }) =
             compare(&collected)
         else {
             panic!("classes are compared");
@@ -115,9 +115,9 @@ mod tests {
                 told: vec![told(now), told(&[0.0, 0.0])],
             })
         };
-        let expected = Changes::Numbers { largest: 3.0, mean: 2.0, line: 4 };
+        let expected = AnswerChanges::Numbers { largest: 3.0, mean: 2.0, line: 4 };
         assert_eq!(compared(&[1.0, -3.0]), Some(expected));
-        let Some(Changes::Numbers { largest, line, .. }) = compared(&[f64::NAN, 9.0]) else {
+        let Some(AnswerChanges::Numbers { largest, line, .. }) = compared(&[f64::NAN, 9.0]) else {
             panic!()
         };
         assert!(largest.is_nan() && line == 1);

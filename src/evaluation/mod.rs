@@ -16,7 +16,7 @@ mod numbers;
 mod report;
 mod summary;
 
-pub use bounds::Check;
+pub use bounds::BoundCheck;
 pub use collect::{Collected, collect};
 pub use data::DataSet;
 pub use error::EvaluationError;

@@ -1,8 +1,8 @@
 //! From answers to everything that a report says. Pure.
 
-use super::bounds::{Check, checks};
+use super::bounds::{BoundCheck, checks};
 use super::collect::{Collected, Told, Truth};
-use super::compare::{Changes, compare};
+use super::compare::{AnswerChanges, compare};
 use super::figures::{
     Bin, ClassFigures, Classification, Curve, Figure, Interval, Measure, Measured, Regression,
     intervals,
@@ -47,13 +47,13 @@ pub enum Details {
 
 /// What another version does otherwise.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
+pub struct VersionComparison {
     /// The other version.
     pub against: Summary,
     /// Figures of this version less the other's.
     pub differences: Vec<Measured>,
     /// Row by row.
-    pub changes: Changes,
+    pub changes: AnswerChanges,
 }
 
 /// Everything that a report says.
@@ -70,14 +70,14 @@ pub struct Evaluation {
     /// Rows by their labels say what was found.
     pub summary: Summary,
     /// Against another version.
-    pub comparison: Option<Comparison>,
+    pub comparison: Option<VersionComparison>,
     /// What model.toml asks.
-    pub checks: Vec<Check>,
+    pub checks: Vec<BoundCheck>,
 }
 
 impl Evaluation {
     /// What model.toml asks and was missed.
-    pub fn missed(&self) -> impl Iterator<Item = &Check> {
+    pub fn missed(&self) -> impl Iterator<Item = &BoundCheck> {
         self.checks.iter().filter(|check| !check.is_met())
     }
 }
@@ -121,7 +121,7 @@ pub fn evaluate(
         let less = |(now, before): (&Option<f64>, &Option<f64>)| Some((*now)? - (*before)?);
         let values: Vec<_> = pairs.map(less).collect();
         let differences = measured(measures[0].figures(), &values, &found.differences);
-        Comparison { against, differences, changes }
+        VersionComparison { against, differences, changes }
     });
     let checks = checks(asked, &summary.figures);
     let (model, data) = (model.clone(), data.to_owned());

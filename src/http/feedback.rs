@@ -8,8 +8,8 @@ use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName, Version};
 use crate::pipeline::off_runtime;
 use crate::quality::feedback::{
-    Answer, ClassFigure, ClassFigures, Figures, Label, MAX_LABELS_A_CALL, MAX_ROWS, NumberFigures,
-    Outcome, QualityReport, Receipt, ScoreBin, Truth,
+    AnswerRef, ClassFigure, ClassificationFigures, Label, LabelOutcome, MAX_LABELS_A_CALL,
+    MAX_ROWS, NumberFigures, QualityFigures, QualityReport, Receipt, ScoreBin, Truth,
 };
 use crate::quality::{OTHER, Window};
 use axum::Json;
@@ -211,7 +211,7 @@ async fn take(
     let default = app.repository.stable(&name).ok().map(|it| it.version());
     let labels = items.into_iter().enumerate().map(|(place, item)| item.label(place, default));
     let labels: Vec<_> = labels.collect::<Result<_, _>>()?;
-    let is_told = |label: &Label| matches!(label.answer, Answer::Told { .. });
+    let is_told = |label: &Label| matches!(label.answer, AnswerRef::Told { .. });
     if !is_believed && let Some(place) = labels.iter().position(is_told) {
         let message = format!(
             "item {place} repeats its answer, which only the management listener believes: POST /manage/models/{name}/feedback there, or send the token of the answer"
@@ -253,7 +253,7 @@ impl Item {
             Err(InferError::new(ErrorCode::InvalidBody, format!("item {place}: {what}")))
         };
         let answer = match (token, predicted) {
-            (Some(token), None) if version.is_none() && score.is_none() => Answer::Token(token),
+            (Some(token), None) if version.is_none() && score.is_none() => AnswerRef::Token(token),
             (None, Some(TruthBody(predicted))) => {
                 let version = match version {
                     Some(TruthBody(Truth::Label(text))) => text.parse().ok(),
@@ -267,7 +267,7 @@ impl Item {
                 if score.is_some_and(|score| !(0.0..=1.0).contains(&score)) {
                     return wrong("expected a \"score\" from 0 to 1");
                 }
-                Answer::Told { version, predicted, score }
+                AnswerRef::Told { version, predicted, score }
             }
             (Some(_), _) => {
                 return wrong(
@@ -285,9 +285,9 @@ impl Item {
 }
 
 fn document(receipt: &Receipt) -> Value {
-    let count = |outcome: &Outcome| receipt.outcomes.get(outcome).copied().unwrap_or_default();
-    let outcomes = Outcome::ALL.iter().map(|it| (it.as_str().to_owned(), json!(count(it))));
-    let problem = |(item, outcome, why): &(usize, Outcome, String)| json!({"item": item, "outcome": outcome.as_str(), "error": why});
+    let count = |outcome: &LabelOutcome| receipt.outcomes.get(outcome).copied().unwrap_or_default();
+    let outcomes = LabelOutcome::ALL.iter().map(|it| (it.as_str().to_owned(), json!(count(it))));
+    let problem = |(item, outcome, why): &(usize, LabelOutcome, String)| json!({"item": item, "outcome": outcome.as_str(), "error": why});
     json!({
         "outcomes": outcomes.collect::<serde_json::Map<_, _>>(),
         "problems": receipt.problems.iter().map(problem).collect::<Vec<_>>(),
@@ -321,8 +321,8 @@ fn version(report: &QualityReport, answered: &BTreeMap<String, u64>) -> Value {
         "mean_delay_seconds": report.mean_delay,
     });
     let figures = match &report.figures {
-        Figures::Classes(figures) => classes(figures, answered),
-        Figures::Numbers(figures) => json!({"regression": figures.map(|it| numbers(&it))}),
+        QualityFigures::Classes(figures) => classes(figures, answered),
+        QualityFigures::Numbers(figures) => json!({"regression": figures.map(|it| numbers(&it))}),
     };
     if let (Some(document), Value::Object(figures)) = (document.as_object_mut(), figures) {
         document.extend(figures);
@@ -330,7 +330,7 @@ fn version(report: &QualityReport, answered: &BTreeMap<String, u64>) -> Value {
     document
 }
 
-fn classes(figures: &ClassFigures, answered: &BTreeMap<String, u64>) -> Value {
+fn classes(figures: &ClassificationFigures, answered: &BTreeMap<String, u64>) -> Value {
     let class = |class: &ClassFigure| {
         json!({
             "label": &*class.label,

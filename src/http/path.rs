@@ -3,7 +3,7 @@
 use super::context::RequestContext;
 use super::error::by_other_method;
 use crate::inference::{
-    ErrorCode, InferError, Label, ModelName, ModelRef, Version, VersionSelector,
+    ErrorCode, InferError, ModelName, ModelRef, Version, VersionLabel, VersionSelector,
 };
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
@@ -59,7 +59,7 @@ pub(super) fn labeled(path: VersionPath) -> Result<ModelRef, InferError> {
 }
 
 /// The same as name and label.
-pub(super) fn name_and_label(path: VersionPath) -> Result<(ModelName, Label), InferError> {
+pub(super) fn name_and_label(path: VersionPath) -> Result<(ModelName, VersionLabel), InferError> {
     let Path((name, label)) = path.map_err(unreadable)?;
     let name = model_name(&name)?;
     let label = label_of(&name, &label)?;
@@ -96,7 +96,7 @@ pub(super) fn model_name(text: &str) -> Result<ModelName, InferError> {
 }
 
 /// A label from a path segment.
-pub(super) fn label_of(name: &ModelName, text: &str) -> Result<Label, InferError> {
+pub(super) fn label_of(name: &ModelName, text: &str) -> Result<VersionLabel, InferError> {
     text.parse().map_err(|_| {
         let message = "the model has no such label: it is outside the grammar of names";
         InferError::new(ErrorCode::VersionNotFound, message).with_model(name)

@@ -6,7 +6,7 @@ use super::path::{NamePath, VersionPath, named, segments};
 use super::state::App;
 use crate::inference::{ErrorCode, InferError, ModelName};
 use crate::repository::{Repository, Rollout};
-use crate::rollout::{Figures, Labels, Report, describe, error_rate};
+use crate::rollout::{Figures, LabelCounts, Report, describe, error_rate};
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ fn document(report: &Report) -> Value {
 }
 
 /// Those that came back on this step.
-fn labels(labels: &Labels) -> Value {
+fn labels(labels: &LabelCounts) -> Value {
     json!({"count": labels.rows, "wrong": labels.wrong})
 }
 

@@ -18,7 +18,9 @@ mod trace;
 pub use budget::{ByteBudget, ByteLease, Recipient};
 pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError, Reached};
-pub use name::{Label, ModelName, ModelRef, NameError, RoutingKey, Version, VersionSelector};
+pub use name::{
+    ModelName, ModelRef, NameError, RoutingKey, Version, VersionLabel, VersionSelector,
+};
 pub use pace::{Pace, Savings};
 pub use padding::{InputPadding, PaddedSize, Padding};
 pub use reply::{Pending, Reply, reply};

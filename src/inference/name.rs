@@ -81,9 +81,9 @@ impl fmt::Display for Version {
 
 /// A name for a version of a model that operators move from one version to the next, by the grammar of names.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Label(Arc<str>);
+pub struct VersionLabel(Arc<str>);
 
-impl Label {
+impl VersionLabel {
     /// The label as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -91,7 +91,7 @@ impl Label {
     }
 }
 
-impl FromStr for Label {
+impl FromStr for VersionLabel {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
@@ -99,13 +99,13 @@ impl FromStr for Label {
     }
 }
 
-impl fmt::Display for Label {
+impl fmt::Display for VersionLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for Label {
+impl fmt::Debug for VersionLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
     }
@@ -120,7 +120,7 @@ pub enum VersionSelector {
     /// Exactly this one.
     Specific(Version),
     /// The one that bears this label.
-    Label(Label),
+    Label(VersionLabel),
 }
 
 /// What a caller is known by where a share of the callers gets another version: the same key gets the same version. The text

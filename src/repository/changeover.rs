@@ -16,7 +16,7 @@ use super::rollouts;
 use super::served::ModelHandle;
 use super::shared::Shared;
 use super::transition::{let_go_unwanted, load_model, situation};
-use crate::inference::{Label, ModelName, Version};
+use crate::inference::{ModelName, Version, VersionLabel};
 use crate::telemetry::events::EventKind;
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ fn waits(entry: &ModelEntry, found: &Found) -> bool {
 pub(super) fn label(
     shared: &Shared,
     name: &ModelName,
-    label: &Label,
+    label: &VersionLabel,
     version: Option<Version>,
 ) -> Result<(), RepositoryError> {
     let _busy = Busy::begin(&shared.catalog, name)?;

@@ -1,7 +1,7 @@
 //! What the repository reports to operators, and which code a client sees for it.
 
 use super::failure::ModelFailure;
-use crate::inference::{ErrorCode, Label, ModelName, Version};
+use crate::inference::{ErrorCode, ModelName, Version, VersionLabel};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -50,13 +50,13 @@ pub enum RepositoryError {
     #[error(
         "the label {0:?} follows by itself: it names the version that answers by default, or the new one of a roll-out"
     )]
-    LabelReserved(Label),
+    LabelReserved(VersionLabel),
     /// Where a version may be named either way, a number is that of a version.
     #[error("the label {0:?} is a number, expected a name with a letter: numbers name versions")]
-    LabelIsNumber(Label),
+    LabelIsNumber(VersionLabel),
     /// There is no such label.
     #[error("model {0:?} has no label {1:?}")]
-    LabelNotFound(ModelName, Label),
+    LabelNotFound(ModelName, VersionLabel),
     /// So many labels are as many as there may be.
     #[error("model {0:?} has {1} labels already, remove one first")]
     TooManyLabels(ModelName, usize),

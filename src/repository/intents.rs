@@ -5,7 +5,7 @@
 //! until the process ends, and the answer says so.
 
 use super::state_file;
-use crate::inference::{Label, ModelName, Version};
+use crate::inference::{ModelName, Version, VersionLabel};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -69,7 +69,7 @@ pub(super) struct RolloutIntent {
 
 impl Intent {
     /// The labels that are labels.
-    pub(super) fn labels(&self) -> BTreeMap<Label, Version> {
+    pub(super) fn labels(&self) -> BTreeMap<VersionLabel, Version> {
         let parsed = self.labels.iter().take(MAX_LABELS);
         parsed
             .filter_map(|(label, version)| Some((label.parse().ok()?, Version(*version))))

@@ -7,7 +7,7 @@ use super::rollouts::{self, Rollout};
 use super::status::ModelStatus;
 use super::threads::on_loading_thread;
 use super::{changeover, orders, reconfigure, transition};
-use crate::inference::{Label, ModelName, Version};
+use crate::inference::{ModelName, Version, VersionLabel};
 
 impl Repository {
     /// Reads a model's folder again and loads what is to be served beside what serves; requests
@@ -84,7 +84,7 @@ impl Repository {
     pub fn set_label(
         &self,
         name: &ModelName,
-        label: &Label,
+        label: &VersionLabel,
         version: Version,
     ) -> Result<(), RepositoryError> {
         changeover::label(&self.0, name, label, Some(version))
@@ -95,7 +95,11 @@ impl Repository {
     /// # Errors
     ///
     /// There is no such model or label, or the model is being loaded or changed.
-    pub fn remove_label(&self, name: &ModelName, label: &Label) -> Result<(), RepositoryError> {
+    pub fn remove_label(
+        &self,
+        name: &ModelName,
+        label: &VersionLabel,
+    ) -> Result<(), RepositoryError> {
         changeover::label(&self.0, name, label, None)
     }
 

@@ -12,7 +12,7 @@ use super::intents::{Intent, MAX_LABELS, Rejection};
 use super::problem::Problems;
 use super::routing;
 use super::shared::Shared;
-use crate::inference::{Label, ModelName, Version};
+use crate::inference::{ModelName, Version, VersionLabel};
 use crate::telemetry::events::EventKind;
 use std::collections::BTreeSet;
 
@@ -105,7 +105,7 @@ pub(super) fn set_default(shared: &Shared, name: &ModelName, version: Option<Ver
 pub(super) fn check_label(
     shared: &Shared,
     name: &ModelName,
-    label: &Label,
+    label: &VersionLabel,
     version: Option<Version>,
 ) -> Result<(), RepositoryError> {
     if !routing::is_free(label) {
@@ -129,7 +129,7 @@ pub(super) fn check_label(
 pub(super) fn set_label(
     shared: &Shared,
     name: &ModelName,
-    label: &Label,
+    label: &VersionLabel,
     version: Option<Version>,
 ) {
     decisions::decide(shared, name, |intent| match version {

@@ -1,6 +1,6 @@
 //! Which version of a model answers a request. Pure.
 
-use crate::inference::{Label, RoutingKey, Version};
+use crate::inference::{RoutingKey, Version, VersionLabel};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +66,7 @@ pub(super) struct Routing {
     /// The version that answers by default, while it is ready.
     pub(super) default: Option<Pin>,
     /// Names for versions.
-    pub(super) labels: BTreeMap<Label, Version>,
+    pub(super) labels: BTreeMap<VersionLabel, Version>,
     /// A roll-out under way.
     pub(super) split: Option<Split>,
 }
@@ -104,7 +104,7 @@ impl Routing {
     /// The version that a label names; `stable` and `canary` follow by themselves.
     pub(super) fn labeled(
         &self,
-        label: &Label,
+        label: &VersionLabel,
         ready: impl DoubleEndedIterator<Item = Version> + Clone,
     ) -> Option<Version> {
         match label.as_str() {
@@ -121,7 +121,7 @@ impl Routing {
 }
 
 /// Whether operators may give versions this label.
-pub(super) fn is_free(label: &Label) -> bool {
+pub(super) fn is_free(label: &VersionLabel) -> bool {
     !matches!(label.as_str(), STABLE | CANARY)
 }
 

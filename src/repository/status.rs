@@ -11,7 +11,7 @@ use super::rollouts;
 use super::routing::{self, Pin};
 use super::served::{Facts, ModelHandle, ModelLimits};
 use super::shared::Shared;
-use crate::inference::{Batching, ExtraSpec, Label, ModelName, ModelSpec, Version};
+use crate::inference::{Batching, ExtraSpec, ModelName, ModelSpec, Version, VersionLabel};
 use crate::scheduler::SchedulerStatus;
 use crate::telemetry::ModelMetrics;
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub struct ModelStatus {
     /// The version that an operator made the default; another one serves while it is not ready.
     pub pin: Option<Pin>,
     /// Names for versions, those among them that follow by themselves.
-    pub labels: BTreeMap<Label, Version>,
+    pub labels: BTreeMap<VersionLabel, Version>,
     /// The new version beside the one that serves.
     pub rollout: Option<RolloutStatus>,
     /// Versions whose files are not served any more.
@@ -218,7 +218,7 @@ fn model(name: &ModelName, entry: &ModelEntry) -> ModelStatus {
     }
 }
 
-fn labels(entry: &ModelEntry) -> BTreeMap<Label, Version> {
+fn labels(entry: &ModelEntry) -> BTreeMap<VersionLabel, Version> {
     let mut labels = entry.routing.labels.clone();
     let stable = entry.serving().map(ModelHandle::version);
     let candidate = entry.routing.split.as_ref().map(|split| split.candidate);

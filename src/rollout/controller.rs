@@ -2,9 +2,9 @@
 
 use super::figures::Figures;
 use super::meter::{Meter, Metering};
-use super::policy::{Decision, Move, Progress, Stage, decide};
+use super::policy::{Move, Progress, RolloutDecision, Stage, decide};
 use super::power::{Sample, Smallest, smallest};
-use super::rules::{Evidence, Labels};
+use super::rules::{Evidence, LabelCounts};
 use super::shadow::{Shadow, ShadowTarget, Tally};
 use crate::inference::{ModelName, Version};
 use crate::pipeline::Observer;
@@ -33,11 +33,11 @@ struct Counted {
     of_candidate: Arc<Meter>,
     shadow: Option<(f64, Arc<Tally>)>,
     /// Labels that had come back before, of both.
-    labels_before: [Labels; 2],
+    labels_before: [LabelCounts; 2],
 }
 
 impl Counted {
-    fn new(rollout: &Rollout, labels_before: [Labels; 2]) -> Self {
+    fn new(rollout: &Rollout, labels_before: [LabelCounts; 2]) -> Self {
         let is_shadow = rollout.plan.strategy == Strategy::Shadow;
         Self {
             stable: rollout.stable.version(),
@@ -59,7 +59,7 @@ impl Counted {
             && self.candidate.is_same_load(&rollout.candidate)
     }
 
-    fn evidence(&self, labels: [Labels; 2]) -> Evidence {
+    fn evidence(&self, labels: [LabelCounts; 2]) -> Evidence {
         let [stable, candidate] = labels;
         let [stable_before, candidate_before] = self.labels_before;
         let labels = [stable.since(stable_before), candidate.since(candidate_before)];
@@ -125,10 +125,10 @@ struct Inner {
     counted: ArcSwap<BTreeMap<ModelName, Arc<Counted>>>,
     standings: Mutex<Standings>,
     /// Says how many labels have come back for a version's answers.
-    labels: Box<LabelCounts>,
+    labels: Box<LabelSource>,
 }
 
-type LabelCounts = dyn Fn(&ModelName, Version) -> Labels + Send + Sync;
+type LabelSource = dyn Fn(&ModelName, Version) -> LabelCounts + Send + Sync;
 
 impl fmt::Debug for Rollouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,14 +140,14 @@ impl Rollouts {
     /// Leads those of this repository, once started, where no labels come back.
     #[must_use]
     pub fn new(repository: Repository) -> Self {
-        Self::with_labels(repository, |_, _| Labels::default())
+        Self::with_labels(repository, |_, _| LabelCounts::default())
     }
 
     /// The same by labels, too: how many have come back for a version's answers since it was first loaded. Asked once a second.
     #[must_use]
     pub fn with_labels(
         repository: Repository,
-        labels: impl Fn(&ModelName, Version) -> Labels + Send + Sync + 'static,
+        labels: impl Fn(&ModelName, Version) -> LabelCounts + Send + Sync + 'static,
     ) -> Self {
         let (counted, standings) = (ArcSwap::default(), Mutex::default());
         Self(Arc::new(Inner { repository, counted, standings, labels: Box::new(labels) }))
@@ -230,7 +230,7 @@ impl Inner {
     }
 
     /// Of the old version, and of the new one.
-    fn labels(&self, rollout: &Rollout) -> [Labels; 2] {
+    fn labels(&self, rollout: &Rollout) -> [LabelCounts; 2] {
         let of = |handle: &ModelHandle| (self.labels)(rollout.model(), handle.version());
         [of(&rollout.stable), of(&rollout.candidate)]
     }
@@ -283,11 +283,11 @@ impl Inner {
             let evidence = standing.counted.evidence(labels);
             let judged = decide(&rollout.plan, &standing.progress, &evidence, now);
             match judged.decision {
-                Decision::Wait(waiting) => {
+                RolloutDecision::Wait(waiting) => {
                     standing.progress = judged.progress;
                     standing.decision = waiting.to_string();
                 }
-                Decision::Advise(next) => {
+                RolloutDecision::Advise(next) => {
                     standing.progress = judged.progress;
                     standing.decision = format!("advises to {next}");
                     // Told once, and again when it is another advice.
@@ -298,7 +298,7 @@ impl Inner {
                         self.repository.tell(EventKind::RolloutAdvice, &name, version, &text);
                     }
                 }
-                Decision::Act(next) => {
+                RolloutDecision::Act(next) => {
                     standing.decision = next.to_string();
                     due.push(Due { rollout: rollout.clone(), next, evidence });
                 }

@@ -1,6 +1,6 @@
 //! What a roll-out does next. Pure: state, what was counted and the time in; a decision and the next state out.
 
-use super::rules::{Evidence, Reason, verdict};
+use super::rules::{Evidence, RollbackReason, verdict};
 use crate::repository::manifest::{Decider, RolloutPlan, Strategy};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ pub enum Move {
     /// The new version serves.
     Promote,
     /// The old version goes on serving.
-    RollBack(Reason),
+    RollBack(RollbackReason),
 }
 
 impl fmt::Display for Move {
@@ -94,7 +94,7 @@ fn percent(weight: f64) -> f64 {
 
 /// Why nothing changes yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waiting {
+pub enum WaitReason {
     /// It is over.
     Over,
     /// A version has answered too few requests for any rule to speak.
@@ -125,7 +125,7 @@ pub enum Waiting {
     },
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over => f.write_str("it is over"),
@@ -147,9 +147,9 @@ impl fmt::Display for Waiting {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Decision {
+pub enum RolloutDecision {
     /// Nothing yet.
-    Wait(Waiting),
+    Wait(WaitReason),
     /// This.
     Act(Move),
     /// Nothing but to tell an operator that this should be done.
@@ -160,7 +160,7 @@ pub enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
     /// What is to be done.
-    pub decision: Decision,
+    pub decision: RolloutDecision,
     /// What to hand in at the next evaluation.
     pub progress: Progress,
 }
@@ -174,7 +174,7 @@ pub fn decide(
     now: Instant,
 ) -> Judged {
     let Stage::Step(step) = progress.stage else {
-        return Judged { decision: Decision::Wait(Waiting::Over), progress: *progress };
+        return Judged { decision: RolloutDecision::Wait(WaitReason::Over), progress: *progress };
     };
     let on_step = now.saturating_duration_since(progress.since);
     let (leaning, next) = match evaluate(plan, step, evidence, on_step) {
@@ -182,7 +182,7 @@ pub fn decide(
         Ok(next) => (Leaning::On, next),
         Err(waiting) => {
             let progress = Progress { agreeing: None, ..*progress };
-            return Judged { decision: Decision::Wait(waiting), progress };
+            return Judged { decision: RolloutDecision::Wait(waiting), progress };
         }
     };
     let so_far = match progress.agreeing {
@@ -192,14 +192,14 @@ pub fn decide(
     let agreed = Progress { agreeing: Some((leaning, so_far)), ..*progress };
     let wanted = plan.hysteresis;
     if so_far < wanted {
-        let decision = Decision::Wait(Waiting::Evaluations { so_far, wanted });
+        let decision = RolloutDecision::Wait(WaitReason::Evaluations { so_far, wanted });
         return Judged { decision, progress: agreed };
     }
     let may_act = leaning == Leaning::Back || !plan.waits_for_operator;
     match plan.decider {
         Decider::Rules if may_act => act(next, now),
         Decider::Rules | Decider::Operator => {
-            Judged { decision: Decision::Advise(next), progress: agreed }
+            Judged { decision: RolloutDecision::Advise(next), progress: agreed }
         }
     }
 }
@@ -210,7 +210,7 @@ fn act(next: Move, now: Instant) -> Judged {
         Move::Promote => Stage::Promoted,
         Move::RollBack(_) => Stage::RolledBack,
     };
-    Judged { decision: Decision::Act(next), progress: Progress::at(stage, now) }
+    Judged { decision: RolloutDecision::Act(next), progress: Progress::at(stage, now) }
 }
 
 /// What one evaluation alone comes to.
@@ -219,22 +219,22 @@ fn evaluate(
     step: usize,
     evidence: &Evidence,
     on_step: Duration,
-) -> Result<Move, Waiting> {
+) -> Result<Move, WaitReason> {
     let wanted = plan.min_requests;
     let so_far = evidence.stable.requests.min(evidence.candidate.requests);
     if so_far < wanted {
-        return Err(Waiting::Requests { so_far, wanted });
+        return Err(WaitReason::Requests { so_far, wanted });
     }
     if let Some(reason) = verdict(plan, evidence) {
         return Ok(Move::RollBack(reason));
     }
     let so_far = evidence.comparison.as_ref().map_or(0, |it| it.compared);
     if plan.strategy == Strategy::Shadow && so_far < wanted {
-        return Err(Waiting::Comparisons { so_far, wanted });
+        return Err(WaitReason::Comparisons { so_far, wanted });
     }
     let lasts = plan.steps.get(step).map_or(Duration::ZERO, |step| step.lasts);
     if on_step < lasts {
-        return Err(Waiting::Time { left: lasts - on_step });
+        return Err(WaitReason::Time { left: lasts - on_step });
     }
     let next = plan.steps.get(step + 1);
     Ok(next.map_or(Move::Promote, |next| Move::NextStep { step: step + 1, weight: next.weight }))

@@ -22,19 +22,19 @@ pub struct Evidence {
     /// Of the answers of both to the same requests, where they are compared.
     pub comparison: Option<Agreement>,
     /// Of the labels that came back for the answers of the old one, and of the new one.
-    pub labels: [Labels; 2],
+    pub labels: [LabelCounts; 2],
 }
 
 /// Labels that came back for a version's answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Labels {
+pub struct LabelCounts {
     /// Rows with a label.
     pub rows: u64,
     /// Those that were answered with another one.
     pub wrong: u64,
 }
 
-impl Labels {
+impl LabelCounts {
     /// Those that came since.
     pub(super) fn since(self, before: Self) -> Self {
         let rows = self.rows.saturating_sub(before.rows);
@@ -44,7 +44,7 @@ impl Labels {
 
 /// What speaks against a new version.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Reason {
+pub enum RollbackReason {
     /// It fails more requests.
     Errors {
         /// The old one's rate.
@@ -73,7 +73,7 @@ pub enum Reason {
     },
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for RollbackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Errors { stable, candidate } => {
@@ -102,7 +102,7 @@ impl fmt::Display for Reason {
 }
 
 /// What speaks against the new version, the gravest first, if anything does.
-pub(super) fn verdict(plan: &RolloutPlan, evidence: &Evidence) -> Option<Reason> {
+pub(super) fn verdict(plan: &RolloutPlan, evidence: &Evidence) -> Option<RollbackReason> {
     let Evidence { stable, candidate, comparison, labels } = evidence;
     let errors = || errors(stable, candidate, plan.max_error_increase);
     let agreement = || {
@@ -114,25 +114,25 @@ pub(super) fn verdict(plan: &RolloutPlan, evidence: &Evidence) -> Option<Reason>
     errors().or_else(labels).or_else(agreement).or_else(latency)
 }
 
-fn labels([stable, candidate]: [Labels; 2], margin: f64) -> Option<Reason> {
+fn labels([stable, candidate]: [LabelCounts; 2], margin: f64) -> Option<RollbackReason> {
     let [old, new] = [stable, candidate].map(|it| Share::new(it.wrong, it.rows));
     is_enough(against_other(old, new, margin))
-        .then(|| Reason::Labels { stable: old.rate(), candidate: new.rate() })
+        .then(|| RollbackReason::Labels { stable: old.rate(), candidate: new.rate() })
 }
 
-fn errors(stable: &Figures, candidate: &Figures, margin: f64) -> Option<Reason> {
+fn errors(stable: &Figures, candidate: &Figures, margin: f64) -> Option<RollbackReason> {
     let [old, new] = [stable, candidate].map(|it| Share::new(it.errors, it.requests));
     is_enough(against_other(old, new, margin))
-        .then(|| Reason::Errors { stable: old.rate(), candidate: new.rate() })
+        .then(|| RollbackReason::Errors { stable: old.rate(), candidate: new.rate() })
 }
 
-fn agreement(comparison: &Agreement, minimum: f64) -> Option<Reason> {
+fn agreement(comparison: &Agreement, minimum: f64) -> Option<RollbackReason> {
     let others = comparison.others();
     is_enough(against_limit(others, 1.0 - minimum))
-        .then(|| Reason::Agreement { same: 1.0 - others.rate() })
+        .then(|| RollbackReason::Agreement { same: 1.0 - others.rate() })
 }
 
-fn latency(stable: &Latencies, candidate: &Latencies, ratio: f64) -> Option<Reason> {
+fn latency(stable: &Latencies, candidate: &Latencies, ratio: f64) -> Option<RollbackReason> {
     let slower = |quantile| {
         let class = stable.quantile_class(quantile)?;
         let old = slow(stable, class, stable.total() as f64);
@@ -140,7 +140,7 @@ fn latency(stable: &Latencies, candidate: &Latencies, ratio: f64) -> Option<Reas
         let [fast, slow] =
             [stable, candidate].map(|it| it.quantile(quantile).unwrap_or_default().as_secs_f64());
         is_enough(against_other(old, new, 0.0))
-            .then(|| Reason::Latency { quantile, ratio: slow / fast })
+            .then(|| RollbackReason::Latency { quantile, ratio: slow / fast })
     };
     QUANTILES.into_iter().find_map(slower)
 }
@@ -181,7 +181,7 @@ mod tests {
         );
         check(&evidence((1000, 0, 3000), (1000, 0, 1000)), None);
         let labels = |rows, wrong| Evidence {
-            labels: [Labels { rows: 500, wrong: 20 }, Labels { rows, wrong }],
+            labels: [LabelCounts { rows: 500, wrong: 20 }, LabelCounts { rows, wrong }],
             ..evidence((1000, 0, 1000), (1000, 0, 1000))
         };
         check(&labels(0, 0), None);
@@ -205,7 +205,7 @@ mod tests {
             &RolloutPlan::default(),
             &Evidence { stable, candidate, ..Evidence::default() },
         );
-        let Some(Reason::Latency { quantile, .. }) = reason else { panic!("{reason:?}") };
+        let Some(RollbackReason::Latency { quantile, .. }) = reason else { panic!("{reason:?}") };
         assert_eq!(quantile, 0.95);
     }
 }

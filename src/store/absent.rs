@@ -1,15 +1,15 @@
 //! What stands for a mirror in a program that cannot speak to stores: nothing, and an error that says so.
 
 use super::error::StoreError;
-use super::options::{Heard, InUse, MirrorOptions, Outcome};
+use super::options::{Heard, InUse, MirrorOptions, SyncOutcome};
 use std::convert::Infallible;
 use std::time::Duration;
 
 /// There is none.
 #[derive(Debug, Clone)]
-pub struct Mirror(Infallible);
+pub struct AbsentMirror(Infallible);
 
-impl Mirror {
+impl AbsentMirror {
     /// There is none.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Mirror {
 
     /// The same.
     #[must_use]
-    pub fn syncs(&self, _outcome: Outcome) -> u64 {
+    pub fn syncs(&self, _outcome: SyncOutcome) -> u64 {
         match self.0 {}
     }
 

@@ -2,7 +2,7 @@
 
 use super::connect::Remote;
 use super::error::StoreError;
-use super::options::{Heard, InUse, MirrorOptions, Outcome};
+use super::options::{Heard, InUse, MirrorOptions, SyncOutcome};
 use super::stats::Stats;
 use super::sync::{Report, Syncer};
 use std::collections::BTreeSet;
@@ -130,7 +130,7 @@ impl Mirror {
 
     /// How many looks at the store came out so.
     #[must_use]
-    pub fn syncs(&self, outcome: Outcome) -> u64 {
+    pub fn syncs(&self, outcome: SyncOutcome) -> u64 {
         self.stats.syncs(outcome)
     }
 
@@ -190,7 +190,7 @@ impl Keeper {
         }
         let whole_at = problem.is_none().then(now);
         self.stats.record(outcome, problem, whole_at);
-        outcome != Outcome::Failed
+        outcome != SyncOutcome::Failed
     }
 
     /// Logs what is new; the same outage is told once.
@@ -227,21 +227,21 @@ impl Keeper {
 }
 
 /// What came of a sync, and in a text what was wrong.
-fn judge(report: &Result<Report, StoreError>) -> (Outcome, Option<String>) {
+fn judge(report: &Result<Report, StoreError>) -> (SyncOutcome, Option<String>) {
     match report {
         // The other process keeps it as the store is.
         Err(StoreError::Shared(_)) => {
-            (Outcome::Unchanged, report.as_ref().err().map(ToString::to_string))
+            (SyncOutcome::Unchanged, report.as_ref().err().map(ToString::to_string))
         }
-        Err(error) => (Outcome::Failed, Some(error.to_string())),
+        Err(error) => (SyncOutcome::Failed, Some(error.to_string())),
         Ok(Report { problems, .. }) if !problems.is_empty() => {
             let first = problems.iter().take(3).map(ToString::to_string).collect::<Vec<_>>();
             let more = problems.len() - first.len();
             let more = if more > 0 { format!("; {more} more") } else { String::new() };
-            (Outcome::Failed, Some(first.join("; ") + &more))
+            (SyncOutcome::Failed, Some(first.join("; ") + &more))
         }
-        Ok(Report { changes, .. }) if changes.is_empty() => (Outcome::Unchanged, None),
-        Ok(_) => (Outcome::Updated, None),
+        Ok(Report { changes, .. }) if changes.is_empty() => (SyncOutcome::Unchanged, None),
+        Ok(_) => (SyncOutcome::Updated, None),
     }
 }
 

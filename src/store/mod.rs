@@ -39,12 +39,12 @@ mod sync;
 mod absent;
 
 #[cfg(not(feature = "stores"))]
-pub use absent::Mirror;
+pub use absent::AbsentMirror as Mirror;
 pub use address::StoreUrl;
 pub use error::StoreError;
 #[cfg(feature = "stores")]
 pub use mirror::Mirror;
-pub use options::{Heard, InUse, MirrorOptions, Outcome};
+pub use options::{Heard, InUse, MirrorOptions, SyncOutcome};
 
 #[cfg(test)]
 #[cfg(feature = "stores")]

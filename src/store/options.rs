@@ -40,7 +40,7 @@ pub type InUse = Box<dyn Fn() -> Option<Vec<(String, u64)>> + Send>;
 
 /// What came of looking at the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SyncOutcome {
     /// Nothing new.
     Unchanged,
     /// Something came or went.
@@ -49,7 +49,7 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl SyncOutcome {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Unchanged, Self::Updated, Self::Failed];
 

@@ -1,6 +1,6 @@
 //! What the mirror counts, and how far it is: written by its thread, read by everybody.
 
-use super::options::Outcome;
+use super::options::SyncOutcome;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// See the file's head.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
-    syncs: [AtomicU64; Outcome::ALL.len()],
+    syncs: [AtomicU64; SyncOutcome::ALL.len()],
     pub(super) downloaded_bytes: AtomicU64,
     /// In seconds since 1970; 0 before the first one.
     last_success: AtomicU64,
@@ -56,7 +56,12 @@ impl Stats {
     }
 
     /// `whole_at` is when the folder was as the store.
-    pub(super) fn record(&self, outcome: Outcome, problem: Option<String>, whole_at: Option<u64>) {
+    pub(super) fn record(
+        &self,
+        outcome: SyncOutcome,
+        problem: Option<String>,
+        whole_at: Option<u64>,
+    ) {
         self.syncs[outcome as usize].fetch_add(1, Ordering::Relaxed);
         if let Some(now) = whole_at {
             self.last_success.store(now, Ordering::Relaxed);
@@ -94,7 +99,7 @@ impl Stats {
         self.state().problem.clone()
     }
 
-    pub(super) fn syncs(&self, outcome: Outcome) -> u64 {
+    pub(super) fn syncs(&self, outcome: SyncOutcome) -> u64 {
         self.syncs[outcome as usize].load(Ordering::Relaxed)
     }
 

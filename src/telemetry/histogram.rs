@@ -6,7 +6,7 @@
 //! sum of the buckets, so it always agrees with them; only `_sum` may be a few observations ahead
 //! or behind, which no query can notice.
 
-use super::statistics::{Tally, nanos};
+use super::statistics::{DurationStatistics, nanos};
 use prometheus::proto;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -123,9 +123,9 @@ impl Histogram {
     }
 
     /// How many observations there were, and their sum in what is counted.
-    pub(super) fn tally(&self) -> Tally {
+    pub(super) fn duration(&self) -> DurationStatistics {
         let count = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum();
-        Tally { count, ns: self.sum.load(Ordering::Relaxed) }
+        DurationStatistics { count, ns: self.sum.load(Ordering::Relaxed) }
     }
 
     /// What the registry exports.
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(cumulative(0.00001), 2);
         assert_eq!(cumulative(0.000025), 3);
         assert_eq!(cumulative(60.0), 3);
-        assert_eq!(histogram.tally(), Tally { count: 4, ns: 61_000_020_001 });
+        assert_eq!(histogram.duration(), DurationStatistics { count: 4, ns: 61_000_020_001 });
         assert_eq!(snapshot.get_sample_count(), 4, "what is beyond the last bound counts too");
         assert!((snapshot.get_sample_sum() - 61.000_020_001).abs() < 1e-9);
     }

@@ -24,7 +24,7 @@ pub const OPEN_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0
 
 /// What the metrics say about the build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct BuildFacts {
+pub struct BuildInfo {
     /// Version of the program.
     pub version: String,
     /// Version of the library that runs the models; empty without one.
@@ -35,7 +35,7 @@ pub struct BuildFacts {
 #[derive(Debug, Clone, Default)]
 pub struct MetricsOptions {
     /// What was built.
-    pub build: BuildFacts,
+    pub build: BuildInfo,
     /// Every route, as the router writes it.
     pub routes: Vec<&'static str>,
     /// Every error code.
@@ -166,7 +166,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-impl Collect for BuildFacts {
+impl Collect for BuildInfo {
     fn collect(&self, samples: &mut Samples) {
         samples.number(&families::BUILD_INFO, &[&self.version, &self.libtorch], 1.0);
     }

@@ -36,7 +36,7 @@ pub use collect::{Collect, VersionSamples, VersionSeries};
 pub use exposition::{Family, Samples};
 pub use histogram::Histogram;
 pub use http::{HttpMetrics, METHODS, RouteIndex};
-pub use metrics::{BuildFacts, CONTENT_TYPE, Metrics, MetricsOptions, OPEN_CONTENT_TYPE};
+pub use metrics::{BuildInfo, CONTENT_TYPE, Metrics, MetricsOptions, OPEN_CONTENT_TYPE};
 pub use model::ModelMetrics;
 pub use moment::written_moment;
 pub use number::{Counter, Gauge, GaugePart};
@@ -44,7 +44,7 @@ pub use phase::{ByPhase, Phase, PhaseTimes};
 pub use process::resident_bytes;
 pub use record::RequestRecord;
 pub use request::RequestGuard;
-pub use statistics::{BatchStatistics, ModelStatistics, RunRecord, Tally};
+pub use statistics::{BatchStatistics, DurationStatistics, ModelStatistics, RunRecord};
 pub use trials::TrialOutcome;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::collect::VersionSeries;
 use super::number::{Counter, GaugePart};
 use super::phase::Phase;
 use super::record::RequestRecord;
-use super::statistics::{ModelStatistics, RunRecord, Tally, nanos};
+use super::statistics::{DurationStatistics, ModelStatistics, RunRecord, nanos};
 use super::versions::{Lists, Series, Versions};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,15 +61,15 @@ impl ModelMetrics {
     #[must_use]
     pub fn statistics(&self) -> ModelStatistics {
         let series = &*self.series;
-        let tally = |count: u64, nanos: &Counter| Tally { count, ns: nanos.get() };
+        let duration = |count: u64, nanos: &Counter| DurationStatistics { count, ns: nanos.get() };
         let (answered, failed) = series.requests.totals();
         let mut statistics = ModelStatistics {
-            success: tally(answered, &series.success_nanos),
-            fail: tally(failed, &series.fail_nanos),
-            queue: series.phases[Phase::Queue].tally(),
-            compute_input: series.phases[Phase::Input].tally(),
-            compute_infer: series.phases[Phase::Compute].tally(),
-            compute_output: series.phases[Phase::Output].tally(),
+            success: duration(answered, &series.success_nanos),
+            fail: duration(failed, &series.fail_nanos),
+            queue: series.phases[Phase::Queue].duration(),
+            compute_input: series.phases[Phase::Input].duration(),
+            compute_infer: series.phases[Phase::Compute].duration(),
+            compute_output: series.phases[Phase::Output].duration(),
             ..ModelStatistics::default()
         };
         series.runs.report(&mut statistics);
@@ -209,12 +209,12 @@ mod tests {
             model.record_request(&RequestRecord { failure, total, ..RequestRecord::default() });
         }
         let statistics = model.statistics();
-        assert_eq!(statistics.success, Tally { count: 2, ns: 200 });
-        assert_eq!(statistics.fail, Tally { count: 2, ns: 60 });
+        assert_eq!(statistics.success, DurationStatistics { count: 2, ns: 200 });
+        assert_eq!(statistics.fail, DurationStatistics { count: 2, ns: 60 });
         let ModelStatistics { queue, compute_input, compute_infer, compute_output, .. } =
             statistics;
         for phase in [queue, compute_input, compute_infer, compute_output] {
-            assert_eq!(phase, Tally { count: 2, ns: 14 });
+            assert_eq!(phase, DurationStatistics { count: 2, ns: 14 });
         }
         assert_eq!((statistics.execution_count, statistics.last_inference), (0, None));
     }

@@ -13,7 +13,7 @@ const MAX_SIZE: usize = 256;
 
 /// How often something happened, and how long it took altogether.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct DurationStatistics {
     /// How often.
     pub count: u64,
     /// Nanoseconds.
@@ -30,17 +30,17 @@ pub struct ModelStatistics {
     /// Runs that gave answers.
     pub execution_count: u64,
     /// Requests that were answered with a prediction, from arrival to answer.
-    pub success: Tally,
+    pub success: DurationStatistics,
     /// Requests that were not.
-    pub fail: Tally,
+    pub fail: DurationStatistics,
     /// Waiting in the queue, for each request that was answered; so are the next three.
-    pub queue: Tally,
+    pub queue: DurationStatistics,
     /// Putting the batch together and handing it to the device.
-    pub compute_input: Tally,
+    pub compute_input: DurationStatistics,
     /// The model's own run.
-    pub compute_infer: Tally,
+    pub compute_infer: DurationStatistics,
     /// Getting the outputs back and cutting them apart.
-    pub compute_output: Tally,
+    pub compute_output: DurationStatistics,
     /// Runs by their rows, the smallest first.
     pub batches: Vec<BatchStatistics>,
 }
@@ -51,11 +51,11 @@ pub struct BatchStatistics {
     /// Rows of each.
     pub batch_size: usize,
     /// Putting the batch together and handing it to the device.
-    pub compute_input: Tally,
+    pub compute_input: DurationStatistics,
     /// The model's own run.
-    pub compute_infer: Tally,
+    pub compute_infer: DurationStatistics,
     /// Getting the outputs back and cutting them apart.
-    pub compute_output: Tally,
+    pub compute_output: DurationStatistics,
 }
 
 /// A run that gave answers.
@@ -128,12 +128,12 @@ impl Runs {
             if batch_size == 0 {
                 continue;
             }
-            let tally = |ns| Tally { count, ns: read(ns) };
+            let duration = |ns| DurationStatistics { count, ns: read(ns) };
             statistics.batches.push(BatchStatistics {
                 batch_size,
-                compute_input: tally(&size.input),
-                compute_infer: tally(&size.compute),
-                compute_output: tally(&size.output),
+                compute_input: duration(&size.input),
+                compute_infer: duration(&size.compute),
+                compute_output: duration(&size.output),
             });
         }
         statistics.inference_count += read(&self.larger_rows);
@@ -178,9 +178,9 @@ mod tests {
         assert_eq!(sizes, [1, 3, MAX_SIZE]);
         let expected = BatchStatistics {
             batch_size: 3,
-            compute_input: Tally { count: 2, ns: 6 },
-            compute_infer: Tally { count: 2, ns: 60 },
-            compute_output: Tally { count: 2, ns: 2 },
+            compute_input: DurationStatistics { count: 2, ns: 6 },
+            compute_infer: DurationStatistics { count: 2, ns: 60 },
+            compute_output: DurationStatistics { count: 2, ns: 2 },
         };
         assert_eq!(reported.batches[1], expected);
     }

@@ -24,7 +24,7 @@ const REFERENCE: &str = r#"{"model_sha256": "", "rows": 200, "labels": {"a": 200
 /// Metrics with one model, every reading and one HTTP response: all families have a series.
 fn full() -> (Metrics, Arc<ModelMetrics>) {
     let metrics = Metrics::new(MetricsOptions {
-        build: BuildFacts { version: "1.2.3".to_owned(), libtorch: "2.11.0".to_owned() },
+        build: BuildInfo { version: "1.2.3".to_owned(), libtorch: "2.11.0".to_owned() },
         routes: vec!["/predict/{model}", "/metrics"],
         codes: vec!["invalid_input", "client_closed"],
         batching: vec!["safe", "off"],

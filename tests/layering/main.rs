@@ -4,6 +4,7 @@
 //! is free: it may reach wherever it must.
 
 mod inside;
+mod names;
 mod paths;
 mod rules;
 mod source;

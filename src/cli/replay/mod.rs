@@ -2,7 +2,7 @@
 
 mod report;
 
-use super::evaluate::{Progress, Subject};
+use super::evaluate::{ModelArgument, Progress};
 use super::inside::{self, Inside};
 use super::{Failure, Settings, print};
 use crate::capture::{Lines, Replay, Replayed};
@@ -19,7 +19,7 @@ pub struct ReplayRequests {
     pub files: Vec<PathBuf>,
     /// The model, and its version unless the one that would serve is meant
     #[arg(long, value_name = "MODEL[/VERSION]")]
-    pub against: Subject,
+    pub against: ModelArgument,
     /// Answers whose numbers differ by no more than this, relative to the largest of an output, are the same
     #[arg(long, value_name = "NUMBER", default_value = "1e-4", value_parser = tolerance)]
     pub tolerance: f64,
@@ -60,7 +60,7 @@ impl ReplayRequests {
         let failed = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
         let mut lines = Lines::of(&self.files).map_err(|error| failed(&error))?;
         let inside = Inside::new(&loaded.config)?;
-        let Subject { name, version } = &self.against;
+        let ModelArgument { name, version } = &self.against;
         // All requests are to be answered, however long that takes.
         let patience = Some(Duration::MAX);
         let overrides =

@@ -3,9 +3,9 @@
 use super::charts::charts;
 use super::page::{Page, escape};
 use super::words;
-use crate::evaluation::compare::{Changes, Flip};
+use crate::evaluation::compare::{AnswerChanges, Flip};
 use crate::evaluation::figures::Measured;
-use crate::evaluation::summary::{Comparison, Details, Evaluation, Summary};
+use crate::evaluation::summary::{Details, Evaluation, Summary, VersionComparison};
 use std::sync::Arc;
 
 /// More classes are left to the JSON.
@@ -44,7 +44,7 @@ pub fn html(found: &Evaluation) -> String {
     page.finish()
 }
 
-fn add_figures(page: &mut Page, summary: &Summary, comparison: Option<&Comparison>) {
+fn add_figures(page: &mut Page, summary: &Summary, comparison: Option<&VersionComparison>) {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let versions = comparison.map(|comparison| {
         [summary.version, comparison.against.version].map(|it| format!("version {it}"))
@@ -70,11 +70,11 @@ fn add_figures(page: &mut Page, summary: &Summary, comparison: Option<&Compariso
     page.table(&head, &rows);
 }
 
-fn add_changes(page: &mut Page, names: &[Arc<str>], comparison: &Comparison) {
+fn add_changes(page: &mut Page, names: &[Arc<str>], comparison: &VersionComparison) {
     let before = comparison.against.version;
     page.heading(&format!("Against version {before}"));
     match &comparison.changes {
-        Changes::Classes { agreement, flips, mended, broken, first } => {
+        AnswerChanges::Classes { agreement, flips, mended, broken, first } => {
             page.paragraph(&format!(
                 "Same class in {:.2} % of the rows; {flips} changed it: {mended} of these were wrong \
                  and are right now, {broken} were right and are wrong now.",
@@ -90,7 +90,7 @@ fn add_changes(page: &mut Page, names: &[Arc<str>], comparison: &Comparison) {
                 page.table(&["line", "was", "is told", "is"], &rows);
             }
         }
-        Changes::Numbers { largest, mean, line } => {
+        AnswerChanges::Numbers { largest, mean, line } => {
             page.paragraph(&format!(
                 "Apart by {} at most (line {line}), by {} in the mean.",
                 words::number(*largest),

@@ -1,10 +1,10 @@
 //! One JSON object for programs. Numbers have all their digits.
 
 use super::words;
-use crate::evaluation::bounds::Check;
-use crate::evaluation::compare::{Changes, Flip};
+use crate::evaluation::bounds::BoundCheck;
+use crate::evaluation::compare::{AnswerChanges, Flip};
 use crate::evaluation::figures::{Bin, CONFIDENCE, ClassFigures, Measured, N_RESAMPLES, SEED};
-use crate::evaluation::summary::{Comparison, Details, Evaluation, Summary};
+use crate::evaluation::summary::{Details, Evaluation, Summary, VersionComparison};
 use crate::repository::manifest::Bound;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -59,8 +59,8 @@ fn bin(bin: &Bin) -> Value {
     json!({ "rows": bin.rows as u64, "confidence": mean(bin.confidence), "accuracy": mean(bin.right) })
 }
 
-fn against(comparison: &Comparison, names: &[Arc<str>]) -> Value {
-    let Comparison { against, differences, changes } = comparison;
+fn against(comparison: &VersionComparison, names: &[Arc<str>]) -> Value {
+    let VersionComparison { against, differences, changes } = comparison;
     let mut value = json!({
         "version": against.version.to_string(),
         "result": version(against, names),
@@ -72,18 +72,18 @@ fn against(comparison: &Comparison, names: &[Arc<str>]) -> Value {
         json!({ "line": flip.line, "label": label, "before": before, "now": now })
     };
     value["changes"] = match changes {
-        Changes::Classes { agreement, flips, mended, broken, first } => json!({
+        AnswerChanges::Classes { agreement, flips, mended, broken, first } => json!({
             "agreement": agreement, "flips": flips, "mended": mended, "broken": broken,
             "first": first.iter().map(flip).collect::<Vec<_>>(),
         }),
-        Changes::Numbers { largest, mean, line } => {
+        AnswerChanges::Numbers { largest, mean, line } => {
             json!({ "largest": largest, "mean": mean, "line": line })
         }
     };
     value
 }
 
-fn check(check: &Check) -> Value {
+fn check(check: &BoundCheck) -> Value {
     let (kind, bound) = match check.bound {
         Bound::AtLeast(bound) => ("at_least", bound),
         Bound::AtMost(bound) => ("at_most", bound),

@@ -1,9 +1,9 @@
 //! A table for people.
 
 use super::words;
-use crate::evaluation::compare::Changes;
+use crate::evaluation::compare::AnswerChanges;
 use crate::evaluation::figures::Measured;
-use crate::evaluation::summary::{Comparison, Details, Evaluation, Summary};
+use crate::evaluation::summary::{Details, Evaluation, Summary, VersionComparison};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub fn table(found: &Evaluation) -> String {
 }
 
 /// Figures over all rows. Writing to a string cannot fail.
-fn add_figures(text: &mut String, summary: &Summary, comparison: Option<&Comparison>) {
+fn add_figures(text: &mut String, summary: &Summary, comparison: Option<&VersionComparison>) {
     let Some(comparison) = comparison else {
         let _ = writeln!(text, "{:<32}{:>11}   interval", "figure", "value");
         for Measured { figure, value, interval } in &summary.figures {
@@ -111,10 +111,10 @@ fn add_confusion(text: &mut String, names: &[Arc<str>], matrix: &[Vec<u64>]) {
     }
 }
 
-fn add_changes(text: &mut String, names: &[Arc<str>], comparison: &Comparison) {
+fn add_changes(text: &mut String, names: &[Arc<str>], comparison: &VersionComparison) {
     let before = comparison.against.version;
     let _ = match &comparison.changes {
-        Changes::Classes { agreement, flips, mended, broken, first } => {
+        AnswerChanges::Classes { agreement, flips, mended, broken, first } => {
             let _ = writeln!(
                 text,
                 "\nSame class as version {before} in {:.2} % of the rows; {flips} changed it: {mended} of these were wrong \
@@ -128,7 +128,7 @@ fn add_changes(text: &mut String, names: &[Arc<str>], comparison: &Comparison) {
             }
             Ok(())
         }
-        Changes::Numbers { largest, mean, line } => writeln!(
+        AnswerChanges::Numbers { largest, mean, line } => writeln!(
             text,
             "\nApart from version {before} by {} at most (line {line}), by {} in the mean.",
             words::number(*largest),

@@ -1,6 +1,6 @@
 //! Numbers and sentences that more than one report has.
 
-use crate::evaluation::bounds::Check;
+use crate::evaluation::bounds::BoundCheck;
 use crate::evaluation::figures::{CONFIDENCE, Interval, N_RESAMPLES, SEED};
 use crate::repository::manifest::Bound;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) fn class(names: &[Arc<str>], place: usize) -> &str {
 }
 
 /// A bound, and how it stands.
-pub(super) fn check(check: &Check) -> String {
+pub(super) fn check(check: &BoundCheck) -> String {
     let (words, bound) = match check.bound {
         Bound::AtLeast(bound) => ("at least", bound),
         Bound::AtMost(bound) => ("at most", bound),

@@ -5,7 +5,7 @@ use crate::http::path::{NamePath, VersionPath, named, versioned};
 use crate::http::state::App;
 use crate::inference::{ModelName, ModelRef, Version, VersionSelector};
 use crate::repository::ModelHandle;
-use crate::telemetry::{BatchStatistics, Tally};
+use crate::telemetry::{BatchStatistics, DurationStatistics};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -75,12 +75,12 @@ fn entry(handle: &ModelHandle) -> Value {
         "inference_count": statistics.inference_count,
         "execution_count": statistics.execution_count,
         "inference_stats": {
-            "success": tally(&statistics.success),
-            "fail": tally(&statistics.fail),
-            "queue": tally(&statistics.queue),
-            "compute_input": tally(&statistics.compute_input),
-            "compute_infer": tally(&statistics.compute_infer),
-            "compute_output": tally(&statistics.compute_output),
+            "success": duration(&statistics.success),
+            "fail": duration(&statistics.fail),
+            "queue": duration(&statistics.queue),
+            "compute_input": duration(&statistics.compute_input),
+            "compute_infer": duration(&statistics.compute_infer),
+            "compute_output": duration(&statistics.compute_output),
             "cache_hit": none,
             "cache_miss": none,
         },
@@ -93,14 +93,14 @@ fn entry(handle: &ModelHandle) -> Value {
 fn batch(batch: &BatchStatistics) -> Value {
     json!({
         "batch_size": batch.batch_size,
-        "compute_input": tally(&batch.compute_input),
-        "compute_infer": tally(&batch.compute_infer),
-        "compute_output": tally(&batch.compute_output),
+        "compute_input": duration(&batch.compute_input),
+        "compute_infer": duration(&batch.compute_infer),
+        "compute_output": duration(&batch.compute_output),
     })
 }
 
-fn tally(tally: &Tally) -> Value {
-    json!({"count": tally.count, "ns": tally.ns})
+fn duration(duration: &DurationStatistics) -> Value {
+    json!({"count": duration.count, "ns": duration.ns})
 }
 
 fn memory(handle: &ModelHandle) -> Value {

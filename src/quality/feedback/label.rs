@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub const MAX_LABELS_A_CALL: usize = 10_000;
 /// What became of a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum LabelOutcome {
     /// It counts.
     Counted,
     /// The answer has its label already.
@@ -23,7 +23,7 @@ pub enum Outcome {
     VersionGone,
 }
 
-impl Outcome {
+impl LabelOutcome {
     /// All of them.
     pub const ALL: [Self; 6] = [
         Self::Counted,
@@ -52,14 +52,14 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Label {
     /// Which answer it is about.
-    pub answer: Answer,
+    pub answer: AnswerRef,
     /// What is true of each of its rows; `None` where that is not known.
     pub actual: Vec<Option<Truth>>,
 }
 
 /// How a caller says which answer it means.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum AnswerRef {
     /// By the token that came with it.
     Token(String),
     /// By repeating it: whoever does is believed.
@@ -77,7 +77,7 @@ pub enum Answer {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Receipt {
     /// How many rows came to what.
-    pub outcomes: BTreeMap<Outcome, u64>,
+    pub outcomes: BTreeMap<LabelOutcome, u64>,
     /// The first that do not count: their places in the call, and why.
-    pub problems: Vec<(usize, Outcome, String)>,
+    pub problems: Vec<(usize, LabelOutcome, String)>,
 }

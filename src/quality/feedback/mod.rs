@@ -26,8 +26,10 @@ mod token;
 #[cfg(test)]
 mod tests;
 
-pub use label::{Answer, Label, MAX_LABELS_A_CALL, Outcome, Receipt};
+pub use label::{AnswerRef, Label, LabelOutcome, MAX_LABELS_A_CALL, Receipt};
 pub use registry::{Feedback, FeedbackOptions};
-pub use report::{ClassFigure, ClassFigures, Figures, NumberFigures, QualityReport};
+pub use report::{
+    ClassFigure, ClassificationFigures, NumberFigures, QualityFigures, QualityReport,
+};
 pub use tally::{ScoreBin, Truth};
 pub use token::MAX_ROWS;

@@ -2,8 +2,8 @@
 
 use super::answers::{about, answers, told};
 use super::keys::{self, Keys};
-use super::label::{Answer, Label, Outcome, Receipt};
-use super::report::{ClassFigures, Figures, NumberFigures, QualityReport};
+use super::label::{AnswerRef, Label, LabelOutcome, Receipt};
+use super::report::{ClassificationFigures, NumberFigures, QualityFigures, QualityReport};
 use super::seen::Seen;
 use super::tally::{About, Row, Tally};
 use super::token::{Subject, Token, subject};
@@ -54,7 +54,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    pub(super) outcomes: BTreeMap<Outcome, u64>,
+    pub(super) outcomes: BTreeMap<LabelOutcome, u64>,
     /// Those that came last are last.
     pub(super) versions: Vec<Arc<Known>>,
 }
@@ -191,7 +191,7 @@ impl Feedback {
         for (place, label) in labels.iter().enumerate() {
             let n_rows = label.actual.iter().flatten().count() as u64;
             let outcome = match self.count_one(model, label) {
-                Ok(()) => Outcome::Counted,
+                Ok(()) => LabelOutcome::Counted,
                 Err((outcome, why)) => {
                     if receipt.problems.len() < MAX_PROBLEMS {
                         receipt.problems.push((place, outcome, why));
@@ -209,18 +209,18 @@ impl Feedback {
         Ok(receipt)
     }
 
-    fn count_one(&self, model: &ModelName, label: &Label) -> Result<(), (Outcome, String)> {
-        let bad_label = |why| (Outcome::BadLabel, why);
+    fn count_one(&self, model: &ModelName, label: &Label) -> Result<(), (LabelOutcome, String)> {
+        let bad_label = |why| (LabelOutcome::BadLabel, why);
         match &label.answer {
-            Answer::Token(text) => {
+            AnswerRef::Token(text) => {
                 let (token, code) = Token::read(text, &self.0.keys.load())
-                    .map_err(|why| (Outcome::BadToken, why.to_owned()))?;
+                    .map_err(|why| (LabelOutcome::BadToken, why.to_owned()))?;
                 let age = self.age(&token)?;
                 let is_it =
                     |it: &Known| lock(&it.subjects).iter().any(|(it, _)| *it == token.subject);
                 let known = self.known(model, is_it).ok_or_else(|| {
                     let why = "the version that gave this answer is not known here any more, or is another model's";
-                    (Outcome::VersionGone, why.to_owned())
+                    (LabelOutcome::VersionGone, why.to_owned())
                 })?;
                 let rows = known.about.rows(&token.answers, &label.actual).map_err(bad_label)?;
                 if rows.is_empty() && label.actual.iter().any(Option::is_some) {
@@ -235,13 +235,13 @@ impl Feedback {
                 // What can be counted is marked as counted; what cannot may come again, mended.
                 if !lock(&self.0.seen).is_new(&code) {
                     let why = "the answer has its label already, which cannot be taken back";
-                    return Err((Outcome::Duplicate, why.to_owned()));
+                    return Err((LabelOutcome::Duplicate, why.to_owned()));
                 }
                 known.count(&rows, Some((token.subject, age)));
             }
-            Answer::Told { version, predicted, score } => {
+            AnswerRef::Told { version, predicted, score } => {
                 let known = self.known(model, |it| it.version == *version).ok_or_else(|| {
-                    (Outcome::VersionGone, format!("version {version} is not known here"))
+                    (LabelOutcome::VersionGone, format!("version {version} is not known here"))
                 })?;
                 let answers = told(&known.about, predicted, *score).map_err(bad_label)?;
                 let rows = known.about.rows(&answers, &label.actual).map_err(bad_label)?;
@@ -253,19 +253,19 @@ impl Feedback {
     }
 
     /// Seconds since the answer.
-    fn age(&self, token: &Token) -> Result<u64, (Outcome, String)> {
+    fn age(&self, token: &Token) -> Result<u64, (LabelOutcome, String)> {
         let now = seconds();
         let answered_at = u64::from(token.time);
         if answered_at > now + CLOCK_SKEW {
             let ahead = answered_at - now;
             let why = format!("the answer was given {ahead} s from now: do the clocks differ?");
-            return Err((Outcome::BadToken, why));
+            return Err((LabelOutcome::BadToken, why));
         }
         let age = now.saturating_sub(answered_at);
         let max_age = self.0.options.max_age.as_secs();
         if age > max_age {
             let why = format!("the answer is {age} s old, labels are taken for {max_age} s");
-            return Err((Outcome::Expired, why));
+            return Err((LabelOutcome::Expired, why));
         }
         Ok(age)
     }
@@ -399,8 +399,8 @@ impl Known {
     pub(super) fn report(&self) -> QualityReport {
         let Counted { tally, delay_sum, delays } = &*lock(&self.counted);
         let figures = match tally {
-            Tally::Classes(tally) => Figures::Classes(ClassFigures::of(tally)),
-            Tally::Numbers(tally) => Figures::Numbers(NumberFigures::of(tally)),
+            Tally::Classes(tally) => QualityFigures::Classes(ClassificationFigures::of(tally)),
+            Tally::Numbers(tally) => QualityFigures::Numbers(NumberFigures::of(tally)),
         };
         QualityReport {
             version: self.version,

@@ -18,21 +18,21 @@ pub struct QualityReport {
     /// How long labels took, on average.
     pub mean_delay: Option<f64>,
     /// The figures.
-    pub figures: Figures,
+    pub figures: QualityFigures,
 }
 
 /// Figures of a kind of answers.
 #[derive(Debug, Clone)]
-pub enum Figures {
+pub enum QualityFigures {
     /// Of labels.
-    Classes(ClassFigures),
+    Classes(ClassificationFigures),
     /// Of numbers; `None` before there are any.
     Numbers(Option<NumberFigures>),
 }
 
 /// How well answers with labels are.
 #[derive(Debug, Clone)]
-pub struct ClassFigures {
+pub struct ClassificationFigures {
     /// The classes, by name.
     pub classes: Vec<ClassFigure>,
     /// How often each (a row) was answered with each (a column).
@@ -49,7 +49,7 @@ pub struct ClassFigures {
     pub bins: Vec<ScoreBin>,
 }
 
-impl ClassFigures {
+impl ClassificationFigures {
     /// The mean over the classes that occur, in truth or in answers.
     #[must_use]
     pub fn macro_f1(&self) -> Option<f64> {
@@ -118,7 +118,7 @@ fn ratio(part: u64, of: u64) -> Option<f64> {
     (of > 0).then(|| part as f64 / of as f64)
 }
 
-impl ClassFigures {
+impl ClassificationFigures {
     /// Those of what was counted.
     pub(super) fn of(tally: &ClassTally) -> Self {
         let class = |(place, label): (usize, &Arc<str>)| {

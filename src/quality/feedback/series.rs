@@ -1,6 +1,6 @@
 //! What is exported of labels that came back: sums that only rise, so that they add up over replicas and over any time.
 
-use super::label::Outcome;
+use super::label::LabelOutcome;
 use super::registry::{Feedback, Known, lock};
 use super::tally::{ClassTally, NumberTally, Tally};
 
@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 impl Collect for Feedback {
     fn collect(&self, samples: &mut Samples) {
         self.each(|name, model| {
-            for outcome in Outcome::ALL {
+            for outcome in LabelOutcome::ALL {
                 let rows = model.outcomes.get(&outcome).copied().unwrap_or_default();
                 let labels = [name.as_str(), outcome.as_str()];
                 samples.number(&families::FEEDBACK, &labels, rows as f64);

@@ -11,7 +11,7 @@ mod types;
 
 pub use choice::{DeviceChoice, Optimize, QueueWait};
 pub use keys::{BatchingKeys, Bound, EvaluationKeys, LimitKeys, Manifest};
-pub use rollout::{Decider, RolloutKeys, RolloutPlan, RolloutStep, Steps, Strategy};
+pub use rollout::{Decider, RolloutKeys, RolloutPlan, RolloutStep, RolloutSteps, Strategy};
 pub(super) use types::are_labels;
 pub use types::{LabelSource, LabelsFile, Pad, Sharing};
 

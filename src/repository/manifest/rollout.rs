@@ -71,9 +71,9 @@ pub struct RolloutStep {
 
 /// The steps as they are written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Steps(pub(super) Vec<RolloutStep>);
+pub struct RolloutSteps(pub(super) Vec<RolloutStep>);
 
-impl Setting for Steps {
+impl Setting for RolloutSteps {
     const EXPECTED: &'static str = "a list of 1 to 16 texts like \"5% for 10m\" with rising parts";
 
     fn read(value: &Value) -> Option<Self> {
@@ -103,7 +103,7 @@ section! {
         /// How a new version takes over: at once, by a growing part of the requests, or after it has answered copies of them.
         strategy: Strategy = "replace";
         /// Parts of the requests that a canary gets, or of which a shadow gets copies, and how long at the least.
-        steps: Option<Steps> = (else "`[\"5% for 10m\", \"25% for 10m\", \"50% for 30m\"]`; of a shadow `[\"100% for 30m\"]`");
+        steps: Option<RolloutSteps> = (else "`[\"5% for 10m\", \"25% for 10m\", \"50% for 30m\"]`; of a shadow `[\"100% for 30m\"]`");
         /// Whether the rules promote and roll back by themselves, or say what they would do.
         decide: Decider = "advise";
         /// Requests that each version must have answered on a step before any rule speaks.
@@ -171,7 +171,7 @@ impl RolloutKeys {
     pub fn plan(&self) -> RolloutPlan {
         let steps = match (self.strategy, &self.steps) {
             (Strategy::Replace, _) => Vec::new(),
-            (_, Some(Steps(steps))) => steps.clone(),
+            (_, Some(RolloutSteps(steps))) => steps.clone(),
             (strategy, None) => default_steps(strategy),
         };
         let min_requests = self.min_requests.unwrap_or(MIN_REQUESTS);
@@ -192,7 +192,7 @@ impl RolloutKeys {
 
     /// Why these steps are none of the strategy, if so: a canary that gets every request is no canary.
     pub(super) fn conflict(&self) -> Option<&'static str> {
-        let Steps(steps) = self.steps.as_ref()?;
+        let RolloutSteps(steps) = self.steps.as_ref()?;
         let is_all = steps.last().is_some_and(|step| step.weight >= 1.0);
         (self.strategy == Strategy::Canary && is_all)
             .then_some("a canary gets less than 100%: behind its last step the new version serves")

@@ -120,7 +120,7 @@ fn every_key_is_read() {
         },
         rollout: RolloutKeys {
             strategy: Strategy::Canary,
-            steps: Some(Steps(vec![
+            steps: Some(RolloutSteps(vec![
                 RolloutStep { weight: 0.01, lasts: Duration::from_secs(60) },
                 RolloutStep { weight: 0.125, lasts: Duration::from_secs(90) },
             ])),

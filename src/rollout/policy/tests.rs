@@ -46,9 +46,9 @@ fn check(case: &Case, evidence: &Evidence, expected: &str) -> Judged {
     let now = since + Duration::from_secs(seconds);
     let judged = decide(&plan(strategy, decider), &progress, evidence, now);
     let said = match judged.decision {
-        Decision::Wait(waiting) => format!("wait: {waiting}"),
-        Decision::Act(next) => next.to_string(),
-        Decision::Advise(next) => format!("advise to {next}"),
+        RolloutDecision::Wait(waiting) => format!("wait: {waiting}"),
+        RolloutDecision::Act(next) => next.to_string(),
+        RolloutDecision::Advise(next) => format!("advise to {next}"),
     };
     assert_eq!(said, expected);
     judged
@@ -62,9 +62,9 @@ fn where_an_operator_leads_the_steps_rules_go_back_and_not_on() {
         |leaning| Progress { agreeing: Some((leaning, 5)), ..Progress::at(Stage::Step(0), since) };
     let later = since + Duration::from_secs(60);
     let on = decide(&plan, &at(Leaning::On), &good(), later).decision;
-    assert!(matches!(on, Decision::Advise(Move::NextStep { .. })), "{on:?}");
+    assert!(matches!(on, RolloutDecision::Advise(Move::NextStep { .. })), "{on:?}");
     let back = decide(&plan, &at(Leaning::Back), &bad(), later).decision;
-    assert!(matches!(back, Decision::Act(Move::RollBack(_))), "{back:?}");
+    assert!(matches!(back, RolloutDecision::Act(Move::RollBack(_))), "{back:?}");
 }
 
 #[test]
@@ -182,9 +182,9 @@ fn check_path(plan: &RolloutPlan, path: &[Evaluated]) {
         let last: Vec<_> =
             path[..=place].iter().rev().take(wanted).map(|(kind, _)| *kind).collect();
         let (changes, next) = match judged.decision {
-            Decision::Act(next) => (true, Some(next)),
-            Decision::Advise(next) => (false, Some(next)),
-            Decision::Wait(_) => (false, None),
+            RolloutDecision::Act(next) => (true, Some(next)),
+            RolloutDecision::Advise(next) => (false, Some(next)),
+            RolloutDecision::Wait(_) => (false, None),
         };
         assert_eq!(changes, judged.progress.stage != before, "only what is done changes the stage");
         if let Some(next) = next {
@@ -202,7 +202,7 @@ fn check_path(plan: &RolloutPlan, path: &[Evaluated]) {
             assert!(may_be, "no step is left out: {before:?} to {stage:?}");
         } else {
             assert_eq!(judged.progress.stage, before, "what is over stays so");
-            assert_eq!(judged.decision, Decision::Wait(Waiting::Over));
+            assert_eq!(judged.decision, RolloutDecision::Wait(WaitReason::Over));
         }
         before = judged.progress.stage;
     }
@@ -217,7 +217,7 @@ fn a_good_version_arrives_after_the_time_of_its_steps() {
         let judged = decide(&plan, &progress, &good(), begun + Duration::from_secs(second.into()));
         progress = judged.progress;
         match judged.decision {
-            Decision::Act(Move::Promote) => ControlFlow::Break(second),
+            RolloutDecision::Act(Move::Promote) => ControlFlow::Break(second),
             _ => ControlFlow::Continue(()),
         }
     });

@@ -454,12 +454,12 @@ fn who_waits_is_told_when_there_is_something_to_serve_or_nothing_comes() {
     let stats = Stats::default();
     stats.wait(Duration::ZERO);
     assert_eq!(stats.is_unsettled(), Some(None));
-    stats.record(Outcome::Failed, Some("away".into()), None);
+    stats.record(SyncOutcome::Failed, Some("away".into()), None);
     stats.wait(Duration::from_secs(60));
     assert_eq!(stats.is_unsettled(), Some(Some("away".into())));
-    stats.record(Outcome::Updated, None, Some(7));
+    stats.record(SyncOutcome::Updated, None, Some(7));
     assert_eq!((stats.is_unsettled(), stats.last_success()), (None, 7));
-    stats.record(Outcome::Failed, Some("away".into()), None);
+    stats.record(SyncOutcome::Failed, Some("away".into()), None);
     assert_eq!(stats.is_unsettled(), None, "what came once serves on");
-    assert_eq!([stats.syncs(Outcome::Failed), stats.syncs(Outcome::Updated)], [2, 1]);
+    assert_eq!([stats.syncs(SyncOutcome::Failed), stats.syncs(SyncOutcome::Updated)], [2, 1]);
 }

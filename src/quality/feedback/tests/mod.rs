@@ -43,12 +43,12 @@ fn close(name: &str, got: Option<f64>, expected: &Value) {
     assert!((got - expected).abs() <= tolerance, "{name}: {got}, expected {expected}");
 }
 
-fn classes(known: &Known) -> ClassFigures {
+fn classes(known: &Known) -> ClassificationFigures {
     let report = known.report();
     assert_eq!(report.mean_delay, Some(7.0));
     match report.figures {
-        Figures::Classes(figures) => figures,
-        Figures::Numbers(_) => panic!("answers with labels have figures of labels"),
+        QualityFigures::Classes(figures) => figures,
+        QualityFigures::Numbers(_) => panic!("answers with labels have figures of labels"),
     }
 }
 
@@ -118,7 +118,7 @@ fn figures_of_numbers_are_those_of_scikit_learn() {
     let beyond = known.about.rows(&Answers::Numbers(vec![1.0]), &[Some(Truth::Number(-1e200))]);
     assert_eq!(beyond.unwrap_err(), "the label is -1e200, which is beyond what FP32 holds");
     count(&known, Answers::Numbers(vec![f32::INFINITY]), Truth::Number(-1e30));
-    let Figures::Numbers(Some(figures)) = known.report().figures else { panic!("numbers") };
+    let QualityFigures::Numbers(Some(figures)) = known.report().figures else { panic!("numbers") };
     close("mae", Some(figures.mae), expected);
     close("rmse", Some(figures.rmse), expected);
     close("mean_error", Some(figures.mean_error), expected);
@@ -229,7 +229,7 @@ fn what_is_explained_of_numbers_far_from_zero_is_right() {
         })
         .collect();
     known.count(&rows, None);
-    let Figures::Numbers(figures) = known.report().figures else { panic!("numbers") };
+    let QualityFigures::Numbers(figures) = known.report().figures else { panic!("numbers") };
     let explained = figures.unwrap().r_squared.unwrap();
     assert!(explained.abs() < 0.1, "a constant explains nothing: {explained}");
 }
