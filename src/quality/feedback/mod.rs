@@ -7,7 +7,9 @@
 //! | `seen` | tokens that came back, so that none counts twice |
 //! | `answers` | what of an answer can be compared with the truth |
 //! | `tally`, `report` | what is counted, and the figures that follow |
-//! | `registry` | the versions whose labels are counted |
+//! | `sizes` | how large numbers usually are, so that none hides all others |
+//! | `known` | a version whose labels are counted, over its files |
+//! | `registry` | all of them, and the labels that come for them |
 //! | `series` | what is exported |
 //!
 //! Labels are counted when they arrive: counters cannot go back. Nothing on the path of a prediction waits for any of it but
@@ -15,11 +17,13 @@
 
 mod answers;
 mod keys;
+mod known;
 mod label;
 mod registry;
 mod report;
 mod seen;
 mod series;
+mod sizes;
 mod tally;
 mod token;
 

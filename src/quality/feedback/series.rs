@@ -1,7 +1,8 @@
 //! What is exported of labels that came back: sums that only rise, so that they add up over replicas and over any time.
 
+use super::known::{Known, lock};
 use super::label::LabelOutcome;
-use super::registry::{Feedback, Known, lock};
+use super::registry::Feedback;
 use super::tally::{ClassTally, NumberTally, Tally};
 
 use crate::telemetry::{Collect, Samples, VersionSamples, families};

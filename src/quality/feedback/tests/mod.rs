@@ -1,7 +1,7 @@
 //! Figures of labels, held to scikit-learn's: `figures.json` has answers of models with their labels and what that library makes of
 //! them (version 1.9.1; the calibration error and the area from 20 bins by their definitions).
 
-use super::registry::{Known, lock};
+use super::known::{Known, lock};
 use super::tally::{About, Classes, Row, Tally};
 use super::token::{Answers, NO_CLASS};
 use super::*;

@@ -8,6 +8,7 @@ mod broadcast;
 mod call;
 mod check;
 mod comparison;
+mod convolution;
 mod effects;
 mod elementwise;
 mod index;
@@ -20,6 +21,7 @@ mod numbers;
 mod pad;
 mod recurrent;
 mod reduce;
+mod repeat;
 mod shape;
 mod split;
 
