@@ -10,6 +10,7 @@ use super::held::{Held, Share};
 use super::line::Line;
 use crate::telemetry::background::{self, Delivery, Outage};
 use crate::telemetry::events::{EventKind, Events, Subject};
+use crate::telemetry::without_secrets;
 use bytes::Bytes;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Url};
@@ -72,7 +73,7 @@ impl Sink {
             counts: Arc::clone(counts),
             open: Arc::clone(&open),
             outage: Outage::default(),
-            shown: shown(address),
+            shown: without_secrets(address),
             events,
         };
         let run = move || {
@@ -123,11 +124,6 @@ struct Calls {
     /// Where they go, without what may be secret in it.
     shown: String,
     events: Events,
-}
-
-/// An address without its query, in which there may be a token. (It has no user: the configuration refuses one.)
-fn shown(address: &str) -> String {
-    address.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 async fn send_all(mut left: Receiver<Left>, calls: Calls) {

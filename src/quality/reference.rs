@@ -8,6 +8,7 @@ use super::values::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 /// What the file is called, beside a version or its model.
 pub const FILE: &str = "reference.json";
@@ -27,6 +28,8 @@ pub(super) const MAX_FEATURES: usize = 500;
 pub const MAX_LABELS: usize = 100;
 /// What stands for all labels beyond those that are counted by name.
 pub const OTHER: &str = "<other>";
+/// So many labels are told to whoever named another.
+const N_TOLD: usize = 5;
 /// What the labels of the answers are called among the features.
 pub(super) const LABELS: &str = "<labels>";
 /// Longest name of a feature or label.
@@ -247,4 +250,10 @@ impl Reference {
         }
         Ok(())
     }
+}
+/// The first labels of a model, for whoever named one that it has not.
+pub(super) fn first_of(labels: &[Arc<str>]) -> String {
+    let first: Vec<_> = labels.iter().take(N_TOLD).map(|label| format!("{label:?}")).collect();
+    let more = if labels.len() > N_TOLD { ", …" } else { "" };
+    first.join(", ") + more
 }

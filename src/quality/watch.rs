@@ -2,7 +2,7 @@
 
 use super::counts::{Counters, Shard, of_this_processor};
 use super::feedback::Feedback;
-use super::reference::{FEW_ROWS, FILE, Feature, MAX_BYTES, MAX_FEATURES, Of, Reference};
+use super::reference::{FEW_ROWS, FILE, Feature, MAX_BYTES, MAX_FEATURES, Of, Reference, first_of};
 use super::series::Series;
 use super::watched::{DriftReport, Watched};
 use crate::inference::{InferResponse, ModelName, TensorSpec, ValidRequest, Version};
@@ -248,11 +248,9 @@ impl Verifier for Quality {
         let labels = &candidate.facts().labels;
         let is_known = |label: &str| labels.is_empty() || labels.iter().any(|it| **it == *label);
         if let Some(stranger) = reference.labels.keys().find(|label| !is_known(label)) {
-            let known: Vec<_> = labels.iter().take(5).map(|label| format!("{label:?}")).collect();
-            let more = if labels.len() > 5 { ", …" } else { "" };
+            let known = first_of(labels);
             return Err(shown(format!(
-                "labels: the model has no label {stranger:?}, expected {}{more}",
-                known.join(", ")
+                "labels: the model has no label {stranger:?}, expected {known}"
             )));
         }
         if reference.labels.is_empty() {

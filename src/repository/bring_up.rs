@@ -85,7 +85,7 @@ fn is_of_files(shared: &Shared, found: &Found, handle: &ModelHandle) -> bool {
     let served = &handle.0;
     served.source_digest == source.digest
         && served.beside == Beside::of(file, folder)
-        && served.defaults == shared.loader.options.live.now().defaults
+        && served.defaults == shared.options().live.now().defaults
         && served.fingerprint.still_holds(&file.file)
 }
 
@@ -96,7 +96,7 @@ fn tried(shared: &Shared, found: &Found, version: Version) -> Option<Tried> {
     Some(Tried {
         source_digest: source.digest.clone(),
         beside: Beside::of(file, folder),
-        defaults: shared.loader.options.live.now().defaults.clone(),
+        defaults: shared.options().live.now().defaults.clone(),
         file: fs::metadata(&file.file).ok().map(|found| Stamp::of(&found)),
     })
 }
@@ -140,7 +140,7 @@ impl Progress<'_> {
 impl LoadWatcher for Progress<'_> {
     fn file_is_known(&self, digest: &str) -> Result<(), ModelFailure> {
         let Self { shared, name, version } = *self;
-        if shared.loader.options.overrides.version.is_some() {
+        if shared.options().overrides.version.is_some() {
             // Nothing was read of what is decided, so nothing may be written over it.
             return Ok(());
         }

@@ -13,7 +13,7 @@ pub(super) struct Found {
 }
 
 pub(super) fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
-    let options = &shared.loader.options;
+    let options = shared.options();
     layout::find(&options.models, &options.live.now().named, name)
 }
 
@@ -26,7 +26,7 @@ pub(super) fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
         return Err(problem);
     }
     let mut source = Source::read(&folder)?;
-    if let Some(only) = shared.loader.options.overrides.version {
+    if let Some(only) = shared.options().overrides.version {
         source.manifest.versions = VersionPolicy::Specific(vec![only]);
     }
     Ok(Found { folder, source })

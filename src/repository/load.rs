@@ -7,9 +7,9 @@ use super::candidate::Candidate;
 use super::failure::{FailureCode, ModelFailure};
 use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
-use super::options::RepositoryOptions;
+use super::parts::RepositoryParts;
 use super::plan::{PlanInputs, ServingPlan};
-use super::sample::{Sample, SampleDecoder};
+use super::sample::Sample;
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::Source;
 use super::start::{Resources, start};
@@ -18,32 +18,25 @@ use super::trial::{Subject, Trial};
 use super::verdict::{Verdict, agrees};
 use super::verdicts::{VerdictFile, VerdictKey, Verdicts};
 use crate::engine::probe::{Findings, Threat, concerns};
-use crate::engine::{Artifact, Device, LoadOptions, Loader, Model};
+use crate::engine::{Artifact, Device, LoadOptions, Model};
 use crate::inference::Batching;
-use crate::scheduler::{OnDifference, Permits, Scheduler};
-use crate::telemetry::{Metrics, TrialOutcome};
+use crate::scheduler::{OnDifference, Scheduler};
+use crate::telemetry::TrialOutcome;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Loads versions; what that takes is the same for all.
 pub(super) struct VersionLoader {
-    pub(super) options: RepositoryOptions,
-    pub(super) trial_loader: Arc<dyn Loader>,
-    pub(super) loader: Arc<dyn Loader>,
-    /// Loads what runs in a process of its own.
-    pub(super) isolated_loader: Arc<dyn Loader>,
-    pub(super) decode_sample: SampleDecoder,
-    pub(super) permits: Permits,
-    pub(super) metrics: Metrics,
-    pub(super) verdicts: Verdicts,
+    pub(super) parts: RepositoryParts,
+    verdicts: Verdicts,
     pub(super) loaded: Loaded,
     /// How many are being loaded here.
-    pub(super) loading: DetachedLimit,
+    loading: DetachedLimit,
     /// Those that hang.
-    pub(super) hanging: Hanging,
+    hanging: Hanging,
     /// Held during a trial: there is one child process, and memory for one more model at a time.
-    pub(super) trying: Mutex<()>,
+    trying: Mutex<()>,
 }
 
 /// Hears how far a load has come.
@@ -68,6 +61,17 @@ struct TriedModel {
 }
 
 impl VersionLoader {
+    pub(super) fn new(parts: RepositoryParts) -> Self {
+        Self {
+            verdicts: Verdicts::new(parts.options.state_dir.as_deref()),
+            parts,
+            loaded: Loaded::default(),
+            loading: DetachedLimit::default(),
+            hanging: Hanging::default(),
+            trying: Mutex::new(()),
+        }
+    }
+
     /// Loads one version and warms it up. `watcher` hears of the steps on the way.
     pub(super) fn load(
         &self,
@@ -77,8 +81,8 @@ impl VersionLoader {
         watcher: &dyn LoadWatcher,
     ) -> Result<Served, ModelFailure> {
         let started_at = Instant::now();
-        let devices = self.loader.devices();
-        let candidate = Candidate::read(folder, source, file, &self.options, &devices);
+        let devices = self.parts.loader.devices();
+        let candidate = Candidate::read(folder, source, file, &self.parts.options, &devices);
         let served = candidate.and_then(|candidate| {
             watcher.file_is_known(&candidate.fingerprint.digest)?;
             let tried = self.try_and_load(&candidate)?;
@@ -91,14 +95,16 @@ impl VersionLoader {
     /// Loads the model as an earlier trial, or a new one, says.
     fn try_and_load(&self, candidate: &Candidate<'_>) -> Result<TriedModel, ModelFailure> {
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
-        if let Some(kind) = self.loader.other_kind(&candidate.artifact()).map_err(unreadable)? {
+        if let Some(kind) =
+            self.parts.loader.other_kind(&candidate.artifact()).map_err(unreadable)?
+        {
             return Err(ModelFailure::new(FailureCode::NotAModel, kind));
         }
         let key = self.verdict_key(candidate);
         let verdict = self.verdicts.file(&key);
         let findings = match self.verdicts.get(&key) {
             Some(known) => {
-                self.metrics.record_trial(TrialOutcome::Known);
+                self.parts.metrics.record_trial(TrialOutcome::Known);
                 known.into_findings()?
             }
             None => self.try_out(candidate, &verdict)?,
@@ -122,8 +128,8 @@ impl VersionLoader {
         VerdictKey {
             model_digest: &candidate.fingerprint.digest,
             source_digest: &candidate.source.digest,
-            libtorch: &self.options.libtorch,
-            libraries: &self.options.libraries,
+            libtorch: &self.parts.options.libtorch,
+            libraries: &self.parts.options.libraries,
             device: candidate.settings.device,
             max_batch_size: candidate.settings.max_batch_size,
             trusted: candidate.is_trusted,
@@ -138,7 +144,9 @@ impl VersionLoader {
         candidate: &Candidate<'_>,
         verdict: &VerdictFile,
     ) -> Result<Findings, ModelFailure> {
-        if let Some(damage) = self.trial_loader.damage(&candidate.artifact()).map_err(unreadable)? {
+        if let Some(damage) =
+            self.parts.trial_loader.damage(&candidate.artifact()).map_err(unreadable)?
+        {
             return Err(ModelFailure::new(FailureCode::Damaged, damage));
         }
         let trying = self.trying.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,15 +160,15 @@ impl VersionLoader {
             trusted: candidate.is_trusted,
             may_be_isolated: candidate.isolation != Isolation::None,
             manifest: &source.manifest,
-            sample: sample.map(|text| Sample { text, decode: &self.decode_sample, steps }),
+            sample: sample.map(|text| Sample { text, decode: &self.parts.decode_sample, steps }),
             max_batch_size: settings.max_batch_size,
             batch_size_is_chosen: settings.batch_size_is_chosen,
-            form: settings.form_options(source, self.options.trial_timeout),
-            timeout: self.options.trial_timeout,
+            form: settings.form_options(source, self.parts.options.trial_timeout),
+            timeout: self.parts.options.trial_timeout,
         };
-        let trial = Trial::run(&*self.trial_loader, &subject);
+        let trial = Trial::run(&*self.parts.trial_loader, &subject);
         drop(trying);
-        self.metrics.record_trial(trial.outcome);
+        self.parts.metrics.record_trial(trial.outcome);
         // What was tried may be another file than the one whose digest was taken.
         candidate.check_unchanged("tried")?;
         if trial.is_fact {
@@ -206,7 +214,7 @@ impl VersionLoader {
             return Ok(());
         }
         let needed = candidate.fingerprint.size;
-        let free = self.options.free_memory.bytes();
+        let free = self.parts.options.free_memory.bytes();
         if free.is_none_or(|free| needed <= free) {
             return Ok(());
         }
@@ -234,7 +242,8 @@ impl VersionLoader {
             let text = "loading this file hung before and still does; another file is tried, and this one after a restart";
             ModelFailure::new(FailureCode::TimedOut, text)
         })?;
-        let loader = Arc::clone(if apart { &self.isolated_loader } else { &self.loader });
+        let loader =
+            Arc::clone(if apart { &self.parts.isolated_loader } else { &self.parts.loader });
         let artifact = Artifact { is_trusted: candidate.is_trusted, ..candidate.artifact() };
         let load = move || {
             let _permit = permit;
@@ -242,7 +251,7 @@ impl VersionLoader {
             itself.end();
             loaded
         };
-        let time = self.options.trial_timeout;
+        let time = self.parts.options.trial_timeout;
         let loaded = within(time, load).map_err(|error| {
             ModelFailure::new(FailureCode::Other, format!("cannot start a thread: {error}"))
         })?;
@@ -265,26 +274,26 @@ impl VersionLoader {
         TriedModel { findings, model, verdict }: TriedModel,
         started_at: Instant,
     ) -> Result<Served, ModelFailure> {
-        let settings = candidate.settings.overridden(&self.options.overrides);
+        let settings = candidate.settings.overridden(&self.parts.options.overrides);
         let plan = ServingPlan::new(&PlanInputs {
             candidate,
             settings: &settings,
             defaults: &candidate.defaults,
             findings: &findings,
-            trial_timeout: self.options.trial_timeout,
+            trial_timeout: self.parts.options.trial_timeout,
             signature: model.signature(),
             is_isolated: model.is_isolated(),
-            decode_sample: &self.decode_sample,
+            decode_sample: &self.parts.decode_sample,
             on_difference: remember(findings.clone(), verdict),
         })?;
         let memory = model.memory();
         let version = candidate.file.version;
-        let metrics = self.metrics.model(candidate.name.as_str(), &version.to_string());
+        let metrics = self.parts.metrics.model(candidate.name.as_str(), &version.to_string());
         metrics.set_memory(memory);
         metrics.set_batching(plan.spec.batching.as_str());
         let resources = Resources {
             model: Arc::from(model),
-            permits: (settings.device == Device::Cpu).then(|| self.permits.source()),
+            permits: (settings.device == Device::Cpu).then(|| self.parts.permits.source()),
             metrics,
         };
         let scheduler = start(&plan, &resources)?;
@@ -378,6 +387,8 @@ fn without_path(reason: &str, folder: &ModelFolder) -> String {
 
 impl std::fmt::Debug for VersionLoader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("VersionLoader").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("VersionLoader")
+            .field("options", &self.parts.options)
+            .finish_non_exhaustive()
     }
 }

@@ -7,54 +7,19 @@ use super::failure::LoadFailures;
 use super::hold::{Bringer, Hold};
 use super::intents::Intents;
 use super::load::VersionLoader;
-use super::options::RepositoryOptions;
-use super::sample::SampleDecoder;
-use super::served::{Loaded, ModelHandle};
+use super::parts::RepositoryParts;
+use super::served::ModelHandle;
 use super::shared::Shared;
 use super::source::Source;
 use super::status::{self, ModelStatus, Readiness};
-use super::threads::{DetachedLimit, Hanging, MAX_DETACHED, loading_thread, on_loading_thread};
-use super::verdicts::Verdicts;
-use super::verifier::Verifier;
+use super::threads::{DetachedLimit, MAX_DETACHED, loading_thread, on_loading_thread};
 use super::{layout, transition, watch};
-use crate::engine::Loader;
 use crate::inference::{InferError, ModelName, ModelRef, RoutingKey, Version, VersionSelector};
-use crate::scheduler::Permits;
-use crate::telemetry::Metrics;
-use crate::telemetry::events::{EventKind, Events};
+use crate::telemetry::events::EventKind;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// What a repository stands on.
-#[derive(Clone)]
-pub struct RepositoryParts {
-    /// How it is to be run.
-    pub options: RepositoryOptions,
-    /// Loads files that have not been tried: the child process.
-    pub trial_loader: Arc<dyn Loader>,
-    /// Loads files that have, in this process.
-    pub loader: Arc<dyn Loader>,
-    /// Loads those of them that run in a process of their own.
-    pub isolated_loader: Arc<dyn Loader>,
-    /// Reads sample.json.
-    pub decode_sample: SampleDecoder,
-    /// Shared by all models on the processor.
-    pub permits: Permits,
-    /// Where models are counted.
-    pub metrics: Metrics,
-    /// Has a look at versions before they get traffic, if anybody does.
-    pub verifier: Option<Arc<dyn Verifier>>,
-    /// Where operators read what happens.
-    pub events: Events,
-}
-
-impl std::fmt::Debug for RepositoryParts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RepositoryParts").field("options", &self.options).finish_non_exhaustive()
-    }
-}
 
 /// All models. Clones share everything.
 #[derive(Debug, Clone)]
@@ -68,17 +33,7 @@ impl Repository {
     ///
     /// The folder cannot be read.
     pub fn open(parts: RepositoryParts) -> Result<Self, RepositoryError> {
-        let RepositoryParts {
-            options,
-            trial_loader,
-            loader,
-            isolated_loader,
-            decode_sample,
-            permits,
-            metrics,
-            ..
-        } = parts;
-        let (verifier, events) = (parts.verifier, parts.events);
+        let (options, metrics) = (&parts.options, &parts.metrics);
         let scan = layout::scan(&options.models, &options.live.now().named)
             .map_err(|source| RepositoryError::Folder { path: options.models.clone(), source })?;
         for sentence in &scan.ignored {
@@ -96,21 +51,8 @@ impl Repository {
         let intents = Intents::new(options.state_dir.as_deref(), options.keeps_decisions);
         let failures = Arc::new(LoadFailures::default());
         metrics.register(Arc::<LoadFailures>::clone(&failures));
-        let verdicts = Verdicts::new(options.state_dir.as_deref());
-        let loader = VersionLoader {
-            options,
-            trial_loader,
-            loader,
-            isolated_loader,
-            decode_sample,
-            permits,
-            metrics,
-            verdicts,
-            loaded: Loaded::default(),
-            loading: DetachedLimit::default(),
-            hanging: Hanging::default(),
-            trying: Mutex::new(()),
-        };
+        let (verifier, events) = (parts.verifier.clone(), parts.events.clone());
+        let loader = VersionLoader::new(parts);
         let models = scan.models.into_iter().flat_map(|folder| folder.ignored);
         let ignored = scan.ignored.into_iter().chain(models).collect();
         let detached = DetachedLimit::default();
@@ -247,7 +189,7 @@ impl Repository {
     ///
     /// `model_required`.
     pub fn default_model(&self, version: VersionSelector) -> Result<ModelRef, InferError> {
-        let live = self.0.loader.options.live.now();
+        let live = self.0.options().live.now();
         let name = self.0.catalog.default_name(live.default_model.as_ref())?;
         Ok(ModelRef { name, version })
     }

@@ -21,7 +21,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Has other options hold, and what follows from that done.
 pub(super) fn change(shared: &Shared, options: LiveOptions) {
-    let live = &shared.loader.options.live;
+    let live = &shared.options().live;
     let old = live.now();
     live.set(options);
     let new = live.now();

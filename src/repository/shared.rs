@@ -5,6 +5,7 @@ use super::failure::LoadFailures;
 use super::hold::{Bringer, Hold};
 use super::intents::Intents;
 use super::load::VersionLoader;
+use super::options::RepositoryOptions;
 use super::threads::DetachedLimit;
 use super::verifier::Verifier;
 use crate::inference::{ModelName, Version};
@@ -32,6 +33,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// How the repository is to be run.
+    pub(super) fn options(&self) -> &RepositoryOptions {
+        &self.loader.parts.options
+    }
+
     /// Tells operators what happened to a version.
     pub(super) fn tell(
         &self,

@@ -177,7 +177,7 @@ fn explain_nothing(shared: &Shared, models: &BTreeMap<ModelName, Arc<ModelEntry>
         return "none of the models serves, and a server that can answer nothing is not ready"
             .into();
     }
-    let folder = shared.loader.options.models.display();
+    let folder = shared.options().models.display();
     let expected = format!(
         "no model was found in the models folder {folder}: put NAME/1/{MODEL_FILE} there; where the folder is not watched, load it with POST /manage/models/NAME/reload"
     );

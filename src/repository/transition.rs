@@ -60,7 +60,7 @@ pub(super) fn load_all(shared: &Shared) -> Vec<ModelName> {
 
 /// The folder of a model, when it was named and is to come.
 fn folder_to_come(shared: &Shared, name: &ModelName) -> Option<NamedFolder> {
-    let live = shared.loader.options.live.now();
+    let live = shared.options().live.now();
     let named = live.named.iter().find(|named| named.name == *name && named.is_to_come());
     named.cloned()
 }
@@ -102,7 +102,7 @@ fn report_readiness(shared: &Shared) {
     if readiness.ready {
         tracing::info!("every required model is ready");
     } else if let Some(reason) = readiness.reason {
-        let models = &shared.loader.options.models;
+        let models = &shared.options().models;
         // A relative path is of no use to whoever does not know where the server was started.
         let folder = std::path::absolute(models).unwrap_or_else(|_| models.clone());
         tracing::error!(folder = %folder.display(), "the server is not ready: {reason}");
@@ -182,7 +182,7 @@ fn try_load_model(shared: &Shared, name: &ModelName, cause: Cause) -> Result<Pro
     let found = read(shared, name)?;
     let is_first = shared.catalog.snapshot().get(name).is_none_or(|it| !it.state.is_settled());
     // Where one version is asked for, nothing that was decided matters.
-    let only = shared.loader.options.overrides.version;
+    let only = shared.options().overrides.version;
     if is_first && only.is_none() {
         decisions::remember(shared, name);
     }

@@ -89,7 +89,7 @@ pub(super) fn end(shared: &Shared) {
 impl Watcher {
     /// A watcher that takes for known what is there now; `None` where nothing is to be watched.
     pub(super) fn new(shared: &Shared) -> Option<Self> {
-        if shared.loader.options.watch == FolderWatch::Off {
+        if shared.options().watch == FolderWatch::Off {
             return None;
         }
         let mut watcher = Self { models: BTreeMap::new(), is_readable: true, waits: false };
@@ -122,7 +122,7 @@ impl Watcher {
 
     /// The signatures of all models; `None` when the models folder cannot be read, which is told once.
     fn look(&mut self, shared: &Shared) -> Option<BTreeMap<ModelName, Signature>> {
-        let options = &shared.loader.options;
+        let options = shared.options();
         match layout::scan(&options.models, &options.live.now().named) {
             Ok(scan) => {
                 if !std::mem::replace(&mut self.is_readable, true) {

@@ -11,6 +11,7 @@ pub mod families;
 pub mod logging;
 pub mod request_id;
 
+mod address;
 mod allowance;
 mod codes;
 mod collect;
@@ -31,6 +32,7 @@ mod statistics;
 mod trials;
 mod versions;
 
+pub use address::without_secrets;
 pub use allowance::Allowance;
 pub use collect::{Collect, VersionSamples, VersionSeries};
 pub use exposition::{Family, Samples};

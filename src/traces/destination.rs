@@ -1,6 +1,7 @@
 //! Where spans go.
 
 use super::variables::{Protocol, Variables};
+use crate::telemetry::without_secrets;
 use std::time::Duration;
 
 /// Where spans go, below what is said for all signals.
@@ -32,14 +33,9 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Where spans go, without what may be secret: user, password and query.
+    /// Where spans go, for people.
     pub(super) fn shown(&self) -> String {
-        let (scheme, rest) = self.endpoint.split_once("://").unwrap_or(("http", &self.endpoint));
-        let rest = rest.split('?').next().unwrap_or_default();
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        let slash = if path.is_empty() { "" } else { "/" };
-        format!("{scheme}://{host}{slash}{path}")
+        without_secrets(&self.endpoint)
     }
 
     /// What is said of it: by the environment before the options.

@@ -2,6 +2,7 @@
 
 use super::sizes::Sizes;
 use super::token::{Answers, NO_CLASS};
+use crate::quality::reference::first_of;
 use crate::quality::{MAX_LABELS, OTHER};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -69,10 +70,8 @@ impl Classes {
             Truth::Number(number) => (number + 0.0).to_string(),
         };
         self.place(&text).ok_or_else(|| {
-            let some: Vec<_> = self.labels.iter().take(5).map(|it| format!("{it:?}")).collect();
-            let more = if self.labels.len() > 5 { ", …" } else { "" };
-            let text = echoed(&text);
-            format!("the model has no label {text:?}, expected one of {}{more}", some.join(", "))
+            let (text, known) = (echoed(&text), first_of(&self.labels));
+            format!("the model has no label {text:?}, expected one of {known}")
         })
     }
 }
