@@ -5,7 +5,7 @@ use sconce::engine::probe::proof::{ProofInput, prove};
 use sconce::inference::TensorSpec;
 use sconce::tensor::{DataType, ShapePattern};
 use tch::{Kind, Tensor};
-use torch_shim::{Module, Value};
+use torch_shim::{IValue, Module};
 
 /// Each makes `y` [N, 4] of `a` and `b`, which are [N, 4].
 const APART: &[&str] = &[
@@ -94,10 +94,10 @@ fn code(numbers: &mut Numbers, planted: Option<&str>) -> String {
 }
 
 fn run(module: &Module, x: &Tensor) -> Tensor {
-    let value = module.run("forward", &[Value::Tensor(x.shallow_clone())]);
+    let value = module.run("forward", &[IValue::Tensor(x.shallow_clone())]);
     let value = value.expect("the code takes rows of four");
     match value {
-        Value::Tensor(tensor) => tensor,
+        IValue::Tensor(tensor) => tensor,
         other => panic!("got {other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use torch_shim::{Device, Module};
+use torch_shim::{Module, TorchDevice};
 
 use crate::Error;
 
@@ -34,7 +34,7 @@ impl Form {
     pub(crate) fn load(self, path: &Path) -> Result<Module, Error> {
         // Rewriting runs operators too.
         torch_shim::set_intra_op_threads(1)?;
-        let plain = Module::load_path(path, Device::Cpu)?;
+        let plain = Module::load_path(path, TorchDevice::Cpu)?;
         Ok(match self {
             Self::Plain => plain,
             Self::Frozen => plain.freeze(&[])?,

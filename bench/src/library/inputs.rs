@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use tch::Kind;
-use torch_shim::{Value, tensor_from_owner};
+use torch_shim::{IValue, tensor_from_owner};
 
 use crate::Error;
 
@@ -108,7 +108,7 @@ impl Inputs {
     }
 
     /// A batch of these rows, which must be of one shape: the arguments of a call.
-    pub(crate) fn batch(&self, rows: &[usize]) -> Result<Vec<Value>, Error> {
+    pub(crate) fn batch(&self, rows: &[usize]) -> Result<Vec<IValue>, Error> {
         let length = rows.first().and_then(|row| self.lengths.get(*row)).copied().unwrap_or(1);
         self.inputs
             .iter()
@@ -121,7 +121,7 @@ impl Inputs {
                 // Into libtorch's own aligned memory, as the server's batches are.
                 let mut own = tensor.f_empty_like()?;
                 own.f_copy_(&tensor)?;
-                Ok(Value::Tensor(own))
+                Ok(IValue::Tensor(own))
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde_json::{Value as Json, json};
-use torch_shim::{Module, Value};
+use torch_shim::{IValue, Module};
 
 use crate::Error;
 use crate::forms::Form;
@@ -125,7 +125,7 @@ pub(crate) fn lengths(
 }
 
 /// Tensors belong to one thread, so each makes its own; how many rows each batch has stands beside it.
-fn tensors(inputs: &Inputs, plan: &[Vec<usize>]) -> Result<Vec<(usize, Vec<Value>)>, Error> {
+fn tensors(inputs: &Inputs, plan: &[Vec<usize>]) -> Result<Vec<(usize, Vec<IValue>)>, Error> {
     plan.iter().map(|rows| Ok((rows.len(), inputs.batch(rows)?))).collect()
 }
 

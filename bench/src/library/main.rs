@@ -155,7 +155,7 @@ fn run(arguments: Arguments) -> Result<(), Error> {
             torch_shim::set_intra_op_threads(1)?;
             let mut held = Vec::new();
             for model in &models {
-                held.push(torch_shim::Module::load_path(model, torch_shim::Device::Cpu)?);
+                held.push(torch_shim::Module::load_path(model, torch_shim::TorchDevice::Cpu)?);
             }
             print(&json!({ "what": "hold", "models": held.len() }));
             std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tch::{CModule, Device as TchDevice, Kind, Tensor};
 use torch_shim::{
-    Device, Module, Slot, TensorBytes, Value, set_intra_op_threads, tensor_from_owner,
+    IValue, Module, Slot, TensorBytes, TorchDevice, set_intra_op_threads, tensor_from_owner,
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -36,11 +36,11 @@ fn main() -> Outcome {
     let path = std::env::temp_dir().join(format!("torch-shim-overhead-{}.pt", std::process::id()));
     Module::define_with("", source, slots)?.save(&path)?;
     let own = CModule::load(&path)?;
-    let module = Module::load_path(&path, Device::Cpu)?;
+    let module = Module::load_path(&path, TorchDevice::Cpu)?;
     std::fs::remove_file(&path)?;
     let frozen = module.freeze(&[])?;
     let x = Tensor::f_randn([1, 20], (Kind::Float, TchDevice::Cpu))?;
-    let argument = [Value::Tensor(x.shallow_clone())];
+    let argument = [IValue::Tensor(x.shallow_clone())];
 
     let tch_call = || -> Outcome {
         let _no_grad = tch::no_grad_guard();
@@ -57,8 +57,8 @@ fn main() -> Outcome {
     };
     // What the engine does: bytes in, bytes out.
     let with_bytes = || -> Outcome {
-        let x = Value::Tensor(tensor_from_owner(vec![0u8; 80], &[1, 20], Kind::Float)?);
-        if let Value::Tensor(answer) = frozen.run("forward", &[x])? {
+        let x = IValue::Tensor(tensor_from_owner(vec![0u8; 80], &[1, 20], Kind::Float)?);
+        if let IValue::Tensor(answer) = frozen.run("forward", &[x])? {
             black_box(TensorBytes::new(answer)?.as_ref());
         }
         Ok(())

@@ -7,18 +7,18 @@ use std::path::Path;
 
 use crate::error::{Error, ErrorClass, Stage};
 use crate::ffi::{self, RawDevice, RawMemory, Text, call, call_for_pointer};
-use crate::value::{Output, Value};
+use crate::value::{IValue, Output};
 
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Device {
+pub enum TorchDevice {
     /// The host.
     Cpu,
     /// A CUDA device by its index among those that the process sees.
     Cuda(usize),
 }
 
-impl Device {
+impl TorchDevice {
     pub(crate) fn raw(self) -> RawDevice {
         match self {
             Self::Cpu => RawDevice { index: -1 },
@@ -28,16 +28,16 @@ impl Device {
     }
 }
 
-impl From<Device> for tch::Device {
-    fn from(device: Device) -> Self {
+impl From<TorchDevice> for tch::Device {
+    fn from(device: TorchDevice) -> Self {
         match device {
-            Device::Cpu => Self::Cpu,
-            Device::Cuda(index) => Self::Cuda(index),
+            TorchDevice::Cpu => Self::Cpu,
+            TorchDevice::Cuda(index) => Self::Cuda(index),
         }
     }
 }
 
-impl fmt::Display for Device {
+impl fmt::Display for TorchDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
@@ -93,7 +93,7 @@ pub fn device_name(index: usize) -> Option<String> {
     })
     .ok()?;
     match output.into_value() {
-        Ok(Value::Str(name)) => String::from_utf8(name).ok(),
+        Ok(IValue::Str(name)) => String::from_utf8(name).ok(),
         _ => None,
     }
 }
@@ -111,10 +111,10 @@ pub fn memory_stats(index: usize) -> Option<MemoryStats> {
 }
 
 /// Waits for all that was started on a device. The CPU has nothing to wait for.
-pub fn synchronize(device: Device) -> Result<(), Error> {
+pub fn synchronize(device: TorchDevice) -> Result<(), Error> {
     match device {
-        Device::Cpu => Ok(()),
-        Device::Cuda(index) => call(Stage::Run, |error| {
+        TorchDevice::Cpu => Ok(()),
+        TorchDevice::Cuda(index) => call(Stage::Run, |error| {
             // SAFETY: takes nothing but the place for the error.
             unsafe { ffi::sconce_device_synchronize(index as u64, error) }
         }),
@@ -226,7 +226,7 @@ impl fmt::Debug for StreamGuard {
 
 impl StreamGuard {
     /// Takes a stream of the device from torch's pool and makes it and the device current.
-    pub fn new(device: Device) -> Result<Self, Error> {
+    pub fn new(device: TorchDevice) -> Result<Self, Error> {
         // SAFETY: all are places of our own.
         let pointer = call_for_pointer(Stage::Run, |guard, error| unsafe {
             ffi::sconce_stream_enter(device.raw(), guard, error)

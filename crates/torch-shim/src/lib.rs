@@ -23,7 +23,7 @@ mod tensor;
 mod value;
 
 pub use device::{
-    BuildFacts, Device, MemoryStats, StreamGuard, build_facts, catch_traps, device_count,
+    BuildFacts, MemoryStats, StreamGuard, TorchDevice, build_facts, catch_traps, device_count,
     device_name, fork_in_place, libtorch_version, limit_primitive_cache, load_cuda_library,
     load_library, memory_stats, set_fusion_strategy, set_intra_op_threads, synchronize,
 };
@@ -32,9 +32,9 @@ pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
 pub use messages::{HandlerGuard, MessageHandler, MessageKind, set_default_handler};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
 pub use process::{end_process, fork_as_sibling};
-pub use schema::{Argument, ArgumentType, Method, Type};
+pub use schema::{ArgumentType, Method, SchemaArgument, Type};
 pub use tensor::{
     PinnedBuffer, TensorBytes, cast, tensor_device, tensor_from_owner, tensor_kind, tensor_shape,
     to_device,
 };
-pub use value::Value;
+pub use value::IValue;

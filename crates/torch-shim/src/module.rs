@@ -8,12 +8,12 @@ use std::ptr::NonNull;
 
 use tch::Kind;
 
-use crate::device::Device;
+use crate::device::TorchDevice;
 use crate::error::{Error, ErrorClass, Stage};
 use crate::ffi::{self, RawDevice, Text, call, call_for_pointer};
 use crate::schema::{Method, read_method};
 use crate::tensor::{kind_from_code, kind_to_code};
-use crate::value::{Output, Value, encode};
+use crate::value::{IValue, Output, encode};
 
 /// A loaded TorchScript module in evaluation mode.
 ///
@@ -72,12 +72,12 @@ impl Module {
     /// Loads a TorchScript file onto a device and puts it into evaluation mode. It is read by position, while this runs.
     ///
     /// A TorchScript file is a program; load one that nobody vouches for in a process that may die.
-    pub fn load(file: &File, device: Device) -> Result<Self, Error> {
+    pub fn load(file: &File, device: TorchDevice) -> Result<Self, Error> {
         Ok(Self::load_with_extra(file, device, &[])?.0)
     }
 
     /// Loads the file of this name.
-    pub fn load_path(path: impl AsRef<Path>, device: Device) -> Result<Self, Error> {
+    pub fn load_path(path: impl AsRef<Path>, device: TorchDevice) -> Result<Self, Error> {
         let absent = |_| Error::new(ErrorClass::InvalidFile, "the model file cannot be opened");
         Self::load(&File::open(path).map_err(absent)?, device)
     }
@@ -85,7 +85,7 @@ impl Module {
     /// Loads a file together with the extra files of these names that lie inside it. What is not there is left out.
     pub fn load_with_extra(
         file: &File,
-        device: Device,
+        device: TorchDevice,
         names: &[&str],
     ) -> Result<(Self, ExtraFiles), Error> {
         let names = texts(names);
@@ -122,12 +122,12 @@ impl Module {
     ///
     /// Arguments that the model gives defaults may be left out from the end. Tensors must lie on the model's device. A
     /// model that works in place writes into the tensors that it is given: see [`Module::mutates_inputs`].
-    pub fn run(&self, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+    pub fn run(&self, method: &str, arguments: &[IValue]) -> Result<IValue, Error> {
         self.run_in(method, arguments, Mode::PLAIN)
     }
 
     /// As [`Module::run`], and what is computed can be differentiated, for code that asks for gradients.
-    pub fn run_with_gradients(&self, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+    pub fn run_with_gradients(&self, method: &str, arguments: &[IValue]) -> Result<IValue, Error> {
         self.run_in(method, arguments, Mode { with_gradients: true, ..Mode::PLAIN })
     }
 
@@ -136,10 +136,10 @@ impl Module {
     pub fn run_with_autocast(
         &self,
         method: &str,
-        arguments: &[Value],
-        device: Device,
+        arguments: &[IValue],
+        device: TorchDevice,
         kind: Kind,
-    ) -> Result<Value, Error> {
+    ) -> Result<IValue, Error> {
         if !matches!(kind, Kind::BFloat16 | Kind::Half) {
             let text = format!("operators can be cast to BFloat16 or Half, not to {kind:?}");
             return Err(Error::new(ErrorClass::InvalidArgument, text));
@@ -148,7 +148,7 @@ impl Module {
         self.run_in(method, arguments, Mode { device: device.raw(), autocast, ..Mode::PLAIN })
     }
 
-    fn run_in(&self, method: &str, arguments: &[Value], mode: Mode) -> Result<Value, Error> {
+    fn run_in(&self, method: &str, arguments: &[IValue], mode: Mode) -> Result<IValue, Error> {
         let nodes = encode(arguments)?;
         let mut output = Output::new();
         call(Stage::Run, |error| {
@@ -355,15 +355,19 @@ impl Module {
         methods: &str,
         slots: Vec<(&str, Slot)>,
     ) -> Result<Self, Error> {
-        let slots: Vec<Value> = slots
+        let slots: Vec<IValue> = slots
             .into_iter()
             .map(|(name, slot)| {
                 let (what, value) = match slot {
-                    Slot::Parameter(tensor) => (0, Value::Tensor(tensor)),
-                    Slot::Buffer(tensor) => (1, Value::Tensor(tensor)),
+                    Slot::Parameter(tensor) => (0, IValue::Tensor(tensor)),
+                    Slot::Buffer(tensor) => (1, IValue::Tensor(tensor)),
                     Slot::Attribute(value) => (2, value),
                 };
-                Value::Tuple(vec![Value::Str(name.as_bytes().to_owned()), Value::Int(what), value])
+                IValue::Tuple(vec![
+                    IValue::Str(name.as_bytes().to_owned()),
+                    IValue::Int(what),
+                    value,
+                ])
             })
             .collect();
         let nodes = encode(&slots)?;
@@ -391,7 +395,7 @@ impl Module {
 pub enum Slot {
     Parameter(tch::Tensor),
     Buffer(tch::Tensor),
-    Attribute(Value),
+    Attribute(IValue),
 }
 
 impl Drop for Module {

@@ -1,7 +1,7 @@
 //! What a module's methods take and return, read from its TorchScript schema.
 
 use crate::error::Error;
-use crate::value::{Reader, Value};
+use crate::value::{IValue, Reader};
 
 /// A type of TorchScript.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum Type {
     List(Box<Type>),
     /// `Tuple[…]`.
     Tuple(Vec<Type>),
-    /// A `NamedTuple`: its fields in order. Its values travel as [`Value::Tuple`].
+    /// A `NamedTuple`: its fields in order. Its values travel as [`IValue::Tuple`].
     NamedTuple(Vec<(String, Type)>),
     /// `Dict[…, …]`.
     Dict(Box<Type>, Box<Type>),
@@ -37,13 +37,13 @@ pub type ArgumentType = Type;
 
 /// One argument of a method.
 #[derive(Debug)]
-pub struct Argument {
+pub struct SchemaArgument {
     /// Its name in the model's source.
     pub name: String,
     /// Its declared type.
     pub ty: ArgumentType,
     /// The value that is taken when it is left out. None also where the default cannot be shown (a device, say).
-    pub default: Option<Value>,
+    pub default: Option<IValue>,
     /// Whether it may be left out.
     pub optional: bool,
 }
@@ -54,7 +54,7 @@ pub struct Method {
     /// Its name; `forward` is the usual one.
     pub name: String,
     /// Its arguments, `self` left out.
-    pub arguments: Vec<Argument>,
+    pub arguments: Vec<SchemaArgument>,
     /// What it returns: one type, a tuple where there are several values.
     pub returns: Vec<Type>,
 }
@@ -67,14 +67,14 @@ pub(crate) fn read_method(reader: &mut Reader<'_>) -> Result<Method, Error> {
     Ok(Method { name, arguments, returns })
 }
 
-fn read_argument(reader: &mut Reader<'_>) -> Result<Argument, Error> {
+fn read_argument(reader: &mut Reader<'_>) -> Result<SchemaArgument, Error> {
     reader.enter()?;
     let name = reader.text()?;
     let ty = read_type(reader)?;
     let optional = reader.truth()?;
     let shown = reader.truth()?;
     let default = reader.value(0)?;
-    Ok(Argument { name, ty, default: shown.then_some(default), optional })
+    Ok(SchemaArgument { name, ty, default: shown.then_some(default), optional })
 }
 
 fn read_type(reader: &mut Reader<'_>) -> Result<Type, Error> {

@@ -7,7 +7,7 @@ use std::ptr;
 
 use tch::{Kind, Tensor};
 
-use crate::device::Device;
+use crate::device::TorchDevice;
 use crate::error::{Error, ErrorClass, Stage};
 use crate::ffi::{self, call, call_for_pointer};
 use crate::value::tensor_from_raw;
@@ -191,7 +191,11 @@ impl Drop for TensorBytes {
 
 /// A tensor with the same content on a device; the same tensor if it lies there already. With `non_blocking` a copy
 /// from page-locked memory may still be under way when this returns: its source must live until the stream has passed.
-pub fn to_device(tensor: &Tensor, device: Device, non_blocking: bool) -> Result<Tensor, Error> {
+pub fn to_device(
+    tensor: &Tensor,
+    device: TorchDevice,
+    non_blocking: bool,
+) -> Result<Tensor, Error> {
     let pointer = call_for_pointer(Stage::Run, |result, error| {
         // SAFETY: the tensor lives for the call.
         unsafe {
@@ -250,13 +254,13 @@ pub fn tensor_kind(tensor: &Tensor) -> Result<Kind, Error> {
 }
 
 /// The device, or an error for one that is neither CPU nor CUDA.
-pub fn tensor_device(tensor: &Tensor) -> Result<Device, Error> {
+pub fn tensor_device(tensor: &Tensor) -> Result<TorchDevice, Error> {
     let mut index = 0;
     // SAFETY: the tensor lives for the call.
     call(Stage::Other, |error| unsafe {
         ffi::sconce_tensor_device(tensor.as_ptr().cast(), &raw mut index, error)
     })?;
-    Ok(usize::try_from(index).map_or(Device::Cpu, Device::Cuda))
+    Ok(usize::try_from(index).map_or(TorchDevice::Cpu, TorchDevice::Cuda))
 }
 
 /// Page-locked memory of the host, from which copies to a CUDA device are fast and may be asynchronous. Zeroed.

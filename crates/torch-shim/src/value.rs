@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 64;
 
 /// A TorchScript value.
 #[derive(Debug)]
-pub enum Value {
+pub enum IValue {
     /// A tensor on any device.
     Tensor(Tensor),
     /// An integer; it becomes a float where the model declares one.
@@ -24,15 +24,15 @@ pub enum Value {
     /// None; an undefined tensor comes out as this too.
     None,
     /// A list. Its element type is the one that the model declares.
-    List(Vec<Value>),
+    List(Vec<IValue>),
     /// A tuple; the names of a named tuple's fields are in the schema ([`crate::Type::NamedTuple`]).
-    Tuple(Vec<Value>),
+    Tuple(Vec<IValue>),
     /// A dictionary, in its own order.
-    Dict(Vec<(Value, Value)>),
+    Dict(Vec<(IValue, IValue)>),
 }
 
 /// Writes `values` flat, parents before children. The nodes borrow from `values`.
-pub(crate) fn encode(values: &[Value]) -> Result<Vec<Node>, Error> {
+pub(crate) fn encode(values: &[IValue]) -> Result<Vec<Node>, Error> {
     let mut nodes = Vec::with_capacity(values.len());
     for value in values {
         encode_one(value, &mut nodes, 0)?;
@@ -40,7 +40,7 @@ pub(crate) fn encode(values: &[Value]) -> Result<Vec<Node>, Error> {
     Ok(nodes)
 }
 
-fn encode_one(value: &Value, nodes: &mut Vec<Node>, depth: usize) -> Result<(), Error> {
+fn encode_one(value: &IValue, nodes: &mut Vec<Node>, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
         return Err(too_deep());
     }
@@ -48,22 +48,22 @@ fn encode_one(value: &Value, nodes: &mut Vec<Node>, depth: usize) -> Result<(), 
         |tag, length: usize, payload| nodes.push(Node { tag, length: length as u64, payload });
     match value {
         // The other side only copies the handle it finds there, hence the cast to mutable is never used as such.
-        Value::Tensor(tensor) => {
+        IValue::Tensor(tensor) => {
             push(tag::TENSOR, 0, Payload { tensor: tensor.as_ptr().cast_mut().cast() })
         }
-        Value::Int(integer) => push(tag::INT, 0, Payload { integer: *integer }),
-        Value::Float(real) => push(tag::FLOAT, 0, Payload { real: *real }),
-        Value::Bool(truth) => push(tag::BOOL, 0, Payload { integer: i64::from(*truth) }),
-        Value::Str(text) => push(tag::STRING, text.len(), Payload { text: text.as_ptr() }),
-        Value::None => push(tag::NONE, 0, Payload { integer: 0 }),
-        Value::List(elements) | Value::Tuple(elements) => {
-            let tag = if matches!(value, Value::List(_)) { tag::LIST } else { tag::TUPLE };
+        IValue::Int(integer) => push(tag::INT, 0, Payload { integer: *integer }),
+        IValue::Float(real) => push(tag::FLOAT, 0, Payload { real: *real }),
+        IValue::Bool(truth) => push(tag::BOOL, 0, Payload { integer: i64::from(*truth) }),
+        IValue::Str(text) => push(tag::STRING, text.len(), Payload { text: text.as_ptr() }),
+        IValue::None => push(tag::NONE, 0, Payload { integer: 0 }),
+        IValue::List(elements) | IValue::Tuple(elements) => {
+            let tag = if matches!(value, IValue::List(_)) { tag::LIST } else { tag::TUPLE };
             push(tag, elements.len(), Payload { integer: 0 });
             for element in elements {
                 encode_one(element, nodes, depth + 1)?;
             }
         }
-        Value::Dict(pairs) => {
+        IValue::Dict(pairs) => {
             push(tag::DICT, pairs.len(), Payload { integer: 0 });
             for (key, value) in pairs {
                 encode_one(key, nodes, depth + 1)?;
@@ -94,7 +94,7 @@ impl Output {
     }
 
     /// Takes the whole value.
-    pub(crate) fn into_value(mut self) -> Result<Value, Error> {
+    pub(crate) fn into_value(mut self) -> Result<IValue, Error> {
         self.reader().value(0)
     }
 
@@ -148,39 +148,39 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    pub(crate) fn value(&mut self, depth: usize) -> Result<Value, Error> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<IValue, Error> {
         if depth > MAX_DEPTH {
             return Err(too_deep());
         }
         let node = self.take()?;
         let length = usize::try_from(node.length).unwrap_or(0);
         Ok(match node.tag {
-            tag::NONE => Value::None,
-            tag::TENSOR => Value::Tensor(take_tensor(node).ok_or_else(malformed)?),
+            tag::NONE => IValue::None,
+            tag::TENSOR => IValue::Tensor(take_tensor(node).ok_or_else(malformed)?),
             // SAFETY: the tag says which member of the union is set.
-            tag::INT => Value::Int(unsafe { node.payload.integer }),
+            tag::INT => IValue::Int(unsafe { node.payload.integer }),
             // SAFETY: as above.
-            tag::FLOAT => Value::Float(unsafe { node.payload.real }),
+            tag::FLOAT => IValue::Float(unsafe { node.payload.real }),
             // SAFETY: as above; a truth value is stored as an integer.
-            tag::BOOL => Value::Bool(unsafe { node.payload.integer } != 0),
+            tag::BOOL => IValue::Bool(unsafe { node.payload.integer } != 0),
             tag::STRING => {
                 let node = *node;
-                Value::Str(self.bytes_of(&node).to_owned())
+                IValue::Str(self.bytes_of(&node).to_owned())
             }
-            tag::LIST => Value::List(self.values(length, depth)?),
-            tag::TUPLE => Value::Tuple(self.values(length, depth)?),
+            tag::LIST => IValue::List(self.values(length, depth)?),
+            tag::TUPLE => IValue::Tuple(self.values(length, depth)?),
             tag::DICT => {
                 let mut pairs = Vec::with_capacity(length);
                 for _ in 0..length {
                     pairs.push((self.value(depth + 1)?, self.value(depth + 1)?));
                 }
-                Value::Dict(pairs)
+                IValue::Dict(pairs)
             }
             _ => return Err(malformed()),
         })
     }
 
-    fn values(&mut self, length: usize, depth: usize) -> Result<Vec<Value>, Error> {
+    fn values(&mut self, length: usize, depth: usize) -> Result<Vec<IValue>, Error> {
         // Every element takes a node, so the length is bounded by what is there.
         let mut values = Vec::with_capacity(length);
         for _ in 0..length {
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn truth(&mut self) -> Result<bool, Error> {
         match self.value(0)? {
-            Value::Bool(truth) => Ok(truth),
+            IValue::Bool(truth) => Ok(truth),
             _ => Err(malformed()),
         }
     }
@@ -258,7 +258,7 @@ pub(crate) unsafe fn tensor_from_raw(pointer: *mut std::ffi::c_void) -> Tensor {
     unsafe { Tensor::from_ptr(pointer.cast()) }
 }
 
-impl From<Tensor> for Value {
+impl From<Tensor> for IValue {
     fn from(tensor: Tensor) -> Self {
         Self::Tensor(tensor)
     }

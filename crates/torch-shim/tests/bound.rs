@@ -5,7 +5,7 @@
 use std::thread;
 
 use torch_shim::{
-    Allocator, ErrorClass, MemoryBounds, Module, TensorBytes, Value, bound_memory, fork_in_place,
+    Allocator, ErrorClass, IValue, MemoryBounds, Module, TensorBytes, bound_memory, fork_in_place,
 };
 
 #[global_allocator]
@@ -40,7 +40,7 @@ fn peak() -> u64 {
 fn a_run_takes_no_more_than_there_is_room_for() {
     fork_in_place();
     let module = Module::define_with(FUNCTIONS, METHODS, Vec::new()).unwrap();
-    let run = |method: &str, mib: u64| module.run(method, &[Value::Int(mib.try_into().unwrap())]);
+    let run = |method: &str, mib: u64| module.run(method, &[IValue::Int(mib.try_into().unwrap())]);
     run("tensor", 1).unwrap();
     let before = resident();
     let process = before + 512 * MIB;
@@ -53,7 +53,7 @@ fn a_run_takes_no_more_than_there_is_room_for() {
         assert!(error.message.contains("no room for"), "{method}: {error}");
         run(method, 60).unwrap();
     }
-    let Value::Tensor(tensor) = run("expanded", 100_000).unwrap() else { panic!("a tensor") };
+    let IValue::Tensor(tensor) = run("expanded", 100_000).unwrap() else { panic!("a tensor") };
     let error = TensorBytes::new(tensor).unwrap_err();
     assert_eq!(error.class, ErrorClass::OutOfMemory, "{error}");
     assert!(resident() < process, "what was refused must not have been taken");

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use tch::{Kind, Tensor};
-use torch_shim::{Module, Slot, TensorBytes, Value, tensor_from_owner};
+use torch_shim::{IValue, Module, Slot, TensorBytes, tensor_from_owner};
 
 const CALLS: usize = 10_000;
 const MIB: usize = 1 << 20;
@@ -52,19 +52,19 @@ fn calls_leave_nothing_behind() {
                   def foreign(self, x):\n    return ([x + 1], x.device)\n";
     let slots = vec![("w", Slot::Parameter(zeros(1)))];
     let module = Module::define_with("", source, slots).unwrap();
-    let fails = |method: &str, argument: Value| assert!(module.run(method, &[argument]).is_err());
+    let fails = |method: &str, argument: IValue| assert!(module.run(method, &[argument]).is_err());
 
     check("raises with inputs of 2 MiB", || fails("forward", zeros(2 * MIB / 4).into()));
     check("failing operators", || fails("inner", zeros(1024).into()));
-    check("wrong arguments", || fails("inner", Value::List(vec![zeros(1024).into()])));
+    check("wrong arguments", || fails("inner", IValue::List(vec![zeros(1024).into()])));
     check("answers without a form", || fails("foreign", zeros(1024).into()));
     check("good answers", || drop(module.run("good", &[zeros(1024).into()]).unwrap()));
     check("answers read as bytes", || match module.run("good", &[zeros(1024).into()]) {
-        Ok(Value::Dict(pairs)) => {
+        Ok(IValue::Dict(pairs)) => {
             for (_, value) in pairs {
-                let Value::List(tensors) = value else { panic!("must be a list") };
+                let IValue::List(tensors) = value else { panic!("must be a list") };
                 for tensor in tensors {
-                    let Value::Tensor(tensor) = tensor else { panic!("must be a tensor") };
+                    let IValue::Tensor(tensor) = tensor else { panic!("must be a tensor") };
                     assert_eq!(TensorBytes::new(tensor).unwrap().as_ref().len(), 4096);
                 }
             }

@@ -6,12 +6,12 @@ use crate::engine::{Argument, ArgumentKind, Device, EngineError, Fault, Output};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use std::sync::Arc;
 use tch::Kind;
-use torch_shim::{TensorBytes, Type, Value};
+use torch_shim::{IValue, TensorBytes, Type};
 
-pub(super) fn device(device: Device) -> torch_shim::Device {
+pub(super) fn device(device: Device) -> torch_shim::TorchDevice {
     match device {
-        Device::Cpu => torch_shim::Device::Cpu,
-        Device::Cuda(index) => torch_shim::Device::Cuda(index),
+        Device::Cpu => torch_shim::TorchDevice::Cpu,
+        Device::Cuda(index) => torch_shim::TorchDevice::Cuda(index),
     }
 }
 
@@ -41,10 +41,10 @@ pub(super) fn argument(
     argument: &Argument,
     tensor: &Tensor,
     device: Device,
-) -> Result<Value, EngineError> {
+) -> Result<IValue, EngineError> {
     match argument.kind {
-        ArgumentKind::Tensor => to_torch(tensor, device).map(Value::Tensor),
-        ArgumentKind::Texts => texts(tensor).map(Value::List).map_err(|problem| {
+        ArgumentKind::Tensor => to_torch(tensor, device).map(IValue::Tensor),
+        ArgumentKind::Texts => texts(tensor).map(IValue::List).map_err(|problem| {
             let message = format!("argument {:?} takes texts, {problem}", argument.name);
             EngineError::new(Fault::Internal, message)
         }),
@@ -60,22 +60,22 @@ pub(super) fn argument(
     }
 }
 
-fn scalar(tensor: &Tensor, datatype: DataType) -> Option<Value> {
+fn scalar(tensor: &Tensor, datatype: DataType) -> Option<IValue> {
     match datatype {
-        DataType::Int64 => tensor.as_slice::<i64>()?.first().copied().map(Value::Int),
-        DataType::Fp64 => tensor.as_slice::<f64>()?.first().copied().map(Value::Float),
-        DataType::Bool => tensor.buffer().as_bytes().first().map(|&byte| Value::Bool(byte != 0)),
+        DataType::Int64 => tensor.as_slice::<i64>()?.first().copied().map(IValue::Int),
+        DataType::Fp64 => tensor.as_slice::<f64>()?.first().copied().map(IValue::Float),
+        DataType::Bool => tensor.buffer().as_bytes().first().map(|&byte| IValue::Bool(byte != 0)),
         // One element: its length in four bytes, then its text.
         DataType::Bytes => {
             let text = tensor.buffer().as_bytes().get(4..)?;
-            Some(Value::Str(std::str::from_utf8(text).ok()?.as_bytes().to_owned()))
+            Some(IValue::Str(std::str::from_utf8(text).ok()?.as_bytes().to_owned()))
         }
         _ => None,
     }
 }
 
 /// The elements of a `BYTES` tensor: each its length in four bytes, then its text.
-fn texts(tensor: &Tensor) -> Result<Vec<Value>, String> {
+fn texts(tensor: &Tensor) -> Result<Vec<IValue>, String> {
     let mut rest = tensor.buffer().as_bytes();
     let mut texts = Vec::with_capacity(tensor.n_rows());
     while let Some((length, after)) = rest.split_first_chunk() {
@@ -83,7 +83,7 @@ fn texts(tensor: &Tensor) -> Result<Vec<Value>, String> {
         let (text, after) = cut.ok_or("but their lengths do not add up")?;
         let text = std::str::from_utf8(text)
             .map_err(|_| format!("but element {} is not UTF-8", texts.len()))?;
-        texts.push(Value::Str(text.as_bytes().to_owned()));
+        texts.push(IValue::Str(text.as_bytes().to_owned()));
         rest = after;
     }
     Ok(texts)
@@ -104,10 +104,10 @@ fn from_texts(texts: &[&[u8]]) -> Result<Tensor, EngineError> {
 }
 
 /// The texts of a list: of one that is declared to hold texts, or that holds some and nothing else.
-fn all_texts<'v>(values: &'v [Value], ty: &Type) -> Option<Vec<&'v [u8]>> {
+fn all_texts<'v>(values: &'v [IValue], ty: &Type) -> Option<Vec<&'v [u8]>> {
     let mut texts = Vec::with_capacity(values.len());
     for value in values {
-        let Value::Str(text) = value else { return None };
+        let IValue::Str(text) = value else { return None };
         texts.push(text.as_slice());
     }
     let is_declared = matches!(ty, Type::List(inner) if **inner == Type::Str);
@@ -141,7 +141,7 @@ fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError>
 const MAX_OUTPUTS: usize = 1024;
 
 /// A value that becomes an output, with the name that the model has for it.
-type Named<'t> = (Option<Arc<str>>, Value, &'t Type);
+type Named<'t> = (Option<Arc<str>>, IValue, &'t Type);
 
 /// The type of what no type is declared for.
 const UNKNOWN: &Type = &Type::Other(String::new());
@@ -150,21 +150,21 @@ const UNKNOWN: &Type = &Type::Other(String::new());
 /// dictionary of those and of numbers. What is None is left out; wherever that may happen, the others
 /// have names, so that they are known without it.
 pub(super) fn outputs(
-    value: Value,
+    value: IValue,
     ty: &Type,
     numbers: &Numbers,
 ) -> Result<Vec<Output>, EngineError> {
     let (ty, within) = match ty {
-        Type::Optional(_) if matches!(value, Value::None) => return Ok(Vec::new()),
+        Type::Optional(_) if matches!(value, IValue::None) => return Ok(Vec::new()),
         Type::Optional(inner) => (&**inner, Some("output")),
         ty => (ty, None),
     };
     let named: Vec<Named<'_>> = match value {
-        Value::Tuple(values) => members(values, ty, within),
-        Value::List(values) if all_texts(&values, ty).is_some() => {
-            vec![(within.map(Arc::from), Value::List(values), ty)]
+        IValue::Tuple(values) => members(values, ty, within),
+        IValue::List(values) if all_texts(&values, ty).is_some() => {
+            vec![(within.map(Arc::from), IValue::List(values), ty)]
         }
-        Value::List(values) => {
+        IValue::List(values) => {
             let inner = if let Type::List(inner) = ty { inner } else { UNKNOWN };
             // Where one may be missing, the others have their places in their names.
             let named = |place| {
@@ -172,7 +172,7 @@ pub(super) fn outputs(
             };
             values.into_iter().enumerate().map(|(at, value)| (named(at), value, inner)).collect()
         }
-        Value::Dict(entries) => {
+        IValue::Dict(entries) => {
             let inner = if let Type::Dict(_, inner) = ty { inner } else { UNKNOWN };
             let entry = |(key, value)| Ok((Some(self::key(key)?), value, inner));
             entries.into_iter().map(entry).collect::<Result<_, EngineError>>()?
@@ -192,7 +192,7 @@ pub(super) fn outputs(
 
 /// The members of a tuple, which itself may be named. They have names where the type has, and by their
 /// places where one of them may be missing or is a tuple itself.
-fn members<'t>(values: Vec<Value>, ty: &'t Type, within: Option<&str>) -> Vec<Named<'t>> {
+fn members<'t>(values: Vec<IValue>, ty: &'t Type, within: Option<&str>) -> Vec<Named<'t>> {
     let types: Vec<&Type> = match ty {
         Type::Tuple(types) => types.iter().collect(),
         Type::NamedTuple(fields) => fields.iter().map(|(_, ty)| ty).collect(),
@@ -227,8 +227,8 @@ fn flatten<'t>((name, value, ty): Named<'t>, flat: &mut Vec<Named<'t>>) {
         ty => (ty, false),
     };
     match (value, name) {
-        (Value::None, _) if may_miss => {}
-        (Value::Tuple(values), Some(name)) => {
+        (IValue::None, _) if may_miss => {}
+        (IValue::Tuple(values), Some(name)) => {
             let members = members(values, ty, Some(&name));
             members.into_iter().for_each(|member| flatten(member, flat));
         }
@@ -237,29 +237,29 @@ fn flatten<'t>((name, value, ty): Named<'t>, flat: &mut Vec<Named<'t>>) {
 }
 
 /// The key of a dictionary's entry, which is the output's name.
-fn key(key: Value) -> Result<Arc<str>, EngineError> {
+fn key(key: IValue) -> Result<Arc<str>, EngineError> {
     match key {
-        Value::Str(name) => Ok(String::from_utf8_lossy(&name).into()),
-        Value::Int(number) => Ok(number.to_string().into()),
+        IValue::Str(name) => Ok(String::from_utf8_lossy(&name).into()),
+        IValue::Int(number) => Ok(number.to_string().into()),
         other => Err(unsupported(&format!("a dictionary whose keys are {}", word(&other)))),
     }
 }
 
-fn output(name: Option<Arc<str>>, value: Value, ty: &Type) -> Result<Output, EngineError> {
+fn output(name: Option<Arc<str>>, value: IValue, ty: &Type) -> Result<Output, EngineError> {
     let scalar = |tensor: Result<Tensor, _>| {
         tensor.map_err(|error: crate::tensor::TensorError| {
             EngineError::new(Fault::Internal, error.to_string())
         })
     };
     let tensor = match value {
-        Value::Tensor(tensor) => from_torch(tensor)?,
-        Value::Int(number) => scalar(Tensor::from_vec(Shape::default(), vec![number]))?,
-        Value::Float(number) => scalar(Tensor::from_vec(Shape::default(), vec![number]))?,
-        Value::Bool(flag) => {
+        IValue::Tensor(tensor) => from_torch(tensor)?,
+        IValue::Int(number) => scalar(Tensor::from_vec(Shape::default(), vec![number]))?,
+        IValue::Float(number) => scalar(Tensor::from_vec(Shape::default(), vec![number]))?,
+        IValue::Bool(flag) => {
             let buffer = Buffer::from(vec![u8::from(flag)]);
             scalar(Tensor::new(DataType::Bool, Shape::default(), buffer))?
         }
-        Value::List(values) => match all_texts(&values, ty) {
+        IValue::List(values) => match all_texts(&values, ty) {
             Some(texts) => from_texts(&texts)?,
             None => return Err(unsupported("a list inside another value")),
         },
@@ -291,16 +291,16 @@ fn unsupported(what: &str) -> EngineError {
     )
 }
 
-fn word(value: &Value) -> &'static str {
+fn word(value: &IValue) -> &'static str {
     match value {
-        Value::Tensor(_) => "a tensor",
-        Value::Int(_) => "an integer",
-        Value::Float(_) => "a number",
-        Value::Bool(_) => "a truth value",
-        Value::Str(_) => "a text",
-        Value::None => "None",
-        Value::List(_) => "a list inside another value",
-        Value::Tuple(_) => "a tuple inside another value",
-        Value::Dict(_) => "a dictionary inside another value",
+        IValue::Tensor(_) => "a tensor",
+        IValue::Int(_) => "an integer",
+        IValue::Float(_) => "a number",
+        IValue::Bool(_) => "a truth value",
+        IValue::Str(_) => "a text",
+        IValue::None => "None",
+        IValue::List(_) => "a list inside another value",
+        IValue::Tuple(_) => "a tuple inside another value",
+        IValue::Dict(_) => "a dictionary inside another value",
     }
 }

@@ -3,7 +3,7 @@
 use super::{FORWARD, convert, fault};
 use crate::engine::{EngineError, Fault, LoadOptions, ModelForm, Precision, Rewrite, Signature};
 use tch::Kind;
-use torch_shim::{Device, Module, Value};
+use torch_shim::{IValue, Module, TorchDevice};
 
 /// Brings a module into a form. The module is loaded for this form alone: those made of one module
 /// share its code, which is then freed with the last of them.
@@ -51,7 +51,7 @@ pub(super) struct Numbers {
     reduced: Option<Kind>,
     autocast: bool,
     with_gradients: bool,
-    device: Device,
+    device: TorchDevice,
     /// The kinds of the outputs in the plain form, as far as they are known.
     outputs: Vec<Option<Kind>>,
 }
@@ -69,16 +69,16 @@ impl Numbers {
 
     /// A floating-point tensor as weights of a reduced precision want it. Whole numbers stay: a
     /// word's number in BF16 is another word.
-    pub(super) fn cast_input(&self, value: Value) -> Result<Value, EngineError> {
+    pub(super) fn cast_input(&self, value: IValue) -> Result<IValue, EngineError> {
         match (self.reduced, value) {
-            (Some(reduced), Value::Tensor(tensor)) if !self.autocast => {
-                cast(tensor, |kind| is_floating(kind).then_some(reduced)).map(Value::Tensor)
+            (Some(reduced), IValue::Tensor(tensor)) if !self.autocast => {
+                cast(tensor, |kind| is_floating(kind).then_some(reduced)).map(IValue::Tensor)
             }
             (_, value) => Ok(value),
         }
     }
 
-    pub(super) fn run(&self, module: &Module, arguments: &[Value]) -> Result<Value, EngineError> {
+    pub(super) fn run(&self, module: &Module, arguments: &[IValue]) -> Result<IValue, EngineError> {
         match self.reduced {
             Some(kind) if self.autocast => {
                 module.run_with_autocast(FORWARD, arguments, self.device, kind)
@@ -90,15 +90,15 @@ impl Numbers {
     }
 
     /// An output in the datatype that it has in the plain form.
-    pub(super) fn cast_output(&self, place: usize, value: Value) -> Result<Value, EngineError> {
-        let Value::Tensor(tensor) = value else { return Ok(value) };
-        let Some(reduced) = self.reduced else { return Ok(Value::Tensor(tensor)) };
+    pub(super) fn cast_output(&self, place: usize, value: IValue) -> Result<IValue, EngineError> {
+        let IValue::Tensor(tensor) = value else { return Ok(value) };
+        let Some(reduced) = self.reduced else { return Ok(IValue::Tensor(tensor)) };
         let plain = self.outputs.get(place).copied().flatten();
         let wanted = |kind| match plain {
             Some(plain) => (is_floating(kind) && is_floating(plain)).then_some(plain),
             None => (kind == reduced).then_some(Kind::Float),
         };
-        cast(tensor, wanted).map(Value::Tensor)
+        cast(tensor, wanted).map(IValue::Tensor)
     }
 }
 

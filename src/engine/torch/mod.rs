@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::Instant;
 pub use torch_shim::{Allocator, MemoryBounds, bound_memory, fork_as_sibling, give_back_unasked};
-use torch_shim::{ErrorClass, Module, PinnedBuffer, StreamGuard, Type, Value};
+use torch_shim::{ErrorClass, IValue, Module, PinnedBuffer, StreamGuard, Type};
 
 /// The method that is served.
 const FORWARD: &str = "forward";
@@ -204,7 +204,7 @@ struct TorchEngine {
 }
 
 impl TorchEngine {
-    fn arguments(&self, inputs: &[Option<Tensor>]) -> Result<Vec<Value>, EngineError> {
+    fn arguments(&self, inputs: &[Option<Tensor>]) -> Result<Vec<IValue>, EngineError> {
         let shared = &*self.shared;
         let last_given = inputs.iter().rposition(Option::is_some);
         let last_given = last_given.map(|position| self.place(position)).transpose()?;

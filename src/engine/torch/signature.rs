@@ -4,7 +4,7 @@ use super::{FORWARD, convert, fault};
 use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Parameter, Reach, Signature};
 use crate::tensor::DataType;
 use std::sync::Arc;
-use torch_shim::{Module, Type, Value};
+use torch_shim::{IValue, Module, Type};
 
 /// Arguments that `forward` may take. Each is looked for by its name, in what is known of the model.
 const MAX_ARGUMENTS: usize = 1024;
@@ -44,45 +44,45 @@ impl Arguments {
     }
 
     /// What stands for an argument that is left out.
-    pub(super) fn left_out(&self, place: usize) -> Value {
-        self.defaults.get(place).map_or(Value::None, Fallback::value)
+    pub(super) fn left_out(&self, place: usize) -> IValue {
+        self.defaults.get(place).map_or(IValue::None, Fallback::value)
     }
 }
 
 impl Fallback {
     /// `None` for a value that is not to be had outside of the model.
-    fn of(value: &Value) -> Option<Self> {
-        let all = |values: &[Value]| values.iter().map(Self::of).collect::<Option<Vec<_>>>();
+    fn of(value: &IValue) -> Option<Self> {
+        let all = |values: &[IValue]| values.iter().map(Self::of).collect::<Option<Vec<_>>>();
         Some(match value {
-            Value::None => Self::None,
-            Value::Int(number) => Self::Int(*number),
-            Value::Float(number) => Self::Float(*number),
-            Value::Bool(flag) => Self::Bool(*flag),
-            Value::Str(text) => Self::Str(text.clone()),
-            Value::List(values) => Self::List(all(values)?),
-            Value::Tuple(values) => Self::Tuple(all(values)?),
-            Value::Dict(entries) => {
+            IValue::None => Self::None,
+            IValue::Int(number) => Self::Int(*number),
+            IValue::Float(number) => Self::Float(*number),
+            IValue::Bool(flag) => Self::Bool(*flag),
+            IValue::Str(text) => Self::Str(text.clone()),
+            IValue::List(values) => Self::List(all(values)?),
+            IValue::Tuple(values) => Self::Tuple(all(values)?),
+            IValue::Dict(entries) => {
                 let entry =
-                    |(key, value): &(Value, Value)| Some((Self::of(key)?, Self::of(value)?));
+                    |(key, value): &(IValue, IValue)| Some((Self::of(key)?, Self::of(value)?));
                 Self::Dict(entries.iter().map(entry).collect::<Option<_>>()?)
             }
-            Value::Tensor(_) => return None,
+            IValue::Tensor(_) => return None,
         })
     }
 
-    fn value(&self) -> Value {
+    fn value(&self) -> IValue {
         let all = |values: &[Self]| values.iter().map(Self::value).collect();
         match self {
-            Self::None => Value::None,
-            Self::Int(number) => Value::Int(*number),
-            Self::Float(number) => Value::Float(*number),
-            Self::Bool(flag) => Value::Bool(*flag),
-            Self::Str(text) => Value::Str(text.clone()),
-            Self::List(values) => Value::List(all(values)),
-            Self::Tuple(values) => Value::Tuple(all(values)),
+            Self::None => IValue::None,
+            Self::Int(number) => IValue::Int(*number),
+            Self::Float(number) => IValue::Float(*number),
+            Self::Bool(flag) => IValue::Bool(*flag),
+            Self::Str(text) => IValue::Str(text.clone()),
+            Self::List(values) => IValue::List(all(values)),
+            Self::Tuple(values) => IValue::Tuple(all(values)),
             Self::Dict(entries) => {
                 let entry = |(key, value): &(Self, Self)| (key.value(), value.value());
-                Value::Dict(entries.iter().map(entry).collect())
+                IValue::Dict(entries.iter().map(entry).collect())
             }
         }
     }
@@ -119,7 +119,9 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
 
 /// The arguments that a request may give, and the way to those of `forward`. What a request cannot carry
 /// stays at its default, if it has one.
-fn arguments(forward: &[torch_shim::Argument]) -> Result<(Vec<Argument>, Arguments), EngineError> {
+fn arguments(
+    forward: &[torch_shim::SchemaArgument],
+) -> Result<(Vec<Argument>, Arguments), EngineError> {
     if forward.len() > MAX_ARGUMENTS {
         let n = forward.len();
         let message = format!("forward takes {n} arguments, at most {MAX_ARGUMENTS} are served");
@@ -173,7 +175,7 @@ fn kind(ty: &Type) -> Option<ArgumentKind> {
     })
 }
 
-fn not_carried(argument: &torch_shim::Argument) -> EngineError {
+fn not_carried(argument: &torch_shim::SchemaArgument) -> EngineError {
     let message = format!(
         "argument {:?} of forward is of type {}, which a request cannot carry, and has no default; wrap the model so that it takes tensors and plain numbers",
         argument.name,

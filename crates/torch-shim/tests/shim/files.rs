@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use torch_shim::{Device, ErrorClass, Module, Slot};
+use torch_shim::{ErrorClass, Module, Slot, TorchDevice};
 
 use crate::{ScratchFile, floats, floats_of};
 
@@ -19,9 +19,12 @@ fn saved() -> ScratchFile {
 #[test]
 fn a_saved_module_loads_and_answers() {
     let file = saved();
-    let (module, extra) =
-        Module::load_with_extra(&fs::File::open(&file.0).unwrap(), Device::Cpu, &["absent.json"])
-            .unwrap();
+    let (module, extra) = Module::load_with_extra(
+        &fs::File::open(&file.0).unwrap(),
+        TorchDevice::Cpu,
+        &["absent.json"],
+    )
+    .unwrap();
     assert!(extra.is_empty(), "what is not there must be left out: {extra:?}");
     assert_eq!(
         floats_of(module.run("forward", &[floats(&[2.; 4096], &[4096]).into()]).unwrap()),
@@ -33,7 +36,7 @@ fn a_saved_module_loads_and_answers() {
 fn check_refused(bytes: &[u8], what: &str) {
     let file = ScratchFile::new("bad.pt");
     fs::write(&file.0, bytes).unwrap();
-    let error = Module::load_path(&file.0, Device::Cpu).unwrap_err();
+    let error = Module::load_path(&file.0, TorchDevice::Cpu).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidFile, "{what}: {error}");
     let folder = std::env::temp_dir();
     for forbidden in ["frame #", "Exception raised from", ".cpp", folder.to_str().unwrap()] {
@@ -55,10 +58,10 @@ fn damaged_files_are_refused() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    let error = Module::load_path("no/such/model.pt", Device::Cpu).unwrap_err();
+    let error = Module::load_path("no/such/model.pt", TorchDevice::Cpu).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidFile);
     assert_eq!(
-        Module::load_path(std::env::temp_dir(), Device::Cpu).unwrap_err().class,
+        Module::load_path(std::env::temp_dir(), TorchDevice::Cpu).unwrap_err().class,
         ErrorClass::InvalidFile
     );
 }
@@ -66,7 +69,7 @@ fn what_is_not_there_is_refused() {
 #[test]
 fn a_device_that_is_not_there_is_named() {
     let file = saved();
-    let error = Module::load_path(&file.0, Device::Cuda(99)).unwrap_err();
+    let error = Module::load_path(&file.0, TorchDevice::Cuda(99)).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidArgument, "{error}");
     assert!(error.message.contains("cuda:99"), "{error}");
 }

@@ -1,12 +1,12 @@
 //! Modules in other datatypes and layouts, and operators that cast.
 
 use tch::Kind;
-use torch_shim::{Device, ErrorClass, Module, Slot, Value, cast, tensor_kind};
+use torch_shim::{ErrorClass, IValue, Module, Slot, TorchDevice, cast, tensor_kind};
 
 use crate::{floats, floats_of};
 
-fn kind_of(value: &Value) -> Kind {
-    let Value::Tensor(tensor) = value else { panic!("must be a tensor, is {value:?}") };
+fn kind_of(value: &IValue) -> Kind {
+    let IValue::Tensor(tensor) = value else { panic!("must be a tensor, is {value:?}") };
     tensor_kind(tensor).unwrap()
 }
 
@@ -19,19 +19,20 @@ fn product() -> Module {
 #[test]
 fn autocast_holds_for_one_run_and_its_thread() {
     let module = product();
-    let x = || [Value::Tensor(floats(&[1., 1.], &[1, 2]))];
+    let x = || [IValue::Tensor(floats(&[1., 1.], &[1, 2]))];
     assert_eq!(kind_of(&module.run("forward", &x()).unwrap()), Kind::Float);
-    let answer = module.run_with_autocast("forward", &x(), Device::Cpu, Kind::BFloat16).unwrap();
+    let answer =
+        module.run_with_autocast("forward", &x(), TorchDevice::Cpu, Kind::BFloat16).unwrap();
     assert_eq!(kind_of(&answer), Kind::BFloat16);
-    let Value::Tensor(answer) = answer else { unreachable!() };
-    assert_eq!(floats_of(Value::Tensor(cast(&answer, Kind::Float).unwrap())), [4., 6.]);
+    let IValue::Tensor(answer) = answer else { unreachable!() };
+    assert_eq!(floats_of(IValue::Tensor(cast(&answer, Kind::Float).unwrap())), [4., 6.]);
     assert_eq!(kind_of(&module.run("forward", &x()).unwrap()), Kind::Float, "it must end");
 
     let failing = Module::define("def forward(self, x):\n    return torch.matmul(x, x)\n").unwrap();
-    let error = failing.run_with_autocast("forward", &x(), Device::Cpu, Kind::BFloat16);
+    let error = failing.run_with_autocast("forward", &x(), TorchDevice::Cpu, Kind::BFloat16);
     assert_eq!(error.unwrap_err().class, ErrorClass::Raised);
     assert_eq!(kind_of(&module.run("forward", &x()).unwrap()), Kind::Float, "also by a failure");
-    let error = module.run_with_autocast("forward", &x(), Device::Cpu, Kind::Int).unwrap_err();
+    let error = module.run_with_autocast("forward", &x(), TorchDevice::Cpu, Kind::Int).unwrap_err();
     assert_eq!(error.class, ErrorClass::InvalidArgument);
 }
 
@@ -93,9 +94,9 @@ fn gradients_are_there_for_code_that_runs_for_them() {
     let source = "def forward(self, x):\n    y = torch.requires_grad_(torch.detach(x))\n    \
                   z = torch.sum(y * y * y)\n    return torch.grad([z], [y])\n";
     let module = Module::define(source).unwrap();
-    let x = || [Value::Tensor(floats(&[1., 2.], &[2]))];
+    let x = || [IValue::Tensor(floats(&[1., 2.], &[2]))];
     assert!(module.run("forward", &x()).is_err(), "inference mode keeps no graph");
     let answer = module.run_with_gradients("forward", &x()).unwrap();
-    let Value::List(mut gradients) = answer else { panic!("must be a list, is {answer:?}") };
+    let IValue::List(mut gradients) = answer else { panic!("must be a list, is {answer:?}") };
     assert_eq!(floats_of(gradients.remove(0)), [3., 12.]);
 }

@@ -1,7 +1,7 @@
 //! Operators that libtorch has trust their arguments look at them once a model has been loaded.
 
 use tch::Kind;
-use torch_shim::{Device, Module, Value, tensor_from_owner};
+use torch_shim::{IValue, Module, TorchDevice, tensor_from_owner};
 
 use crate::{Aligned, ScratchFile, floats, floats_of};
 
@@ -14,7 +14,7 @@ const SOURCE: &str = "def repeat(self, n):\n    return torch.repeat_interleave(n
     def largest(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets, False, 2)[0]\n\
     def ends(self, x, ids, offsets):\n    return torch.embedding_bag(x, ids, offsets, False, 2, False, None, True)[0]\n";
 
-fn integers(values: &[i64]) -> Value {
+fn integers(values: &[i64]) -> IValue {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
     let shape = [i64::try_from(values.len()).unwrap()];
     tensor_from_owner(Aligned::new(&bytes), &shape, Kind::Int64).unwrap().into()
@@ -24,7 +24,7 @@ fn integers(values: &[i64]) -> Value {
 fn numbers_that_lead_out_of_a_tensor_are_refused() {
     let file = ScratchFile::new("guards.pt");
     Module::define(SOURCE).unwrap().save(&file.0).unwrap();
-    let module = Module::load_path(&file.0, Device::Cpu).unwrap();
+    let module = Module::load_path(&file.0, TorchDevice::Cpu).unwrap();
 
     let many = [i64::MAX, i64::MAX, 2];
     let error = module.run("repeat", &[integers(&many)]).unwrap_err();
@@ -52,7 +52,7 @@ fn numbers_that_lead_out_of_a_tensor_are_refused() {
 
     let halves = |shape: &[i64]| {
         let n = shape.iter().product::<i64>().try_into().unwrap();
-        Value::from(floats(&vec![0.5; n], shape))
+        IValue::from(floats(&vec![0.5; n], shape))
     };
     let lstm = |width: i64, n_rows: i64, n_biases: i64| {
         let (x, h) = (halves(&[n_rows, 2, width]), halves(&[1, 1, 3]));

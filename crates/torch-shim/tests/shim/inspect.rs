@@ -1,7 +1,7 @@
 //! Schema, operators, state, weights.
 
 use tch::Kind;
-use torch_shim::{Module, Slot, Type, Value};
+use torch_shim::{IValue, Module, Slot, Type};
 
 use crate::{floats, floats_of};
 
@@ -32,9 +32,9 @@ fn methods_tell_names_types_and_defaults() {
     assert_eq!(forward[0].ty, Type::Tensor);
     let pair = Type::Tuple(vec![Type::Int, Type::Bool]);
     assert_eq!(forward[1].ty, Type::Dict(Box::new(Type::Str), Box::new(pair)));
-    assert!(matches!(forward[2].default, Some(Value::Float(scale)) if scale == 2.5));
+    assert!(matches!(forward[2].default, Some(IValue::Float(scale)) if scale == 2.5));
     assert_eq!(forward[3].ty, Type::Optional(Box::new(Type::List(Box::new(Type::Str)))));
-    assert!(matches!(forward[3].default, Some(Value::None)));
+    assert!(matches!(forward[3].default, Some(IValue::None)));
     let named = Type::Dict(Box::new(Type::Str), Box::new(Type::Tensor));
     assert_eq!(methods[0].returns, [Type::Tuple(vec![Type::Tensor, named])]);
     assert_eq!(methods[1].returns, [Type::List(Box::new(Type::Float))]);
@@ -76,14 +76,14 @@ fn state_that_is_set_is_seen() {
     assert!(direct.mutates_state().unwrap());
     let called = "def forward(self, x):\n    return self.step(x)\ndef step(self, x):\n    self.n = self.n + 1\n    return x * self.n\n";
     let called =
-        Module::define_with("", called, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+        Module::define_with("", called, vec![("n", Slot::Attribute(IValue::Int(0)))]).unwrap();
     assert!(called.mutates_state().unwrap());
     let answers: Vec<_> =
         (0..2).map(|_| floats_of(called.run("forward", &[weight().into()]).unwrap())).collect();
     assert_eq!(answers, [[1.], [2.]], "state must live from call to call");
     let restored = "def forward(self, x):\n    return x\ndef __setstate__(self, n: int):\n    self.n = n\n    return None\n";
     let restored =
-        Module::define_with("", restored, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+        Module::define_with("", restored, vec![("n", Slot::Attribute(IValue::Int(0)))]).unwrap();
     assert!(!restored.mutates_state().unwrap(), "what restores a module is no state of its runs");
 }
 
@@ -137,7 +137,7 @@ fn parameters_tell_name_shape_and_size() {
 #[test]
 fn other_forms_keep_the_answers() {
     let module = linear();
-    let x = || Value::Tensor(floats(&[1., 1.], &[1, 2]));
+    let x = || IValue::Tensor(floats(&[1., 1.], &[1, 2]));
     let run = |module: &Module| floats_of(module.run("forward", &[x()]).unwrap());
     assert_eq!(run(&module), [4.5, 8.25]);
     let frozen = module.freeze(&["extra"]).unwrap();
@@ -175,7 +175,7 @@ fn other_forms_keep_the_answers() {
 fn a_copy_has_state_of_its_own() {
     let source = "def forward(self, x):\n    self.n += 1\n    return x * self.n\n";
     let first =
-        Module::define_with("", source, vec![("n", Slot::Attribute(Value::Int(0)))]).unwrap();
+        Module::define_with("", source, vec![("n", Slot::Attribute(IValue::Int(0)))]).unwrap();
     let second = first.deep_copy().unwrap();
     let run =
         |module: &Module| floats_of(module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap());
@@ -198,7 +198,7 @@ fn reduced_precision_leaves_integers_alone() {
         "the first module must be as it was"
     );
     let x = floats(&[1., 1.], &[1, 2]).f_to_kind(Kind::BFloat16).unwrap();
-    let Value::Tensor(answer) = half.run("forward", &[x.into()]).unwrap() else {
+    let IValue::Tensor(answer) = half.run("forward", &[x.into()]).unwrap() else {
         panic!("must be a tensor")
     };
     assert_eq!(floats_of(answer.f_to_kind(Kind::Float).unwrap().into()), [4.5, 8.25]);
@@ -208,7 +208,7 @@ fn reduced_precision_leaves_integers_alone() {
 fn packed_weights_count() {
     let fixture = "../../tests/fixtures/models/quantized/1/model.pt";
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(fixture);
-    let module = Module::load_path(path, torch_shim::Device::Cpu).unwrap();
+    let module = Module::load_path(path, torch_shim::TorchDevice::Cpu).unwrap();
     // Two layers of 4 x 64 weights of one byte, and their 64 and 4 biases of four.
     let expected = 2 * 4 * 64 + 4 * (64 + 4);
     assert_eq!(module.byte_size().unwrap(), expected);

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::{Kind, Tensor};
-use torch_shim::{TensorBytes, Value, tensor_from_owner};
+use torch_shim::{IValue, TensorBytes, tensor_from_owner};
 
 /// A tensor of floats.
 fn floats(values: &[f32], shape: &[i64]) -> Tensor {
@@ -28,8 +28,8 @@ fn floats(values: &[f32], shape: &[i64]) -> Tensor {
 
 /// The floats of a tensor value.
 #[track_caller]
-fn floats_of(value: Value) -> Vec<f32> {
-    let Value::Tensor(tensor) = value else { panic!("expected a tensor, got {value:?}") };
+fn floats_of(value: IValue) -> Vec<f32> {
+    let IValue::Tensor(tensor) = value else { panic!("expected a tensor, got {value:?}") };
     let bytes = TensorBytes::new(tensor).expect("the bytes of a dense tensor");
     bytes
         .as_ref()

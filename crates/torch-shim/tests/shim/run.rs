@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tch::{Kind, Tensor};
-use torch_shim::{ErrorClass, HandlerGuard, MessageHandler, MessageKind, Module, Value};
+use torch_shim::{ErrorClass, HandlerGuard, IValue, MessageHandler, MessageKind, Module};
 
 use crate::{floats, floats_of};
 
@@ -11,8 +11,8 @@ fn define(source: &str) -> Module {
     Module::define(source).expect("the test's source compiles")
 }
 
-fn text(value: &str) -> Value {
-    Value::Str(value.as_bytes().to_owned())
+fn text(value: &str) -> IValue {
+    IValue::Str(value.as_bytes().to_owned())
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn a_tensor_goes_in_and_a_tensor_comes_out() {
 #[test]
 fn a_text_is_bytes() {
     let module = define("def forward(self):\n    return [\"\u{fc}\"[0:1]]\n");
-    let Value::List(texts) = module.run("forward", &[]).unwrap() else { panic!("must be a list") };
-    assert!(matches!(&texts[..], [Value::Str(text)] if text == b"\xc3"), "{texts:?}");
+    let IValue::List(texts) = module.run("forward", &[]).unwrap() else { panic!("must be a list") };
+    assert!(matches!(&texts[..], [IValue::Str(text)] if text == b"\xc3"), "{texts:?}");
 }
 
 #[test]
@@ -58,28 +58,28 @@ fn tuples_lists_and_dictionaries_come_out_whole() {
         "def forward(self, x):\n    d = {\"sum\": x.sum(), \"twice\": x * 2}\n    \
          return (x, [x + 1, x + 2], d, 3, 2.5, True, \"text\", None)\n",
     );
-    let Value::Tuple(parts) = module.run("forward", &[floats(&[1., 2.], &[2]).into()]).unwrap()
+    let IValue::Tuple(parts) = module.run("forward", &[floats(&[1., 2.], &[2]).into()]).unwrap()
     else {
         panic!("must be a tuple")
     };
     let mut parts = parts.into_iter();
     assert_eq!(floats_of(parts.next().unwrap()), [1., 2.]);
-    let Some(Value::List(list)) = parts.next() else { panic!("must be a list") };
+    let Some(IValue::List(list)) = parts.next() else { panic!("must be a list") };
     assert_eq!(list.into_iter().map(floats_of).collect::<Vec<_>>(), [[2., 3.], [3., 4.]]);
-    let Some(Value::Dict(pairs)) = parts.next() else { panic!("must be a dictionary") };
+    let Some(IValue::Dict(pairs)) = parts.next() else { panic!("must be a dictionary") };
     let named: Vec<_> = pairs
         .into_iter()
         .map(|(key, value)| match key {
-            Value::Str(key) => (key, floats_of(value)),
+            IValue::Str(key) => (key, floats_of(value)),
             other => panic!("a key must be a text, is {other:?}"),
         })
         .collect();
     assert_eq!(named, [(b"sum".to_vec(), vec![3.]), (b"twice".to_vec(), vec![2., 4.])]);
-    assert!(matches!(parts.next(), Some(Value::Int(3))));
-    assert!(matches!(parts.next(), Some(Value::Float(real)) if real == 2.5));
-    assert!(matches!(parts.next(), Some(Value::Bool(true))));
-    assert!(matches!(parts.next(), Some(Value::Str(text)) if text == b"text"));
-    assert!(matches!(parts.next(), Some(Value::None)));
+    assert!(matches!(parts.next(), Some(IValue::Int(3))));
+    assert!(matches!(parts.next(), Some(IValue::Float(real)) if real == 2.5));
+    assert!(matches!(parts.next(), Some(IValue::Bool(true))));
+    assert!(matches!(parts.next(), Some(IValue::Str(text)) if text == b"text"));
+    assert!(matches!(parts.next(), Some(IValue::None)));
     assert!(parts.next().is_none());
 }
 
@@ -90,21 +90,21 @@ fn scalars_have_defaults_and_optionals_may_be_none() {
          flip: bool = False):\n    y = x * scale + shift\n    if mask is not None:\n        y = y * mask\n    \
          if flip:\n        y = -y\n    return y\n",
     );
-    let x = || Value::Tensor(floats(&[1., 2.], &[2]));
-    let run = |arguments: &[Value]| floats_of(module.run("forward", arguments).unwrap());
+    let x = || IValue::Tensor(floats(&[1., 2.], &[2]));
+    let run = |arguments: &[IValue]| floats_of(module.run("forward", arguments).unwrap());
     assert_eq!(run(&[x()]), [3., 5.], "left-out arguments must take their defaults");
-    assert_eq!(run(&[x(), Value::Float(0.5)]), [1.5, 2.]);
+    assert_eq!(run(&[x(), IValue::Float(0.5)]), [1.5, 2.]);
     assert_eq!(
-        run(&[x(), Value::Int(3), Value::Int(0)]),
+        run(&[x(), IValue::Int(3), IValue::Int(0)]),
         [3., 6.],
         "an int must do where a float is declared"
     );
-    let mask = Value::Tensor(floats(&[0., 1.], &[2]));
+    let mask = IValue::Tensor(floats(&[0., 1.], &[2]));
     assert_eq!(
-        run(&[x(), Value::Int(1), Value::Int(0), mask, text("b"), Value::Bool(true)]),
+        run(&[x(), IValue::Int(1), IValue::Int(0), mask, text("b"), IValue::Bool(true)]),
         [0., -2.]
     );
-    assert_eq!(run(&[x(), Value::Int(1), Value::Int(0), Value::None]), [1., 2.]);
+    assert_eq!(run(&[x(), IValue::Int(1), IValue::Int(0), IValue::None]), [1., 2.]);
 }
 
 #[test]
@@ -114,23 +114,25 @@ fn containers_go_in_with_the_declared_element_types() {
          d: Dict[str, Tensor], maybe: Optional[List[int]]):\n    y = torch.stack(xs).sum() + sum(ns) + sum(fs)\n    \
          if maybe is not None:\n        y = y + sum(maybe)\n    return y + pair[0] + d[pair[1]]\n",
     );
-    let one = |value: f32| Value::Tensor(floats(&[value], &[1]));
-    let arguments = |fs: Vec<Value>, ns: Vec<Value>| {
+    let one = |value: f32| IValue::Tensor(floats(&[value], &[1]));
+    let arguments = |fs: Vec<IValue>, ns: Vec<IValue>| {
         vec![
-            Value::List(vec![one(1.), one(2.)]),
-            Value::List(ns),
-            Value::List(fs),
-            Value::Tuple(vec![Value::Int(100), text("k")]),
-            Value::Dict(vec![(text("k"), one(1000.))]),
-            Value::List(vec![Value::Int(7)]),
+            IValue::List(vec![one(1.), one(2.)]),
+            IValue::List(ns),
+            IValue::List(fs),
+            IValue::Tuple(vec![IValue::Int(100), text("k")]),
+            IValue::Dict(vec![(text("k"), one(1000.))]),
+            IValue::List(vec![IValue::Int(7)]),
         ]
     };
-    let answer = module
-        .run("forward", &arguments(vec![Value::Int(10), Value::Float(0.5)], vec![Value::Int(20)]));
+    let answer = module.run(
+        "forward",
+        &arguments(vec![IValue::Int(10), IValue::Float(0.5)], vec![IValue::Int(20)]),
+    );
     assert_eq!(floats_of(answer.unwrap()), [1140.5]);
     let answer = module.run("forward", &arguments(vec![], vec![]));
     assert_eq!(floats_of(answer.unwrap()), [1110.], "empty lists must take the declared type");
-    let error = module.run("forward", &arguments(vec![], vec![Value::Float(1.)])).unwrap_err();
+    let error = module.run("forward", &arguments(vec![], vec![IValue::Float(1.)])).unwrap_err();
     assert_eq!(
         error.class,
         ErrorClass::InvalidArgument,
@@ -141,16 +143,16 @@ fn containers_go_in_with_the_declared_element_types() {
 #[test]
 fn wrong_arguments_are_named_and_do_not_run() {
     let module = define("def forward(self, x, n: int):\n    return x + n\n");
-    let check = |arguments: &[Value], expected: &str| {
+    let check = |arguments: &[IValue], expected: &str| {
         let error = module.run("forward", arguments).unwrap_err();
         assert_eq!((error.class, error.message.as_str()), (ErrorClass::InvalidArgument, expected));
     };
-    let x = || Value::Tensor(floats(&[1.], &[1]));
+    let x = || IValue::Tensor(floats(&[1.], &[1]));
     check(&[x()], "argument \"n\" of method \"forward\" is missing");
     check(&[x(), x()], "argument \"n\" of method \"forward\" expects int, got Tensor");
-    check(&[x(), Value::None], "argument \"n\" of method \"forward\" expects int, got NoneType");
+    check(&[x(), IValue::None], "argument \"n\" of method \"forward\" expects int, got NoneType");
     check(
-        &[x(), Value::Int(1), Value::Int(2)],
+        &[x(), IValue::Int(1), IValue::Int(2)],
         "method \"forward\" takes at most 2 arguments, got 3",
     );
     let error = module.run("predict", &[]).unwrap_err();
@@ -204,18 +206,19 @@ fn values_without_a_form_are_refused() {
     );
     let error = module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap_err();
     assert_eq!(error.class, ErrorClass::Unsupported, "{error}");
-    let Value::Tensor(sparse) = module.run("sparse", &[floats(&[1.], &[1]).into()]).unwrap() else {
+    let IValue::Tensor(sparse) = module.run("sparse", &[floats(&[1.], &[1]).into()]).unwrap()
+    else {
         panic!()
     };
     assert_eq!(torch_shim::TensorBytes::new(sparse).unwrap_err().class, ErrorClass::Unsupported);
-    let deep = (0..100).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
+    let deep = (0..100).fold(IValue::Int(1), |inner, _| IValue::List(vec![inner]));
     assert_eq!(module.run("forward", &[deep]).unwrap_err().class, ErrorClass::Unsupported);
 }
 
 #[test]
 fn an_allocation_that_cannot_be_had_is_told_from_a_raise() {
     let module = define("def forward(self, n: int):\n    return torch.zeros([n])\n");
-    let error = module.run("forward", &[Value::Int(1 << 52)]).unwrap_err();
+    let error = module.run("forward", &[IValue::Int(1 << 52)]).unwrap_err();
     assert_eq!(error.class, ErrorClass::OutOfMemory, "{error}");
 }
 
@@ -227,5 +230,5 @@ fn undefined_tensors_do_not_panic() {
     let tensor = floats(&[1., 2.], &[1, 2]);
     assert_eq!(torch_shim::tensor_shape(&tensor).unwrap(), [1, 2]);
     assert_eq!(torch_shim::tensor_kind(&tensor).unwrap(), Kind::Float);
-    assert_eq!(torch_shim::tensor_device(&tensor).unwrap(), torch_shim::Device::Cpu);
+    assert_eq!(torch_shim::tensor_device(&tensor).unwrap(), torch_shim::TorchDevice::Cpu);
 }

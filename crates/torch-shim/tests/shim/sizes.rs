@@ -1,6 +1,6 @@
 //! Sizes that code or a client gives beside a tensor are held against it once a model has been loaded.
 
-use torch_shim::{Device, Error, Module, Value};
+use torch_shim::{Error, IValue, Module, TorchDevice};
 
 use crate::{ScratchFile, floats, floats_of};
 
@@ -43,30 +43,30 @@ impl Guarded {
     fn new() -> Self {
         let file = ScratchFile::new("sizes.pt");
         Module::define(SOURCE).unwrap().save(&file.0).unwrap();
-        Self(Module::load_path(&file.0, Device::Cpu).unwrap())
+        Self(Module::load_path(&file.0, TorchDevice::Cpu).unwrap())
     }
 
     /// One row of the numbers from 1 to `shape`'s product, and integers.
-    fn counted(&self, method: &str, shape: &[i64], integers: &[i64]) -> Result<Value, Error> {
+    fn counted(&self, method: &str, shape: &[i64], integers: &[i64]) -> Result<IValue, Error> {
         let mut arguments = vec![counted(shape)];
-        arguments.extend(integers.iter().copied().map(Value::Int));
+        arguments.extend(integers.iter().copied().map(IValue::Int));
         self.0.run(method, &arguments)
     }
 
-    fn resized(&self, method: &str, size: i64, scale: Option<f64>) -> Result<Value, Error> {
-        let scale = scale.map_or(Value::None, Value::Float);
-        self.0.run(method, &[counted(&[1, 1, 4, 4]), Value::Int(size), scale])
+    fn resized(&self, method: &str, size: i64, scale: Option<f64>) -> Result<IValue, Error> {
+        let scale = scale.map_or(IValue::None, IValue::Float);
+        self.0.run(method, &[counted(&[1, 1, 4, 4]), IValue::Int(size), scale])
     }
 }
 
-fn counted(shape: &[i64]) -> Value {
+fn counted(shape: &[i64]) -> IValue {
     let n_values: i64 = shape.iter().product();
     let values: Vec<f32> = (1..=n_values).map(|value| value as f32).collect();
     floats(&values, shape).into()
 }
 
 #[track_caller]
-fn is_refused(outcome: Result<Value, Error>, message: &str) {
+fn is_refused(outcome: Result<IValue, Error>, message: &str) {
     let error = outcome.expect_err("there is no answer");
     assert!(error.message.contains(message), "{error}");
 }
@@ -88,7 +88,7 @@ fn pads_repeat_only_what_is_left() {
         is_refused(row(before, after), "repeat more than is left");
         let gradients = module.0.run_with_gradients(
             "circular",
-            &[counted(&[1, 1, 5]), Value::Int(before), Value::Int(after)],
+            &[counted(&[1, 1, 5]), IValue::Int(before), IValue::Int(after)],
         );
         is_refused(gradients, "repeat more than is left");
         let rows = module.counted("circular_in_rows", &[1, 1, 5, 2], &[before, after]);
@@ -112,7 +112,7 @@ fn norms_are_as_many_as_rows() {
     let normed = |method: &str, n_norms: i64, dim: i64| {
         let norms = floats(&vec![10.; n_norms.try_into().unwrap()], &[n_norms]).into();
         let rows = floats(&[3., 4., 6., 8., 0., 2.], &[3, 2]).into();
-        module.0.run(method, &[rows, norms, Value::Int(dim)])
+        module.0.run(method, &[rows, norms, IValue::Int(dim)])
     };
     for method in ["norms", "norms_apart"] {
         assert_eq!(floats_of(normed(method, 3, 0).unwrap()), [6., 8., 6., 8., 0., 10.]);
@@ -147,7 +147,7 @@ fn a_scale_that_sizes_are_made_of_fits_them() {
         for scale in [0.1, 0.3, 1. / 3., 0.5, 0.7, 0.999, 1., 1.1, 1.5, 1.999, 2., 2.25, 7.3] {
             let made = (size as f64 * scale).floor();
             let image = counted(&[1, 1, size, size + 3]);
-            let outcome = module.0.run("scaled", &[image, Value::Float(scale)]);
+            let outcome = module.0.run("scaled", &[image, IValue::Float(scale)]);
             assert_eq!(outcome.is_ok(), made >= 1., "{size} {scale}: {outcome:?}");
         }
     }
@@ -189,7 +189,7 @@ fn other_forms_of_a_model_are_guarded() {
         return torch.pad(torch.unsqueeze(y, 0), [-3, 2], \"circular\")\n";
     let file = ScratchFile::new("forms.pt");
     Module::define(source).unwrap().save(&file.0).unwrap();
-    let module = Module::load_path(&file.0, Device::Cpu).unwrap();
+    let module = Module::load_path(&file.0, TorchDevice::Cpu).unwrap();
     let frozen = module.freeze(&[]).unwrap();
     let optimized = module.optimize_for_inference(&[]).unwrap();
     for form in [&module, &frozen, &optimized] {

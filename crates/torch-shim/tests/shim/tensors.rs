@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tch::Kind;
 use torch_shim::{
-    Device, ErrorClass, Module, Slot, TensorBytes, Value, tensor_from_owner, to_device,
+    ErrorClass, IValue, Module, Slot, TensorBytes, TorchDevice, tensor_from_owner, to_device,
 };
 
 use crate::{Aligned, floats, floats_of};
@@ -65,8 +65,8 @@ fn the_owner_lives_as_long_as_the_last_tensor() {
 fn a_model_that_returns_its_input_keeps_the_owner() {
     let (owner, drops) = Counted::new(64);
     let module = Module::define("def forward(self, x):\n    return x.view([16])\n").unwrap();
-    let argument = Value::Tensor(tensor_from_owner(owner, &[4, 4], Kind::Float).unwrap());
-    let Value::Tensor(answer) = module.run("forward", &[argument]).unwrap() else {
+    let argument = IValue::Tensor(tensor_from_owner(owner, &[4, 4], Kind::Float).unwrap());
+    let IValue::Tensor(answer) = module.run("forward", &[argument]).unwrap() else {
         panic!("must be a tensor")
     };
     assert_eq!(drops.load(Ordering::SeqCst), 0);
@@ -125,7 +125,7 @@ fn shared_and_strided_tensors_are_copied() {
     let module =
         Module::define_with("", source, vec![("s", Slot::Buffer(floats(&[0.], &[1])))]).unwrap();
     let run = || match module.run("forward", &[floats(&[1.], &[1]).into()]).unwrap() {
-        Value::Tensor(tensor) => TensorBytes::new(tensor).unwrap(),
+        IValue::Tensor(tensor) => TensorBytes::new(tensor).unwrap(),
         other => panic!("must be a tensor: {other:?}"),
     };
     let first = run();
@@ -136,7 +136,7 @@ fn shared_and_strided_tensors_are_copied() {
         "the next call must not change an answer that is on its way"
     );
     assert_eq!(second.as_ref(), 2f32.to_ne_bytes());
-    let Value::List(halves) = module.run("halves", &[floats(&[1., 2.], &[2]).into()]).unwrap()
+    let IValue::List(halves) = module.run("halves", &[floats(&[1., 2.], &[2]).into()]).unwrap()
     else {
         panic!()
     };
@@ -146,13 +146,13 @@ fn shared_and_strided_tensors_are_copied() {
 #[test]
 fn devices_on_a_machine_without_one_say_so() {
     let tensor = floats(&[1.], &[1]);
-    let same = to_device(&tensor, Device::Cpu, true).unwrap();
+    let same = to_device(&tensor, TorchDevice::Cpu, true).unwrap();
     assert_eq!(floats_of(same.into()), [1.]);
-    torch_shim::synchronize(Device::Cpu).unwrap();
-    let guard = torch_shim::StreamGuard::new(Device::Cpu).unwrap();
+    torch_shim::synchronize(TorchDevice::Cpu).unwrap();
+    let guard = torch_shim::StreamGuard::new(TorchDevice::Cpu).unwrap();
     guard.synchronize().unwrap();
     assert_eq!(
-        to_device(&tensor, Device::Cuda(99), false).unwrap_err().class,
+        to_device(&tensor, TorchDevice::Cuda(99), false).unwrap_err().class,
         ErrorClass::InvalidArgument
     );
     assert!(torch_shim::memory_stats(99).is_none() && torch_shim::device_name(99).is_none());
