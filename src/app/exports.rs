@@ -1,5 +1,6 @@
 //! The numbers that other rooms keep, read when Prometheus asks.
 
+use crate::engine::remote::SANDBOX_LAYERS;
 use crate::http::App;
 use crate::listener::{ConnectionStats, DrainPhase};
 use crate::shutdown::Shutdown;
@@ -26,6 +27,10 @@ pub(super) fn export(app: &App, shutdown: &Shutdown, log: &LogGuard) {
     let budget = app.budget.clone();
     metrics.read_at_scrape(&families::INFLIGHT_BYTES_LIMIT, &[], move || budget.limit() as u64);
     metrics.read_at_scrape(&families::LOG_LINES_DROPPED, &[], log.dropped_lines());
+    for layer in SANDBOX_LAYERS {
+        let holds = u64::from(!app.sandbox_missing.contains(layer));
+        metrics.read_at_scrape(&families::SANDBOX_LAYER, &[layer], move || holds);
+    }
 }
 
 /// Of one listener.

@@ -8,7 +8,6 @@ mod engines;
 mod exports;
 mod mirror;
 mod reload;
-mod sandbox;
 mod state_lock;
 
 pub use engines::{Engines, Watching, loader};
@@ -18,6 +17,7 @@ pub use reload::ReadAgain;
 use crate::capture::{Capture, Redaction};
 use crate::config::{Config, FeedbackConfig, Loaded};
 use crate::engine::STACK_BYTES;
+use crate::engine::remote::missing_layers;
 use crate::http::{self, App};
 use crate::inference::{Batching, ByteBudget, ErrorCode, ModelName};
 use crate::listener::{
@@ -37,7 +37,6 @@ use crate::telemetry::request_id::RequestIds;
 use crate::telemetry::{BuildInfo, Metrics, MetricsOptions};
 use crate::traces::{StartError, Tracer};
 use reload::Reloader;
-use sandbox::SandboxFacts;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -157,6 +156,18 @@ pub fn metrics(libtorch: &str) -> Metrics {
     })
 }
 
+/// What this kernel lacks of the sandbox in which models run that have a child process.
+fn missing_of_sandbox() -> Vec<&'static str> {
+    let missing = missing_layers();
+    if !missing.is_empty() {
+        tracing::warn!(
+            missing = missing.join(", "),
+            "This kernel lacks a part of the sandbox: the code of models can reach files or the network there"
+        );
+    }
+    missing
+}
+
 /// Serves until told to stop, and ends the process then: a run that hangs would hold up what libraries do when `main`
 /// returns. `read_again` reads the configuration as it was read the first time, for SIGHUP.
 ///
@@ -195,8 +206,6 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
     let engines = Engines::new(config)?;
     let libtorch = engines.libtorch.clone();
     let metrics = metrics(&libtorch);
-    let sandbox = SandboxFacts::ask();
-    metrics.register(Arc::new(sandbox.clone()));
     let mirror = mirror(config, STORE_PATIENCE)?;
     let _state = state_lock::mark(&config.general.state_dir);
     let events = Events::kept_in(&config.general.state_dir);
@@ -254,7 +263,7 @@ async fn run(loaded: Loaded, read_again: ReadAgain, log: &LogGuard) -> Result<()
         request_ids: RequestIds::new(),
         budget,
         phase: shutdown.phases(),
-        sandbox_missing: sandbox.missing,
+        sandbox_missing: missing_of_sandbox(),
         started_at: Instant::now(),
     });
     exports::export(&app, &shutdown, log);

@@ -30,8 +30,9 @@ fn full() -> (Metrics, Arc<ModelMetrics>) {
         batching: vec!["safe", "off"],
     });
     let listener = "main";
-    let readings: [(&'static Family, &[&'static str]); 15] = [
+    let readings: [(&'static Family, &[&'static str]); 16] = [
         (&families::READY, &[]),
+        (&families::SANDBOX_LAYER, &["landlock"]),
         (&families::DRAINING, &[]),
         (&families::INFLIGHT_BYTES, &[]),
         (&families::INFLIGHT_BYTES_LIMIT, &[]),
