@@ -111,13 +111,15 @@ async fn a_row_that_gets_another_answer_in_a_batch_ends_sharing() {
     assert_eq!(watching.share([1.0, 2.0, 200.0]).await, [1.0, 202.0, 202.0], "the fault itself");
     let refuted = || watching.scheduler.status().refuted.is_some();
     crate::testing::until_in_task("the difference is found", refuted).await;
+    // Reported last.
+    let n_reports = || watching.n_reports.load(Ordering::SeqCst);
+    crate::testing::until_in_task("the difference is reported", || n_reports() == 1).await;
     assert!(watching.counted("different"));
-    assert_eq!(watching.n_reports.load(Ordering::SeqCst), 1);
     // From here on each gets its own answer.
     let before = watching.seen.rows().len();
     assert_eq!(watching.share([1.0, 2.0, 200.0]).await, [1.0, 2.0, 200.0]);
     assert_eq!(watching.seen.rows()[before..before + 3], [1, 1, 1]);
-    assert_eq!(watching.n_reports.load(Ordering::SeqCst), 1, "once is enough");
+    assert_eq!(n_reports(), 1, "once is enough");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
