@@ -13,7 +13,7 @@ use crate::settings::ByteSize;
 use crate::shutdown::ShutdownOptions;
 use crate::store::{MirrorOptions, StoreUrl};
 use crate::telemetry::logging::{LogOptions, RequestLogOptions};
-use crate::telemetry::resident_bytes;
+use crate::telemetry::{children_bytes, resident_bytes};
 use crate::traces::TracesOptions;
 use std::io;
 use std::path::PathBuf;
@@ -197,10 +197,11 @@ impl Config {
         }
     }
 
-    /// What the process may still take of its memory.
+    /// What the process and those of its models may still take of its memory.
     fn free_memory(&self) -> FreeMemory {
         let limit = self.limits.memory_bytes.0;
-        FreeMemory::new(move || Some(limit.saturating_sub(resident_bytes()?)))
+        let taken = || Some(resident_bytes()?.saturating_add(children_bytes()));
+        FreeMemory::new(move || Some(limit.saturating_sub(taken()?)))
     }
 
     fn defaults(&self) -> Defaults {

@@ -41,6 +41,7 @@ fn respond(app: &App, summary: bool) -> Response {
         "status": word,
         "waiting_for": names(&readiness.waiting_for),
         "unloaded": names(&readiness.unloaded),
+        "failed": names(&readiness.failed),
     });
     if let Some(reason) = readiness.reason.filter(|_| !draining) {
         body["reason"] = json!(reason);

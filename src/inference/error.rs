@@ -170,6 +170,18 @@ impl InferError {
         self
     }
 
+    /// The same where the model has run already: what had no room before its run is to be sent to another server, and what has
+    /// run is not, since a model may keep state.
+    #[must_use]
+    pub fn after_run(self) -> Self {
+        match self.code {
+            ErrorCode::Overloaded => {
+                Self { code: ErrorCode::OutOfMemory, retry_after: None, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Adds after how long trying again may help.
     #[must_use]
     pub fn with_retry_after(self, after: Duration) -> Self {

@@ -4,12 +4,12 @@
 //! is how requests are smuggled. So everything that has two readings is refused here, even what
 //! the RFC lets a server repair: bare LF and CR, Content-Length beside Transfer-Encoding, repeated
 //! Content-Length, codings other than `chunked`, folded lines, space before a colon, control
-//! characters, no Host or two. What hyper refuses well stays hyper's: methods, targets, versions
-//! of known shape.
-
-use std::fmt;
+//! characters, no Host or two. What hyper refuses well stays hyper's: versions of known
+//! shape.
 
 use super::body::{BodyFraming, Chunked};
+use http::Uri;
+use std::fmt;
 
 /// Why a request head was refused. The text is safe to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub enum Refusal {
     BareLineFeed,
     BareCarriageReturn,
     RequestLine,
+    Target,
     HeaderName,
     HeaderValue,
     FoldedLine,
@@ -47,6 +48,7 @@ impl fmt::Display for Refusal {
             Self::RequestLine => {
                 "request line is malformed, expected a method, a target and HTTP/1.1 or HTTP/1.0"
             }
+            Self::Target => "request target is malformed, expected a path or a whole address",
             Self::HeaderName => "request head has a malformed header name",
             Self::HeaderValue => "request head has a control character in a header value",
             Self::FoldedLine => "request head has a folded header line",
@@ -218,6 +220,10 @@ fn check_request_line(line: &[u8]) -> Result<Version, Refusal> {
     if !method_is_token || !target_is_visible {
         return Err(Refusal::RequestLine);
     }
+    // hyper would refuse it too, without a word.
+    if Uri::try_from(target).is_err() {
+        return Err(Refusal::Target);
+    }
     match version {
         b"HTTP/1.1" => Ok(Version::Http11),
         b"HTTP/1.0" => Ok(Version::Http10),
@@ -326,6 +332,9 @@ mod tests {
             "GET\t/ HTTP/1.1",
         ] {
             refused(&format!("{line}\r\nHost: a\r\n\r\n"), Refusal::RequestLine);
+        }
+        for target in ["http:///health", "http://", "http://[::1/health"] {
+            refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), Refusal::Target);
         }
     }
 

@@ -72,7 +72,7 @@ impl<W: Wire, P: Packing> Unwritten<W, P> {
         let outputs: usize = outputs.sum();
         // The answer's tensors, and their text at some three characters a byte.
         let text = outputs.saturating_mul(3);
-        lease.grow(outputs.saturating_add(text))?;
+        lease.grow(outputs.saturating_add(text)).map_err(InferError::after_run)?;
         // Packing takes some four times as long as writing what is packed.
         let effort = if packing.is_some() { text.saturating_mul(4) } else { text };
         let write = move || {
@@ -86,7 +86,7 @@ impl<W: Wire, P: Packing> Unwritten<W, P> {
             Some((packing, packed)) => (packed, Some(packing)),
             None => (bytes, None),
         };
-        let body = Booked::new(bytes, lease)?;
+        let body = Booked::new(bytes, lease).map_err(InferError::after_run)?;
         Ok(EncodedAnswer { body, content_type, header, packing })
     }
 }

@@ -92,7 +92,8 @@ pub fn meaning(code: ErrorCode) -> Meaning {
         ErrorCode::ModelNotReady => row(503, Unavailable, Level::WARN, Server),
         ErrorCode::Draining => row(503, Unavailable, Level::WARN, Server),
         ErrorCode::Overloaded => row(503, Unavailable, Level::WARN, Server),
-        ErrorCode::OutOfMemory => row(503, ResourceExhausted, Level::WARN, Server),
+        // Not 503, which load balancers try elsewhere: the model has run, or its run alone has no room.
+        ErrorCode::OutOfMemory => row(507, ResourceExhausted, Level::WARN, Server),
         ErrorCode::DeadlineExceeded => row(504, DeadlineExceeded, Level::WARN, Server),
     }
 }
@@ -107,7 +108,7 @@ mod tests {
             let Meaning { http, level, fault, .. } = meaning(code);
             assert!((400..600).contains(&http), "{code} is {http}");
             let expected = match http {
-                501 | 503 | 504 => Level::WARN,
+                501 | 503 | 504 | 507 => Level::WARN,
                 500.. => Level::ERROR,
                 _ => Level::INFO,
             };

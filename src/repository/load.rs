@@ -219,7 +219,7 @@ impl VersionLoader {
             return Ok(());
         }
         let text = format!(
-            "it takes about {needed} bytes beside what is loaded, and {} are free (limits.memory_bytes)",
+            "it takes about {needed} bytes beside what the server and the processes of its models take, and {} are free (limits.memory_bytes)",
             free.unwrap_or_default()
         );
         Err(ModelFailure::new(FailureCode::OutOfMemory, text))

@@ -180,6 +180,11 @@ impl ModelHandle {
     pub fn has_failed(&self) -> bool {
         self.scheduler().has_failed()
     }
+
+    /// Whether that came of what it was asked, and not of its device.
+    pub(super) fn has_failed_by_requests(&self) -> bool {
+        self.has_failed() && !self.scheduler().has_lost_device()
+    }
 }
 
 /// Counts the versions that are loaded, those included that only a request still holds.

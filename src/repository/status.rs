@@ -137,6 +137,9 @@ pub struct Readiness {
     /// Required models that an operator unloaded. Nobody waits for them: one order must not take the
     /// whole server away from the other models' clients.
     pub unloaded: Vec<ModelName>,
+    /// Required models that failed by what they were asked. Where another one serves, nobody waits for them: what some
+    /// clients send must not take the whole server away from the others.
+    pub failed: Vec<ModelName>,
     /// What to do, when no model is waited for and the server is not ready all the same.
     pub reason: Option<String>,
 }
@@ -152,8 +155,14 @@ pub(super) fn describe(catalog: &Catalog, name: &ModelName) -> Option<ModelStatu
 pub(super) fn readiness(shared: &Shared) -> Readiness {
     let models = shared.catalog.snapshot();
     let missing = models.iter().filter(|(_, entry)| entry.is_required() && !serves(entry));
-    let (unloaded, waiting): (Vec<_>, Vec<_>) =
+    let (unloaded, missing): (Vec<_>, Vec<_>) =
         missing.partition(|(_, entry)| entry.state.is_unloaded());
+    let is_given_up = |entry: &ModelEntry| {
+        entry.state.is_settled() && entry.serving().is_some_and(ModelHandle::has_failed_by_requests)
+    };
+    let one_serves = models.values().any(|entry| entry.is_required() && serves(entry));
+    let (failed, waiting): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|(_, entry)| one_serves && is_given_up(entry));
     let names = |of: Vec<(&ModelName, _)>| of.into_iter().map(|(name, _)| name.clone()).collect();
     let is_there = |entry: &ModelEntry| serves(entry) || entry.state.is_unloaded();
     // A server that can answer nothing, and that nobody wanted so, takes no traffic.
@@ -163,6 +172,7 @@ pub(super) fn readiness(shared: &Shared) -> Readiness {
         ready: waiting.is_empty() && !is_vacuous && held.is_none(),
         waiting_for: names(waiting),
         unloaded: names(unloaded),
+        failed: names(failed),
         reason: held.or_else(|| is_vacuous.then(|| explain_nothing(shared, &models))),
     }
 }

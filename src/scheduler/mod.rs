@@ -78,7 +78,8 @@ impl Scheduler {
         let deadline = request.context().deadline;
         let (reply, pending) = reply();
         let enqueued_at = Instant::now();
-        if shared.killers.knows(&request, enqueued_at) {
+        // Where the model has failed, that is what is to be said.
+        if !shared.has_failed() && shared.killers.knows(&request, enqueued_at) {
             shared.metrics.killer();
             return Err(ended_before());
         }
@@ -135,6 +136,12 @@ impl Scheduler {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.pool.shared.has_failed()
+    }
+
+    /// Whether that was the device's doing, and not that of what was asked.
+    #[must_use]
+    pub fn has_lost_device(&self) -> bool {
+        self.pool.shared.has_lost_device()
     }
 
     /// What it is doing.

@@ -30,6 +30,7 @@ pub(super) struct Shared {
     failed: Mutex<Option<String>>,
     /// The same without a lock, for each request.
     has_failed: AtomicBool,
+    has_lost_device: AtomicBool,
     /// Counts runs, from somewhere: two loads of a version have different ones.
     runs: AtomicU64,
 }
@@ -56,6 +57,7 @@ impl Shared {
             stuck: AtomicUsize::new(0),
             failed: Mutex::default(),
             has_failed: AtomicBool::new(false),
+            has_lost_device: AtomicBool::new(false),
             runs: AtomicU64::new(RandomState::new().hash_one(())),
         }
     }
@@ -110,6 +112,17 @@ impl Shared {
         self.queue.fail(InferError::new(ErrorCode::ModelNotReady, "the model has failed"));
     }
 
+    /// The same, since the device is of no more use.
+    pub(super) fn lose_device(&self, reason: String) {
+        self.has_lost_device.store(true, Ordering::Relaxed);
+        self.fail(reason);
+    }
+
+    /// Whether it is that.
+    pub(super) fn has_lost_device(&self) -> bool {
+        self.has_lost_device.load(Ordering::Relaxed)
+    }
+
     /// Why nothing runs any more, if so.
     pub(super) fn failed(&self) -> Option<String> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -148,7 +161,9 @@ impl Shared {
         let maximum = self.options.max_stuck;
         let is_too_many = so_far > maximum;
         if is_too_many {
-            self.fail(format!("{so_far} runs are stuck, at most {maximum} are replaced"));
+            self.fail(format!(
+                "{so_far} runs are stuck, at most {maximum} are replaced (limits.max_stuck_runs); in a process of its own such a run is ended (isolation.process)"
+            ));
         }
         is_too_many
     }

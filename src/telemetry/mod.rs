@@ -43,7 +43,7 @@ pub use model::ModelMetrics;
 pub use moment::written_moment;
 pub use number::{Counter, Gauge, GaugePart};
 pub use phase::{ByPhase, Phase, PhaseTimes};
-pub use process::resident_bytes;
+pub use process::{children_bytes, resident_bytes};
 pub use record::RequestRecord;
 pub use request::RequestGuard;
 pub use statistics::{BatchStatistics, DurationStatistics, ModelStatistics, RunRecord};

@@ -51,6 +51,19 @@ pub fn resident_bytes() -> Option<u64> {
     pages.checked_mul(rustix::param::page_size() as u64)
 }
 
+/// Memory of this process's children that is in RAM, in bytes, what they share with others in parts; as far as the system says.
+#[must_use]
+pub fn children_bytes() -> u64 {
+    // Whose child a process is, the kernel says by threads of the parent.
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let children = threads.filter_map(|it| fs::read_to_string(it.path().join("children")).ok());
+    let bytes = |id: &str| {
+        let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+        field(&text, "Pss:").map_or(0, |kib| kib as u64 * 1024)
+    };
+    children.map(|ids| ids.split_ascii_whitespace().map(bytes).sum::<u64>()).sum()
+}
+
 /// The number after a key at the start of a line.
 fn field(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -90,5 +103,15 @@ mod tests {
         assert!(value("process_cpu_seconds_total") > 0.0);
         assert!(value("process_threads") >= 1.0);
         assert!((3.0..=value("process_max_fds")).contains(&value("process_open_fds")));
+    }
+
+    #[test]
+    fn what_children_take_is_counted_where_the_kernel_says_whose_they_are() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let is_said = fs::exists("/proc/thread-self/children").unwrap();
+        let bytes = children_bytes();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(bytes > 0, is_said, "{bytes} bytes");
     }
 }

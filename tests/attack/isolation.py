@@ -159,7 +159,7 @@ def main() -> int:
         for way in set(WAYS) - ENDLESS - HARMLESS:
             check.that(set(killers[way]) <= {"500 model_crashed"}, f"way {way}: who ends the process is told so: {killers[way]}")
         for way in ENDLESS:
-            allowed = {"504 deadline_exceeded", "500 model_crashed", "503 out_of_memory", "500 inference_failed", "429"}
+            allowed = {"504 deadline_exceeded", "500 model_crashed", "507 out_of_memory", "500 inference_failed", "429"}
             check.that(set(killers[way]) <= allowed, f"way {way}: who does not end is told so: {killers[way]}")
         # Who waits behind a death, or a run that does not end, may be too late; nobody is taken for who ended it.
         for way, counts in blameless_failed.items():

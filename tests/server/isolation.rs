@@ -40,6 +40,8 @@ fn a_crash_costs_its_own_request_and_no_other() {
     let described = server.describe("mortal");
     assert_eq!(described["state"], "failed", "{described}");
     assert!(described.to_string().contains("isolation.max_deaths"), "{described}");
+    ask([1001.0, 2.0, 3.0, 4.0]).failed(503, "model_not_ready");
+    assert!(server.is_ready(), "the other model serves on");
     server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
 }
 

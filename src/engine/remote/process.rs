@@ -185,6 +185,14 @@ impl Process {
         *self.is_reaped() || self.status().is_some()
     }
 
+    /// Whether somebody has stopped it (SIGSTOP, a debugger): it neither runs nor ends.
+    pub(super) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // The state comes behind the name, which may hold anything.
+        let state = stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next());
+        matches!(state, Some('T' | 't'))
+    }
+
     /// Waits shortly for the process to end by itself; says how it ended, `None` when it did not.
     pub(super) fn ended_by_itself(&self) -> Option<ExitStatus> {
         let timeout = Timespec::try_from(GRACE).ok();

@@ -159,6 +159,11 @@ fn gone() -> EngineError {
 /// What a broken exchange says about the child, which is about to be dropped.
 pub(super) fn explain(process: &Process, error: &io::Error, deadline: Deadline) -> EngineError {
     match error.kind() {
+        // Then its time says nothing of what it ran.
+        io::ErrorKind::TimedOut if process.is_stopped() => EngineError::new(
+            Fault::Died(Death::Terminated),
+            "the process that ran the model was stopped by a signal from outside",
+        ),
         io::ErrorKind::TimedOut => {
             let message = match deadline.limit {
                 Some(limit) => {

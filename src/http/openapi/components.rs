@@ -27,6 +27,7 @@ fn schemas() -> Value {
         ("status", json!({"type": "string", "enum": ["ready", "not_ready", "draining"]})),
         ("waiting_for", list(text())),
         ("unloaded", list(text())),
+        ("failed", list(text())),
         ("reason", text()),
     ];
     let summary = [

@@ -85,9 +85,9 @@ fn class(code: ErrorCode) -> &'static str {
         ErrorCode::QueueFull
         | ErrorCode::ModelNotReady
         | ErrorCode::Draining
-        | ErrorCode::Overloaded
-        | ErrorCode::OutOfMemory => "ServiceUnavailableException",
+        | ErrorCode::Overloaded => "ServiceUnavailableException",
         ErrorCode::ClientClosed
+        | ErrorCode::OutOfMemory
         | ErrorCode::InferenceFailed
         | ErrorCode::ModelCrashed
         | ErrorCode::Internal => "InternalServerException",

@@ -62,7 +62,8 @@ fn an_unloaded_model_is_not_waited_for_until_it_serves_again() {
     let repository = house.loaded();
     repository.unload(&name("m")).unwrap();
     let unloaded = vec![name("m")];
-    let expected = Readiness { ready: true, waiting_for: vec![], unloaded, reason: None };
+    let expected =
+        Readiness { ready: true, waiting_for: vec![], unloaded, failed: vec![], reason: None };
     assert_eq!(repository.readiness(), expected, "one order must not take the whole server away");
     house.write("m/1/model.pt", "invalid");
     assert!(repository.reload(&name("m")).is_err());

@@ -217,7 +217,7 @@ impl Runner {
         let was_given_up = self.end(shared);
         match health {
             Health::Lost(reason) => {
-                shared.fail(reason);
+                shared.lose_device(reason);
                 false
             }
             // It has been counted as stuck and replaced, and its engine is not to be trusted.

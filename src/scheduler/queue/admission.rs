@@ -49,6 +49,9 @@ impl Admission {
     /// Why a request cannot be taken in, if so: there are too many, or it would have to wait for too long.
     pub(super) fn refusal(&mut self, queued: &Queued, ahead: Ahead<'_>) -> Option<InferError> {
         let is_full = ahead.waiting.len() >= self.bounds.capacity;
+        if ahead.pace.forget_if_calm(queued.enqueued_at) {
+            self.overloaded_until = None;
+        }
         // Idle instances take a first request at once.
         if ahead.waiting.is_empty() && ahead.sleepers > 0 && !is_full {
             return None;

@@ -6,7 +6,7 @@
 
 use super::load::{Load, SIZES, size};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Turns that a median is taken of.
@@ -25,6 +25,10 @@ const PATIENT_TURNS: u64 = 5;
 /// come meanwhile: they are to stay below one in a hundred.
 pub(super) const OVERLOADED_FOR: Duration = Duration::from_secs(300);
 
+/// After how long without a run all that was measured of runs is forgotten but the warm-up, and the queue counts as overloaded no
+/// more: what comes then may be of another kind, and an overload leaves no such gap.
+const CALM: Duration = Duration::from_secs(5);
+
 /// How many requests like it may always be ahead of one: arrivals cluster, and where runs take one or a few requests two
 /// turns would refuse at loads that are borne well.
 const COMPANY: u64 = 20;
@@ -32,22 +36,51 @@ const COMPANY: u64 = 20;
 /// The last few of a kind, and their median.
 #[derive(Debug, Default)]
 struct Recent {
-    last: Mutex<([u64; RECENT], usize)>,
+    last: Mutex<Last>,
     /// 0 before the first.
     median: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Last {
+    values: [u64; RECENT],
+    n_added: usize,
+    /// What is left when they are forgotten; 0 if nothing.
+    first: u64,
+}
+
 impl Recent {
     fn add(&self, value: u64) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (values, n_added) = &mut *last;
-        values[*n_added % RECENT] = value.max(1);
-        *n_added += 1;
-        let mut sorted = *values;
-        let known = &mut sorted[..RECENT.min(*n_added)];
+        let mut last = self.last();
+        let n_added = last.n_added;
+        last.values[n_added % RECENT] = value.max(1);
+        last.n_added += 1;
+        let mut sorted = last.values;
+        let known = &mut sorted[..RECENT.min(last.n_added)];
         known.sort_unstable();
         // Of two the smaller: at first too little is known to refuse by.
         self.median.store(known[(known.len() - 1) / 2], Ordering::Relaxed);
+    }
+
+    /// The same for one that is not forgotten if it is the first.
+    fn add_for_good(&self, value: u64) {
+        let mut last = self.last();
+        if last.first == 0 {
+            last.first = value.max(1);
+        }
+        drop(last);
+        self.add(value);
+    }
+
+    fn forget(&self) {
+        let mut last = self.last();
+        let first = last.first;
+        *last = Last { values: [first; RECENT], n_added: usize::from(first > 0), first };
+        self.median.store(first, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(&self) -> Option<u64> {
@@ -56,8 +89,11 @@ impl Recent {
 }
 
 /// What an instance takes for its turns, and how many are under way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::scheduler) struct Pace {
+    born: Instant,
+    /// When the last turn ended, in nanoseconds since then; 0 where none has, or what it told is forgotten.
+    ended: AtomicU64,
     /// Nanoseconds of a turn, by the size of its run.
     turns: [Recent; SIZES],
     under_way: [AtomicUsize; SIZES],
@@ -83,6 +119,7 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        self.pace.ended.store(nanos(self.pace.born.elapsed()).max(1), Ordering::Relaxed);
         self.pace.under_way[self.size].fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -114,7 +151,27 @@ pub(super) struct Forecast {
     pub(super) next: Duration,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        let (ended, turns, under_way, full) = Default::default();
+        Self { born: Instant::now(), ended, turns, under_way, full }
+    }
+}
+
 impl Pace {
+    /// Forgets what is too old to go by at `now`; says whether anything was.
+    pub(super) fn forget_if_calm(&self, now: Instant) -> bool {
+        let ended = self.ended.load(Ordering::Relaxed);
+        let since = now.saturating_duration_since(self.born + Duration::from_nanos(ended));
+        let is_running = || self.under_way.iter().any(|it| it.load(Ordering::Relaxed) > 0);
+        if ended == 0 || since < CALM || is_running() {
+            return false;
+        }
+        self.ended.store(0, Ordering::Relaxed);
+        self.turns.iter().for_each(Recent::forget);
+        true
+    }
+
     /// An instance has taken this many rows; `since` it found them waiting.
     pub(super) fn begin(&self, n_rows: usize, since: Instant) -> Turn<'_> {
         let size = size(n_rows);
@@ -129,11 +186,11 @@ impl Pace {
 
     /// A run of this many rows took so long, outside of any turn.
     pub(in crate::scheduler) fn warmed_up(&self, n_rows: usize, took: Duration) {
-        self.took(size(n_rows), took);
+        self.turns[size(n_rows)].add_for_good(nanos(took));
     }
 
     fn took(&self, size: usize, time: Duration) {
-        self.turns[size].add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        self.turns[size].add(nanos(time));
     }
 
     /// What a request has to expect with this load ahead of it; `None` where it is run at once, or nothing is known.
@@ -214,6 +271,10 @@ impl Forecast {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Rounded up, at least one: what a header can say.
 pub(super) fn whole_seconds(time: Duration) -> Duration {
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
@@ -290,6 +351,29 @@ mod tests {
         assert_eq!(turn(), 50 * MS);
         pace.warmed_up(8, 5000 * MS);
         assert_eq!(turn(), 5000 * MS);
+    }
+
+    #[test]
+    fn what_was_measured_is_forgotten_when_nothing_ran_for_a_while() {
+        let pace = Pace::default();
+        pace.warmed_up(8, 50 * MS);
+        let turn = || pace.turn(size(8)).map(Duration::from_nanos);
+        let running = pace.begin(8, Instant::now());
+        for _ in 0..RECENT {
+            pace.took(size(8), 5000 * MS);
+            pace.took(size(1), 700 * MS);
+        }
+        let later = || Instant::now() + CALM;
+        assert!(!pace.forget_if_calm(later()), "one runs still");
+        drop(running);
+        assert!(!pace.forget_if_calm(Instant::now()), "it has just ended");
+        assert_eq!(turn(), Some(5000 * MS));
+        assert!(pace.forget_if_calm(later()));
+        assert_eq!(turn(), Some(50 * MS), "the warm-up stays");
+        assert_eq!(pace.turns[size(1)].get(), None, "and nothing else");
+        assert!(!pace.forget_if_calm(later()), "once");
+        pace.took(size(8), 90 * MS);
+        assert_eq!(turn(), Some(50 * MS), "of two the smaller");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use super::engine::Health;
 use crate::engine::{Death, EngineError, Fault};
 use crate::inference::{ErrorCode, InferError, ModelSpec, RefusalReason, ValidRequest};
 use std::fmt;
-use std::time::Duration;
 
 /// Why a run gave no answers.
 #[derive(Debug)]
@@ -106,17 +105,15 @@ impl Failure {
         // not to clients.
         let text = match error.fault {
             Fault::Raised => "the model raised an error on this input",
-            Fault::OutOfMemory => "there is not enough memory to run the model on this input",
+            Fault::OutOfMemory => {
+                "there is not enough memory to run the model on this input: send fewer or smaller rows"
+            }
             Fault::Unsupported => "the model gives or takes what cannot be served",
             Fault::Environment => "the model asks for something that this server does not have",
             Fault::Died(_) => "the process that runs the model ended on this input",
             Fault::TimedOut => "the model did not end in time on this input and was ended",
             _ => "the model could not be run",
         };
-        let refusal = InferError::new(error.code(), text).with_cause(error.message.as_str());
-        match error.fault {
-            Fault::OutOfMemory => refusal.with_retry_after(Duration::from_secs(1)),
-            _ => refusal,
-        }
+        InferError::new(error.code(), text).with_cause(error.message.as_str())
     }
 }

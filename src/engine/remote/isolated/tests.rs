@@ -129,6 +129,20 @@ fn a_run_that_has_had_its_time_is_ended() {
 }
 
 #[test]
+fn a_child_that_somebody_stopped_is_ended_and_its_input_not_blamed() {
+    let model = load(1);
+    let mut engine = model.instance().unwrap();
+    let before = pid(&mut *engine);
+    let stopped = rustix::process::Pid::from_raw(before.cast_signed()).unwrap();
+    rustix::process::kill_process(stopped, rustix::process::Signal::STOP).unwrap();
+    let soon = Some(Instant::now() + Duration::from_millis(50));
+    let outcome = engine.run(Batch { until: soon, ..vector(&[0.5]) });
+    fails(outcome, Fault::Died(Death::Terminated), "stopped by a signal");
+    assert!(is_gone(before));
+    assert_eq!(values(&mut *model.instance().unwrap(), &[0.5]), [0.5]);
+}
+
+#[test]
 fn a_file_that_changed_is_not_loaded_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.pt");
