@@ -1,6 +1,7 @@
 //! The contract between a model and its clients, as it was settled at load: in which form answers come
 //! and whether requests have rows. No answer's own sizes change it.
 
+use super::sizes::SizeRule;
 use super::spec::ModelSpec;
 use crate::tensor::{Dim, Shape, ShapePattern, Tensor};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Contract {
     pub batching_scope: BatchingScope,
     /// Inputs whose dimension of this number has one size in common: those that model.toml wants padded.
     pub one_size: Vec<(usize, usize)>,
+    /// What the model's file says of sizes that vary.
+    pub sizes: Vec<SizeRule>,
 }
 
 /// For which requests it was found that they may share runs.
@@ -86,6 +89,7 @@ impl Contract {
             may_have_more: false,
             batching_scope,
             one_size: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 

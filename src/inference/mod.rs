@@ -12,6 +12,7 @@ mod padding;
 mod reply;
 mod request;
 mod response;
+mod sizes;
 mod spec;
 mod trace;
 
@@ -28,5 +29,6 @@ pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{
     Extra, ExtraKind, ExtraSpec, ExtraValues, InferResponse, Ranking, Rankings, RunId, Timings,
 };
+pub use sizes::SizeRule;
 pub use spec::{Batching, ModelSpec, RefusalReason, TensorSpec};
 pub use trace::TraceParent;

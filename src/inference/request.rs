@@ -86,6 +86,9 @@ impl ValidRequest {
         }
         let (n_rows, are_common) = common_rows(spec, &inputs)?;
         check_one_size(spec, &inputs)?;
+        for rule in &spec.contract.sizes {
+            rule.check(&spec.inputs, &inputs)?;
+        }
         spec.check_rows(n_rows)?;
         let fit = if are_common { fit(spec, &inputs) } else { Fit::Beyond };
         let scope = &spec.contract.batching_scope;

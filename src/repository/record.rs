@@ -188,8 +188,9 @@ impl TryFrom<ContractRecord> for Contract {
             own_names: record.own_names.into_iter().map(Into::into).collect(),
             may_have_more: record.may_have_more,
             batching_scope: BatchingScope { given: record.shares.0, any_sizes: record.shares.1 },
-            // What model.toml says is read from there.
+            // What model.toml and the file say is read from there.
             one_size: Vec::new(),
+            sizes: Vec::new(),
         })
     }
 }

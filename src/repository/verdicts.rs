@@ -209,6 +209,7 @@ mod tests {
                 may_have_more: true,
                 batching_scope: BatchingScope { given: vec![true, false], any_sizes: true },
                 one_size: Vec::new(),
+                sizes: Vec::new(),
             },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),
