@@ -54,7 +54,7 @@ fn bound_memory(config: &Config) {
 /// The program was built without libtorch, or a library cannot be loaded.
 #[cfg(feature = "torch")]
 pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppError> {
-    use crate::engine::torch::TorchLoader;
+    use crate::engine::torch::{PackageLoader, TorchLoader};
     use crate::engine::{Format, Loaders};
     let loader = TorchLoader::new();
     loader.log_messages();
@@ -69,7 +69,11 @@ pub fn loader(libraries: &[PathBuf]) -> Result<(Arc<dyn Loader>, String), AppErr
             AppError::Engine(format!("libraries: {path:?} cannot be loaded: {reason}"))
         })?;
     }
-    let loaders = Loaders::new().with(Format::TorchScript, Arc::new(loader));
+    // Where a package is not taken apart already, as it is for a child, that loads none.
+    let packages = Arc::new(PackageLoader::new());
+    let loaders = Loaders::new()
+        .with(Format::TorchScript, Arc::new(loader))
+        .with(Format::AotInductor, packages);
     Ok((Arc::new(loaders), TorchLoader::libtorch_version()))
 }
 

@@ -5,7 +5,7 @@ use crate::app;
 use crate::engine::probe::{Concern, TriedForm, concerns};
 use crate::engine::remote::{RemoteLoader, RemoteOptions};
 use crate::engine::{
-    ArgumentKind, Artifact, Device, Format, LoadOptions, Loader, Model, Reach, Signature,
+    ArgumentKind, Artifact, Device, Format, LoadOptions, Loader, Reach, Signature, package,
 };
 use crate::repository::{self, FileTrial};
 use clap::Args;
@@ -49,7 +49,7 @@ impl Inspect {
         // through the child.
         let (loader, _) =
             app::loader(&self.libraries).map_err(|error| Failure::Runtime(error.to_string()))?;
-        let artifact = Artifact::new(Format::TorchScript, self.file.clone(), String::new());
+        let artifact = Artifact::new(Format::of(&self.file), self.file.clone(), String::new());
         if let Some(kind) = loader.other_kind(&artifact).map_err(unreadable)? {
             return Err(Failure::Runtime(format!("{:?}: {kind}", self.file)));
         }
@@ -60,10 +60,12 @@ impl Inspect {
         if let Some(damage) = loader.damage(&artifact).map_err(unreadable)? {
             return Err(Failure::Runtime(format!("{:?}: {damage}", self.file)));
         }
-        let model = loader
-            .load(&artifact, &options_of_load)
-            .map_err(|error| Failure::Runtime(format!("{:?}: {error}", self.file)))?;
-        print(&report(&*model, file_bytes))?;
+        let failed = |error| Failure::Runtime(format!("{:?}: {error}", self.file));
+        if artifact.format.is_native() {
+            return self.package(&file, file_bytes);
+        }
+        let model = loader.load(&artifact, &options_of_load).map_err(failed)?;
+        print(&report(model.signature(), model.memory(), file_bytes))?;
         if !self.with_trial {
             return Ok(());
         }
@@ -72,17 +74,27 @@ impl Inspect {
         let found = found.map_err(|reason| Failure::Runtime(format!("trial: {reason}")))?;
         print(&trial(&found))
     }
+
+    /// Prints what a package declares, of which nothing is loaded: nobody vouches for it here.
+    fn package(&self, file: &std::fs::File, file_bytes: u64) -> Result<(), Failure> {
+        if self.with_trial {
+            let text = "native code is tried by the server alone, once trusted_models lists it";
+            return Err(Failure::Runtime(format!("{:?}: {text}", self.file)));
+        }
+        let (signature, memory) = package::declared(file, u64::MAX)
+            .map_err(|error| Failure::Runtime(format!("{:?}: {error}", self.file)))?;
+        print(&report(&signature, memory, file_bytes))
+    }
 }
 
-fn report(model: &dyn Model, file_bytes: u64) -> String {
-    let signature = model.signature();
+fn report(signature: &Signature, memory: u64, file_bytes: u64) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<12}{value}");
     };
     line("file", format!("{file_bytes} bytes"));
-    line("weights", format!("{} bytes", model.memory()));
+    line("weights", format!("{memory} bytes"));
     line("forward", format!("({}) -> {}", arguments(signature), signature.returns));
     line("methods", signature.methods.join(", "));
     line(
@@ -139,7 +151,11 @@ fn trial(FileTrial { findings, batch_size }: &FileTrial) -> String {
 }
 
 fn arguments(signature: &Signature) -> String {
-    let argument = |argument: &crate::engine::Argument| {
+    let types = signature.interface.as_deref().map_or(&[][..], |it| &it.inputs);
+    let argument = |(place, argument): (usize, &crate::engine::Argument)| {
+        if let Some(taken) = types.get(place) {
+            return format!("{}: {} {}", argument.name, taken.datatype, taken.shape);
+        }
         let kind = match argument.kind {
             ArgumentKind::Tensor => "Tensor",
             ArgumentKind::Texts => "List[str]",
@@ -148,5 +164,5 @@ fn arguments(signature: &Signature) -> String {
         let optional = if argument.optional { " (optional)" } else { "" };
         format!("{}: {kind}{optional}", argument.name)
     };
-    signature.arguments.iter().map(argument).collect::<Vec<_>>().join(", ")
+    signature.arguments.iter().enumerate().map(argument).collect::<Vec<_>>().join(", ")
 }

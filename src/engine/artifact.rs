@@ -1,10 +1,11 @@
 //! A model file: where it lies, of which format it is, and whether it is vouched for.
 
+use super::package::Package;
 use super::{EngineError, Fault};
 use std::fmt;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -13,17 +14,37 @@ use std::sync::Arc;
 pub enum Format {
     /// An archive of `torch.jit.save`.
     TorchScript,
+    /// A package of AOTInductor: native code.
+    AotInductor,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: &'static [Self] = &[Self::TorchScript];
+    pub const ALL: &'static [Self] = &[Self::TorchScript, Self::AotInductor];
 
     /// Its name in messages, and between the server and its child process.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TorchScript => "torchscript",
+            Self::AotInductor => "aot_inductor",
+        }
+    }
+
+    /// The format that the name of a file says.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let is_package = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("pt2"));
+        if is_package { Self::AotInductor } else { Self::TorchScript }
+    }
+
+    /// Whether a file of it is code for the processor itself, which does whatever its process may: it is loaded where somebody
+    /// vouches for it alone, and in a confined process of its own alone.
+    #[must_use]
+    pub const fn is_native(self) -> bool {
+        match self {
+            Self::TorchScript => false,
+            Self::AotInductor => true,
         }
     }
 }
@@ -56,13 +77,23 @@ pub struct Artifact {
     pub file: Option<Arc<File>>,
     /// Whether the server's configuration vouches for it, so that its code may reach what the server's user may.
     pub is_trusted: bool,
+    /// The SHA-256 of the file, where it was taken: by it somebody vouches for it.
+    pub digest: Option<Arc<str>>,
+    /// What is in it, where it is native code and has been taken apart.
+    pub package: Option<Arc<Package>>,
 }
 
 impl Artifact {
     /// A file that is opened when it is loaded.
     #[must_use]
     pub fn new(format: Format, path: PathBuf, label: String) -> Self {
-        Self { format, path, label, file: None, is_trusted: false }
+        Self { format, path, label, file: None, is_trusted: false, digest: None, package: None }
+    }
+
+    /// Whether its process may do what the server's user may.
+    #[must_use]
+    pub const fn is_unconfined(&self) -> bool {
+        self.is_trusted && !self.format.is_native()
     }
 
     /// The file, open for reading.

@@ -4,6 +4,7 @@
 
 pub mod fake;
 pub mod kind;
+pub mod package;
 pub mod probe;
 pub mod remote;
 #[cfg(feature = "torch")]
@@ -22,7 +23,9 @@ pub use error::{Death, EngineError, Fault};
 pub use form::{ModelForm, Precision, Rewrite};
 pub use loaders::Loaders;
 pub use plain_file::open_plain;
-pub use signature::{Argument, ArgumentKind, Parameter, Reach, Signature, without_overload};
+pub use signature::{
+    Argument, ArgumentKind, Interface, Parameter, Reach, Signature, TensorType, without_overload,
+};
 
 use crate::tensor::{BufferMut, DataType, Tensor};
 use std::fmt;
@@ -80,6 +83,8 @@ pub struct LoadOptions {
     /// The datatypes of its outputs in the plain form, to which floating-point outputs are brought back; those that
     /// are not listed and come in a reduced precision become FP32.
     pub outputs: Vec<DataType>,
+    /// How many runs of it may be under way at once, for a model that has to be told.
+    pub runs: usize,
     /// How long the model may take for everything together, where that can be enforced (see
     /// `remote`): less than what holds otherwise, never more.
     pub within: Option<Duration>,
@@ -90,7 +95,7 @@ impl LoadOptions {
     #[must_use]
     pub const fn plain(device: Device, intra_op_threads: usize) -> Self {
         let outputs = Vec::new();
-        Self { device, intra_op_threads, form: ModelForm::PLAIN, outputs, within: None }
+        Self { device, intra_op_threads, form: ModelForm::PLAIN, outputs, runs: 1, within: None }
     }
 }
 

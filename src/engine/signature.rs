@@ -1,6 +1,7 @@
 //! What a model file declares: arguments, parameters, and what its code can reach. Nothing here has been run.
 
-use crate::tensor::DataType;
+use crate::inference::SizeRule;
+use crate::tensor::{DataType, ShapePattern};
 use std::sync::Arc;
 
 /// What kind of value an argument of a model takes.
@@ -62,6 +63,35 @@ impl Reach {
     }
 }
 
+/// What a model's inputs and outputs are, where the file says it and takes nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interface {
+    /// The tensor that each argument takes.
+    pub inputs: Vec<TensorType>,
+    /// The sizes of them that vary.
+    pub sizes: Vec<SizeRule>,
+    /// Names of the outputs, in the order in which the model returns them; `None` for one that has none.
+    pub outputs: Vec<Option<Arc<str>>>,
+}
+
+/// The datatype and the shape of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorType {
+    /// Its element type.
+    pub datatype: DataType,
+    /// Its dimensions.
+    pub shape: ShapePattern,
+}
+
+impl Interface {
+    /// The most rows that a run may have; `None` where there is no such limit.
+    #[must_use]
+    pub fn max_rows(&self) -> Option<usize> {
+        let of_rows = |rule: &&SizeRule| rule.places.iter().any(|(_, axis)| *axis == 0);
+        self.sizes.iter().filter(of_rows).filter_map(|rule| rule.max).min()
+    }
+}
+
 /// What can be read from a model file without running it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signature {
@@ -79,6 +109,8 @@ pub struct Signature {
     pub code: Option<Arc<str>>,
     /// Parameters and buffers, in the order of definition.
     pub parameters: Vec<Parameter>,
+    /// What its inputs and outputs are, where the file says that too.
+    pub interface: Option<Arc<Interface>>,
 }
 
 /// An operator's name without its overload.

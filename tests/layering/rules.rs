@@ -153,9 +153,9 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         holds: &["tensor/", "inference/", "engine/", "scheduler/", "transform/", "pipeline/"],
-        except: &["engine/remote/protocol"],
+        except: &["engine/remote/protocol", "engine/package/document"],
         words: &["serde", "serde_json", "Serialize", "Deserialize"],
-        says: "wire formats are for protocol, and for what engine's child speaks",
+        says: "wire formats are for protocol, for what engine's child speaks, and for the documents of packages",
     },
     Rule {
         holds: &[

@@ -8,6 +8,7 @@
 #include "inspect.cpp"
 #include "memory.cpp"
 #include "module.cpp"
+#include "package.cpp"
 #include "packed.cpp"
 #include "process.cpp"
 #include "tensors.cpp"

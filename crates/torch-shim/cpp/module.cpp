@@ -23,10 +23,9 @@
 #include "attributes.h"
 #include "errors.h"
 #include "guards.h"
-#include "memory.h"
 #include "modules.h"
-#include "traps.h"
 #include "values.h"
+#include "watched.h"
 
 namespace sconce {
 namespace {
@@ -65,23 +64,6 @@ using torch::jit::Module;
 // Every text libtorch reads from a file lands in a message that may say where; the files of a model's author are none
 // of a client's business, hence no debug files. They only serve tracebacks, which are cut anyway.
 constexpr bool kLoadDebugFiles = false;
-
-// Runs the model's code, or libtorch's on it. A division that trapped and memory that was refused are told as such,
-// whatever libtorch made of them on the way.
-template <typename Body>
-auto watched(Account::Of what, Body&& body) {
-  const Traps traps;
-  const Account account(what);
-  try {
-    auto result = body();
-    traps.check();
-    return result;
-  } catch (...) {
-    account.check();
-    traps.check();
-    throw;
-  }
-}
 
 torch::jit::Function& method_of(const Module& module, const std::string& name) {
   auto* function = module._ivalue()->type()->findMethod(name);

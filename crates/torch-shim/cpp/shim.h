@@ -118,6 +118,16 @@ int sconce_module_graph(void* module, SconceText method, SconceOutput* output, S
 int sconce_module_parameters(void* module, SconceOutput* output, SconceError* error);
 int sconce_module_byte_size(void* module, uint64_t* bytes, SconceError* error);
 
+// Packages of AOTInductor. `library` and `weights` are open descriptors, which stay the caller's; no weights: -1. So many
+// runs may be under way at once; others wait.
+int sconce_package_load(int library, int weights, uint64_t runs, void** package, SconceError* error);
+void sconce_package_free(void* package);
+// How its arguments and its results are nested: two texts.
+int sconce_package_call_spec(void* package, SconceOutput* output, SconceError* error);
+// `nodes` are tensors, all of the kinds and sizes that the code was compiled for: it asks for nothing.
+int sconce_package_run(
+    void* package, const SconceNode* nodes, uint64_t node_count, SconceOutput* output, SconceError* error);
+
 // Tensors. A tensor pointer is an at::Tensor*.
 int sconce_tensor_from_blob(
     void* data, const int64_t* shape, uint64_t dimensions, int32_t kind, void* owner, void (*release)(void*),

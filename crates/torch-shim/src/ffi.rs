@@ -193,6 +193,27 @@ unsafe extern "C" {
         error: *mut RawError,
     ) -> c_int;
 
+    pub(crate) fn sconce_package_load(
+        library: c_int,
+        weights: c_int,
+        runs: u64,
+        package: *mut *mut c_void,
+        error: *mut RawError,
+    ) -> c_int;
+    pub(crate) fn sconce_package_free(package: *mut c_void);
+    pub(crate) fn sconce_package_call_spec(
+        package: *mut c_void,
+        output: *mut RawOutput,
+        error: *mut RawError,
+    ) -> c_int;
+    pub(crate) fn sconce_package_run(
+        package: *mut c_void,
+        nodes: *const Node,
+        node_count: u64,
+        output: *mut RawOutput,
+        error: *mut RawError,
+    ) -> c_int;
+
     pub(crate) fn sconce_tensor_from_blob(
         data: *mut c_void,
         shape: *const i64,

@@ -17,6 +17,7 @@ mod ffi;
 mod memory;
 mod messages;
 mod module;
+mod package;
 mod process;
 mod schema;
 mod tensor;
@@ -31,6 +32,7 @@ pub use error::{Error, ErrorClass};
 pub use memory::{Allocator, MemoryBounds, bound_memory, give_back_unasked};
 pub use messages::{HandlerGuard, MessageHandler, MessageKind, set_default_handler};
 pub use module::{ExtraFiles, Module, ParameterInfo, Slot};
+pub use package::Package;
 pub use process::{end_process, fork_as_sibling};
 pub use schema::{ArgumentType, Method, SchemaArgument, Type};
 pub use tensor::{

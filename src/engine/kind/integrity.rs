@@ -146,7 +146,10 @@ fn open<'a>(
 }
 
 /// Goes to the bytes of a record, if its own header is where the directory says.
-fn find_bytes(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<bool> {
+pub(in crate::engine) fn find_bytes(
+    source: &mut (impl Read + Seek),
+    entry: &Entry,
+) -> io::Result<bool> {
     source.seek(SeekFrom::Start(entry.header_at))?;
     let mut header = [0; HEADER_BYTES];
     if read_all(source, &mut header)? < HEADER_BYTES || !header.starts_with(HEADER) {
@@ -157,7 +160,11 @@ fn find_bytes(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<bool
     Ok(true)
 }
 
-fn check_entry(source: &mut (impl Read + Seek), entry: &Entry) -> io::Result<Option<String>> {
+/// What is wrong with a record, if anything.
+pub(in crate::engine) fn check_entry(
+    source: &mut (impl Read + Seek),
+    entry: &Entry,
+) -> io::Result<Option<String>> {
     // libtorch reads nothing of a folder, and takes the memory that it has ready for the bytes.
     if entry.is_folder && entry.size > 0 {
         return Ok(Some("is marked as a folder and has bytes".to_owned()));
@@ -213,31 +220,13 @@ fn read_all(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// For tests of other files.
 #[cfg(test)]
-pub(super) mod testing {
+pub(in crate::engine) mod testing {
     use super::*;
+    use std::io::Write;
     use std::path::Path;
 
-    /// The record of an archive whose name ends like this.
-    pub(in super::super) fn record(file: &Path, name: &str) -> Option<Vec<u8>> {
-        let mut source = std::fs::File::open(file).ok()?;
-        let mut entries = Vec::new();
-        zip::entries(&mut source, &mut |entry| entries.push(entry)).unwrap();
-        let entry = entries.iter().find(|entry| entry.name.ends_with(&format!("/{name}")))?;
-        let mut bytes = Vec::new();
-        open(&mut source, entry).unwrap()?.read_to_end(&mut bytes).unwrap();
-        Some(bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Cursor, Write};
-
-    const MAX_BYTES: u64 = 1 << 20;
-
     /// An archive with these records, packed where wanted.
-    fn archive(records: &[(&str, &[u8], bool)]) -> Vec<u8> {
+    pub(in crate::engine) fn archive(records: &[(&str, &[u8], bool)]) -> Vec<u8> {
         let (mut bytes, mut directory) = (Vec::new(), Vec::new());
         for (name, data, is_packed) in records {
             let mut sum = Crc::new();
@@ -285,6 +274,26 @@ mod tests {
         bytes.extend([&b"PK\x05\x06\0\0\0\0"[..], &count, &count, &n_bytes, &at, &[0, 0]].concat());
         bytes
     }
+
+    /// The record of an archive whose name ends like this.
+    pub(in super::super) fn record(file: &Path, name: &str) -> Option<Vec<u8>> {
+        let mut source = std::fs::File::open(file).ok()?;
+        let mut entries = Vec::new();
+        zip::entries(&mut source, &mut |entry| entries.push(entry)).unwrap();
+        let entry = entries.iter().find(|entry| entry.name.ends_with(&format!("/{name}")))?;
+        let mut bytes = Vec::new();
+        open(&mut source, entry).unwrap()?.read_to_end(&mut bytes).unwrap();
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::archive;
+    use super::*;
+    use std::io::Cursor;
+
+    const MAX_BYTES: u64 = 1 << 20;
 
     fn fault(bytes: &[u8]) -> Option<String> {
         check(&mut Cursor::new(bytes), MAX_BYTES).unwrap()

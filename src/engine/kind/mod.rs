@@ -5,13 +5,14 @@
 //! that is not recognized is left to the trial.
 
 mod archive;
-mod integrity;
+pub(in crate::engine) mod integrity;
 mod pickle;
-mod zip;
+pub(in crate::engine) mod zip;
 
 #[cfg(test)]
 mod tests;
 
+use super::Format;
 use super::plain_file::open_plain;
 use archive::Names;
 use std::fmt;
@@ -27,6 +28,13 @@ const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;
 /// The way from a model in Python to a file that can be served.
 const EXPORT: &str =
     "export the model in Python with torch.jit.script(model.eval()).save(\"model.pt\")";
+/// The way to a package of AOTInductor that can be served.
+const PACK: &str = "sconce_export.export(…, formats=(\"pt2\",)) writes one";
+/// What is no zip archive of another kind.
+const NO_PACKAGE: &str =
+    "the file is no package of AOTInductor: a TorchScript file is called model.pt";
+/// `torch.export.save` gives its files the same ending.
+const NOT_COMPILED: &str = "the file is an archive of torch.export, which is not compiled: sconce_export.export(…, formats=(\"pt2\",)) writes a package of AOTInductor";
 /// What helps with a file that something else was written into.
 const AGAIN: &str = "copy or download it again";
 
@@ -63,7 +71,7 @@ kinds! {
     /// `torch.export.save`.
     Exported: "an archive of torch.export and not TorchScript", EXPORT;
     /// `aoti_compile_and_package`.
-    AotInductor: "a package of AOTInductor and not TorchScript", EXPORT;
+    AotInductor: "a package of AOTInductor and not TorchScript", "call it model.pt2";
     /// Compiled code.
     SharedLibrary: "a shared library and not TorchScript", EXPORT;
     /// `torch.save`.
@@ -113,15 +121,25 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a file is in place of a TorchScript archive, and what to do, in one sentence; `None` for
+/// What a file is in place of one of its format, and what to do, in one sentence; `None` for
 /// what may be one. The file must be a plain one: others may block.
 ///
 /// # Errors
 ///
 /// The file cannot be read.
-pub fn other_kind(path: &Path) -> io::Result<Option<String>> {
+pub fn other_kind(path: &Path, format: Format) -> io::Result<Option<String>> {
     let kind = recognize(&mut open_plain(path, 0)?)?;
-    Ok(kind.map(|kind| kind.to_string()))
+    Ok(match (format, kind) {
+        (Format::TorchScript, kind) => kind.map(|kind| kind.to_string()),
+        (Format::AotInductor, Some(Kind::AotInductor)) => None,
+        (Format::AotInductor, None) => Some(NO_PACKAGE.to_owned()),
+        (Format::AotInductor, Some(Kind::Exported)) => Some(NOT_COMPILED.to_owned()),
+        (Format::AotInductor, Some(kind)) => {
+            let (what, _) = kind.sentence();
+            let what = what.trim_end_matches(" and not TorchScript");
+            Some(format!("the file is {what}, expected a package of AOTInductor: {PACK}"))
+        }
+    })
 }
 
 /// What is wrong with an archive, if anything: a record whose checksum is another, more than `max_bytes` when it is unpacked,

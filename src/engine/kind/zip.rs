@@ -22,7 +22,7 @@ const ENTRY_BYTES: usize = 46;
 
 /// How far an archive could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+pub(in crate::engine) enum Reading {
     /// Every record was visited.
     Whole,
     /// The record that ends every archive is not there.
@@ -33,23 +33,23 @@ pub(super) enum Reading {
 
 /// What the directory says of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) name: String,
+pub(in crate::engine) struct Entry {
+    pub(in crate::engine) name: String,
     /// How it is packed.
-    pub(super) method: u16,
+    pub(in crate::engine) method: u16,
     /// The CRC-32 of its bytes, unpacked.
-    pub(super) checksum: u32,
+    pub(in crate::engine) checksum: u32,
     /// Its bytes as they lie there, and unpacked.
-    pub(super) packed: u64,
-    pub(super) size: u64,
+    pub(in crate::engine) packed: u64,
+    pub(in crate::engine) size: u64,
     /// Where its own header begins.
-    pub(super) header_at: u64,
+    pub(in crate::engine) header_at: u64,
     /// Whether it is marked as a folder (bit 4 of the external attributes, as MS-DOS has them).
-    pub(super) is_folder: bool,
+    pub(in crate::engine) is_folder: bool,
 }
 
 /// Visits the records of an archive, one after the other.
-pub(super) fn entries(
+pub(in crate::engine) fn entries(
     source: &mut (impl Read + Seek),
     visit: &mut dyn FnMut(Entry),
 ) -> io::Result<Reading> {

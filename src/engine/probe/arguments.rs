@@ -1,6 +1,6 @@
 //! What is declared about a model's inputs, laid over what its file says.
 
-use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Signature};
+use crate::engine::{Argument, ArgumentKind, EngineError, Fault, Signature, TensorType};
 use crate::inference::TensorSpec;
 use crate::tensor::{DataType, Dim, ShapePattern, Tensor};
 
@@ -8,7 +8,7 @@ use crate::tensor::{DataType, Dim, ShapePattern, Tensor};
 ///
 /// Declared names are the names on the wire. They are matched by name when each is an argument's name,
 /// else by position when there are as many as arguments (or as many as required ones). What
-/// is not declared is a tensor of FP32 of which nothing is known, or the plain value that the
+/// is not declared is what the file says of it; else a tensor of FP32 of which nothing is known, or the plain value that the
 /// argument takes.
 ///
 /// # Errors
@@ -19,13 +19,18 @@ pub fn arguments(
     declared: Option<&[TensorSpec]>,
 ) -> Result<Vec<TensorSpec>, EngineError> {
     let arguments = &signature.arguments;
-    let Some(declared) = declared else { return Ok(arguments.iter().map(undeclared).collect()) };
+    let by_file = signature.interface.as_deref().map_or(&[][..], |it| &it.inputs);
+    let of_file = |(place, argument)| undeclared(argument, by_file.get(place));
+    let mut specs: Vec<TensorSpec> = arguments.iter().enumerate().map(of_file).collect();
+    let Some(declared) = declared else { return Ok(specs) };
     let places = places(arguments, declared).ok_or_else(|| mismatch(arguments, declared))?;
 
-    let mut specs: Vec<TensorSpec> = arguments.iter().map(undeclared).collect();
     for (spec, place) in declared.iter().zip(places) {
         let argument = &arguments[place];
         check_kind(argument, spec)?;
+        if let Some(taken) = by_file.get(place) {
+            check_type(taken, spec)?;
+        }
         specs[place] = TensorSpec { optional: argument.optional, ..spec.clone() };
     }
     Ok(specs)
@@ -90,6 +95,26 @@ fn check_kind(argument: &Argument, spec: &TensorSpec) -> Result<(), EngineError>
     Err(EngineError::new(Fault::InvalidFile, message))
 }
 
+/// Whether a file that says what it takes takes all that is declared.
+fn check_type(taken: &TensorType, spec: &TensorSpec) -> Result<(), EngineError> {
+    let fits = |(declared, taken): (&Dim, &Dim)| *taken == Dim::Variable || declared == taken;
+    let all_fit = match (spec.shape.dims(), taken.shape.dims()) {
+        (Some(declared), Some(taken)) => {
+            declared.len() == taken.len() && declared.iter().zip(taken).all(fits)
+        }
+        (_, taken) => taken.is_none(),
+    };
+    if all_fit && spec.datatype == taken.datatype {
+        return Ok(());
+    }
+    let TensorSpec { name, datatype, shape, .. } = spec;
+    let message = format!(
+        "input {name:?} is declared as {datatype} {shape}, but the model takes {} {} there",
+        taken.datatype, taken.shape
+    );
+    Err(EngineError::new(Fault::InvalidFile, message))
+}
+
 /// Whether the inputs share one number of rows. They do not where what is declared for their first
 /// dimensions cannot be one number, as of a graph's nodes `[-1, 16]` and its edges `[2, -1]`, or where a sample has
 /// different ones.
@@ -102,7 +127,11 @@ pub(super) fn share_rows(specs: &[TensorSpec], sample: Option<&[Option<Tensor>]>
     declared.all(|dim| Some(dim) == first.0) && given.all(|size| Some(size) == first.1)
 }
 
-fn undeclared(argument: &Argument) -> TensorSpec {
+fn undeclared(argument: &Argument, by_file: Option<&TensorType>) -> TensorSpec {
+    let (name, optional) = (argument.name.clone(), argument.optional);
+    if let Some(TensorType { datatype, shape }) = by_file.cloned() {
+        return TensorSpec { name, datatype, shape, optional, declared: true };
+    }
     // A plain value's datatype, or that of a text, stands in the file; what a tensor holds does not.
     let declared = argument.kind != ArgumentKind::Tensor;
     let (datatype, shape) = match argument.kind {
@@ -110,7 +139,6 @@ fn undeclared(argument: &Argument) -> TensorSpec {
         ArgumentKind::Texts => (DataType::Bytes, ShapePattern::Dims(vec![Dim::Variable])),
         ArgumentKind::Scalar(datatype) => (datatype, ShapePattern::Dims(Vec::new())),
     };
-    let (name, optional) = (argument.name.clone(), argument.optional);
     TensorSpec { name, datatype, shape, optional, declared }
 }
 

@@ -4,7 +4,7 @@ use super::arguments::share_rows;
 use super::generator::InputGenerator;
 use super::{Hints, ShapeSource};
 use crate::engine::{EngineError, Fault, Parameter, Signature};
-use crate::inference::TensorSpec;
+use crate::inference::{SizeRule, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, ShapePattern, Tensor};
 
 /// Most guesses that are tried.
@@ -31,12 +31,13 @@ pub(super) fn candidates(
     specs: Vec<TensorSpec>,
     hints: &Hints,
 ) -> Result<Vec<Candidate>, EngineError> {
-    let source = if hints.inputs.is_some() { ShapeSource::Declared } else { ShapeSource::Sample };
+    let is_declared = hints.inputs.is_some() || signature.interface.is_some();
+    let source = if is_declared { ShapeSource::Declared } else { ShapeSource::Sample };
     let share_rows = share_rows(&specs, hints.sample.as_deref());
     let candidates = if let Some(sample) = &hints.sample {
         from_sample(specs, sample, source)?
-    } else if hints.inputs.is_some() || specs.iter().all(TensorSpec::is_scalar) {
-        declared(&specs)
+    } else if is_declared || specs.iter().all(TensorSpec::is_scalar) {
+        declared(&specs, smallest(signature))
     } else {
         guesses(signature, &specs)
     };
@@ -127,18 +128,26 @@ fn whole(tensor: &Tensor) -> Option<Tensor> {
     Tensor::from_vec(tensor.shape().clone(), values).ok()
 }
 
-fn declared(specs: &[TensorSpec]) -> Vec<Candidate> {
+/// A size that all dimensions behind the rows have that the file sets bounds for, if any size will do.
+fn smallest(signature: &Signature) -> Option<usize> {
+    let rules = &signature.interface.as_deref()?.sizes;
+    let is_of_rows = |rule: &&SizeRule| rule.places.iter().all(|(_, axis)| *axis == 0);
+    rules.iter().filter(|rule| !is_of_rows(rule)).map(|rule| rule.min).max()
+}
+
+fn declared(specs: &[TensorSpec], smallest: Option<usize>) -> Vec<Candidate> {
     let has_variable = specs
         .iter()
         .filter_map(|spec| spec.shape.dims())
         .any(|dims| dims.iter().skip(1).any(|dim| *dim == Dim::Variable));
     let sizes = if has_variable { &SIZES[..] } else { &SIZES[..1] };
-    let candidate = |&size: &usize| {
+    let others = smallest.filter(|size| has_variable && !sizes.contains(size));
+    let candidate = |size: usize| {
         let generator = InputGenerator::random(specs.to_vec(), size)?;
         let n_rows = generator.fixed_rows().map_or([1, 2], |n_rows| [n_rows, n_rows]);
         Some(Candidate { generator, source: ShapeSource::Declared, n_rows, is_sample: false })
     };
-    sizes.iter().filter_map(candidate).collect()
+    sizes.iter().copied().chain(others).filter_map(candidate).collect()
 }
 
 /// What the weights suggest, for a model that requires one tensor.

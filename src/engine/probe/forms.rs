@@ -9,7 +9,7 @@ use super::comparison::{FormComparison, Measured, Subject};
 use super::curve;
 use super::generator::InputGenerator;
 use super::{Examined, Findings, Hints, RunTimes};
-use crate::engine::{EngineError, Fault, Model, ModelForm, Precision, Rewrite, Signature};
+use crate::engine::{EngineError, Fault, Model, ModelForm, Precision, Reach, Rewrite, Signature};
 use crate::inference::Batching;
 use crate::tensor::DataType;
 use std::time::Duration;
@@ -209,6 +209,9 @@ fn compare(
 fn candidates(signature: &Signature, options: &FormOptions) -> Vec<ModelForm> {
     let has_images = signature.parameters.iter().any(|parameter| parameter.shape.len() == 4);
     let reduced = options.precision != Precision::Fp32;
+    if signature.reach == Reach::Native && !reduced {
+        return Vec::new();
+    }
     if (signature.mutates_state || signature.takes_gradients()) && !reduced {
         return Vec::new();
     }

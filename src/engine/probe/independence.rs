@@ -43,6 +43,7 @@ impl Probe<'_> {
         let row_time = started_at.elapsed() / ROWS_ALONE as u32;
         let mut batches = vec![vec![0, 1], vec![2, 0, 3, 1]];
         batches.extend(self.largest_batch(row_time));
+        batches.iter_mut().for_each(|numbers| numbers.truncate(self.most_rows()));
         // As the watch measures, so that what is accepted here holds there.
         let scales: Vec<_> = alone.iter().map(|own| row_scales(own, &alone)).collect();
         for numbers in batches {
@@ -80,6 +81,12 @@ impl Probe<'_> {
         Ok(Batching::Probed)
     }
 
+    /// The most rows that the model takes by its file.
+    fn most_rows(&self) -> usize {
+        let interface = self.model.signature().interface.as_ref();
+        interface.and_then(|it| it.max_rows()).unwrap_or(usize::MAX)
+    }
+
     /// Whether rows also get the same answers among rows that are unlike the given ones, and those among
     /// them: negative, large, zero, of all magnitudes. What the model refuses alone is left out.
     fn among_unlike_rows(
@@ -109,7 +116,8 @@ impl Probe<'_> {
         let forward: Vec<u64> = expected.iter().map(|(number, _)| *number).collect();
         let backward: Vec<u64> = forward.iter().rev().copied().collect();
         let apart: Vec<u64> = forward.iter().chain(&forward).copied().skip(1).step_by(3).collect();
-        for numbers in [forward, backward, apart] {
+        for mut numbers in [forward, backward, apart] {
+            numbers.truncate(self.most_rows());
             let together = match self.run(generator, &numbers)? {
                 Ok(outputs) => outputs,
                 Err(error) if error.fault == Fault::OutOfMemory => continue,

@@ -94,7 +94,7 @@ impl Default for Hints {
 /// Where the shapes of the inputs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShapeSource {
-    /// model.toml.
+    /// model.toml, or the file itself.
     Declared,
     /// sample.json.
     Sample,
@@ -216,7 +216,7 @@ fn examine(model: &dyn Model, hints: &Hints) -> Result<Examined, EngineError> {
     let mut notes = probe.into_notes();
     let refusal = notes.last().cloned().filter(|_| batching == Batching::Unprobed);
     notes.push(Batching::Unprobed.reason().to_owned());
-    let declared = hints.inputs.is_some();
+    let declared = hints.inputs.is_some() || signature.interface.is_some();
     let outputs = hints.outputs.clone().unwrap_or_default();
     let mut contract = Contract::of_declared(outputs.iter().map(|spec| &spec.shape));
     if !arguments::share_rows(&specs, hints.sample.as_deref()) {

@@ -4,7 +4,7 @@
 //! The limits on it are set by the parent, from outside, before the first request.
 
 use super::inbox::{Inbox, ReceivedFiles};
-use super::protocol::{self, Request, Response, Views, WireSignature};
+use super::protocol::{self, Request, Response, Views, WirePackage, WireSignature};
 use super::sandbox;
 use crate::engine::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, RunOutcome,
@@ -221,20 +221,17 @@ impl Session {
 
     fn answer(&mut self, loader: &dyn Loader, request: Request) -> Answered {
         let answer = match request {
-            Request::Load { format, device, intra_op_threads, form, outputs } => {
+            Request::Load { format, device, intra_op_threads, form, outputs, runs, package } => {
                 let unknown = |text| EngineError::new(Fault::Internal, text);
                 let options = LoadOptions {
                     form: form.parse().map_err(unknown)?,
                     outputs: outputs.into_iter().map(|it| it.0).collect(),
+                    runs,
                     ..LoadOptions::plain(device.parse().map_err(unknown)?, intra_op_threads)
                 };
-                let file = self.received.take().ok_or_else(|| {
-                    EngineError::new(Fault::Internal, "no file came with the request")
-                })?;
-                let file = Some(Arc::new(file));
                 let artifact = Artifact::new(format.0, PathBuf::new(), String::new());
-                let artifact = Artifact { file, ..artifact };
-                let model = loader.load(&artifact, &options)?;
+                let package = package.map(|it| *it);
+                let model = loader.load(&self.received(artifact, package)?, &options)?;
                 let is_on_cpu = options.device == Device::Cpu;
                 let single = is_on_cpu && options.intra_op_threads == 1;
                 let id = self.next_id();
@@ -270,6 +267,25 @@ impl Session {
             Request::Fork { .. } => return Err(unknown("zygote", 0)),
         };
         Ok((answer, Vec::new()))
+    }
+
+    /// What came with the request to load it.
+    fn received(
+        &self,
+        artifact: Artifact,
+        package: Option<WirePackage>,
+    ) -> Result<Artifact, EngineError> {
+        let file = || {
+            let file = self.received.take();
+            file.ok_or_else(|| EngineError::new(Fault::Internal, "no file came with the request"))
+        };
+        let Some(package) = package else {
+            return Ok(Artifact { file: Some(Arc::new(file()?)), ..artifact });
+        };
+        let library = file()?;
+        let weights = package.has_weights.then(file).transpose()?;
+        let package = Some(Arc::new(package.with_files(library, weights)));
+        Ok(Artifact { package, ..artifact })
     }
 
     fn run(&mut self, instance: u64, inputs: Vec<Option<Tensor>>) -> Answered {

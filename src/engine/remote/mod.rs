@@ -9,6 +9,7 @@
 mod child;
 mod death;
 mod environment;
+mod handover;
 mod inbox;
 mod isolated;
 mod process;
@@ -26,9 +27,10 @@ pub use zygote::run_zygote;
 use super::plain_file::open_plain;
 use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, Format, LoadOptions, Loader, Model,
-    Output, Phases, RunOutcome, Signature, kind,
+    Output, Phases, RunOutcome, Signature, kind, package,
 };
 use crate::tensor::Buffer;
+use handover::Handover;
 use protocol::{Request, Response};
 use shared::{Deadline, Shared};
 use std::ffi::OsString;
@@ -161,6 +163,17 @@ impl RemoteLoader {
         };
         Self { shared: shared(options), trusting: shared(trusting) }
     }
+
+    /// The child that is to load a file. Native code has one of its own, which ends with the model: nothing unloads it, and no
+    /// other model is tried behind it.
+    fn child_for(&self, artifact: &Artifact) -> Arc<Shared> {
+        if artifact.format.is_native() {
+            let options = self.shared.options.clone();
+            let has_warned = AtomicBool::new(self.shared.has_warned.load(Ordering::Relaxed));
+            return Arc::new(Shared { options, has_warned, state: Mutex::default() });
+        }
+        Arc::clone(if artifact.is_unconfined() { &self.trusting } else { &self.shared })
+    }
 }
 
 impl Loader for RemoteLoader {
@@ -169,25 +182,28 @@ impl Loader for RemoteLoader {
         artifact: &Artifact,
         options: &LoadOptions,
     ) -> Result<Box<dyn Model>, EngineError> {
-        let shared = if artifact.is_trusted { &self.trusting } else { &self.shared };
+        let shared = self.child_for(artifact);
         let timeout = shared.options.timeout;
         let deadline = Deadline::after(options.within.map_or(timeout, |it| it.min(timeout)));
         // The child may open no files: it gets this one as a descriptor.
-        let file = artifact.open()?;
-        let request = Request::load(artifact.format, options);
-        let (generation, answer) = shared.load(&request, &file, deadline)?;
+        let handover = Handover::of(artifact, shared.options.memory_bytes)?;
+        let request = handover.request(artifact, options);
+        let (generation, answer) = shared.load(&request, handover.files(), deadline)?;
         let Response::Loaded { model, signature, memory, unconfined } = answer else {
             return Err(shared.wrong_answer(generation));
         };
         shared.options.judge(&unconfined, &shared.has_warned)?;
-        let link = Arc::new(Link { shared: Arc::clone(shared), generation, model, deadline });
-        Ok(Box::new(RemoteModel { link, signature: signature.into(), memory }))
+        let (signature, memory) = handover.facts(signature.into(), memory);
+        let link = Arc::new(Link { shared, generation, model, deadline });
+        Ok(Box::new(RemoteModel { link, signature, memory }))
     }
 
     fn damage(&self, artifact: &Artifact) -> io::Result<Option<String>> {
         let max_bytes = self.shared.options.memory_bytes.unwrap_or(u64::MAX);
+        let mut file = open_plain(&artifact.path, 0)?;
         let damage = match artifact.format {
-            Format::TorchScript => kind::damage(&mut open_plain(&artifact.path, 0)?, max_bytes)?,
+            Format::TorchScript => kind::damage(&mut file, max_bytes)?,
+            Format::AotInductor => package::damage(&mut file, max_bytes)?,
         };
         Ok(damage.map(|damage| format!("the model file is no whole archive: {damage}")))
     }

@@ -7,9 +7,8 @@ use super::process::{Message, Process};
 use super::protocol::{self, Request, Response};
 use crate::engine::{Death, EngineError, Fault, Output};
 use crate::tensor::Buffer;
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,7 +71,7 @@ impl Shared {
     pub(super) fn load(
         &self,
         request: &Request,
-        file: &File,
+        files: Vec<BorrowedFd<'_>>,
         deadline: Deadline,
     ) -> Result<(u64, Response), EngineError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,7 +88,7 @@ impl Shared {
         }
         let generation = state.generation;
         let (answer, _) =
-            self.exchange(&mut state, Message::with_file(request, file.as_fd()), deadline)?;
+            self.exchange(&mut state, Message { request, buffers: &[], files }, deadline)?;
         Ok((generation, answer))
     }
 

@@ -143,6 +143,8 @@ fn serve_answers_over_any_stream() {
         intra_op_threads: 1,
         form: "plain".into(),
         outputs: vec![],
+        runs: 1,
+        package: None,
     };
     assert!(matches!(ask(load, &[]), Response::Loaded { model: 1, .. }));
     assert!(matches!(ask(Request::Instance { model: 9 }, &[]), Response::Failed { .. }));

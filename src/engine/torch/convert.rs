@@ -114,7 +114,7 @@ fn all_texts<'v>(values: &'v [IValue], ty: &Type) -> Option<Vec<&'v [u8]>> {
     (is_declared || !texts.is_empty()).then_some(texts)
 }
 
-fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError> {
+pub(super) fn to_torch(tensor: &Tensor, device: Device) -> Result<tch::Tensor, EngineError> {
     let datatype = tensor.datatype();
     let kind = kind(datatype).ok_or_else(|| {
         let message = format!("libtorch takes no tensors of datatype {datatype}");
@@ -268,7 +268,7 @@ fn output(name: Option<Arc<str>>, value: IValue, ty: &Type) -> Result<Output, En
     Ok(Output { name, tensor })
 }
 
-fn from_torch(tensor: tch::Tensor) -> Result<Tensor, EngineError> {
+pub(super) fn from_torch(tensor: tch::Tensor) -> Result<Tensor, EngineError> {
     let kind = torch_shim::tensor_kind(&tensor).map_err(fault)?;
     let datatype =
         datatype(kind).ok_or_else(|| unsupported(&format!("a tensor of type {kind:?}")))?;

@@ -1,4 +1,4 @@
-//! TorchScript through libtorch. With `torch-shim` the only code that names tch.
+//! TorchScript, and packages of AOTInductor (`package`), through libtorch. With `torch-shim` the only code that names tch.
 //!
 //! The shim owns modules and catches what C++ throws; here its values become ours. A model without
 //! state is shared by its instances, since libtorch runs one module on several threads at once; a
@@ -8,6 +8,7 @@ mod convert;
 mod form;
 mod generator;
 mod messages;
+mod package;
 mod signature;
 
 use super::probe::draws;
@@ -18,6 +19,7 @@ use super::{
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use generator::{Generator, Use};
 use messages::ModelMessages;
+pub use package::PackageLoader;
 use signature::Arguments;
 use std::io;
 use std::path::Path;
@@ -138,7 +140,7 @@ impl Loader for TorchLoader {
     }
 
     fn other_kind(&self, artifact: &Artifact) -> io::Result<Option<String>> {
-        kind::other_kind(&artifact.path)
+        kind::other_kind(&artifact.path, artifact.format)
     }
 
     fn devices(&self) -> Vec<Device> {

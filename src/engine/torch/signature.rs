@@ -113,6 +113,7 @@ pub(super) fn read(module: &Module) -> Result<(Signature, Arguments), EngineErro
         // Too long or nested too deep: such code is not analyzed.
         code: module.graph(FORWARD).ok().map(Arc::from),
         parameters: parameters.collect(),
+        interface: None,
     };
     Ok((signature, arguments))
 }

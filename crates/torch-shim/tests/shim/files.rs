@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use torch_shim::{ErrorClass, Module, Slot, TorchDevice};
+use torch_shim::{ErrorClass, Module, Package, Slot, TorchDevice};
 
 use crate::{ScratchFile, floats, floats_of};
 
@@ -54,6 +54,24 @@ fn damaged_files_are_refused() {
     for part in [1, 4, whole.len() / 4, whole.len() / 2, whole.len() - 100, whole.len() - 1] {
         check_refused(&whole[..part], &format!("the first {part} bytes of {}", whole.len()));
     }
+}
+
+#[test]
+fn what_is_no_compiled_model_is_no_package() {
+    let file = ScratchFile::new("bad.so");
+    fs::write(&file.0, b"garbage that is no library").unwrap();
+    let error = Package::load(&fs::File::open(&file.0).unwrap(), None, 1).unwrap_err();
+    // The same as where a library that it needs is not there.
+    assert_eq!(error.class, ErrorClass::Environment, "{error}");
+    // A library all the same, and of nothing that was compiled.
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let library = maps
+        .lines()
+        .find_map(|line| line.split(' ').next_back().filter(|it| it.contains("/libc.so")))
+        .unwrap();
+    let error = Package::load(&fs::File::open(library).unwrap(), None, 1).unwrap_err();
+    assert_eq!(error.class, ErrorClass::InvalidFile, "{error}");
+    assert!(!error.message.contains("/proc/"), "{error}");
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! Where an isolated model lives: its child, the next one when that has died, and how many may follow.
 
 use super::{IsolatedLoader, IsolationOptions, MAX_STARTS};
+use crate::engine::remote::handover::Handover;
 use crate::engine::remote::process::{Message, Process};
-use crate::engine::remote::protocol::{self, Request, Response};
+use crate::engine::remote::protocol::{self, Response};
 use crate::engine::remote::shared::{Deadline, explain};
 use crate::engine::remote::zygote::Nursery;
 use crate::engine::{Artifact, Death, DeathWatcher, EngineError, Fault, LoadOptions, Signature};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -38,17 +38,12 @@ impl FileFacts {
 /// What a model, its engines and its children have in common.
 #[derive(Debug)]
 pub(super) struct Home {
-    /// What the log calls the model.
-    label: String,
-    /// Whether the file is vouched for.
-    is_trusted: bool,
+    /// What each child loads, open, so that they get the same file.
+    artifact: Artifact,
+    load: LoadOptions,
+    facts: FileFacts,
     nursery: Arc<Nursery>,
     pub(super) options: IsolationOptions,
-    /// By which a child loads it.
-    request: Request,
-    /// Open, so that another child gets the same one.
-    file: Arc<File>,
-    facts: FileFacts,
     state: Mutex<State>,
     watcher: Mutex<Option<Watcher>>,
     has_warned: Arc<AtomicBool>,
@@ -104,19 +99,17 @@ impl Home {
         options: &LoadOptions,
     ) -> Result<(Arc<Self>, Loaded), EngineError> {
         let child = &of.options.child;
-        let child = if artifact.is_trusted { child.trusting() } else { child.clone() };
+        let child = if artifact.is_unconfined() { child.trusting() } else { child.clone() };
         let file = artifact.open()?;
         let facts = FileFacts::of(&file).map_err(|error| {
             EngineError::new(Fault::InvalidFile, format!("the model file cannot be read: {error}"))
         })?;
         let home = Self {
-            label: artifact.label.clone(),
-            is_trusted: artifact.is_trusted,
+            artifact: Artifact { file: Some(file), ..artifact.clone() },
+            load: options.clone(),
+            facts,
             nursery: Arc::clone(&of.nursery),
             options: IsolationOptions { child, ..of.options.clone() },
-            request: Request::load(artifact.format, options),
-            facts,
-            file,
             state: Mutex::default(),
             watcher: Mutex::default(),
             has_warned: Arc::clone(&of.has_warned),
@@ -139,15 +132,19 @@ impl Home {
     /// Starts a child and loads the model in it.
     fn start(&self, within: Option<Duration>) -> Result<Loaded, EngineError> {
         let options = &self.options.child;
-        if !FileFacts::of(&self.file).is_ok_and(|facts| facts == self.facts) {
+        let file = self.artifact.open()?;
+        if !FileFacts::of(&file).is_ok_and(|facts| facts == self.facts) {
             let text = "the model file changed since it was loaded, and cannot be loaded again";
             return Err(EngineError::new(Fault::InvalidFile, text));
         }
         let timeout = options.timeout;
         let deadline = Deadline::after(within.map_or(timeout, |it| it.min(timeout)));
-        let process = self.nursery.child_by(options, self.is_trusted, deadline.at);
+        let is_unconfined = self.artifact.is_unconfined();
+        let process = self.nursery.child_by(options, is_unconfined, deadline.at);
         let process = process.map_err(|error| options.cannot_start(&error))?;
-        let message = Message::with_file(&self.request, self.file.as_fd());
+        let handover = Handover::of(&self.artifact, options.memory_bytes)?;
+        let request = handover.request(&self.artifact, &self.load);
+        let message = Message { request: &request, buffers: &[], files: handover.files() };
         let answer = process.call(message, deadline.at);
         let answer = answer.map_err(|error| explain(&process, &error, deadline))?.0;
         match answer {
@@ -160,7 +157,8 @@ impl Home {
                     has_answered: AtomicBool::new(false),
                     end: Mutex::default(),
                 });
-                Ok(Loaded { child, signature: signature.into(), memory })
+                let (signature, memory) = handover.facts(signature.into(), memory);
+                Ok(Loaded { child, signature, memory })
             }
             Response::Failed { fault, message } => Err(protocol::failure(fault, &message)),
             _ => Err(another_answer()),
@@ -199,7 +197,7 @@ impl Home {
             self.may_start(&mut state)?;
             match self.start(None) {
                 Ok(Loaded { child, .. }) => {
-                    tracing::info!(model = %self.label, pid = child.process.id(), "A new process runs the model");
+                    tracing::info!(model = %self.artifact.label, pid = child.process.id(), "A new process runs the model");
                     state.child = Some(child);
                 }
                 Err(error) if is_end(error.fault) => self.count_death(&mut state, &error, ""),
@@ -268,7 +266,7 @@ impl Home {
     fn count_death(&self, state: &mut State, end: &EngineError, last_words: &str) {
         state.deaths.push_back(Instant::now());
         state.in_a_row = state.in_a_row.saturating_add(1);
-        tracing::warn!(model = %self.label, reason = %end, last_words, "The process that runs the model is gone");
+        tracing::warn!(model = %self.artifact.label, reason = %end, last_words, "The process that runs the model is gone");
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Watcher(watcher)) = &*watcher {
             watcher(end);

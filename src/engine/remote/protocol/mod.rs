@@ -5,10 +5,11 @@ mod signature;
 mod words;
 
 pub(super) use frame::{Views, read_header, read_inputs, read_outputs, write};
-pub(super) use signature::WireSignature;
+pub(super) use signature::{WirePackage, WireSignature};
 pub(super) use words::{WireDataType, WireFault, WireFormat};
 
 use super::regions::Place;
+use crate::engine::package::Package;
 use crate::engine::{EngineError, Format, LoadOptions, Phases, RunOutcome};
 use crate::tensor::{Buffer, Tensor};
 use frame::{OutputHeader, TensorHeader};
@@ -22,7 +23,7 @@ const MAX_MESSAGE_CHARS: usize = 2_000;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
-    /// The model file comes with it, as a descriptor.
+    /// The model file comes with it, as a descriptor; for a package its library, and its weights if it has some.
     Load {
         #[serde(default)]
         format: WireFormat,
@@ -30,6 +31,8 @@ pub(super) enum Request {
         intra_op_threads: usize,
         form: String,
         outputs: Vec<WireDataType>,
+        runs: usize,
+        package: Option<Box<WirePackage>>,
     },
     Unload {
         model: u64,
@@ -60,14 +63,16 @@ pub(super) enum Request {
 }
 
 impl Request {
-    /// For a file of this format, which goes with it.
-    pub(super) fn load(format: Format, options: &LoadOptions) -> Self {
+    /// For a file of this format, which goes with it, or for what was taken out of it.
+    pub(super) fn load(format: Format, options: &LoadOptions, package: Option<&Package>) -> Self {
         Self::Load {
             format: WireFormat(format),
             device: options.device.to_string(),
             intra_op_threads: options.intra_op_threads,
             form: options.form.to_string(),
             outputs: options.outputs.iter().map(|&it| WireDataType(it)).collect(),
+            runs: options.runs,
+            package: package.map(|it| Box::new(it.into())),
         }
     }
 }

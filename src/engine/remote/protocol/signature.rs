@@ -1,8 +1,12 @@
 //! What a model file declares, as it travels.
 
 use super::words::WireDataType;
-use crate::engine::{Argument, ArgumentKind, Parameter, Reach, Signature};
+use crate::engine::package::Package;
+use crate::engine::{Argument, ArgumentKind, Interface, Parameter, Reach, Signature, TensorType};
+use crate::inference::SizeRule;
+use crate::tensor::ShapePattern;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::sync::Arc;
 
 /// [`Signature`] as it travels.
@@ -16,6 +20,86 @@ pub(in crate::engine::remote) struct WireSignature {
     mutates_state: bool,
     code: Option<String>,
     parameters: Vec<WireParameter>,
+    interface: Option<WireInterface>,
+}
+
+/// [`Interface`] as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireInterface {
+    /// Datatypes and shapes, -1 for sizes that vary.
+    inputs: Vec<(WireDataType, Vec<i64>)>,
+    sizes: Vec<WireSize>,
+    outputs: Vec<Option<String>>,
+}
+
+/// [`SizeRule`] as it travels.
+#[derive(Debug, Serialize, Deserialize)]
+struct WireSize {
+    places: Vec<(usize, usize)>,
+    min: usize,
+    max: Option<usize>,
+}
+
+/// [`Package`] as it travels: its files come beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::engine::remote) struct WirePackage {
+    signature: WireSignature,
+    call_spec: [String; 2],
+    writes_inputs: bool,
+    bytes: u64,
+    pub(in crate::engine::remote) has_weights: bool,
+}
+
+impl WirePackage {
+    /// The package, with the files that came.
+    pub(in crate::engine::remote) fn with_files(
+        self,
+        library: File,
+        weights: Option<File>,
+    ) -> Package {
+        let Self { signature, call_spec, writes_inputs, bytes, .. } = self;
+        Package { library, weights, signature: signature.into(), call_spec, writes_inputs, bytes }
+    }
+}
+
+impl From<&Package> for WirePackage {
+    fn from(package: &Package) -> Self {
+        Self {
+            signature: WireSignature::from(&package.signature),
+            call_spec: package.call_spec.clone(),
+            writes_inputs: package.writes_inputs,
+            bytes: package.bytes,
+            has_weights: package.weights.is_some(),
+        }
+    }
+}
+
+impl From<&Interface> for WireInterface {
+    fn from(interface: &Interface) -> Self {
+        let input =
+            |it: &TensorType| (WireDataType(it.datatype), it.shape.to_wire().unwrap_or_default());
+        let size = |it: &SizeRule| WireSize { places: it.places.clone(), min: it.min, max: it.max };
+        Self {
+            inputs: interface.inputs.iter().map(input).collect(),
+            sizes: interface.sizes.iter().map(size).collect(),
+            outputs: interface.outputs.iter().map(|it| it.as_deref().map(str::to_owned)).collect(),
+        }
+    }
+}
+
+impl From<WireInterface> for Interface {
+    fn from(wire: WireInterface) -> Self {
+        let input = |(datatype, dims): (WireDataType, Vec<i64>)| TensorType {
+            datatype: datatype.0,
+            shape: ShapePattern::from_wire(&dims).unwrap_or(ShapePattern::Unknown),
+        };
+        let size = |WireSize { places, min, max }| SizeRule { places, min, max };
+        Self {
+            inputs: wire.inputs.into_iter().map(input).collect(),
+            sizes: wire.sizes.into_iter().map(size).collect(),
+            outputs: wire.outputs.into_iter().map(|it| it.map(Arc::from)).collect(),
+        }
+    }
 }
 
 /// [`Argument`] as it travels.
@@ -69,6 +153,7 @@ impl From<&Signature> for WireSignature {
             mutates_state: signature.mutates_state,
             code: signature.code.as_deref().map(str::to_owned),
             parameters: signature.parameters.iter().map(parameter).collect(),
+            interface: signature.interface.as_deref().map(WireInterface::from),
         }
     }
 }
@@ -97,6 +182,7 @@ impl From<WireSignature> for Signature {
             mutates_state: wire.mutates_state,
             code: wire.code.map(Arc::from),
             parameters: wire.parameters.into_iter().map(parameter).collect(),
+            interface: wire.interface.map(|it| Arc::new(it.into())),
         }
     }
 }
