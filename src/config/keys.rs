@@ -38,7 +38,7 @@ section! {
         device: DeviceChoice = "auto";
         /// Whether the trial looks for the fastest form of a model (`auto`) or serves it as its file has it (`off`).
         optimize: Optimize = "auto", applies live;
-        /// Model files that may use operators which touch files, as `name@sha256:<64 hex digits>`.
+        /// Model files that may use operators which touch files, or are native code, as `name@sha256:<64 hex digits>`.
         trusted_models: Vec<TrustedModel> = [];
         /// Shared objects with operators that models use, loaded before any model; relative to the working folder.
         libraries: Vec<PathBuf> = [];

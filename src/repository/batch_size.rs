@@ -48,6 +48,16 @@ impl BatchSize {
     }
 }
 
+impl BatchSize {
+    /// No more than the file of the model takes.
+    pub(super) fn at_most(self, max_rows: usize) -> Self {
+        if self.rows <= max_rows {
+            return self;
+        }
+        Self { rows: max_rows, limit: max_rows, reason: "the model's file takes no more".into() }
+    }
+}
+
 /// `87 with 1, 160 with 8, 164 with 64`.
 fn in_words(curve: &[TimedRun], knee: usize) -> String {
     let ends = [curve.first(), curve.iter().find(|it| it.n_rows == knee), curve.last()];

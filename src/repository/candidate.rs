@@ -4,7 +4,7 @@ use super::beside::Beside;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Fingerprint;
 use super::isolation::Isolation;
-use super::layout::{ModelFolder, VersionFolder};
+use super::layout::{ModelFolder, PACKAGE_FILE, VersionFolder};
 use super::live::Defaults;
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
@@ -13,10 +13,15 @@ use super::sums;
 use crate::engine::{Artifact, Device, Format, LoadOptions};
 use crate::inference::ModelName;
 use crate::transform::Steps;
+use std::sync::Arc;
 
 pub(super) struct Candidate<'a> {
     pub(super) name: &'a ModelName,
     pub(super) file: &'a VersionFolder,
+    /// How the file is written, by its name.
+    pub(super) format: Format,
+    /// Whether a package lies beside it, which does not serve.
+    pub(super) has_package_beside: bool,
     pub(super) source: &'a Source,
     /// What holds where its model.toml says nothing.
     pub(super) defaults: Defaults,
@@ -42,6 +47,9 @@ impl<'a> Candidate<'a> {
         devices: &[Device],
     ) -> Result<Self, ModelFailure> {
         let defaults = options.live.now().defaults.clone();
+        let format = Format::of(&file.file);
+        // What is compiled runs where it was compiled for.
+        let devices = if format.is_native() { &[Device::Cpu][..] } else { devices };
         let settings = Settings::resolve(&defaults, &source.manifest, devices)
             .map_err(|reason| ModelFailure::new(FailureCode::Settings, reason))?;
         let steps = steps(source, &settings).map_err(|error| error.to_string())?;
@@ -62,9 +70,12 @@ impl<'a> Candidate<'a> {
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
         let isolation = options.isolation.of(name);
+        let has_package_beside = !format.is_native() && own_folder.join(PACKAGE_FILE).exists();
         Ok(Self {
             name,
             file,
+            format,
+            has_package_beside,
             source,
             defaults,
             settings,
@@ -85,7 +96,9 @@ impl<'a> Candidate<'a> {
     }
 
     pub(super) fn artifact(&self) -> Artifact {
-        Artifact::new(Format::TorchScript, self.file.file.clone(), self.label())
+        let digest = Some(Arc::from(&*self.fingerprint.digest));
+        let artifact = Artifact::new(self.format, self.file.file.clone(), self.label());
+        Artifact { digest, ..artifact }
     }
 
     /// What the log calls it.

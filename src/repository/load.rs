@@ -7,8 +7,9 @@ use super::candidate::Candidate;
 use super::failure::{FailureCode, ModelFailure};
 use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
+use super::native;
 use super::parts::RepositoryParts;
-use super::plan::{PlanInputs, ServingPlan};
+use super::plan::{PlanInputs, ServingPlan, instances};
 use super::sample::Sample;
 use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::Source;
@@ -94,6 +95,8 @@ impl VersionLoader {
 
     /// Loads the model as an earlier trial, or a new one, says.
     fn try_and_load(&self, candidate: &Candidate<'_>) -> Result<TriedModel, ModelFailure> {
+        // Before anything of it is loaded, in whatever process.
+        native::admit(candidate)?;
         // Before any trial, and not kept as a verdict: looking is cheaper than remembering.
         if let Some(kind) =
             self.parts.loader.other_kind(&candidate.artifact()).map_err(unreadable)?
@@ -186,6 +189,11 @@ impl VersionLoader {
         let options = LoadOptions {
             form: findings.form.chosen,
             outputs: findings.outputs.iter().map(|spec| spec.datatype).collect(),
+            runs: instances(
+                &candidate.settings.overridden(&self.parts.options.overrides),
+                &candidate.defaults,
+                findings.batching,
+            ),
             ..candidate.plain()
         };
         self.has_room_for(candidate)?;
@@ -287,6 +295,7 @@ impl VersionLoader {
             on_difference: remember(findings.clone(), verdict),
         })?;
         let memory = model.memory();
+        let of_file = native::notes(candidate, model.signature());
         let version = candidate.file.version;
         let metrics = self.parts.metrics.model(candidate.name.as_str(), &version.to_string());
         metrics.set_memory(memory);
@@ -342,6 +351,7 @@ impl VersionLoader {
                     .chain(
                         isolated_since.map(|why| format!("it runs in a process of its own: {why}")),
                     )
+                    .chain(of_file)
                     .chain(cold_shapes(&scheduler))
                     .collect(),
                 load_duration,
@@ -354,7 +364,9 @@ impl VersionLoader {
 /// Why a model serves in a process of its own, if it does.
 fn isolated_since(candidate: &Candidate<'_>, findings: &Findings) -> Option<String> {
     match candidate.isolation {
+        // Native code is not admitted there.
         Isolation::None => None,
+        Isolation::Auto if candidate.format.is_native() => Some("it is native code".to_owned()),
         Isolation::Auto => findings.risk.clone(),
         Isolation::Process => Some("the configuration wants it".to_owned()),
     }

@@ -33,6 +33,7 @@ mod load;
 mod manage;
 pub mod manifest;
 mod models;
+mod native;
 mod options;
 mod orders;
 mod parts;

@@ -73,7 +73,7 @@ impl ServingPlan {
         let spec = Arc::new(spec(from));
         let transform = from.candidate.steps.clone().around(&spec);
         let transform = transform.map_err(|error| error.to_string())?;
-        let batch_size = BatchSize::of(findings, settings);
+        let batch_size = BatchSize::of(findings, settings).at_most(max_rows(from.signature));
         // What was refuted may have been the padding.
         let is_refuted = spec.batching == Batching::Refuted;
         let padding = findings.padding.clone().filter(|_| !is_refuted).map(Arc::new);
@@ -89,8 +89,20 @@ impl ServingPlan {
     }
 }
 
+/// The most rows that a model takes by its file.
+fn max_rows(signature: &Signature) -> usize {
+    signature.interface.as_ref().and_then(|it| it.max_rows()).unwrap_or(usize::MAX)
+}
+
+/// How many threads run a model. Each instance of a stateful one has a state of its own: more than one, unless asked for,
+/// would make its answers depend on which of them is idle.
+pub(super) fn instances(settings: &Settings, defaults: &Defaults, batching: Batching) -> usize {
+    let is_stateful = batching == Batching::Stateful;
+    settings.instances.unwrap_or(if is_stateful { 1 } else { defaults.instances })
+}
+
 fn spec(from: &PlanInputs<'_>) -> ModelSpec {
-    let PlanInputs { candidate, settings, findings, .. } = *from;
+    let PlanInputs { candidate, settings, findings, signature, .. } = *from;
     let padded = candidate.source.manifest.pads.iter().filter_map(|pad| {
         let place = findings.inputs.iter().position(|input| input.name == pad.input)?;
         Some((place, pad.padding.axis))
@@ -99,8 +111,12 @@ fn spec(from: &PlanInputs<'_>) -> ModelSpec {
         inputs: findings.inputs.clone(),
         outputs: findings.outputs.clone(),
         batching: findings.batching,
-        max_rows: settings.max_rows,
-        contract: Contract { one_size: padded.collect(), ..findings.contract.clone() },
+        max_rows: settings.max_rows.min(max_rows(signature)),
+        contract: Contract {
+            one_size: padded.collect(),
+            sizes: signature.interface.as_ref().map_or_else(Vec::new, |it| it.sizes.clone()),
+            ..findings.contract.clone()
+        },
     }
 }
 
@@ -130,16 +146,12 @@ fn scheduler_options(
 ) -> SchedulerOptions {
     let PlanInputs { candidate, settings, defaults, findings, signature, trial_timeout, .. } =
         *from;
-    // Each instance of a stateful model has a state of its own: more than one, unless asked
-    // for, would make its answers depend on which of them is idle.
-    let is_stateful = spec.batching == Batching::Stateful;
-    let by_default = if is_stateful { 1 } else { defaults.instances };
     SchedulerOptions {
         label: candidate.label(),
         queue_capacity: settings.queue_capacity,
         max_queue_wait: settings.max_queue_wait,
         batch: BatchLimits { max_batch_size, max_queue_delay: settings.max_queue_delay },
-        instances: settings.instances.unwrap_or(by_default),
+        instances: instances(settings, defaults, spec.batching),
         direct: !from.is_isolated
             && is_straight_line(signature)
             && may_run_directly(settings, spec, findings.times, max_batch_size),

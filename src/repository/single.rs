@@ -2,7 +2,7 @@
 
 use super::batch_size::BatchSize;
 use super::fingerprint::Fingerprint;
-use super::layout::{self, MODEL_FILE, ModelFolder};
+use super::layout::{self, MODEL_FILE, ModelFolder, PACKAGE_FILE};
 use super::live::Defaults;
 use super::options::Settings;
 use super::sample::{Sample, SampleDecoder};
@@ -45,7 +45,7 @@ pub fn try_file(
     let settings = Settings::resolve(&Defaults::default(), &source.manifest, &[Device::Cpu])?;
     let steps = steps(&source, &settings).map_err(|error| error.to_string())?;
     let fingerprint = Fingerprint::take(file).map_err(|error| error.to_string())?;
-    let artifact = Artifact::new(Format::TorchScript, file.to_owned(), name.to_string());
+    let artifact = Artifact::new(Format::of(file), file.to_owned(), name.to_string());
     let damage = loader.damage(&artifact).map_err(|error| error.to_string())?;
     if let Some(damage) = damage {
         return Err(damage);
@@ -78,6 +78,6 @@ fn folder_of(file: &Path) -> Option<ModelFolder> {
     let model = version.parent()?;
     version.file_name()?.to_str()?.parse::<Version>().ok()?;
     let name: ModelName = model.file_name()?.to_str()?.parse().ok()?;
-    let is_version = file.file_name()? == MODEL_FILE;
+    let is_version = [MODEL_FILE, PACKAGE_FILE].iter().any(|name| file.ends_with(name));
     is_version.then(|| layout::find(model.parent()?, &[], &name)).flatten()
 }

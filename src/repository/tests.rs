@@ -188,6 +188,67 @@ fn operators_of_concern_need_the_servers_trust() {
 }
 
 #[test]
+fn native_code_is_loaded_apart_and_only_where_it_is_trusted() {
+    let house = House::new(&[]);
+    house.write("m/1/model.pt2", "native");
+    house.write("m/model.toml", MANIFEST);
+    let isolated = Arc::new(house::Scripted::default());
+    let open = |trusted: Option<&str>, mode| {
+        let mut parts = house.parts();
+        parts.isolated_loader = isolated.clone();
+        parts.options.trusted = trusted.iter().map(|it| it.parse().unwrap()).collect();
+        parts.options.isolation.mode = mode;
+        let repository = Repository::open(parts).unwrap();
+        let _ = repository.check();
+        repository
+    };
+    let loads = || [house.trial.loads(), house.serving.loads(), isolated.loads()];
+    let refused = reason(&open(None, Isolation::Auto), "m");
+    let (_, advice) = refused.split_once("add \"").unwrap();
+    let (trusted, _) = advice.split_once('"').unwrap();
+    assert!(refused.starts_with("version 1: the file is native code, which can"), "{refused}");
+    let refused = reason(&open(Some(trusted), Isolation::None), "m");
+    assert!(refused.contains("a process of its own alone"), "{refused}");
+    assert_eq!(loads(), [0, 0, 0], "not even for a trial");
+    for mode in [Isolation::Auto, Isolation::Process] {
+        let repository = open(Some(trusted), mode);
+        assert_eq!(resolve(&repository, "m"), Ok(1), "{}", reason(&repository, "m"));
+        repository.shutdown(Duration::from_secs(60));
+    }
+    assert_eq!(loads(), [1, 0, 2], "it is never loaded in the server");
+}
+
+#[test]
+fn a_package_beside_another_file_is_noted() {
+    let house = House::new(&[("m", "ok")]);
+    house.write("m/1/model.pt2", "native");
+    let repository = house.loaded();
+    assert_eq!(resolve(&repository, "m"), Ok(1));
+    let status = repository.describe(&name("m")).unwrap();
+    let notes = status.versions[0].loaded.clone().unwrap().facts.notes;
+    assert!(
+        notes.iter().any(|it| it.contains("lies beside model.pt and does not serve")),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn sizes_that_the_file_bounds_bound_requests_and_runs() {
+    let house = House::new(&[("m", "bounded")]);
+    house.write("m/model.toml", "optimize = \"off\"\n");
+    let repository = house.loaded();
+    let handle = repository.resolve(&latest("m")).unwrap();
+    let spec = handle.engine_spec();
+    assert_eq!(spec.inputs[0].shape.to_string(), "[-1, 1]");
+    assert!(spec.inputs[0].declared, "what the file says binds requests");
+    assert_eq!((spec.max_rows, spec.contract.sizes.len()), (5, 1));
+    let rows = house.serving.seen.lock().unwrap()[0].rows();
+    assert!(rows.iter().all(|n_rows| *n_rows <= 5), "{rows:?}");
+    let rows = house.trial.seen.lock().unwrap()[0].rows();
+    assert!(rows.iter().max() == Some(&5), "{rows:?}");
+}
+
+#[test]
 fn a_stateful_model_is_fresh_for_its_first_request() {
     let house = House::new(&[("m", "stateful")]);
     house.write("m/sample.json", "1");

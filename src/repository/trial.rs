@@ -131,11 +131,12 @@ fn attempt(loader: &dyn Loader, subject: &Subject<'_>) -> Result<Verdict, Engine
             }
         }
     };
+    let max_rows = model.signature().interface.as_ref().and_then(|it| it.max_rows());
     let hints = Hints {
         inputs,
         outputs: declared(&manifest.outputs),
         sample,
-        max_batch_size: subject.max_batch_size,
+        max_batch_size: max_rows.unwrap_or(usize::MAX).min(subject.max_batch_size),
         batch_size_is_chosen: subject.batch_size_is_chosen,
         padding: padding_options(manifest),
         batching_wanted: manifest.batching.enabled != Some(Sharing::Off),

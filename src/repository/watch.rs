@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::error::RepositoryError;
 use super::failure::ModelFailure;
 use super::fingerprint::Stamp;
-use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE};
+use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, PACKAGE_FILE, SAMPLE_FILE};
 use super::options::FolderWatch;
 use super::problem::Problems;
 use super::shared::Shared;
@@ -307,7 +307,7 @@ fn signature(folder: &ModelFolder) -> Signature {
 
 fn add_files(folder: &Path, signature: &mut Signature) {
     // Whatever else lies there.
-    for name in [MODEL_FILE, MANIFEST_FILE, SAMPLE_FILE] {
+    for name in [MODEL_FILE, PACKAGE_FILE, MANIFEST_FILE, SAMPLE_FILE] {
         add(&folder.join(name), signature);
     }
     let Ok(entries) = fs::read_dir(folder) else { return };

@@ -1,6 +1,6 @@
 //! What a model's folder holds: its versions, and what looks like one and is none.
 
-use super::folder::{MANIFEST_FILE, MODEL_FILE, VersionFolder};
+use super::folder::{MANIFEST_FILE, MODEL_FILE, PACKAGE_FILE, VersionFolder};
 use super::listing::{Found, Listing, MAX_ENTRIES, Search, is_of_torch, shown};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -61,11 +61,12 @@ impl Contents {
 
     fn add_version(&mut self, label: &str, path: &Path, number: &str, search: &mut Search) {
         let folder = path.join(number);
-        let file = folder.join(MODEL_FILE);
+        let file = [MODEL_FILE, PACKAGE_FILE].map(|name| folder.join(name));
+        let file = file.into_iter().find(|file| !is_absent(file));
         let refused = |why: &str| format!("folder {label}/{number} is not served: {why}");
         // A link that leads nowhere and a folder that may not be entered count as files here:
         // loading reports what is wrong with them.
-        if !is_absent(&file) {
+        if let Some(file) = file {
             match number.parse() {
                 Ok(version) => self.versions.push(VersionFolder { version, file }),
                 Err(_) => self
@@ -134,7 +135,13 @@ impl Contents {
     }
 
     pub(super) fn has_own_file(&self) -> bool {
-        self.files.iter().any(|name| name == MODEL_FILE)
+        self.own_file().is_some()
+    }
+
+    /// The model file in the folder itself.
+    pub(super) fn own_file(&self) -> Option<&'static str> {
+        let is_there = |file: &&str| self.files.iter().any(|name| name == file);
+        [MODEL_FILE, PACKAGE_FILE].into_iter().find(is_there)
     }
 
     /// Files of a folder that is no model, which may have been meant as one.
@@ -148,9 +155,9 @@ impl Contents {
         if let Some(reason) = &self.unreadable {
             return reason.clone();
         }
-        if self.has_own_file() {
+        if let Some(file) = self.own_file() {
             return format!(
-                "{MODEL_FILE} lies in the model's own folder; move it into a version folder: {label}/1/{MODEL_FILE}"
+                "{file} lies in the model's own folder; move it into a version folder: {label}/1/{file}"
             );
         }
         if !self.odd.is_empty() {

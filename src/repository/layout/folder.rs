@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// The file of a version.
 pub const MODEL_FILE: &str = "model.pt";
+/// The same, of a package of AOTInductor. Where both are there, the other one serves.
+pub const PACKAGE_FILE: &str = "model.pt2";
 /// What a model says about itself, beside its versions.
 pub const MANIFEST_FILE: &str = "model.toml";
 /// The body of an example request, beside the versions.

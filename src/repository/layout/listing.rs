@@ -1,6 +1,6 @@
 //! What a folder holds, read within bounds.
 
-use super::folder::MODEL_FILE;
+use super::folder::{MODEL_FILE, PACKAGE_FILE};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -57,13 +57,18 @@ impl Listing {
 
     /// The model file, if it is there in whatever spelling.
     pub(super) fn model_file(&self) -> Option<&OsStr> {
-        let is_model = |name: &&OsString| name.eq_ignore_ascii_case(MODEL_FILE);
-        self.files.iter().find(is_model).map(OsString::as_os_str)
+        let find = |file: &str| self.files.iter().find(|name| name.eq_ignore_ascii_case(file));
+        find(MODEL_FILE).or_else(|| find(PACKAGE_FILE)).map(OsString::as_os_str)
     }
 }
 
 fn may_be_a_model(name: &OsStr) -> bool {
     is_of_torch(name) || ends_in(name, OTHER_ENDINGS) || name == SAVED_MODEL
+}
+
+/// Whether a file is named as a version's file is, but for what stands before the dot.
+pub(super) fn is_called_like_a_model(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "pt" || end == "pt2")
 }
 
 /// Whether a file is named as PyTorch's are.

@@ -13,13 +13,15 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, SAMPLE_FILE, SUMS_FILE, VersionFolder};
+pub use folder::{
+    MANIFEST_FILE, MODEL_FILE, ModelFolder, PACKAGE_FILE, SAMPLE_FILE, SUMS_FILE, VersionFolder,
+};
 pub use named::NamedFolder;
 pub use sums::{Sum, read_sums};
 
 use crate::inference::ModelName;
 use contents::{Contents, is_number, listed};
-use listing::{Listing, MAX_ENTRIES, Search, shown};
+use listing::{Listing, MAX_ENTRIES, Search, is_called_like_a_model, shown};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -137,13 +139,12 @@ fn explain_root(
     version: Option<String>,
     is_alone: bool,
 ) -> Option<String> {
-    let own = listing.model_file().filter(|name| *name == MODEL_FILE);
+    let own = listing.model_file().and_then(|name| name.to_str());
+    let own = own.filter(|name| [MODEL_FILE, PACKAGE_FILE].contains(name));
     let found = match (own, version, &*listing.files) {
-        (Some(_), ..) => MODEL_FILE.to_owned(),
+        (Some(name), ..) => name.to_owned(),
         (None, Some(version), _) => version,
-        (None, None, [only]) if is_alone && only.as_encoded_bytes().ends_with(b".pt") => {
-            shown(only)
-        }
+        (None, None, [only]) if is_alone && is_called_like_a_model(only) => shown(only),
         (None, None, []) => return None,
         (None, None, files) => {
             return Some(format!(

@@ -4,7 +4,7 @@
 //! the single folder of an unpacked archive. The folder may come after the server.
 
 use super::contents::{Contents, is_number, listed};
-use super::folder::{MANIFEST_FILE, MODEL_FILE, ModelFolder, VersionFolder};
+use super::folder::{MANIFEST_FILE, ModelFolder, VersionFolder};
 use super::listing::{Listing, MAX_ENTRIES, Search};
 use crate::inference::{ModelName, Version};
 use std::ffi::OsString;
@@ -72,7 +72,7 @@ impl NamedFolder {
         let name = &self.name;
         let contents = Contents::read(name.as_str(), path, &mut Search::new());
         let plain = (!contents.has_own_file()).then(|| only_file(&contents.files)).flatten();
-        let plain = plain.or_else(|| contents.has_own_file().then(|| MODEL_FILE.into()));
+        let plain = plain.or_else(|| contents.own_file().map(OsString::from));
         let mut folder = ModelFolder {
             name: name.clone(),
             path: path.to_owned(),
@@ -127,11 +127,14 @@ fn explain(contents: &Contents, path: &Path) -> String {
     format!("expected a folder with {EXPECTED}, found {found}")
 }
 
-/// The one file that is named like a model, if there is just one.
+/// The one file that is named like a model, if there is just one. A package beside it does not count.
 fn only_file(files: &[OsString]) -> Option<OsString> {
-    let is_model = |name: &&OsString| Path::new(name).extension().is_some_and(|end| end == "pt");
-    let mut models = files.iter().filter(is_model);
-    models.next().filter(|_| models.next().is_none()).cloned()
+    let only = |end: &str| {
+        let is_model = |name: &&OsString| Path::new(name).extension().is_some_and(|it| it == end);
+        let mut models = files.iter().filter(is_model);
+        models.next().map(|first| models.next().is_none().then(|| first.clone()))
+    };
+    only("pt").or_else(|| only("pt2")).flatten()
 }
 
 /// The one folder in a folder that holds nothing else of a model.

@@ -109,6 +109,19 @@ fn what_was_meant_to_be_a_version_says_what_to_do() {
 }
 
 #[test]
+fn a_package_is_a_version_where_no_other_file_is() {
+    let root = tree(&["m/1/model.pt2", "m/2/model.pt", "m/2/model.pt2", "n/model.pt2"]);
+    let scan = scan(root.path(), &[]).unwrap();
+    let [m, n] = &*scan.models else { panic!("{scan:?}") };
+    let files: Vec<_> =
+        m.versions.iter().map(|it| it.file.strip_prefix(&m.path).unwrap()).collect();
+    assert_eq!(files, [Path::new("1/model.pt2"), Path::new("2/model.pt")]);
+    let problem =
+        "model.pt2 lies in the model's own folder; move it into a version folder: n/1/model.pt2";
+    assert_eq!(n.problem.as_deref(), Some(problem));
+}
+
+#[test]
 fn odd_versions_beside_good_ones_are_told() {
     let root = tree(&[
         "m/1/model.pt",
@@ -247,6 +260,10 @@ fn a_named_folder_holds_one_model_in_any_of_three_ways() {
     check_named(&["1/model.pt", "12/model.pt"], Ok(&[(1, "1/model.pt"), (12, "12/model.pt")]));
     check_named(&["resnet.pt", "labels.txt"], Ok(&[(1, "resnet.pt")]));
     check_named(&["model.pt", "other.pt"], Ok(&[(1, "model.pt")]));
+    check_named(&["model.pt2"], Ok(&[(1, "model.pt2")]));
+    check_named(&["resnet.pt2"], Ok(&[(1, "resnet.pt2")]));
+    check_named(&["resnet.pt", "resnet.pt2"], Ok(&[(1, "resnet.pt")]));
+    check_named(&["1/model.pt2"], Ok(&[(1, "1/model.pt2")]));
     check_named(&["2/model.pt", "model.pt"], Ok(&[(2, "2/model.pt")]));
     check_named(&["digits/model.toml", "digits/3/model.pt"], Ok(&[(3, "digits/3/model.pt")]));
     check_named(&["digits/digits.pt"], Ok(&[(1, "digits/digits.pt")]));

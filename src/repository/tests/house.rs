@@ -3,12 +3,12 @@
 use super::*;
 use crate::engine::fake::{FakeModel, Seen};
 use crate::engine::{
-    Artifact, Death, Device, EngineError, Fault, LoadOptions, Model, ModelForm, Reach, Rewrite,
-    Signature,
+    Artifact, Death, Device, EngineError, Fault, Interface, LoadOptions, Model, ModelForm, Reach,
+    Rewrite, Signature, TensorType,
 };
-use crate::inference::{ErrorCode, ModelSpec, NamedTensor};
+use crate::inference::{ErrorCode, ModelSpec, NamedTensor, SizeRule};
 use crate::telemetry::MetricsOptions;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{Shape, ShapePattern, Tensor};
 use crate::testing::receive;
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -63,6 +63,8 @@ impl Loader for Scripted {
                         with_signature(|it| it.reach = Reach::Operators(vec!["aten::save".into()]))
                     }
                     "stateful" => with_signature(|it| it.mutates_state = true),
+                    "native" => with_signature(|it| it.reach = Reach::Native),
+                    "bounded" => with_signature(|it| it.interface = Some(Arc::new(bounded()))),
                     _ => FakeModel::echo(),
                 };
                 let is_fast = script == "fast" && options.form.rewrite == Rewrite::Frozen;
@@ -85,6 +87,14 @@ fn with_signature(change: impl FnOnce(&mut Signature)) -> FakeModel {
     let mut signature = model.signature().clone();
     change(&mut signature);
     model.with_signature(signature)
+}
+
+/// Of a model that takes `[-1, 1]`, one to five rows.
+fn bounded() -> Interface {
+    let shape = ShapePattern::from_wire(&[-1, 1]).unwrap();
+    let rows = SizeRule { places: vec![(0, 0)], min: 1, max: Some(5) };
+    let inputs = vec![TensorType { datatype: DataType::Fp32, shape }];
+    Interface { inputs, sizes: vec![rows], outputs: vec![None] }
 }
 
 pub(super) const MANIFEST: &str = "[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1, 1]\n\
