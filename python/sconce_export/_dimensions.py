@@ -13,7 +13,7 @@ from ._error import ExportError
 
 ROWS = "rows"
 """The dimension that counts rows, where nobody gives it another name."""
-_UNBOUNDED = 1 << 62
+UNBOUNDED = 1 << 62
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _bound(most: Any) -> int:
         return int(most)
     except (OverflowError, TypeError, ValueError, AttributeError):
         # Without a bound it is a symbol of sympy's.
-        return _UNBOUNDED
+        return UNBOUNDED
 
 
 def resize(tensors: Sequence[torch.Tensor], dimensions: Dimensions, sizes: Mapping[str, int]) -> list[torch.Tensor]:
@@ -170,7 +170,7 @@ def scale(tensors: Sequence[torch.Tensor], factor: float) -> list[torch.Tensor]:
 def other_sizes(dimensions: Dimensions, name: str) -> list[int]:
     """Sizes to try a dimension in, beside the example's."""
     size = dimensions.sizes[name]
-    least, most = dimensions.bounds.get(name, (1, _UNBOUNDED))
+    least, most = dimensions.bounds.get(name, (1, UNBOUNDED))
     candidates = [1, 2, 3, 5] if name == dimensions.rows else [size + 1, 2 * size + 3, max(1, size // 2), 1]
     kept: list[int] = []
     for candidate in candidates:

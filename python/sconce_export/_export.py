@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 
 import torch
 
-from . import _choice, _compare, _dimensions, _folder, _manifest, _names, _samples, _torchscript, _write
+from . import _choice, _compare, _dimensions, _folder, _manifest, _names, _package, _samples, _torchscript, _write
 from ._call import Call, Inputs, bind
 from ._compare import Case, Eager
 from ._dimensions import Dimensions
@@ -74,7 +74,8 @@ def export(
             labels. They add accuracy and the like to reference.json, which labels that come back are held against.
         feature_names: what the numbers of a row of the one input are called in reference.json.
         method: `"auto"`, `"trace"` or `"script"`.
-        formats: `("torchscript",)`: nothing else can be served today.
+        formats: `"torchscript"` for model.pt, `"pt2"` for model.pt2, which is compiled by AOTInductor and takes minutes
+            and a C++ compiler; or both. Where both are there, model.pt serves.
         program: path of a sconce program, which then tries the folder (`sconce check`) before it gets its name.
         quiet: whether the report is not printed.
 
@@ -84,7 +85,7 @@ def export(
     Raises:
         ExportError: nothing was written. It names the thing, what was expected and what came.
     """
-    _check_formats(formats)
+    asked = _check_formats(formats)
     folder = Path(folder)
     folder = folder if folder.name else folder.resolve()
     name = _names.model_name(folder)
@@ -142,22 +143,39 @@ def export(
         if existing is not None:
             manifest.compare(existing[1], str(folder / _folder.MANIFEST), activation is not None)
             notes.append("model.toml was there already and is kept")
-        form, reason, doubts = _choice.choose(own, call, names, answer, parts, inputs, cases, method)
-        notes += doubts
+        form: Any = None
+        kind, reason = "compiled", "as was asked"
+        if "torchscript" in asked:
+            form, reason, doubts = _choice.choose(own, call, names, answer, parts, inputs, cases, method)
+            kind = form.kind
+            notes += doubts
         is_apart = _choice.is_apart(eager, parts, first, dimensions)
 
         with _folder.staged(folder, number) as stage:
-            form, sha256 = _write.write_model(stage, form)
             # By what will be served: the file, and not what it was made of.
-            problem, largest = _compare.compare(parts, form, cases)
-            if problem is not None:
-                raise ExportError(f"model.pt, loaded again, answers otherwise than the module: {problem}")
-            files = [_folder.MODEL]
+            forms: dict[str, Any] = {}
+            trust = ""
+            if form is not None:
+                forms[_folder.MODEL], sha256 = _write.write_model(stage, form)
+            if "pt2" in asked:
+                path = stage.version_folder / _folder.PACKAGE
+                package = _package.write(path, own, call, names, inputs, dimensions)
+                forms[_folder.PACKAGE] = package
+                trust = f"{name}@sha256:{package.sha256}"
+                sha256 = sha256 if form is not None else package.sha256
+            largest = 0.0
+            for file, served in forms.items():
+                problem, apart = _compare.compare(parts, served, cases)
+                if problem is not None:
+                    raise ExportError(f"{file}, loaded again, answers otherwise than the module: {problem}")
+                largest = max(largest, apart)
+            files = list(forms)
             new = _write.write_beside(stage, manifest, inputs, dimensions, existing, eager, notes)
             sources = [*given_golden, *([] if first_batch is None else [first_batch]), inputs]
             made = _samples.golden(manifest, eager, n_golden, sources, dimensions, is_apart)
             if made.n_requests:
-                _write.check_golden(made, parts, names, inputs, eager, form)
+                for file, served in forms.items():
+                    _write.check_golden(made, parts, names, inputs, eager, (file, served))
                 stage.write(_folder.GOLDEN, made.text)
                 files.append(_folder.GOLDEN)
             elif n_golden:
@@ -169,7 +187,7 @@ def export(
                     stage, manifest, eager, rows, (feature_names, targets), sha256, notes
                 )
                 files.append(_folder.REFERENCE)
-            checked = _write.check(program, name, stage) if program is not None else ""
+            checked = _write.check(program, name, stage, trust) if program is not None else ""
             stage.commit(new)
 
     place = folder / str(number)
@@ -177,7 +195,7 @@ def export(
         model=name,
         version=number,
         folder=place,
-        form=form.kind,
+        form=kind,
         reason=reason,
         inputs=manifest.inputs,
         outputs=manifest.outputs,
@@ -190,6 +208,7 @@ def export(
         n_reference=n_reference,
         files=[*[place / file for file in files], *[folder / file for file in new]],
         checked=checked,
+        trust=trust,
         notes=notes,
     )
     if not quiet:
@@ -197,13 +216,14 @@ def export(
     return exported
 
 
-def _check_formats(formats: Sequence[str]) -> None:
+def _check_formats(formats: Sequence[str]) -> list[str]:
     asked = [formats] if isinstance(formats, str) else list(formats)
     for format_name in asked:
-        if format_name != "torchscript":
-            raise ExportError(f'format {format_name!r} cannot be served, expected "torchscript", the only one today')
+        if format_name not in ("torchscript", "pt2"):
+            raise ExportError(f'format {format_name!r} cannot be served, expected "torchscript" or "pt2"')
     if not asked:
-        raise ExportError('formats is empty, expected ("torchscript",)')
+        raise ExportError('formats is empty, expected ("torchscript",), ("pt2",) or both')
+    return asked
 
 
 def _golden_inputs(golden: Any, call: Call) -> tuple[list[list[torch.Tensor]], int]:

@@ -18,6 +18,7 @@ from ._error import ExportError
 from ._names import MAX_VERSION, VERSION
 
 MODEL = "model.pt"
+PACKAGE = "model.pt2"
 MANIFEST = "model.toml"
 SAMPLE = "sample.json"
 GOLDEN = "golden.jsonl"

@@ -18,7 +18,7 @@ class Exported:
     folder: Path
     """The version's own folder."""
     form: str
-    """`"traced"`, `"scripted"` or `"given"`: how the module became TorchScript."""
+    """`"traced"`, `"scripted"` or `"given"`: how the module became TorchScript; `"compiled"` where it did not."""
     reason: str
     """Why it was taken."""
     inputs: list[Spec]
@@ -40,6 +40,8 @@ class Exported:
     """What was written."""
     checked: str
     """What `sconce check` said; empty where it was not asked."""
+    trust: str
+    """What `trusted_models` of the server has to list before it loads model.pt2; empty without one."""
     notes: list[str]
     """What else is worth knowing."""
 
@@ -59,6 +61,8 @@ class Exported:
             lines.append(f"golden     {self.n_golden} requests: a copy that answers otherwise gets no traffic")
         if self.n_reference:
             lines.append(f"reference  {self.n_reference} rows: requests are watched beside them")
+        if self.trust:
+            lines.append(f'trust      model.pt2 is native code: add "{self.trust}" to trusted_models')
         lines += [f"check      {line}" for line in self.checked.splitlines()]
         lines += [f"note       {note}" for note in self.notes]
         if any(path.name == "sample.json" for path in self.files):

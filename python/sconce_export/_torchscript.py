@@ -154,8 +154,7 @@ def trace(module: torch.nn.Module, call: Call, names: Sequence[str], tensors: Se
     Raises:
         Failed: torch cannot.
     """
-    # NOTE: An answer of several tensors becomes a plain tuple. Their names stand in model.toml.
-    wrapper = _wrapper(module, names, lambda inputs: _plain(flatten(call(module, inputs))[1]))
+    wrapper = wrapped(module, call, names)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -237,6 +236,12 @@ class _Around(torch.nn.Module):
     def __init__(self, module: torch.nn.Module):
         super().__init__()
         self.module = module
+
+
+def wrapped(module: torch.nn.Module, call: Call, names: Sequence[str]) -> torch.nn.Module:
+    """The module with tensors of these names as its arguments, and its answer taken apart."""
+    # NOTE: An answer of several tensors becomes a plain tuple. Their names stand in model.toml.
+    return _wrapper(module, names, lambda inputs: _plain(flatten(call(module, inputs))[1]))
 
 
 def _wrapper(

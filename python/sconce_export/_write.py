@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -81,16 +81,17 @@ def check_golden(
     names: Sequence[str],
     like: Sequence[torch.Tensor],
     eager: Eager,
-    form: Form,
+    written: tuple[str, Callable[[Sequence[torch.Tensor]], Any]],
 ) -> None:
     """Reads the requests as they are written, and asks the file and the module for them."""
+    file, form = written
     cases = []
     for place, body in enumerate(_samples.requests(made.text)):
         tensors = _numbers.read_request(body, names, like, f"golden.jsonl:{place + 1}")
         cases.append(Case(f"golden.jsonl:{place + 1}", tensors, eager(tensors)))
     problem, _ = _compare.compare(parts, form, cases)
     if problem is not None:
-        raise ExportError(f"model.pt answers otherwise than the module: {problem}")
+        raise ExportError(f"{file} answers otherwise than the module: {problem}")
 
 
 def write_reference(
@@ -121,7 +122,7 @@ def _rows_of(output: torch.Tensor, inputs: Sequence[torch.Tensor]) -> torch.Tens
     return output[None] if is_squeezed else output
 
 
-def check(program: Union[str, Path], name: str, stage: _folder.Staged) -> str:
+def check(program: Union[str, Path], name: str, stage: _folder.Staged, trust: str) -> str:
     """What `sconce check` says of the folder.
 
     Raises:
@@ -140,6 +141,8 @@ def check(program: Union[str, Path], name: str, stage: _folder.Staged) -> str:
     try:
         with tempfile.TemporaryDirectory() as state:
             command += ["--set", f"state_dir={state}"]
+            if trust:
+                command += ["--set", f'trusted_models=["{trust}"]']
             run = subprocess.run(
                 command,
                 stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ import time
 import unittest
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -39,9 +39,10 @@ def run(*arguments: str, timeout: float = CHECK_SECONDS) -> subprocess.Completed
 class Server:
     """Asks a server that runs."""
 
-    def __init__(self, port: int, management: int):
+    def __init__(self, port: int, management: int, pid: int):
         self.port = port
         self.management = management
+        self.pid = pid
 
     def get(self, path: str, management: bool = False) -> Any:
         return self._ask(path, None, management)
@@ -60,8 +61,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(models: Path) -> Iterator[Server]:
-    """Serves a folder of models until the end of the block."""
+def serving(models: Path, settings: Sequence[str] = ()) -> Iterator[Server]:
+    """Serves a folder of models until the end of the block, with these settings beside the defaults."""
     ports = _free_ports(2)
     with tempfile.TemporaryDirectory() as state, open(Path(state) / "log", "w+") as log:
         command = [str(PROGRAM), "serve", "--models", str(models), "--listen", f"127.0.0.1:{ports[0]}"]
@@ -73,9 +74,11 @@ def serving(models: Path) -> Iterator[Server]:
             "--log-level",
             "warn",
         ]
+        for setting in settings:
+            command += ["--set", setting]
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_ENVIRONMENT)
         try:
-            server = Server(*ports)
+            server = Server(*ports, process.pid)
             _wait_until_ready(server, process, log)
             yield server
         finally:

@@ -468,7 +468,8 @@ class WhatIsRefused(Folder):
             self.refused("expected a whole number from 0", version=version)
 
     def test_formats(self):
-        self.refused("format 'onnx' cannot be served, expected \"torchscript\"", formats=("torchscript", "onnx"))
+        words = "format 'onnx' cannot be served, expected \"torchscript\" or \"pt2\""
+        self.refused(words, formats=("torchscript", "onnx"))
         self.refused("formats is empty", formats=())
 
     def test_inputs(self):
