@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench attack clients evaluation exporter rollouts stores watching models fixtures image
+.PHONY: help setup build run test check bench attack clients evaluation exporter packages rollouts stores watching models fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -58,6 +58,11 @@ exporter: setup ## export modules with python/sconce_export and serve them with 
 	@echo "exporter: fourteen architectures, references, folders"
 	@cargo build --release --locked
 	@scripts/try-exporter
+
+packages: setup ## compile modules to packages of AOTInductor and serve them beside TorchScript (minutes; makes a Python environment with torch)
+	@echo "packages: export, answers, batches, wrong inputs, cycles, speed"
+	@cargo build --release --locked
+	@scripts/try-packages
 
 rollouts: setup ## change versions of the release program under load, every answer checked (makes a Python environment with torch)
 	@echo "rollouts: swaps, failures, canary, shadow, kill -9, meanwhile, captured, replicas, proxies"
