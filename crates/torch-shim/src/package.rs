@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use crate::error::{Error, ErrorClass, Stage};
 use crate::ffi::{self, call, call_for_pointer};
-use crate::value::{Output, Value, encode};
+use crate::value::{IValue, Output, encode};
 
 /// A compiled model with its weights. Several threads may run it at once; as many runs are under way as it was loaded for,
 /// and the others wait.
@@ -57,7 +57,7 @@ impl Package {
     /// Runs it. The tensors have to be of the number, kinds and sizes that it was compiled for, contiguous, on the CPU and
     /// at a multiple of 64 bytes: it takes that on trust and computes with whatever lies there.
     pub fn run(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Error> {
-        let inputs: Vec<Value> = inputs.into_iter().map(Value::Tensor).collect();
+        let inputs: Vec<IValue> = inputs.into_iter().map(IValue::Tensor).collect();
         let nodes = encode(&inputs)?;
         let mut output = Output::new();
         call(Stage::Run, |error| {
@@ -73,11 +73,11 @@ impl Package {
             }
         })?;
         let tensor = |value| match value {
-            Value::Tensor(tensor) => Ok(tensor),
+            IValue::Tensor(tensor) => Ok(tensor),
             _ => Err(Error::new(ErrorClass::Internal, "the package returned what is no tensor")),
         };
         match output.into_value()? {
-            Value::List(values) => values.into_iter().map(tensor).collect(),
+            IValue::List(values) => values.into_iter().map(tensor).collect(),
             value => Ok(vec![tensor(value)?]),
         }
     }
