@@ -3,7 +3,9 @@
 import contextlib
 import http.server
 import json
+import os
 import pathlib
+import shutil
 import threading
 import time
 
@@ -39,6 +41,11 @@ class Paths:
         folder = self.out / "logs"
         folder.mkdir(exist_ok=True)
         return folder / f"{name}-{len(list(folder.iterdir()))}.log"
+
+
+def put_model(paths: Paths, model: str, folder: pathlib.Path) -> None:
+    """Puts a model into a folder of models. The server follows no link out of that."""
+    shutil.copytree(paths.data / "models" / model, folder / model, copy_function=os.link)
 
 
 def sconce(paths: Paths, models: pathlib.Path, state: pathlib.Path, *settings: str, ready: bool = True) -> Process:

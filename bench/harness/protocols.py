@@ -146,7 +146,7 @@ def section(bench: Bench) -> None:
         folder = pathlib.Path(scratch)
         (folder / "models").mkdir()
         for model in MODELS:
-            (folder / "models" / model).symlink_to(paths.data / "models" / model)
+            contestants.put_model(paths, model, folder / "models")
         with started(contestants.sconce(paths, folder / "models", bench.state)) as server:
             prepared = []
             for model, shape in MODELS.items():

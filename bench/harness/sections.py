@@ -88,7 +88,7 @@ class Bench:
         folder = self.paths.out / "models"
         folder.mkdir()
         for model in wanted:
-            (folder / model).symlink_to(self.paths.data / "models" / model)
+            contestants.put_model(self.paths, model, folder)
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(started(contestants.sconce(self.paths, folder, self.state)))
             echoes = [stack.enter_context(started(contestants.echo(self.paths, threads))) for threads in (1, 2)]
@@ -298,7 +298,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.paths.out) as scratch:
             folder = pathlib.Path(scratch) / "models"
             folder.mkdir()
-            (folder / "minilm_mixed").symlink_to(self.paths.data / "models" / "minilm_mixed")
+            contestants.put_model(self.paths, "minilm_mixed", folder)
             trace = pathlib.Path(scratch) / "trace"
             with started(contestants.sconce(self.paths, folder, self.state)) as server:
                 if contestants.problem(server, "minilm_mixed"):
