@@ -221,7 +221,7 @@ fn check_request_line(line: &[u8]) -> Result<Version, Refusal> {
         return Err(Refusal::RequestLine);
     }
     // hyper would refuse it too, without a word.
-    if Uri::try_from(target).is_err() {
+    if !is_plain_path(target) && Uri::try_from(target).is_err() {
         return Err(Refusal::Target);
     }
     match version {
@@ -229,6 +229,12 @@ fn check_request_line(line: &[u8]) -> Result<Version, Refusal> {
         b"HTTP/1.0" => Ok(Version::Http10),
         _ => Err(Refusal::RequestLine),
     }
+}
+
+/// Whether a target is a path of such letters as nearly all are: then there is nothing to look at more closely.
+fn is_plain_path(target: &[u8]) -> bool {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"/-_.~?&=%+:,@".contains(b);
+    target.first() == Some(&b'/') && target.iter().all(is_plain)
 }
 
 /// `scan` has seen to it that every line feed follows a carriage return and the reverse.
@@ -332,6 +338,9 @@ mod tests {
             "GET\t/ HTTP/1.1",
         ] {
             refused(&format!("{line}\r\nHost: a\r\n\r\n"), Refusal::RequestLine);
+        }
+        for target in ["/a-b_c.d/1?x=%20&y=+~:,@", "/\"{}|", "*", "http://a/b"] {
+            accepted(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), BodyFraming::Length(0));
         }
         for target in ["http:///health", "http://", "http://[::1/health"] {
             refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), Refusal::Target);

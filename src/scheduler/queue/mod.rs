@@ -8,6 +8,7 @@ mod admission;
 mod caution;
 mod load;
 mod pace;
+mod recent;
 mod waiting;
 
 pub(super) use admission::Bounds;

@@ -5,12 +5,10 @@
 //! wait. Medians of the last few, by the size of the run: one run that hangs tells nothing about the next.
 
 use super::load::{Load, SIZES, size};
+use super::recent::Recent;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Turns that a median is taken of.
-const RECENT: usize = 7;
 /// A wait that is always allowed unless somebody sets another bound: nobody notices less, and bursts of a fast model
 /// shall not be refused.
 const SHORT: Duration = Duration::from_millis(100);
@@ -32,61 +30,6 @@ const CALM: Duration = Duration::from_secs(5);
 /// How many requests like it may always be ahead of one: arrivals cluster, and where runs take one or a few requests two
 /// turns would refuse at loads that are borne well.
 const COMPANY: u64 = 20;
-
-/// The last few of a kind, and their median.
-#[derive(Debug, Default)]
-struct Recent {
-    last: Mutex<Last>,
-    /// 0 before the first.
-    median: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Last {
-    values: [u64; RECENT],
-    n_added: usize,
-    /// What is left when they are forgotten; 0 if nothing.
-    first: u64,
-}
-
-impl Recent {
-    fn add(&self, value: u64) {
-        let mut last = self.last();
-        let n_added = last.n_added;
-        last.values[n_added % RECENT] = value.max(1);
-        last.n_added += 1;
-        let mut sorted = last.values;
-        let known = &mut sorted[..RECENT.min(last.n_added)];
-        known.sort_unstable();
-        // Of two the smaller: at first too little is known to refuse by.
-        self.median.store(known[(known.len() - 1) / 2], Ordering::Relaxed);
-    }
-
-    /// The same for one that is not forgotten if it is the first.
-    fn add_for_good(&self, value: u64) {
-        let mut last = self.last();
-        if last.first == 0 {
-            last.first = value.max(1);
-        }
-        drop(last);
-        self.add(value);
-    }
-
-    fn forget(&self) {
-        let mut last = self.last();
-        let first = last.first;
-        *last = Last { values: [first; RECENT], n_added: usize::from(first > 0), first };
-        self.median.store(first, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> MutexGuard<'_, Last> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self) -> Option<u64> {
-        Some(self.median.load(Ordering::Relaxed)).filter(|median| *median > 0)
-    }
-}
 
 /// What an instance takes for its turns, and how many are under way.
 #[derive(Debug)]
@@ -113,13 +56,16 @@ pub(in crate::scheduler) struct Turn<'a> {
 impl Turn<'_> {
     /// Everybody has an answer.
     pub(in crate::scheduler) fn end(self) {
-        self.pace.took(self.size, self.since.elapsed());
+        // Asked once: clocks are not cheap on every machine.
+        let now = Instant::now();
+        self.pace.took(self.size, now.saturating_duration_since(self.since));
+        let ended = nanos(now.saturating_duration_since(self.pace.born));
+        self.pace.ended.store(ended.max(1), Ordering::Relaxed);
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.pace.ended.store(nanos(self.pace.born.elapsed()).max(1), Ordering::Relaxed);
         self.pace.under_way[self.size].fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -283,6 +229,7 @@ pub(super) fn whole_seconds(time: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recent::RECENT;
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -359,6 +306,7 @@ mod tests {
         pace.warmed_up(8, 50 * MS);
         let turn = || pace.turn(size(8)).map(Duration::from_nanos);
         let running = pace.begin(8, Instant::now());
+        pace.begin(1, Instant::now()).end();
         for _ in 0..RECENT {
             pace.took(size(8), 5000 * MS);
             pace.took(size(1), 700 * MS);
