@@ -10,6 +10,7 @@ use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
 use super::steps::steps;
 use super::sums;
+use crate::engine::probe::Findings;
 use crate::engine::{Artifact, Device, Format, LoadOptions};
 use crate::inference::ModelName;
 use crate::transform::Steps;
@@ -99,6 +100,17 @@ impl<'a> Candidate<'a> {
         let digest = Some(Arc::from(&*self.fingerprint.digest));
         let artifact = Artifact::new(self.format, self.file.file.clone(), self.label());
         Artifact { digest, ..artifact }
+    }
+
+    /// Why it serves in a process of its own, if it does.
+    pub(super) fn isolated_since(&self, findings: &Findings) -> Option<String> {
+        match self.isolation {
+            // Native code is not admitted there.
+            Isolation::None => None,
+            Isolation::Auto if self.format.is_native() => Some("it is native code".to_owned()),
+            Isolation::Auto => findings.risk.clone(),
+            Isolation::Process => Some("the configuration wants it".to_owned()),
+        }
     }
 
     /// What the log calls it.

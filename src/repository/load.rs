@@ -199,7 +199,7 @@ impl VersionLoader {
         self.has_room_for(candidate)?;
         // No file is loaded here that no trial has seen.
         candidate.check_unchanged("tried")?;
-        let why_apart = isolated_since(candidate, findings);
+        let why_apart = candidate.isolated_since(findings);
         let model = self.load_in_time(candidate, options, why_apart.is_some())?;
         // Once more, and not by what a verdict says: it is a file, and somebody may have written it.
         let mut concerns = concerns(model.signature());
@@ -307,7 +307,7 @@ impl VersionLoader {
         };
         let scheduler = start(&plan, &resources)?;
         let load_duration = started_at.elapsed();
-        let isolated_since = isolated_since(candidate, &findings);
+        let isolated_since = candidate.isolated_since(&findings);
         resources.metrics.set_load_duration(load_duration);
         Ok(Served {
             name: candidate.name.clone(),
@@ -358,17 +358,6 @@ impl VersionLoader {
             },
             scheduler: Unloading::new(scheduler, &self.loaded),
         })
-    }
-}
-
-/// Why a model serves in a process of its own, if it does.
-fn isolated_since(candidate: &Candidate<'_>, findings: &Findings) -> Option<String> {
-    match candidate.isolation {
-        // Native code is not admitted there.
-        Isolation::None => None,
-        Isolation::Auto if candidate.format.is_native() => Some("it is native code".to_owned()),
-        Isolation::Auto => findings.risk.clone(),
-        Isolation::Process => Some("the configuration wants it".to_owned()),
     }
 }
 
