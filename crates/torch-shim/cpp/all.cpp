@@ -6,6 +6,7 @@
 #include "graph.cpp"
 #include "guards.cpp"
 #include "inspect.cpp"
+#include "loops.cpp"
 #include "memory.cpp"
 #include "module.cpp"
 #include "package.cpp"

@@ -14,6 +14,7 @@
 
 #include "errors.h"
 #include "graph.h"
+#include "loops.h"
 #include "modules.h"
 #include "packed.h"
 #include "values.h"
@@ -142,16 +143,20 @@ class Walker {
     pending_.push_back(torch::jit::toGraphFunction(*function).graph());
   }
 
+  void walk(std::shared_ptr<Graph> graph) { pending_.push_back(std::move(graph)); }
+
   // Drains the work list: no recursion from one function into the next, however long the chain of calls.
   void finish() {
     while (!pending_.empty()) {
       const std::shared_ptr<Graph> graph = std::move(pending_.back());
       pending_.pop_back();
+      enter(*graph);
       block(graph->block());
     }
   }
 
  protected:
+  virtual void enter(const Graph&) {}
   virtual void visit(const Node& node) = 0;
   // A method that is C++ and has no graph (a custom class that was bound to torch).
   virtual void foreign(Function&) {}
@@ -434,6 +439,37 @@ bool prepares(const std::string& method) {
   return method == "__init__" || method == "__setstate__" || method == "__getstate__";
 }
 
+// Looks at calls within their callers, where it is known what a number that is handed over comes from.
+class LoopWalker : public Walker {
+ public:
+  explicit LoopWalker(const Module& module) : Walker(module._ivalue()->compilation_unit()), self_(module._ivalue()) {}
+  bool loops_by_value = false;
+
+  void walk_served(Function* function) {
+    if (function == nullptr) {
+      return;
+    }
+    function->ensure_defined();
+    if (!function->isGraphFunction() || is_too_long(*function)) {
+      walk(function);
+      return;
+    }
+    served_ = torch::jit::toGraphFunction(*function).graph()->copy();
+    torch::jit::Inline(*served_);
+    walk(served_);
+  }
+
+ protected:
+  void enter(const Graph& graph) override {
+    loops_by_value = loops_by_value || has_unbounded_loop(graph, &graph == served_.get() ? &self_ : nullptr);
+  }
+  void visit(const Node&) override {}
+
+ private:
+  IValue self_;
+  std::shared_ptr<Graph> served_;
+};
+
 class StateWalker : public Walker {
  public:
   using Walker::Walker;
@@ -443,6 +479,22 @@ class StateWalker : public Walker {
   void visit(const Node& node) override { writes = writes || node.kind() == torch::jit::prim::SetAttr; }
   bool follows(const std::string& method) const override { return !prepares(method); }
 };
+
+// Whether a request can keep the method that is served busy for as long as it likes.
+bool loops_by_value(const Module& module) {
+  LoopWalker walker(module);
+  walker.walk_served(module.type()->findMethod("forward"));
+  for (const auto& inner : module.modules()) {
+    for (auto* hook : inner.type()->getForwardHooks()) {
+      walker.walk(hook);
+    }
+    for (auto* hook : inner.type()->getForwardPreHooks()) {
+      walker.walk(hook);
+    }
+  }
+  walker.finish();
+  return walker.loops_by_value;
+}
 
 // Adds up tensors, each storage once: weights that several modules share take their memory once.
 class ByteCounter {
@@ -589,6 +641,9 @@ int sconce_module_operators(void* module, SconceOutput* output, SconceError* err
     OperatorWalker walker(module_of(module)._ivalue()->compilation_unit());
     walk_all(module_of(module), walker);
     walker.conclude();
+    if (loops_by_value(module_of(module))) {
+      walker.operators.insert("sconce::unbounded_loop");
+    }
     std::vector<IValue> names;
     for (const auto& name : walker.operators) {
       names.push_back(IValue(name));

@@ -38,6 +38,13 @@ const RISKS: &[(&str, &str)] = &[
     ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),
 ];
 
+/// What harms nobody but takes a thread for as long as a request likes: no deadline ends what runs in this process, and the end
+/// of another process does.
+const ENDLESS: (&str, &str) = (
+    "sconce::unbounded_loop",
+    "repeats as often as a value in a request says, and only the end of a process ends that",
+);
+
 /// Namespaces of libtorch's own operators, all of which have been tried. What is in another one comes from a library.
 const KNOWN: &[&str] = &[
     "aten",
@@ -115,11 +122,16 @@ pub fn risk(signature: &Signature) -> Option<String> {
     if let [Concern { name, reason, .. }, ..] = concerns(signature)[..] {
         return Some(format!("{name} {reason}"));
     }
+    let operators = signature.reach.operators();
+    let (endless, reason) = ENDLESS;
+    if operators.iter().any(|name| name == endless) {
+        return Some(format!("{endless} {reason}"));
+    }
     let is_foreign = |name: &&String| {
         let namespace = name.split_once("::").map_or("", |(namespace, _)| namespace);
         !KNOWN.contains(&namespace)
     };
-    let foreign = signature.reach.operators().iter().find(is_foreign)?;
+    let foreign = operators.iter().find(is_foreign)?;
     Some(format!("{foreign} comes from an operator library, and nothing is known of what it does"))
 }
 
@@ -208,6 +220,18 @@ mod tests {
         assert!(!is_straight_line(&native));
         assert_eq!(concern("aten::save_for_later"), None, "a prefix is not the operator");
         assert_eq!(concern("prim::Print"), None, "what is printed goes to the log");
+    }
+
+    #[test]
+    fn an_endless_loop_is_kept_apart_and_refused_nowhere() {
+        let operators = ["aten::add", "prim::Loop", "sconce::unbounded_loop"];
+        let operators = operators.map(String::from).to_vec();
+        let mut signature =
+            Signature { reach: Reach::Operators(operators), ..Signature::default() };
+        assert!(concerns(&signature).is_empty());
+        assert!(risk(&signature).unwrap().starts_with("sconce::unbounded_loop"));
+        signature.reach = Reach::Operators(vec!["prim::Loop".to_owned()]);
+        assert_eq!(risk(&signature), None);
     }
 
     #[test]

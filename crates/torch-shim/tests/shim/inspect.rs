@@ -284,3 +284,56 @@ fn values_that_nest_as_deep_as_a_number_says_are_told() {
         assert!(!nests(source), "{source}");
     }
 }
+
+/// A loop that a number in a request keeps going is one that no deadline ends.
+#[test]
+fn loops_that_a_value_keeps_going_are_told() {
+    let told = |source: &str| operators(source).iter().any(|name| name == "sconce::unbounded_loop");
+    let of = |body: &str| {
+        format!("def forward(self, x, n: int, l: List[Tensor]):\n    y = x\n{body}\n    return y\n")
+    };
+    for body in [
+        "    for _ in range(3):\n        y = y + 1",
+        "    for _ in range(x.size(0)):\n        y = y + 1",
+        "    for i in range(x.shape[-2:][0] // 2 + 1):\n        for _ in range(i):\n            y = y + 1",
+        "    for _ in range(min(n, 50)):\n        y = y + 1",
+        "    for _ in range(int(x.size(1) / 2)):\n        y = y + 1",
+        "    for t in l:\n        y = y + t",
+        "    for t in x.unbind(0):\n        y = y + t",
+        "    for t in x.chunk(4):\n        y = y + t.sum()",
+        "    m = x.dim() if x.dim() > 3 else 7\n    for _ in range(m):\n        y = y + 1",
+        "    z = torch.zeros([x.size(0), 4])\n    for i in range(z.size(0)):\n        y = y + i",
+    ] {
+        assert!(!told(&of(body)), "{body}");
+    }
+    for body in [
+        "    while bool((y > 0).any()):\n        y = y - 1",
+        "    for _ in range(n):\n        y = y + 1",
+        "    for _ in range(int(x[0])):\n        y = y + 1",
+        "    for _ in range(int(x.sum().item()) * 2):\n        y = y + 1",
+        "    for i in range(3):\n        for _ in range(int(x[i])):\n            y = y + 1",
+        "    for _ in range(100000):\n        for _ in range(100000):\n            y = y + 1",
+        "    m = 3\n    for _ in range(4):\n        m = m * m\n    for _ in range(m):\n        y = y + 1",
+        "    m = 3 if x.dim() > 3 else n\n    for _ in range(m):\n        y = y + 1",
+        "    for _ in range(x.expand([n, 4]).size(0)):\n        y = y + 1",
+        "    for _ in range(len([0] * n)):\n        y = y + 1",
+        "    for _ in range(torch.bincount(x).size(0)):\n        y = y + 1",
+    ] {
+        assert!(told(&of(body)), "{body}");
+    }
+    let held = |rounds| {
+        let source = "def forward(self, x):\n    for _ in range(self.rounds):\n        x = x + 1\n    return x\n";
+        let slots = vec![("rounds", Slot::Attribute(IValue::Int(rounds)))];
+        let module = Module::define_with("", source, slots).unwrap();
+        module.operators().unwrap().iter().any(|name| name == "sconce::unbounded_loop")
+    };
+    assert!(!held(512) && held(1_000_000));
+    let called = |count: &str| {
+        format!(
+            "def forward(self, x, n: int):\n    return self.times(x, {count})\n\
+             def times(self, x, n: int):\n    for _ in range(n):\n        x = x + 1\n    return x\n"
+        )
+    };
+    assert!(told(&called("n")));
+    assert!(!told(&called("3")), "`forward` alone is served");
+}

@@ -1,0 +1,49 @@
+// Which loops of a graph end after a number of rounds that no value in a request chooses.
+#pragma once
+
+#include <limits>
+#include <optional>
+#include <unordered_map>
+
+#include <torch/csrc/jit/ir/ir.h>
+
+namespace sconce {
+
+// How far from nought the numbers of a graph can be, where each size of what it is given counts as one. Errs on the side of
+// no bound.
+class Bounds {
+ public:
+  // `self` is the object whose method it is, where that is known.
+  Bounds(const torch::jit::Graph& graph, const c10::IValue* self);
+
+  // Whether a loop, in so many rounds of those around it, has more rounds than follow from code and sizes.
+  bool loops_by_value(const torch::jit::Block& body, double rounds);
+
+ private:
+  static constexpr double kNone = std::numeric_limits<double>::infinity();
+  // Rounds that constants may ask for, times sizes. One takes microseconds: so many of them, a second or less.
+  static constexpr double kMostRounds = 1e5;
+
+  double of(const torch::jit::Value* value);
+  double look(const torch::jit::Value* value);
+  double sum(const torch::jit::Node& node);
+  double of_branches(const torch::jit::Value* value, double (Bounds::*bound)(const torch::jit::Value*));
+  const c10::IValue* attribute(const torch::jit::Value* value);
+  static double of_constant(const std::optional<c10::IValue>& constant);
+  double of_length(const torch::jit::Value* value);
+  static bool is_of_numbers(const torch::jit::Value* value);
+  void survey(const torch::jit::Block& body);
+  bool makes_by_value(const torch::jit::Block& body);
+
+  std::unordered_map<const torch::jit::Value*, double> known_;
+  // What attributes hold, by the value that stands for them.
+  std::unordered_map<const torch::jit::Value*, c10::IValue> attributes_;
+  // Whether a value may choose how large a tensor is.
+  bool sizes_are_chosen_ = false;
+  // Whether the code keeps something in an attribute, so that one need not be what the file says.
+  bool numbers_are_kept_ = false;
+};
+
+bool has_unbounded_loop(const torch::jit::Graph& graph, const c10::IValue* self);
+
+}  // namespace sconce
