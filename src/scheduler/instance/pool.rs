@@ -61,6 +61,11 @@ impl Pool {
         }
     }
 
+    /// Whether an instance runs something.
+    pub(super) fn is_running(&self) -> bool {
+        self.instances().iter().any(Instance::is_running)
+    }
+
     /// Replaces instances whose run is stuck at `now`; fails the version when there are too many.
     pub(in crate::scheduler) fn replace_stuck(&self, now: Instant) {
         let shared = &self.shared;

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// Runs of what a new process is warmed up with: the library specializes in the second.
 const RUNS_AGAIN: usize = 2;
-/// How long a run in a process of its own holds its permit.
-pub(super) const LENT_TO_ISOLATED: Duration = Duration::from_millis(250);
+/// How long a run holds its permit. Others wait no longer for one that is slow, or hangs: from then on the system shares the
+/// processor out.
+pub(super) const LENT_FOR: Duration = Duration::from_millis(250);
 /// How long a run may go on that the watchdog need not end.
 const UNWATCHED: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -83,7 +84,7 @@ impl Runner {
             let deadlines = batch.iter().map(|queued| queued.request.context().deadline);
             let Some(last_deadline) = deadlines.max() else { return true };
             let now = Instant::now();
-            self.begin(shared, (now, watched_until(shared, last_deadline, now)), permit, thread);
+            self.begin((now, watched_until(shared, last_deadline, now)), permit, thread);
             let turn = shared.queue.begin(&batch, since);
             let (ended, was_alone) = {
                 let beside = shared.process.as_ref().map(ModelProcess::beside);
@@ -139,7 +140,7 @@ impl Runner {
         loop {
             let permit = shared.permits().map(PermitSource::acquire);
             let now = Instant::now();
-            self.begin(shared, (now, watched_until(shared, deadline, now)), permit, None);
+            self.begin((now, watched_until(shared, deadline, now)), permit, None);
             let ended = {
                 let _apart = shared.process.as_ref().map(ModelProcess::apart);
                 caught(|| run::run_batch(shared, &mut *self.engine, batch))
@@ -178,16 +179,14 @@ impl Runner {
         }
     }
 
-    /// Shows a run to the watchdog, with its beginning and when it has had its time. What goes on in a process of its own for
-    /// longer than runs should keeps no other model from the processor: the system shares that out.
+    /// Shows a run to the watchdog, with its beginning and when it has had its time.
     fn begin(
         &self,
-        shared: &Shared,
         (since, until): (Instant, Instant),
         permit: Option<Permit>,
         thread: Option<i32>,
     ) {
-        let permit_until = shared.is_isolated().then(|| since + LENT_TO_ISOLATED);
+        let permit_until = Some(since + LENT_FOR);
         self.slot.begin(Running { since, until, permit, permit_until, thread, found: None });
     }
 

@@ -4,7 +4,7 @@
 //! stuck run whose client has hung up has no task left that could notice.
 
 use super::pool::Pool;
-use super::runner::LENT_TO_ISOLATED;
+use super::runner::LENT_FOR;
 use crate::engine::{EngineError, Fault};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Weak};
@@ -27,7 +27,7 @@ impl Watchdog {
     pub(in crate::scheduler) fn spawn(pool: &Arc<Pool>) -> Result<Self, EngineError> {
         let (stop, stopped) = mpsc::channel();
         let period = pool.shared.options.stuck_grace / 4;
-        let longest = if pool.shared.is_isolated() { LENT_TO_ISOLATED } else { LONGEST_PERIOD };
+        let longest = if pool.shared.is_isolated() { LENT_FOR } else { LONGEST_PERIOD };
         let period = period.clamp(SHORTEST_PERIOD, longest);
         // Weak, so that the watched can go while the watcher sleeps.
         let pool: Weak<Pool> = Arc::downgrade(pool);
@@ -39,7 +39,11 @@ impl Watchdog {
                 let now = Instant::now();
                 pool.replace_stuck(now);
                 let again = pool.look_at_direct_runs(now);
-                next = if again { period.min(SOON) } else { period };
+                next = match (again, pool.is_running()) {
+                    (true, _) => period.min(SOON),
+                    (false, true) => period.min(LENT_FOR),
+                    (false, false) => period,
+                };
             }
         };
         let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map_err(

@@ -1,8 +1,9 @@
 //! Whether a queue takes a request in: there must be room, and its wait must be bearable. Pure.
 
 use super::caution::Caution;
+use super::forecast::{Forecast, whole_seconds};
 use super::load::Load;
-use super::pace::{Arrival, Forecast, OVERLOADED_FOR, Pace, whole_seconds};
+use super::pace::{Arrival, OVERLOADED_FOR, Pace};
 use super::waiting::{Queued, WaitingLine};
 use crate::inference::{ErrorCode, InferError};
 use std::time::{Duration, Instant};

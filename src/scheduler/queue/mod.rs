@@ -6,6 +6,7 @@
 
 mod admission;
 mod caution;
+mod forecast;
 mod load;
 mod pace;
 mod recent;

@@ -4,6 +4,7 @@
 //! compute, to the last answer. So other models, busy cores and repeated runs count as what they are to those who
 //! wait. Medians of the last few, by the size of the run: one run that hangs tells nothing about the next.
 
+use super::forecast::Forecast;
 use super::load::{Load, SIZES, size};
 use super::recent::Recent;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +41,8 @@ pub(in crate::scheduler) struct Pace {
     /// Nanoseconds of a turn, by the size of its run.
     turns: [Recent; SIZES],
     under_way: [AtomicUsize; SIZES],
+    /// When the last turn began, in nanoseconds since then. While all instances are in a turn, that is one of these.
+    began: AtomicU64,
     /// Rows of a run that left others waiting.
     full: Recent,
 }
@@ -82,25 +85,10 @@ pub(super) struct Arrival {
     pub(super) asleep: usize,
 }
 
-/// What a request that comes now has to expect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Forecast {
-    /// Until its run begins.
-    pub(super) wait: Duration,
-    /// Its own turn.
-    pub(super) turn: Duration,
-    /// The longest wait that is borne where nobody set another, while more comes than can be served.
-    pub(super) bearable: Duration,
-    /// The same while it does not.
-    pub(super) patient: Duration,
-    /// When the next instance has ended its turn.
-    pub(super) next: Duration,
-}
-
 impl Default for Pace {
     fn default() -> Self {
-        let (ended, turns, under_way, full) = Default::default();
-        Self { born: Instant::now(), ended, turns, under_way, full }
+        let (ended, turns, under_way, began, full) = Default::default();
+        Self { born: Instant::now(), ended, turns, under_way, began, full }
     }
 }
 
@@ -122,6 +110,7 @@ impl Pace {
     pub(super) fn begin(&self, n_rows: usize, since: Instant) -> Turn<'_> {
         let size = size(n_rows);
         self.under_way[size].fetch_add(1, Ordering::Relaxed);
+        self.began.fetch_max(nanos(since.saturating_duration_since(self.born)), Ordering::Relaxed);
         Turn { pace: self, size, since }
     }
 
@@ -173,7 +162,14 @@ impl Pace {
         if idle > 0 && with_own <= at_once {
             return None;
         }
-        let wait = (work.saturating_sub(at_once).saturating_add(left)) / instances;
+        let mut wait = (work.saturating_sub(at_once).saturating_add(left)) / instances;
+        if idle == 0
+            && let Some(beyond) = self.beyond(longest)
+        {
+            // Nothing says when it ends: what has gone on for so long may go on for as long again.
+            wait = wait.max(beyond);
+            longest = longest.max(beyond);
+        }
         let own_share = if is_alone { own_turn } else { of_rows(n_rows) };
         let bearable = longest.saturating_mul(TURNS);
         let bearable = bearable.max(own_share.saturating_mul(COMPANY) / instances);
@@ -188,6 +184,13 @@ impl Pace {
         })
     }
 
+    /// How long even the turn that began last has gone on, where that is far more than a turn takes.
+    fn beyond(&self, turn: u64) -> Option<u64> {
+        let began = self.began.load(Ordering::Relaxed);
+        let gone_on = nanos(self.born.elapsed()).saturating_sub(began);
+        (gone_on > turn.saturating_mul(2).max(nanos(SHORT))).then_some(gone_on)
+    }
+
     /// Nanoseconds of a turn with a run of this size; where there was none yet, what it takes at the least.
     fn turn(&self, size: usize) -> Option<u64> {
         let smaller = (0..=size).rev().find_map(|it| self.turns[it].get());
@@ -196,35 +199,8 @@ impl Pace {
     }
 }
 
-impl Forecast {
-    /// Why a request is refused that may wait for `bound` and has so much time left; with when to come again.
-    pub(super) fn refusal(&self, bound: Duration, left: Duration) -> Option<(String, Duration)> {
-        let answered = self.wait + self.turn;
-        let (text, too_long) = if self.wait > bound {
-            let text = format!(
-                "a request would wait for {:.1?}, at most {bound:.1?} is allowed (batching.max_queue_wait)",
-                self.wait
-            );
-            (text, self.wait - bound)
-        } else if answered > left {
-            let text =
-                format!("an answer would take {answered:.1?}, and the request has {left:.1?} left");
-            (text, answered - left)
-        } else {
-            return None;
-        };
-        Some((text, whole_seconds(too_long.max(self.next))))
-    }
-}
-
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Rounded up, at least one: what a header can say.
-pub(super) fn whole_seconds(time: Duration) -> Duration {
-    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    Duration::from_secs(seconds.max(1))
 }
 
 #[cfg(test)]
@@ -301,6 +277,25 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_goes_on_far_beyond_its_time_is_a_wait_of_unknown_length() {
+        let second = 1000 * MS;
+        let mut pace = busy();
+        let idle = Arrival { instances: 3, ..arrival(1) };
+        let wait = |pace: &Pace| pace.forecast(&load(&[]), arrival(1)).unwrap().wait;
+        assert_eq!(wait(&pace), 25 * MS);
+        pace.born -= 4 * second;
+        let forecast = pace.forecast(&load(&[]), arrival(1)).unwrap();
+        assert!(forecast.wait >= 4 * second && forecast.patient >= 20 * second, "{forecast:?}");
+        assert!(forecast.refusal(forecast.patient, second).is_some(), "none comes in time");
+        assert!(forecast.refusal(forecast.patient, 60 * second).is_none(), "who has time may wait");
+        assert_eq!(pace.forecast(&load(&[]), idle), None, "another instance is idle");
+        // One ended, and the next has just begun in its place.
+        std::mem::forget(pace.begin(8, Instant::now()));
+        pace.under_way[size(8)].fetch_sub(1, Ordering::Relaxed);
+        assert_eq!(wait(&pace), 25 * MS);
+    }
+
+    #[test]
     fn what_was_measured_is_forgotten_when_nothing_ran_for_a_while() {
         let pace = Pace::default();
         pace.warmed_up(8, 50 * MS);
@@ -344,24 +339,5 @@ mod tests {
         std::mem::forget(fast.begin(8, Instant::now()));
         std::mem::forget(fast.begin(8, Instant::now()));
         assert_eq!(fast.forecast(&Load::default(), arrival(1)).unwrap().bearable, SHORT);
-    }
-
-    #[test]
-    fn who_waits_too_long_or_would_be_late_is_told_when_to_come_again() {
-        let forecast =
-            Forecast { wait: 2500 * MS, turn: 700 * MS, next: 300 * MS, ..Forecast::default() };
-        let check = |bound: u64, left: u64, expected: Option<u64>| {
-            let bound = Duration::from_millis(bound);
-            let told = forecast.refusal(bound, Duration::from_millis(left));
-            assert_eq!(told.map(|(_, after)| after.as_secs()), expected, "{bound:?}, {left}");
-        };
-        check(2400, 30_000, Some(1));
-        check(1000, 30_000, Some(2));
-        check(0, 30_000, Some(3));
-        check(3000, 30_000, None);
-        check(3000, 3100, Some(1));
-        check(3000, 1000, Some(3));
-        assert_eq!(whole_seconds(Duration::ZERO), Duration::from_secs(1));
-        assert_eq!(whole_seconds(Duration::from_secs(2)), Duration::from_secs(2));
     }
 }
