@@ -1,7 +1,7 @@
-//! The files beside a version that say what is expected of it: golden requests, a reference, sums.
+//! The files beside a version that say what is expected of it (golden requests, a reference, sums), and a package.
 
 use super::fingerprint::Stamp;
-use super::layout::{ModelFolder, SUMS_FILE, VersionFolder};
+use super::layout::{ModelFolder, PACKAGE_FILE, SUMS_FILE, VersionFolder};
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -32,7 +32,8 @@ fn add(folder: &Path, files: &mut Vec<(OsString, Stamp)>) {
     for entry in entries.take(MAX_FILES).filter_map(Result::ok) {
         let name = entry.file_name();
         let end = Path::new(&name).extension();
-        if !end.is_some_and(|end| end == "json" || end == "jsonl") && name != SUMS_FILE {
+        let is_text = end.is_some_and(|end| end == "json" || end == "jsonl");
+        if !is_text && name != SUMS_FILE && name != PACKAGE_FILE {
             continue;
         }
         let Ok(found) = fs::metadata(entry.path()) else { continue };

@@ -4,7 +4,7 @@ use super::beside::Beside;
 use super::failure::{FailureCode, ModelFailure};
 use super::fingerprint::Fingerprint;
 use super::isolation::Isolation;
-use super::layout::{ModelFolder, PACKAGE_FILE, VersionFolder};
+use super::layout::{ModelFolder, VersionFolder};
 use super::live::Defaults;
 use super::options::{RepositoryOptions, Settings};
 use super::source::Source;
@@ -21,8 +21,6 @@ pub(super) struct Candidate<'a> {
     pub(super) file: &'a VersionFolder,
     /// How the file is written, by its name.
     pub(super) format: Format,
-    /// Whether a package lies beside it, which does not serve.
-    pub(super) has_package_beside: bool,
     pub(super) source: &'a Source,
     /// What holds where its model.toml says nothing.
     pub(super) defaults: Defaults,
@@ -71,12 +69,10 @@ impl<'a> Candidate<'a> {
             .iter()
             .any(|trusted| trusted.name == *name && trusted.digest == fingerprint.digest);
         let isolation = options.isolation.of(name);
-        let has_package_beside = !format.is_native() && own_folder.join(PACKAGE_FILE).exists();
         Ok(Self {
             name,
             file,
             format,
-            has_package_beside,
             source,
             defaults,
             settings,

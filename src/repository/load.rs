@@ -4,6 +4,7 @@
 //! notice a failure.
 
 use super::candidate::Candidate;
+use super::contest::{Contestant, choose};
 use super::failure::{FailureCode, ModelFailure};
 use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
@@ -15,7 +16,7 @@ use super::served::{Facts, Loaded, ModelLimits, Served, Unloading};
 use super::source::Source;
 use super::start::{Resources, start};
 use super::threads::{DetachedLimit, Hanging, within};
-use super::trial::{Subject, Trial};
+use super::trial::{Subject, Trial, TriedModel};
 use super::verdict::{Verdict, agrees};
 use super::verdicts::{VerdictFile, VerdictKey, Verdicts};
 use crate::engine::probe::{Findings, Threat, concerns};
@@ -53,14 +54,6 @@ pub(super) trait LoadWatcher {
     fn warms_up(&self);
 }
 
-/// A model that passed its trial, loaded in this process in the form that the trial found best.
-struct TriedModel {
-    findings: Findings,
-    model: Box<dyn Model>,
-    /// Where the verdict on it is kept.
-    verdict: VerdictFile,
-}
-
 impl VersionLoader {
     pub(super) fn new(parts: RepositoryParts) -> Self {
         Self {
@@ -83,14 +76,29 @@ impl VersionLoader {
     ) -> Result<Served, ModelFailure> {
         let started_at = Instant::now();
         let devices = self.parts.loader.devices();
-        let candidate = Candidate::read(folder, source, file, &self.parts.options, &devices);
-        let served = candidate.and_then(|candidate| {
+        let read = |file| Candidate::read(folder, source, file, &self.parts.options, &devices);
+        let package = file.with_package();
+        let served = read(file).and_then(|candidate| {
             watcher.file_is_known(&candidate.fingerprint.digest)?;
             let tried = self.try_and_load(&candidate)?;
+            let Some(package) = &package else {
+                watcher.warms_up();
+                return self.serve(&candidate, tried, started_at);
+            };
+            let fingerprint = candidate.fingerprint.clone();
+            let package = read(package).and_then(|candidate| {
+                let tried = self.try_and_load(&candidate)?;
+                Ok(Contestant { candidate, tried })
+            });
+            let (chosen, why) = choose(Contestant { candidate, tried }, package, &self.parts);
+            watcher.file_is_known(&chosen.candidate.fingerprint.digest)?;
             watcher.warms_up();
-            self.serve(&candidate, tried, started_at)
+            let mut served = self.serve(&chosen.candidate, chosen.tried, started_at)?;
+            served.facts.notes.push(folder.without_path(&why));
+            // By this one a change of the other file is seen; a package counts as what lies beside.
+            Ok(Served { fingerprint, ..served })
         });
-        served.map_err(|failure| failure.reworded(|details| without_path(details, folder)))
+        served.map_err(|failure| failure.reworded(|details| folder.without_path(details)))
     }
 
     /// Loads the model as an earlier trial, or a new one, says.
@@ -295,7 +303,7 @@ impl VersionLoader {
             on_difference: remember(findings.clone(), verdict),
         })?;
         let memory = model.memory();
-        let of_file = native::notes(candidate, model.signature());
+        let of_file: Vec<_> = native::notes(model.signature()).collect();
         let version = candidate.file.version;
         let metrics = self.parts.metrics.model(candidate.name.as_str(), &version.to_string());
         metrics.set_memory(memory);
@@ -376,14 +384,6 @@ fn remember(found: Findings, verdict: VerdictFile) -> Arc<OnDifference> {
 fn cold_shapes(scheduler: &Scheduler) -> Option<String> {
     let (n_shapes, warmed) = scheduler.cold_shapes()?;
     Some(format!("{warmed} of {n_shapes} further shapes were warmed up in the time for that"))
-}
-
-/// Libraries like to name the file; paths of this machine are not for clients to see.
-fn without_path(reason: &str, folder: &ModelFolder) -> String {
-    let path = folder.path.display().to_string();
-    let reason = reason.replace(&format!("{path}/"), &format!("{}/", folder.name));
-    // What is left is the path of a model that is a file. A relative one could be any word.
-    if folder.path.is_absolute() { reason.replace(&path, folder.name.as_str()) } else { reason }
 }
 
 impl std::fmt::Debug for VersionLoader {

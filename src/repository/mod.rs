@@ -17,6 +17,7 @@ mod busy;
 mod candidate;
 mod catalog;
 mod changeover;
+mod contest;
 mod decisions;
 mod entry;
 mod error;

@@ -4,7 +4,6 @@
 use super::candidate::Candidate;
 use super::failure::{FailureCode, ModelFailure};
 use super::isolation::Isolation;
-use super::layout::{MODEL_FILE, PACKAGE_FILE};
 use crate::engine::Signature;
 use crate::inference::SizeRule;
 
@@ -32,17 +31,10 @@ fn decide(name: &str, digest: &str, is_trusted: bool, isolation: Isolation) -> R
     Ok(())
 }
 
-/// What there is to say of packages, in sentences: what sizes a model takes by its file, and that one lies beside.
-pub(super) fn notes(candidate: &Candidate<'_>, signature: &Signature) -> Vec<String> {
-    let mut notes = Vec::new();
-    if candidate.has_package_beside {
-        notes.push(format!(
-            "{PACKAGE_FILE} lies beside {MODEL_FILE} and does not serve: take {MODEL_FILE} away, or give it a version of its own"
-        ));
-    }
+/// What sizes a model takes by its file, in sentences.
+pub(super) fn notes(signature: &Signature) -> impl Iterator<Item = String> {
     let sizes = signature.interface.iter().flat_map(|it| &it.sizes);
-    notes.extend(sizes.map(|rule| in_words(rule, signature)));
-    notes
+    sizes.map(|rule| in_words(rule, signature))
 }
 
 fn in_words(rule: &SizeRule, signature: &Signature) -> String {

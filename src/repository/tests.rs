@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 mod changes;
+mod contest;
 mod ends;
 mod folders;
 mod handover;
@@ -216,20 +217,6 @@ fn native_code_is_loaded_apart_and_only_where_it_is_trusted() {
         repository.shutdown(Duration::from_secs(60));
     }
     assert_eq!(loads(), [1, 0, 2], "it is never loaded in the server");
-}
-
-#[test]
-fn a_package_beside_another_file_is_noted() {
-    let house = House::new(&[("m", "ok")]);
-    house.write("m/1/model.pt2", "native");
-    let repository = house.loaded();
-    assert_eq!(resolve(&repository, "m"), Ok(1));
-    let status = repository.describe(&name("m")).unwrap();
-    let notes = status.versions[0].loaded.clone().unwrap().facts.notes;
-    assert!(
-        notes.iter().any(|it| it.contains("lies beside model.pt and does not serve")),
-        "{notes:?}"
-    );
 }
 
 #[test]

@@ -7,8 +7,9 @@ use super::failure::{FailureCode, ModelFailure};
 use super::manifest::{Manifest, Sharing};
 use super::sample::Sample;
 use super::verdict::Verdict;
-use crate::engine::probe::{self, Concern, FormOptions, Hints, PaddingOptions, Threat};
-use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader};
+use super::verdicts::VerdictFile;
+use crate::engine::probe::{self, Concern, Findings, FormOptions, Hints, PaddingOptions, Threat};
+use crate::engine::{Artifact, Death, EngineError, Fault, LoadOptions, Loader, Model};
 use crate::inference::{ModelName, Padding, TensorSpec};
 use crate::telemetry::TrialOutcome;
 use crate::tensor::DataType;
@@ -34,6 +35,14 @@ pub(super) struct Subject<'a> {
     pub(super) form: FormOptions,
     /// How long everything may take.
     pub(super) timeout: Duration,
+}
+
+/// A model that passed its trial, loaded in this process in the form that the trial found best.
+pub(super) struct TriedModel {
+    pub(super) findings: Findings,
+    pub(super) model: Box<dyn Model>,
+    /// Where the verdict on it is kept.
+    pub(super) verdict: VerdictFile,
 }
 
 /// What a trial came to.

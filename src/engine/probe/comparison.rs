@@ -212,7 +212,8 @@ impl<'a, 'l> FormComparison<'a, 'l> {
                 warm_up(&mut **plain, inputs, share / 16)?;
                 warm_up(&mut *engine, inputs, share / 16)?;
             }
-            let (ratio, time) = compare_times(&mut **plain, &mut *engine, inputs, share / 4)?;
+            let (ratio, time) =
+                compare_times(&mut **plain, &mut *engine, inputs, share / 4, timed)?;
             ratios.push(ratio);
             times.push(TimedRun { n_rows: *n_rows, duration: time });
         }
@@ -226,11 +227,12 @@ impl<'a, 'l> FormComparison<'a, 'l> {
 }
 
 /// Both forms in turn on one input: the median of the plain one's time over the other's, and the other's median time.
-fn compare_times(
+pub(super) fn compare_times(
     plain: &mut dyn Engine,
     form: &mut dyn Engine,
     inputs: &Inputs,
     limit: Duration,
+    timed: fn(&mut dyn Engine, &Inputs) -> Result<Duration, EngineError>,
 ) -> Result<(f64, Duration), EngineError> {
     let started_at = Instant::now();
     let mut ratios = Vec::new();
@@ -279,6 +281,14 @@ pub(super) fn timed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration
     let started_at = Instant::now();
     let outcome = engine.run(Batch::without_deadline(inputs.clone()))?;
     Ok(outcome.processor_time.unwrap_or_else(|| run_time(&outcome, started_at)))
+}
+
+/// A run that must succeed, and how long whoever asked for it has waited.
+pub(super) fn elapsed(engine: &mut dyn Engine, inputs: &Inputs) -> Result<Duration, EngineError> {
+    let batch = Batch::without_deadline(inputs.clone());
+    let started_at = Instant::now();
+    engine.run(batch)?;
+    Ok(started_at.elapsed())
 }
 
 /// How many rows runs have.

@@ -76,6 +76,15 @@ impl Probe<'_> {
         }
     }
 
+    /// What makes inputs that the model takes.
+    pub(super) fn first_generator(
+        mut self,
+        candidates: &[Candidate],
+    ) -> Result<Option<InputGenerator>, EngineError> {
+        let accepted = self.first_accepted(candidates)?;
+        Ok(accepted.map(|it| it.candidate.generator))
+    }
+
     /// Everything about a model that runs.
     pub(super) fn examine(mut self, accepted: Accepted) -> Result<Examined, EngineError> {
         let Accepted { candidate: Candidate { mut generator, source, is_sample, .. }, run } =

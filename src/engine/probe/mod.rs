@@ -9,6 +9,7 @@ mod arguments;
 mod candidates;
 mod comparison;
 mod concerns;
+mod contest;
 mod curve;
 mod examine;
 mod forms;
@@ -24,6 +25,7 @@ mod values;
 
 pub use arguments::arguments;
 pub use concerns::{Concern, Threat, concern, concerns, draws, is_straight_line, risk};
+pub use contest::{Contest, Rounds, contest, rounds};
 pub use curve::{Curve, knee};
 pub use forms::{FormFacts, FormFindings, FormOptions, LoadForm, TriedForm};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The file of a version.
 pub const MODEL_FILE: &str = "model.pt";
-/// The same, of a package of AOTInductor. Where both are there, the other one serves.
+/// The same, of a package of AOTInductor. Where both are there, a contest says which serves.
 pub const PACKAGE_FILE: &str = "model.pt2";
 /// What a model says about itself, beside its versions.
 pub const MANIFEST_FILE: &str = "model.toml";
@@ -23,6 +23,16 @@ pub struct VersionFolder {
     pub version: Version,
     /// Where its model file lies.
     pub file: PathBuf,
+}
+
+impl VersionFolder {
+    /// The same version with the package that lies beside its file, where one does.
+    #[must_use]
+    pub fn with_package(&self) -> Option<Self> {
+        let file = self.file.with_file_name(PACKAGE_FILE);
+        let has_both = self.file.ends_with(MODEL_FILE) && file.exists();
+        has_both.then_some(Self { version: self.version, file })
+    }
 }
 
 /// The folder of a model.
@@ -43,6 +53,15 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
+    /// Libraries like to name the file; paths of this machine are not for clients to see.
+    #[must_use]
+    pub fn without_path(&self, reason: &str) -> String {
+        let path = self.path.display().to_string();
+        let reason = reason.replace(&format!("{path}/"), &format!("{}/", self.name));
+        // What is left is the path of a model that is a file. A relative one could be any word.
+        if self.path.is_absolute() { reason.replace(&path, self.name.as_str()) } else { reason }
+    }
+
     /// Refuses a file that a link has lie outside. Whoever writes the folder would get to have read what the server may
     /// read. What is not there is inside.
     ///

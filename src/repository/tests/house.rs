@@ -63,7 +63,13 @@ impl Loader for Scripted {
                         with_signature(|it| it.reach = Reach::Operators(vec!["aten::save".into()]))
                     }
                     "stateful" => with_signature(|it| it.mutates_state = true),
-                    "native" => with_signature(|it| it.reach = Reach::Native),
+                    "native" => with_signature(native),
+                    "slow" => slow(),
+                    "slow native" => {
+                        let mut signature = slow().signature().clone();
+                        native(&mut signature);
+                        slow().with_signature(signature)
+                    }
                     "bounded" => with_signature(|it| it.interface = Some(Arc::new(bounded()))),
                     _ => FakeModel::echo(),
                 };
@@ -87,6 +93,20 @@ fn with_signature(change: impl FnOnce(&mut Signature)) -> FakeModel {
     let mut signature = model.signature().clone();
     change(&mut signature);
     model.with_signature(signature)
+}
+
+/// One that takes far longer than the others.
+fn slow() -> FakeModel {
+    FakeModel::new(|batch| {
+        std::thread::sleep(Duration::from_millis(10));
+        Ok(batch.inputs.into_iter().flatten().collect())
+    })
+}
+
+/// As a package has it.
+fn native(signature: &mut Signature) {
+    signature.reach = Reach::Native;
+    signature.interface = Some(Arc::new(bounded()));
 }
 
 /// Of a model that takes `[-1, 1]`, one to five rows.
