@@ -45,6 +45,26 @@ fn a_crash_costs_its_own_request_and_no_other() {
     server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
 }
 
+#[test]
+fn a_run_that_a_value_keeps_going_ends_with_its_process() {
+    let models = Models::new().fixture("stuck").head("stuck", "instances = 1");
+    let server = Settings::new(models)
+        .set("requests.timeout=2s")
+        .set("limits.stuck_grace=300ms")
+        .set("limits.max_stuck_runs=1")
+        .ready();
+    assert_eq!(server.describe("stuck")["versions"][0]["isolation"], "process");
+    for n_hung in 1..=3 {
+        // Never the same, which would be known.
+        let hangs = json!({"features": [2000 + n_hung, 0, 0, 0]});
+        server.predict("stuck", &hangs).failed(504, "deadline_exceeded");
+        server.predict("stuck", &json!({"features": [1, 2, 3, 4]})).good();
+    }
+    let stuck = r#"sconce_stuck_runs_total{model="stuck",version="1"}"#;
+    assert_eq!(server.metric(stuck), 0.0, "none is left to itself");
+    assert!(server.is_ready());
+}
+
 /// The folders in /proc of the children of a process.
 fn children_of(id: u32) -> Vec<PathBuf> {
     let parent = |entry: &fs::DirEntry| {

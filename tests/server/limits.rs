@@ -147,11 +147,37 @@ fn a_body_that_does_not_come_is_504_at_the_deadline() {
     assert_eq!(answer.header("connection"), Some("close"), "the rest is not waited for");
 }
 
+/// A run in the server's process holds a place among those that compute, and nothing ends it.
+#[test]
+fn runs_that_hang_keep_no_other_model_waiting() {
+    let models = Models::new().fixture("stuck").head("stuck", "instances = 8").fixture("raises");
+    // Long enough that none of them is given up.
+    let server: Server = Settings::new(models)
+        .set("isolation.mode=none")
+        .set("limits.stuck_grace=60s")
+        .set("shutdown.lame_duck=0ms")
+        .ready();
+    let running = || server.describe("stuck")["versions"][0]["queue"]["running"].as_u64();
+    for n_runs in 1..=4 {
+        server.wait("a run must begin", || {
+            let headers = [("x-request-timeout-ms", "300")];
+            let body = r#"{"features": [2000, 0, 0, 0]}"#;
+            let _ = post_with(server.http, "/predict/stuck", &headers, body);
+            running() >= Some(n_runs)
+        });
+    }
+    for _ in 0..3 {
+        server.predict("raises", &json!({"features": [1, 2, 3, 4]})).good();
+    }
+    assert!(running() >= Some(4), "they run still");
+}
+
 #[test]
 fn another_version_takes_the_place_of_one_that_was_given_up() {
     let models = Models::new().fixture("stuck").head("stuck", "instances = 1");
     models.add_version("stuck", 2, "stuck");
     let server: Server = Settings::new(models)
+        .set("isolation.mode=none")
         .set("requests.timeout=2s")
         .set("limits.stuck_grace=300ms")
         .set("limits.max_stuck_runs=1")
@@ -177,6 +203,7 @@ fn another_version_takes_the_place_of_one_that_was_given_up() {
 fn a_run_that_never_ends_is_replaced_and_then_fails_its_model() {
     let models = Models::new().fixture("stuck").head("stuck", "instances = 1").fixture("raises");
     let server: Server = Settings::new(models)
+        .set("isolation.mode=none")
         .set("requests.timeout=2s")
         .set("limits.stuck_grace=300ms")
         .set("limits.max_stuck_runs=1")

@@ -85,7 +85,8 @@ impl Runner {
             let Some(last_deadline) = deadlines.max() else { return true };
             let now = Instant::now();
             self.begin((now, watched_until(shared, last_deadline, now)), permit, thread);
-            let turn = shared.queue.begin(&batch, since);
+            let given_up_at = shared.given_up_at(last_deadline, now);
+            let turn = shared.queue.begin(&batch, since, given_up_at);
             let (ended, was_alone) = {
                 let beside = shared.process.as_ref().map(ModelProcess::beside);
                 let ended = caught(|| run::run_batch(shared, &mut *self.engine, batch));

@@ -120,10 +120,10 @@ impl Queue {
         &self.pace
     }
 
-    /// A turn with this batch, whose first request was found waiting at `since`.
-    pub(super) fn begin(&self, batch: &[Queued], since: Instant) -> Turn<'_> {
+    /// A turn with this batch, whose first request was found waiting at `since`, and whose run may go on until then.
+    pub(super) fn begin(&self, batch: &[Queued], since: Instant, until: Instant) -> Turn<'_> {
         let n_rows = batch.iter().map(|queued| queued.request.n_rows()).sum();
-        self.pace.begin(n_rows, since)
+        self.pace.begin(n_rows, since, until)
     }
 
     /// Lets requests share no runs from here on.

@@ -43,6 +43,8 @@ pub(in crate::scheduler) struct Pace {
     under_way: [AtomicUsize; SIZES],
     /// When the last turn began, in nanoseconds since then. While all instances are in a turn, that is one of these.
     began: AtomicU64,
+    /// When that one is given up at the latest.
+    ends: AtomicU64,
     /// Rows of a run that left others waiting.
     full: Recent,
 }
@@ -87,8 +89,8 @@ pub(super) struct Arrival {
 
 impl Default for Pace {
     fn default() -> Self {
-        let (ended, turns, under_way, began, full) = Default::default();
-        Self { born: Instant::now(), ended, turns, under_way, began, full }
+        let (ended, turns, under_way, began, ends, full) = Default::default();
+        Self { born: Instant::now(), ended, turns, under_way, began, ends, full }
     }
 }
 
@@ -106,11 +108,13 @@ impl Pace {
         true
     }
 
-    /// An instance has taken this many rows; `since` it found them waiting.
-    pub(super) fn begin(&self, n_rows: usize, since: Instant) -> Turn<'_> {
+    /// An instance has taken this many rows; `since` it found them waiting, and `until` then their run may go on.
+    pub(super) fn begin(&self, n_rows: usize, since: Instant, until: Instant) -> Turn<'_> {
         let size = size(n_rows);
         self.under_way[size].fetch_add(1, Ordering::Relaxed);
-        self.began.fetch_max(nanos(since.saturating_duration_since(self.born)), Ordering::Relaxed);
+        let place = |at: Instant| nanos(at.saturating_duration_since(self.born));
+        self.began.fetch_max(place(since), Ordering::Relaxed);
+        self.ends.store(place(until), Ordering::Relaxed);
         Turn { pace: self, size, since }
     }
 
@@ -184,11 +188,13 @@ impl Pace {
         })
     }
 
-    /// How long even the turn that began last has gone on, where that is far more than a turn takes.
+    /// How long even the turn that began last has gone on, where that is far more than a turn takes, but no longer than it can go
+    /// on still.
     fn beyond(&self, turn: u64) -> Option<u64> {
-        let began = self.began.load(Ordering::Relaxed);
-        let gone_on = nanos(self.born.elapsed()).saturating_sub(began);
-        (gone_on > turn.saturating_mul(2).max(nanos(SHORT))).then_some(gone_on)
+        let now = nanos(self.born.elapsed());
+        let gone_on = now.saturating_sub(self.began.load(Ordering::Relaxed));
+        let left = self.ends.load(Ordering::Relaxed).saturating_sub(now);
+        (gone_on > turn.saturating_mul(2).max(nanos(SHORT))).then_some(gone_on.min(left))
     }
 
     /// Nanoseconds of a turn with a run of this size; where there was none yet, what it takes at the least.
@@ -208,6 +214,11 @@ mod tests {
     use super::super::recent::RECENT;
     use super::*;
 
+    /// When runs are given up.
+    fn late() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
     const MS: Duration = Duration::from_millis(1);
 
     fn arrival(n_rows: usize) -> Arrival {
@@ -225,7 +236,7 @@ mod tests {
         let pace = Pace::default();
         pace.warmed_up(8, 50 * MS);
         for _ in 0..2 {
-            std::mem::forget(pace.begin(8, Instant::now()));
+            std::mem::forget(pace.begin(8, Instant::now(), late()));
         }
         pace
     }
@@ -289,8 +300,10 @@ mod tests {
         assert!(forecast.refusal(forecast.patient, second).is_some(), "none comes in time");
         assert!(forecast.refusal(forecast.patient, 60 * second).is_none(), "who has time may wait");
         assert_eq!(pace.forecast(&load(&[]), idle), None, "another instance is idle");
+        pace.ends.store(nanos(pace.born.elapsed()) + nanos(300 * MS), Ordering::Relaxed);
+        assert!(wait(&pace) <= 300 * MS, "it is given up soon");
         // One ended, and the next has just begun in its place.
-        std::mem::forget(pace.begin(8, Instant::now()));
+        std::mem::forget(pace.begin(8, Instant::now(), late()));
         pace.under_way[size(8)].fetch_sub(1, Ordering::Relaxed);
         assert_eq!(wait(&pace), 25 * MS);
     }
@@ -300,8 +313,8 @@ mod tests {
         let pace = Pace::default();
         pace.warmed_up(8, 50 * MS);
         let turn = || pace.turn(size(8)).map(Duration::from_nanos);
-        let running = pace.begin(8, Instant::now());
-        pace.begin(1, Instant::now()).end();
+        let running = pace.begin(8, Instant::now(), late());
+        pace.begin(1, Instant::now(), late()).end();
         for _ in 0..RECENT {
             pace.took(size(8), 5000 * MS);
             pace.took(size(1), 700 * MS);
@@ -326,7 +339,7 @@ mod tests {
             let pace = Pace::default();
             pace.warmed_up(max_batch_size, 100 * MS);
             for _ in 0..instances {
-                std::mem::forget(pace.begin(max_batch_size, Instant::now()));
+                std::mem::forget(pace.begin(max_batch_size, Instant::now(), late()));
             }
             pace.forecast(&Load::default(), arrival).unwrap().bearable
         };
@@ -336,8 +349,8 @@ mod tests {
         assert_eq!(bearable(1, 2, 1), 1000 * MS);
         let fast = Pace::default();
         fast.warmed_up(8, MS);
-        std::mem::forget(fast.begin(8, Instant::now()));
-        std::mem::forget(fast.begin(8, Instant::now()));
+        std::mem::forget(fast.begin(8, Instant::now(), late()));
+        std::mem::forget(fast.begin(8, Instant::now(), late()));
         assert_eq!(fast.forecast(&Load::default(), arrival(1)).unwrap().bearable, SHORT);
     }
 }

@@ -93,7 +93,8 @@ fn fill(max_wait: Option<Duration>, deadline: Duration) -> (usize, InferError) {
     let bounds = Bounds { max_wait, ..bounds(100) };
     let queue = Queue::new(bounds, LIMITS, None, metrics());
     queue.pace().warmed_up(4, Duration::from_secs(10));
-    let _turn = queue.pace().begin(4, Instant::now());
+    let now = Instant::now();
+    let _turn = queue.pace().begin(4, now, now + Duration::from_secs(60));
     let mut pending = Vec::new();
     loop {
         let until = Instant::now() + deadline;
@@ -152,7 +153,8 @@ fn outliers_do_not_fill_the_queue_for_others() {
     let bounds = Bounds { max_wait: Some(Duration::from_secs(20)), ..bounds(100) };
     let queue = Queue::new(bounds, LIMITS, None, metrics());
     queue.pace().warmed_up(4, Duration::from_secs(10));
-    let _turn = queue.pace().begin(4, Instant::now());
+    let now = Instant::now();
+    let _turn = queue.pace().begin(4, now, now + Duration::from_secs(60));
     for _ in 0..200 {
         queue.caution.failed(true);
     }

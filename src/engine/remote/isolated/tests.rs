@@ -5,6 +5,7 @@ use crate::engine::Death;
 use crate::engine::remote::tests::{
     AMPLE, CPU, artifact, fails, is_gone, open_descriptors, ourselves, vector,
 };
+use crate::testing::until;
 use std::fs;
 use std::io::Write;
 use std::sync::mpsc;
@@ -135,6 +136,12 @@ fn a_child_that_somebody_stopped_is_ended_and_its_input_not_blamed() {
     let before = pid(&mut *engine);
     let stopped = rustix::process::Pid::from_raw(before.cast_signed()).unwrap();
     rustix::process::kill_process(stopped, rustix::process::Signal::STOP).unwrap();
+    // Each of its threads stops when the kernel comes to it.
+    until("all its threads have stopped", || {
+        let threads = fs::read_dir(format!("/proc/{before}/task")).unwrap().flatten();
+        let mut states = threads.map(|it| fs::read_to_string(it.path().join("stat")).unwrap());
+        states.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, it)| it.starts_with('T')))
+    });
     let soon = Some(Instant::now() + Duration::from_millis(50));
     let outcome = engine.run(Batch { until: soon, ..vector(&[0.5]) });
     fails(outcome, Fault::Died(Death::Terminated), "stopped by a signal");
