@@ -197,6 +197,28 @@ def resnet50():
     variants("resnet50", bf16='precision = "bf16"\nmax_difference = 0.03\n')
 
 
+class Bytes(nn.Module):
+    """Reads all that it is given and computes next to nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sum(1, keepdim=True)
+
+
+def isolated():
+    """Models whose requests are of three sizes, and two that compute, in a folder of their own."""
+    torch.manual_seed(4)
+    for name, n_bytes in (("bytes_4k", 4 << 10), ("bytes_600k", 600 << 10), ("bytes_10m", 10 << 20)):
+        rows = (torch.randn(2, n_bytes // 4) * 8).round() / 8
+        toml = tensors([("x", "FP32", [-1, n_bytes // 4])], [("sum", "FP32", [-1, 1])])
+        write(Made(name, Bytes(), [rows], toml, lambda row, rows=rows: {"features": plain(rows[row])}))
+    folder = FOLDER / "isolation"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("bytes_4k", "bytes_600k", "bytes_10m", "minilm", "resnet50"):
+        shutil.copytree(FOLDER / "models" / name, folder / name, copy_function=os.link)
+    for name in ("bytes_4k", "bytes_600k", "bytes_10m"):
+        shutil.rmtree(FOLDER / "models" / name)
+
+
 class Made:
     """A model with its rows: a tensor for each input, or a list of tensors where lengths differ."""
 
@@ -334,7 +356,7 @@ def main() -> None:
     stamp = FOLDER / "models.stamp"
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
-        for make in (tabular, digits, minilm, resnet50):
+        for make in (tabular, digits, minilm, resnet50, isolated):
             make()
         for name in ("tabular", "digits", "resnet50"):
             watched(name)
@@ -342,4 +364,5 @@ def main() -> None:
     print(FOLDER)
 
 
-wheels.run(main)
+if __name__ == "__main__":
+    wheels.run(main)

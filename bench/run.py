@@ -30,7 +30,7 @@ from harness.sections import Bench, Effort, Results  # noqa: E402
 import wheels  # noqa: E402
 
 MODELS = ["tabular", "digits", "minilm", "minilm_mixed", "resnet50"]
-EXTRAS = ["first_shapes", "variants", "protocols", "watching", "start", "memory"]
+EXTRAS = ["first_shapes", "variants", "protocols", "isolation", "watching", "start", "memory"]
 QUICK = ["tabular", "minilm", "start", "memory"]
 
 

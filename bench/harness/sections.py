@@ -11,7 +11,7 @@ import tempfile
 import time
 import tomllib
 
-from harness import contestants, machine, measure, protocols
+from harness import contestants, isolation, machine, measure, protocols
 from harness.contestants import Paths
 from harness.processes import Failure, Process, started
 
@@ -368,6 +368,9 @@ class Bench:
 
     def protocols(self) -> None:
         protocols.section(self)
+
+    def isolation(self) -> None:
+        isolation.section(self)
 
     def start(self) -> None:
         """From the start of the program to its first answer, example models, files in the cache."""

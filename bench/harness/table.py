@@ -40,7 +40,7 @@ class Table:
     def make(self) -> list[Row]:
         for section in (
             self.library, self.echo, self.references, self.added_latency, self.mixed,
-            self.variants, self.agreement, self.protocols, self.watching, self.start, self.memory, self.decode, self.cpu,
+            self.variants, self.agreement, self.protocols, self.isolation, self.watching, self.start, self.memory, self.decode, self.cpu,
         ):  # fmt: skip
             section()
         return self.rows
@@ -195,6 +195,27 @@ class Table:
                 note = f"{statistics.median(rates[way].values()):.0f} requests/s, decoded in {statistics.median(decode):.0f} us"
                 note += f", {agreement['compared']} answers differ by {agreement['difference']:.1e}{found[1]}"
                 self.rows.append(report(f"{model}: {way} over {ways[0]}", f"{found[0]:.2f}", note))
+
+    def isolation(self) -> None:
+        """What a process of its own adds to a request, and takes from the rate of models that compute."""
+        goals = {"bytes_4k": 30, "bytes_600k": 60}
+        for model, callers in dict.fromkeys((it["model"], it["callers"]) for it in self.results.find("isolation")):
+            lines = self.results.find("isolation", model=model, callers=callers)
+            by = {mode: {it["round"]: it for it in lines if it["mode"] == mode} for mode in ("none", "process")}
+            if not model.startswith("bytes"):
+                rates = ({k: it["rate"] for k, it in by[mode].items()} for mode in ("process", "none"))
+                value, spread = self.ratio(*rates)
+                self.rows.append(at_least(f"{model}: rows/s in a process of its own over in the server's", value, 0.95, spread.strip()))
+                continue
+            p50 = {mode: [it["latency_us"]["p50"] for it in by[mode].values()] for mode in by}
+            none, process = (statistics.median(p50[mode]) for mode in ("none", "process"))
+            more = statistics.median(b - a for a, b in zip(p50["none"], p50["process"]))
+            what, note = f"{model}, {callers} callers: p50 added by a process of its own", f"{none:.0f} and {process:.0f} us"
+            goal = goals.get(model)
+            self.rows.append(at_most(what, more, goal, " us", note) if goal else report(what, f"{more:.0f} us", note))
+        for line in self.results.find("isolation_memory"):
+            values = ", ".join(f"{it:g}" for it in line["private_mb"])
+            self.rows.append(report("private memory of the processes of five models, and of what they are forked from", f"{values} MB"))
 
     def start(self) -> None:
         for verdicts in ("known", "unknown"):

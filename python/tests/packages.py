@@ -115,7 +115,7 @@ def modules() -> dict[str, Given]:
         "encoder": Given(Encoder(), **of_tokens(("ids", "mask"), 60, 40, torch.float32)),
         "minilm": Given(real.minilm(), **of_tokens(("input_ids", "attention_mask"), 30522, 128, torch.int64)),
         # A row of it is 150,528 numbers: fewer requests say as much.
-        "lite0": Given(real.lite0(), **of_rows("image", [3, 224, 224], 8), n_wrong=WRONG // 20),
+        "lite0": Given(real.lite0(), **of_rows("inputs", [3, 224, 224], 8), n_wrong=WRONG // 20),
     }
 
 
