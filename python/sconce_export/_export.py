@@ -75,7 +75,7 @@ def export(
         feature_names: what the numbers of a row of the one input are called in reference.json.
         method: `"auto"`, `"trace"` or `"script"`.
         formats: `"torchscript"` for model.pt, `"pt2"` for model.pt2, which is compiled by AOTInductor and takes minutes
-            and a C++ compiler; or both. Where both are there, model.pt serves.
+            and a C++ compiler; or both. Of both the faster one serves.
         program: path of a sconce program, which then tries the folder (`sconce check`) before it gets its name.
         quiet: whether the report is not printed.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import torch
+from torch import nn
 
 from . import _dimensions, _torchscript
 from ._call import Call
@@ -68,7 +69,7 @@ def write(
         with _quiet(), _one_thread():
             program = export(wrapper, example, dynamic_shapes=_dynamic_shapes(dimensions))
             text = serialize(program).exported_program.decode()
-            files = compile_it(program.module(), example, options={**_OPTIONS, **_target()})
+            files = compile_it(program.module(), example, options={**_options(module), **_target()})
             package(str(path), aoti_files={_NAME: files}, extra_files={f"{_NAME}.json": json.dumps(json.loads(text))})
             run = torch._inductor.aoti_load_package(str(path))
     except Exception as error:
@@ -86,6 +87,12 @@ def _tools() -> tuple[Any, Any, Any, Any]:
     except ImportError as error:
         raise ExportError(f'formats="pt2" needs a newer torch than {torch.__version__}: {error}') from error
     return export, aot_compile, package_pt2, serialize
+
+
+def _options(module: nn.Module) -> dict[str, Any]:
+    # torch puts a single number into the code, and cannot load a file of weights without any.
+    has_weights = any(it.numel() > 1 for it in (*module.parameters(), *module.buffers()))
+    return _OPTIONS if has_weights else {"aot_inductor.package": True}
 
 
 def _target() -> dict[str, Any]:

@@ -10,7 +10,11 @@ use super::threads::within;
 use super::trial::TriedModel;
 use crate::engine::probe::{self, Contest, Findings, Hints, arguments};
 use crate::inference::{Batching, TensorSpec};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
+/// Ends that are remembered.
+const MAX_KNOWN: usize = 1000;
 /// How much faster than the other file a package must be, with all that its process costs.
 const MIN_GAIN: f64 = 1.1;
 
@@ -20,18 +24,50 @@ pub(super) struct Contestant<'a> {
     pub(super) tried: TriedModel,
 }
 
+/// How contests have ended, by the digests of both files: times differ from one to the next, and a reload is not to change what
+/// serves.
+#[derive(Debug, Default)]
+pub(super) struct Contests(Mutex<HashMap<[String; 2], Result<String, String>>>);
+
+impl Contests {
+    /// The known end of this one, or its end now.
+    fn end(
+        &self,
+        first: &Contestant<'_>,
+        package: &Contestant<'_>,
+        parts: &RepositoryParts,
+    ) -> Result<String, String> {
+        let key = [first, package].map(|it| it.candidate.fingerprint.digest.clone());
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(&key) {
+            return known.clone();
+        }
+        let Contest { difference, gain } = hold(first, package, parts)?;
+        let times = format!("{gain:.3} times as fast");
+        let end = if gain < MIN_GAIN {
+            Err(format!("{times}, at least {MIN_GAIN} are wanted"))
+        } else {
+            Ok(format!("{times}, answers within {difference:.0e} of the largest"))
+        };
+        let mut known = known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(key, end.clone());
+        end
+    }
+}
+
 /// The one that is to serve, and why, for its notes.
 pub(super) fn choose<'a>(
     first: Contestant<'a>,
     package: Result<Contestant<'a>, ModelFailure>,
     parts: &RepositoryParts,
+    contests: &Contests,
 ) -> (Contestant<'a>, String) {
-    let outcome = package.map_err(|failure| failure.details().to_owned()).and_then(|package| {
-        let Contest { difference, gain } = hold(&first, &package, parts)?;
-        let text =
-            format!("{gain:.2} times as fast, answers within {difference:.0e} of the largest");
-        if gain < MIN_GAIN { Err(text) } else { Ok((package, text)) }
-    });
+    let outcome = package
+        .map_err(|failure| failure.details().to_owned())
+        .and_then(|package| contests.end(&first, &package, parts).map(|text| (package, text)));
     match outcome {
         Ok((package, text)) => {
             (package, format!("{PACKAGE_FILE} serves in place of {MODEL_FILE}: {text}"))

@@ -4,7 +4,7 @@
 //! notice a failure.
 
 use super::candidate::Candidate;
-use super::contest::{Contestant, choose};
+use super::contest::{Contestant, Contests, choose};
 use super::failure::{FailureCode, ModelFailure};
 use super::isolation::Isolation;
 use super::layout::{ModelFolder, VersionFolder};
@@ -37,6 +37,8 @@ pub(super) struct VersionLoader {
     loading: DetachedLimit,
     /// Those that hang.
     hanging: Hanging,
+    /// How those ended whose two files are still to be told apart.
+    contests: Contests,
     /// Held during a trial: there is one child process, and memory for one more model at a time.
     trying: Mutex<()>,
 }
@@ -62,6 +64,7 @@ impl VersionLoader {
             loaded: Loaded::default(),
             loading: DetachedLimit::default(),
             hanging: Hanging::default(),
+            contests: Contests::default(),
             trying: Mutex::new(()),
         }
     }
@@ -90,12 +93,13 @@ impl VersionLoader {
                 let tried = self.try_and_load(&candidate)?;
                 Ok(Contestant { candidate, tried })
             });
-            let (chosen, why) = choose(Contestant { candidate, tried }, package, &self.parts);
-            watcher.file_is_known(&chosen.candidate.fingerprint.digest)?;
+            let (chosen, why) =
+                choose(Contestant { candidate, tried }, package, &self.parts, &self.contests);
             watcher.warms_up();
             let mut served = self.serve(&chosen.candidate, chosen.tried, started_at)?;
             served.facts.notes.push(folder.without_path(&why));
-            // By this one a change of the other file is seen; a package counts as what lies beside.
+            // Whichever serves, the version is known by the one file, and a package counts as what lies beside it.
+            served.facts.digest.clone_from(&fingerprint.digest);
             Ok(Served { fingerprint, ..served })
         });
         served.map_err(|failure| failure.reworded(|details| folder.without_path(details)))

@@ -25,7 +25,7 @@ fn decide(name: &str, digest: &str, is_trusted: bool, isolation: Isolation) -> R
     }
     if isolation == Isolation::None {
         return Err(format!(
-            "the file is native code, which runs in a process of its own alone, and the configuration wants none for it: take {name} out of isolation.none, or list it in isolation.process"
+            "the file is native code, which runs in a process of its own alone, and the configuration wants none for it: list {name} in isolation.process"
         ));
     }
     Ok(())
@@ -65,7 +65,7 @@ mod tests {
     fn native_code_is_vouched_for_and_apart() {
         check(true, Isolation::Auto, None);
         check(true, Isolation::Process, None);
-        check(true, Isolation::None, Some("take m out of isolation.none"));
+        check(true, Isolation::None, Some("list m in isolation.process"));
         let line = "add \"m@sha256:abc\" to trusted_models";
         for isolation in [Isolation::Auto, Isolation::Process, Isolation::None] {
             check(false, isolation, Some(line));

@@ -30,45 +30,81 @@ bool is_number(const Value& value) {
   }
 }
 
+bool is_whole(const Value& value) { return value.type()->kind() == TypeKind::IntType; }
+
 bool is_list_of_numbers(const Value& value) {
   const auto list = value.type()->cast<c10::ListType>();
   return list && (list->getElementType()->kind() == TypeKind::IntType ||
                   list->getElementType()->kind() == TypeKind::FloatType);
 }
 
-// Operators of numbers whose result is no further from nought than the sum, or the product, of their arguments.
+// Operators of numbers whose result is no further from nought than the sum of their arguments.
 const std::unordered_set<std::string>& sums() {
   static const std::unordered_set<std::string> names = {
       "aten::add", "aten::sub", "aten::neg", "aten::abs", "prim::abs", "aten::floor", "aten::ceil", "aten::round",
-      "aten::Int", "aten::Float", "aten::sqrt", "aten::floordiv", "aten::remainder", "aten::fmod", "prim::max",
-      "aten::__range_length", "aten::__derive_index", "prim::unchecked_cast", "prim::ListConstruct",
-      "aten::list"};
+      "aten::Int", "aten::Float", "prim::max", "aten::__range_length", "aten::__derive_index", "prim::ListConstruct"};
   return names;
 }
 
-// Operators that make a tensor of any size out of a number.
-const std::unordered_set<std::string>& makers() {
+// Operators whose result is no larger than the tensors that they are given, whatever numbers they are given.
+const std::unordered_set<std::string>& size_keepers() {
   static const std::unordered_set<std::string> names = {
-      "aten::arange",       "aten::as_strided",    "aten::broadcast_to", "aten::constant_pad_nd", "aten::empty",
-      "aten::expand",       "aten::eye",           "aten::full",         "aten::linspace",        "aten::logspace",
-      "aten::new_empty",    "aten::new_full",      "aten::new_ones",     "aten::new_zeros",       "aten::ones",
-      "aten::pad",          "aten::range",         "aten::rand",         "aten::randint",         "aten::randn",
-      "aten::randperm",     "aten::repeat",        "aten::reshape",      "aten::resize_",         "aten::tensor_split",
-      "aten::tile",         "aten::tril_indices",  "aten::triu_indices", "aten::unflatten",       "aten::view",
-      "aten::zeros",        "aten::_unsafe_view"};
+      "aten::add",     "aten::sub",     "aten::mul",    "aten::div",        "aten::pow",       "aten::clamp",
+      "aten::select",  "aten::slice",   "aten::narrow", "aten::squeeze",    "aten::unsqueeze", "aten::transpose",
+      "aten::permute", "aten::sum",     "aten::mean",   "aten::softmax",    "aten::log_softmax", "aten::argmax",
+      "aten::max",     "aten::min",     "aten::sort",   "aten::topk",       "aten::flatten",   "aten::cumsum",
+      "aten::gt",      "aten::lt",      "aten::ge",     "aten::le",         "aten::eq",        "aten::ne",
+      "aten::to",      "aten::gather",  "aten::dropout", "aten::layer_norm", "aten::full_like", "aten::zeros_like",
+      "aten::ones_like", "aten::masked_fill", "aten::__getitem__", "aten::remainder", "aten::fmod", "aten::any",
+      "aten::all",     "aten::norm",    "aten::var",    "aten::std",        "aten::prod",      "aten::chunk",
+      "aten::unbind",  "aten::split",   "aten::cat",    "aten::stack",      "aten::index_select", "aten::embedding",
+      "aten::rsub",    "aten::floor_divide", "aten::leaky_relu", "aten::tril", "aten::triu",   "aten::roll",
+      "aten::flip",    "aten::append",  "prim::ListConstruct", "prim::TupleConstruct", "prim::If", "prim::Loop",
+      "aten::tensor",  "aten::item",    "aten::fill_",  "aten::add_",       "aten::mul_",      "aten::masked_fill_"};
   return names;
+}
+
+// Operators whose numbers, not whole ones among them, say how large their result is.
+bool counts_by_floats(const std::string& name) {
+  return name == "aten::arange" || name == "aten::range" || name.find("upsample") != std::string::npos ||
+         name.find("interpolate") != std::string::npos;
 }
 
 // Operators whose result is as large as the numbers in a tensor say.
-const std::unordered_set<std::string>& made_by_contents() {
-  static const std::unordered_set<std::string> names = {
-      "aten::bincount", "aten::one_hot", "aten::repeat_interleave", "aten::histc"};
-  return names;
+bool is_made_by_contents(const std::string& name) {
+  return name == "aten::bincount" || name == "aten::one_hot" || name == "aten::repeat_interleave" ||
+         name.find("sparse") != std::string::npos;
 }
 
-}  // namespace
+// Operators that make as much to compute as a number says, and take no memory for it.
+bool is_spread(const std::string& name) {
+  return name == "aten::expand" || name == "aten::broadcast_to" || name == "aten::as_strided";
+}
 
-bool Bounds::is_of_numbers(const Value* value) { return is_number(*value) || is_list_of_numbers(*value); }
+// Operators that change a list or a dictionary in its place.
+bool changes_list(const Node& node) {
+  static const std::unordered_set<std::string> names = {
+      "aten::_set_item", "aten::append", "aten::insert", "aten::extend", "aten::add_",   "aten::update",
+      "aten::pop",       "aten::clear",  "aten::remove", "aten::Delete", "aten::reverse", "aten::setdefault"};
+  return !node.inputs().empty() && names.count(node.kind().toQualString()) != 0 &&
+         node.input(0)->type()->kind() != TypeKind::TensorType;
+}
+
+// How many looks stand on each other: each takes stack.
+class Depth {
+ public:
+  explicit Depth(size_t& depth) : depth_(depth) { ++depth_; }
+  ~Depth() { --depth_; }
+  Depth(const Depth&) = delete;
+  Depth& operator=(const Depth&) = delete;
+  bool is_too_deep() const { return depth_ > kDeepest; }
+
+ private:
+  static constexpr size_t kDeepest = 2000;
+  size_t& depth_;
+};
+
+}  // namespace
 
 double Bounds::of(const Value* value) {
   const auto found = known_.find(value);
@@ -77,7 +113,8 @@ double Bounds::of(const Value* value) {
   }
   // What leads back to itself grows with each round.
   known_.emplace(value, kNone);
-  const double bound = look(value);
+  const Depth depth(depth_);
+  const double bound = depth.is_too_deep() ? kNone : look(value);
   known_[value] = bound;
   return bound;
 }
@@ -85,12 +122,13 @@ double Bounds::of(const Value* value) {
 double Bounds::sum(const Node& node) {
   double total = 0;
   for (const Value* input : node.inputs()) {
-    total += is_of_numbers(input) ? of(input) : input->type()->kind() == TypeKind::BoolType ? 1 : kNone;
+    const bool is_of_numbers = is_number(*input) || is_list_of_numbers(*input);
+    total += is_of_numbers ? of(input) : input->type()->kind() == TypeKind::BoolType ? 1 : kNone;
   }
   return std::max(total, 1.0);
 }
 
-// The greater of what both branches, or whatever blocks there are, hand out.
+// The greater of what the branches hand out.
 double Bounds::of_branches(const Value* value, double (Bounds::*bound)(const Value*)) {
   double most = 0;
   for (const Block* block : value->node()->blocks()) {
@@ -99,13 +137,29 @@ double Bounds::of_branches(const Value* value, double (Bounds::*bound)(const Val
   return most;
 }
 
+// How many rounds a number asks for: what is below nought asks for none.
+double Bounds::rounds(const Value* value) {
+  const Node* node = value->node();
+  const std::string name = node->kind().toQualString();
+  if (name == "prim::min" && node->inputs().size() == 2 && is_number(*node->input(0)) && is_number(*node->input(1))) {
+    return std::min(rounds(node->input(0)), rounds(node->input(1)));
+  }
+  if (name == "aten::__range_length" && of(node->input(0)) <= kMostRounds && of(node->input(2)) <= kMostRounds) {
+    const auto step = torch::jit::toIValue(node->input(2));
+    if (step && step->isInt() && step->toInt() > 0) {
+      return rounds(node->input(1)) + of(node->input(0));
+    }
+  }
+  return of(value);
+}
+
 double Bounds::look(const Value* value) {
   const Node* node = value->node();
   if (node->kind() == torch::jit::prim::Param) {
     // The count of a loop's rounds ends where the loop does; all else comes from outside or from the round before.
     const Node* loop = node->owningBlock()->owningNode();
     const bool counts = loop != nullptr && loop->kind() == torch::jit::prim::Loop && value == node->outputs()[0];
-    return counts ? of(loop->input(0)) : kNone;
+    return counts ? rounds(loop->input(0)) : kNone;
   }
   if (node->kind() == torch::jit::prim::Constant) {
     return of_constant(torch::jit::toIValue(value));
@@ -115,35 +169,45 @@ double Bounds::look(const Value* value) {
   }
   const std::string name = node->kind().toQualString();
   if (name == "prim::GetAttr") {
-    const auto* held = numbers_are_kept_ ? nullptr : attribute(value);
+    const auto* held = attributes_change_ || lists_change_ ? nullptr : attribute(value);
     return held == nullptr ? kNone : of_constant(*held);
   }
   if (name == "aten::size" || name == "aten::numel") {
-    return sizes_are_chosen_ ? kNone : 1;
+    return sizes_are_chosen_ || is_carried(node->input(0)) ? kNone : 1;
   }
-  if (name == "aten::dim") {
+  if (name == "aten::dim" || name == "prim::dtype" || name == "prim::layout") {
     return 1;
   }
+  const auto& inputs = node->inputs();
   if (name == "aten::__getitem__" || name == "aten::slice" || name == "prim::ListUnpack") {
-    return is_list_of_numbers(*node->input(0)) ? of(node->input(0)) : kNone;
+    return is_list_of_numbers(*inputs[0]) && !lists_change_ ? of(inputs[0]) : kNone;
+  }
+  if (name == "prim::ListConstruct" && lists_change_) {
+    // Of what is handed on at once, nobody changes it.
+    const auto& uses = value->uses();
+    if (uses.size() != 1 || uses[0].user->outputs().size() != 1 ||
+        uses[0].user->output()->type()->kind() != TypeKind::TensorType) {
+      return kNone;
+    }
   }
   if (name == "aten::len") {
-    return of_length(node->input(0));
+    return of_length(inputs[0]);
   }
-  const auto& inputs = node->inputs();
   const bool pairs = inputs.size() == 2 && is_number(*inputs[0]) && is_number(*inputs[1]);
-  if (name == "prim::min" && pairs) {
-    // What is far below nought ends a loop at once.
-    return std::min(of(inputs[0]), of(inputs[1]));
-  }
   if (name == "aten::mul" && pairs) {
     return std::max(of(inputs[0]), 1.0) * std::max(of(inputs[1]), 1.0);
   }
-  if (name == "aten::div" && pairs) {
-    // By the size of something, or by a constant that may be less than one.
+  if ((name == "aten::div" || name == "aten::floordiv") && pairs) {
+    // By a constant, which may be less than one, or by a whole number, which is not.
     const auto divisor = torch::jit::toIValue(inputs[1]);
-    const double by = divisor && divisor->isScalar() ? std::abs(divisor->toScalar().toDouble()) : 1;
-    return of(inputs[1]) == kNone || by == 0 ? kNone : of(inputs[0]) / std::min(by, 1.0);
+    if (divisor && divisor->isScalar()) {
+      const double by = std::abs(divisor->toScalar().toDouble());
+      return by == 0 ? kNone : of(inputs[0]) / std::min(by, 1.0);
+    }
+    return is_whole(*inputs[1]) ? of(inputs[0]) : kNone;
+  }
+  if ((name == "aten::remainder" || name == "aten::fmod") && pairs) {
+    return of(inputs[1]);
   }
   return sums().count(name) != 0 ? sum(*node) : kNone;
 }
@@ -165,37 +229,71 @@ double Bounds::of_constant(const std::optional<c10::IValue>& constant) {
   return kNone;
 }
 
-// How many elements a list, a text or a dictionary has, where the request brought them or loops with a bound put them there.
+// How many elements a list or a dictionary has, where the request brought them or the code says how many they are.
 double Bounds::of_length(const Value* value) {
   const Node* node = value->node();
+  if (lists_change_ || value->type()->kind() == TypeKind::StringType) {
+    return kNone;
+  }
+  if (node->kind() == torch::jit::prim::Constant) {
+    return 1;
+  }
   if (node->kind() == torch::jit::prim::If) {
     return of_branches(value, &Bounds::of_length);
   }
   if (node->kind() == torch::jit::prim::Param) {
     return node->owningBlock()->owningNode() == nullptr ? 1 : kNone;
   }
-  if (node->kind() == torch::jit::prim::Loop) {
-    return kNone;
-  }
   if (node->kind() == torch::jit::prim::ListConstruct) {
     return static_cast<double>(node->inputs().size());
   }
-  if (node->kind() == torch::jit::prim::Constant) {
+  if (node->kind() == torch::jit::prim::GetAttr) {
+    return attributes_change_ ? kNone : 1;
+  }
+  if (sizes_are_chosen_ || is_carried(value)) {
+    return kNone;
+  }
+  // What is cut out of a tensor is no more than its size, and what is put together no more than its parts.
+  static const std::unordered_set<std::string> cuts = {
+      "aten::unbind", "aten::chunk", "aten::split", "aten::split_with_sizes", "aten::size", "aten::keys",
+      "aten::values", "aten::items", "aten::tolist", "prim::tolist"};
+  const std::string name = node->kind().toQualString();
+  if (value->type()->kind() == TypeKind::TensorType || cuts.count(name) != 0) {
     return 1;
   }
-  if (node->kind() == torch::jit::prim::GetAttr) {
-    return numbers_are_kept_ ? kNone : 1;
+  if (name == "aten::add" && node->inputs().size() == 2) {
+    return of_length(node->input(0)) + of_length(node->input(1));
   }
-  const bool joins = node->kind() == torch::jit::aten::mul || node->kind() == torch::jit::aten::add;
-  double bound = sizes_are_chosen_ ? kNone : 1;
+  if (name == "aten::slice" || name == "aten::list") {
+    return of_length(node->input(0));
+  }
+  return kNone;
+}
+
+// Whether a tensor is made of what a loop has handed from round to round: it may be larger after each.
+bool Bounds::is_carried(const Value* value) {
+  const auto found = carried_.find(value);
+  if (found != carried_.end()) {
+    return found->second;
+  }
+  carried_.emplace(value, false);
+  const Depth depth(depth_);
+  if (depth.is_too_deep()) {
+    return carried_[value] = true;
+  }
+  const Node* node = value->node();
+  const Node* around = node->kind() == torch::jit::prim::Param ? node->owningBlock()->owningNode() : nullptr;
+  bool answer = node->kind() == torch::jit::prim::Loop || around != nullptr;
   for (const Value* input : node->inputs()) {
-    if (is_number(*input)) {
-      bound *= std::max(of(input), 1.0);
-    } else if (joins) {
-      bound += of_length(input);
+    answer = answer || (!is_number(*input) && is_carried(input));
+  }
+  if (node->kind() == torch::jit::prim::If) {
+    for (const Block* block : node->blocks()) {
+      answer = answer || is_carried(block->outputs()[value->offset()]);
     }
   }
-  return bound;
+  carried_[value] = answer;
+  return answer;
 }
 
 // What the file has in an attribute of the object, or of one that it holds.
@@ -223,17 +321,23 @@ Bounds::Bounds(const Graph& graph, const c10::IValue* self) {
     attributes_.emplace(graph.inputs()[0], *self);
   }
   survey(body);
-  if (!sizes_are_chosen_ && makes_by_value(body)) {
-    sizes_are_chosen_ = true;
-    // They were found while sizes were taken to be none that a value chooses.
-    known_.clear();
-  }
+  // Whether a number that makes a tensor is bounded is asked while sizes are taken not to be chosen.
+  const bool chosen = makes_by_value(body);
+  sizes_are_chosen_ = sizes_are_chosen_ || chosen;
+  known_.clear();
 }
 
 void Bounds::survey(const Block& body) {
   for (const Node* node : body.nodes()) {
-    sizes_are_chosen_ = sizes_are_chosen_ || made_by_contents().count(node->kind().toQualString()) != 0;
-    numbers_are_kept_ = numbers_are_kept_ || node->kind() == torch::jit::prim::SetAttr;
+    const auto kind = node->kind();
+    sizes_are_chosen_ = sizes_are_chosen_ || is_made_by_contents(kind.toQualString());
+    attributes_change_ = attributes_change_ || kind == torch::jit::prim::SetAttr;
+    lists_change_ = lists_change_ || changes_list(*node);
+    // Who is called there may change what is looked at here, and call back.
+    calls_ = calls_ || kind == torch::jit::prim::fork || kind == torch::jit::prim::awaitable ||
+             kind == torch::jit::prim::CallFunction || kind == torch::jit::prim::CallMethod;
+    calls_back_ = calls_back_ || kind == torch::jit::prim::CallMethod;
+    loops_ = loops_ || kind == torch::jit::prim::Loop;
     for (const Block* inner : node->blocks()) {
       survey(*inner);
     }
@@ -241,25 +345,83 @@ void Bounds::survey(const Block& body) {
 }
 
 bool Bounds::makes_by_value(const Block& body) {
+  bool makes = false;
   for (const Node* node : body.nodes()) {
-    const bool makes = makers().count(node->kind().toQualString()) != 0;
-    const auto chooses = [&](const Value* input) { return is_of_numbers(input) && of(input) > kMostRounds; };
-    if (makes && std::any_of(node->inputs().begin(), node->inputs().end(), chooses)) {
-      return true;
+    const std::string name = node->kind().toQualString();
+    if (size_keepers().count(name) == 0) {
+      for (const Value* input : node->inputs()) {
+        const bool is_count = is_whole(*input) || is_list_of_numbers(*input) || input->type()->kind() == TypeKind::NumberType ||
+                              (is_number(*input) && counts_by_floats(name));
+        const auto is_made = [](const Value* output) {
+          const auto kind = output->type()->kind();
+          return !is_number(*output) && !is_list_of_numbers(*output) && kind != TypeKind::BoolType &&
+                 kind != TypeKind::NoneType;
+        };
+        const bool yields = std::any_of(node->outputs().begin(), node->outputs().end(), is_made);
+        if (is_count && yields && of(input) > kMostRounds) {
+          makes = true;
+          spreads_ = spreads_ || is_spread(name);
+        }
+      }
     }
     for (const Block* inner : node->blocks()) {
-      if (makes_by_value(*inner)) {
-        return true;
+      makes = makes_by_value(*inner) || makes;
+    }
+  }
+  return makes;
+}
+
+// How many rounds a loop of the form `i = 0; while i < n and ...: i += 1` has at most: what a `for` with a `break` becomes.
+double Bounds::counted(const Node& loop) {
+  const Block* body = loop.blocks()[0];
+  double least = kNone;
+  std::vector<const Value*> conditions = {body->outputs()[0]};
+  while (!conditions.empty()) {
+    const Node* node = conditions.back()->node();
+    conditions.pop_back();
+    if (node->kind() == torch::jit::aten::__and__) {
+      conditions.insert(conditions.end(), node->inputs().begin(), node->inputs().end());
+      continue;
+    }
+    if (node->kind() == torch::jit::prim::If && node->outputs().size() == 1) {
+      // `a and b`, with b looked at where a holds.
+      const auto other = torch::jit::toIValue(node->blocks()[1]->outputs()[0]);
+      if (other && other->isBool() && !other->toBool()) {
+        conditions.push_back(node->input(0));
+        conditions.push_back(node->blocks()[0]->outputs()[0]);
+      }
+      continue;
+    }
+    if (node->kind() != torch::jit::aten::lt || !is_whole(*node->input(0)) || !is_whole(*node->input(1))) {
+      continue;
+    }
+    const Value* next = node->input(0);
+    for (size_t i = 1; i < body->outputs().size(); ++i) {
+      const Value* before = body->inputs()[i];
+      const Node* step = next->node();
+      if (body->outputs()[i] != next || step->kind() != torch::jit::aten::add || step->owningBlock() != body ||
+          step->input(0) != before) {
+        continue;
+      }
+      const auto by = torch::jit::toIValue(step->input(1));
+      if (by && by->isInt() && by->toInt() > 0) {
+        least = std::min(least, of(loop.input(i + 1)) + rounds(node->input(1)));
       }
     }
   }
-  return false;
+  return least;
 }
 
-bool Bounds::loops_by_value(const Block& body, double rounds) {
+bool Bounds::loops_by_value(const Block& body, double around) {
+  if (calls_back_ || spreads_ || (loops_ && calls_)) {
+    return true;
+  }
   for (const Node* node : body.nodes()) {
     const bool repeats = node->kind() == torch::jit::prim::Loop;
-    const double all = repeats ? rounds * std::max(of(node->input(0)), 1.0) : rounds;
+    double all = around;
+    if (repeats) {
+      all *= std::max(std::min(rounds(node->input(0)), counted(*node)), 1.0);
+    }
     if (repeats && all > kMostRounds) {
       return true;
     }

@@ -26,22 +26,32 @@ class Bounds {
 
   double of(const torch::jit::Value* value);
   double look(const torch::jit::Value* value);
+  double rounds(const torch::jit::Value* value);
+  double counted(const torch::jit::Node& loop);
   double sum(const torch::jit::Node& node);
   double of_branches(const torch::jit::Value* value, double (Bounds::*bound)(const torch::jit::Value*));
-  const c10::IValue* attribute(const torch::jit::Value* value);
   static double of_constant(const std::optional<c10::IValue>& constant);
   double of_length(const torch::jit::Value* value);
-  static bool is_of_numbers(const torch::jit::Value* value);
+  bool is_carried(const torch::jit::Value* value);
+  const c10::IValue* attribute(const torch::jit::Value* value);
   void survey(const torch::jit::Block& body);
   bool makes_by_value(const torch::jit::Block& body);
 
+  size_t depth_ = 0;
   std::unordered_map<const torch::jit::Value*, double> known_;
+  std::unordered_map<const torch::jit::Value*, bool> carried_;
   // What attributes hold, by the value that stands for them.
   std::unordered_map<const torch::jit::Value*, c10::IValue> attributes_;
-  // Whether a value may choose how large a tensor is.
+  // Whether a value may choose how large a tensor is; and whether it is computed over without memory for it.
   bool sizes_are_chosen_ = false;
-  // Whether the code keeps something in an attribute, so that one need not be what the file says.
-  bool numbers_are_kept_ = false;
+  bool spreads_ = false;
+  // Whether an attribute need not hold what the file says, or a list what it was made of.
+  bool attributes_change_ = false;
+  bool lists_change_ = false;
+  // Whether other graphs are called, and whether those may call this one.
+  bool calls_ = false;
+  bool calls_back_ = false;
+  bool loops_ = false;
 };
 
 bool has_unbounded_loop(const torch::jit::Graph& graph, const c10::IValue* self);

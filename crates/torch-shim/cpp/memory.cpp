@@ -145,7 +145,13 @@ class BoundedAllocator final : public c10::Allocator {
       lock.unlock();
       current->check();
     }
-    return inner_->allocate(bytes);
+    try {
+      return inner_->allocate(bytes);
+    } catch (const c10::Error&) {
+      // The system may refuse what lies freed in the allocator.
+      give_back();
+      return inner_->allocate(bytes);
+    }
   }
 
   bool is_simple_data_ptr(const c10::DataPtr& data) const override { return inner_->is_simple_data_ptr(data); }
@@ -196,9 +202,13 @@ uint64_t Account::assured() const { return what_ == Of::kRun ? share.load(std::m
 
 }  // namespace sconce
 
-void sconce_bound_memory(uint64_t most, uint64_t aside, uint64_t each, uint64_t (*buffered)(void)) {
+void sconce_watch_allocations(void) {
   static std::once_flag once;
   std::call_once(once, [] { c10::SetCPUAllocator(new sconce::BoundedAllocator(c10::GetDefaultCPUAllocator()), 1); });
+}
+
+void sconce_bound_memory(uint64_t most, uint64_t aside, uint64_t each, uint64_t (*buffered)(void)) {
+  sconce_watch_allocations();
   sconce::buffered.store(buffered, std::memory_order_relaxed);
   sconce::share.store(each, std::memory_order_relaxed);
   sconce::set_aside.store(aside, std::memory_order_relaxed);
@@ -212,6 +222,10 @@ __attribute__((visibility("default"))) void* operator new(size_t bytes) {
     throw std::bad_alloc();
   }
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  if (memory == nullptr) {
+    sconce::give_back();
+    memory = std::malloc(bytes == 0 ? 1 : bytes);
+  }
   if (memory == nullptr) {
     throw std::bad_alloc();
   }

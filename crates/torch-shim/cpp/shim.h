@@ -165,6 +165,8 @@ void sconce_catch_traps(void);
 
 // Forks a process whose parent is this one's: its id, 0 in it, or minus an error number.
 long sconce_fork_as_sibling(void);
+// From now on an allocation of libtorch's that fails is tried again when what lies freed has gone back to the system.
+void sconce_watch_allocations(void);
 // `most`: what the process may take, in bytes. `aside`: what of it is kept for others, all shares among them. `each`: what
 // a run may hold whatever else is held. `buffered` tells what others hold of what is kept for them, shares aside.
 void sconce_bound_memory(uint64_t most, uint64_t aside, uint64_t each, uint64_t (*buffered)(void));

@@ -300,6 +300,7 @@ unsafe extern "C" {
     pub(crate) fn sconce_set_listener(listener: Listener);
     pub(crate) fn sconce_listen_to_warnings_here();
     pub(crate) fn sconce_catch_traps();
+    pub(crate) fn sconce_watch_allocations();
     pub(crate) fn sconce_bound_memory(
         most: u64,
         aside: u64,

@@ -161,10 +161,12 @@ fn make_arena() -> u32 {
 }
 
 /// From now on what is freed goes back to the system in its time also where nobody allocates any more: a thread of
-/// jemalloc's sees to it.
+/// jemalloc's sees to it. Where an allocation of libtorch's fails, it goes back at once.
 pub fn give_back_unasked() {
     let mut yes = true;
     let place = (&raw mut yes).cast();
+    // SAFETY: it may be called at any time.
+    unsafe { ffi::sconce_watch_allocations() };
     // SAFETY: the name ends with a zero, and the setting has the type that jemalloc's manual gives for it.
     unsafe {
         let name = c"background_thread".as_ptr();

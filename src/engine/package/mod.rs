@@ -7,6 +7,7 @@
 mod document;
 mod members;
 mod program;
+mod strides;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::Refusal;
 use super::document::{
     self, GraphModule, InputSpec, Node, Program, Range, Size, TensorMeta, TreeSpec,
 };
+use super::strides::{is_contiguous, symbol};
 use crate::engine::{
     Argument, ArgumentKind, Fault, Interface, Parameter, Reach, Signature, TensorType,
 };
@@ -99,7 +100,11 @@ fn is_covered(guard: &str) -> bool {
         let words: Vec<_> = condition.split(' ').collect();
         let (terms, relations): (Vec<_>, Vec<_>) =
             words.iter().enumerate().partition(|(place, _)| place % 2 == 0);
+        // Of two sizes, only that they are the same is looked at when a request comes.
+        let n_sizes = terms.iter().filter(|(_, word)| is_size(word)).count();
+        let are_equal = relations.iter().all(|(_, word)| **word == "==");
         terms.len() == relations.len() + 1
+            && (n_sizes <= 1 || are_equal)
             && terms.iter().all(|(_, word)| is_term(word))
             && relations.iter().all(|(_, word)| matches!(**word, "==" | "<=" | ">=" | "<" | ">"))
     };
@@ -159,7 +164,7 @@ impl<'p> Inputs<'p> {
                 "input {name:?} lies on the device {device:?}, expected \"cpu\""
             )));
         }
-        if !is_contiguous(meta) {
+        if !is_contiguous(&meta.sizes, &meta.strides) {
             return Err(refused(format!(
                 "input {name:?} has rows that do not lie one after the other: export it with contiguous inputs"
             )));
@@ -193,29 +198,6 @@ impl<'p> Inputs<'p> {
         let max = bound(range.and_then(|it| it.max_val));
         self.symbols.push((symbol, SizeRule { places: vec![(place, axis)], min, max }));
     }
-}
-
-/// The name in `Symbol('s31', positive=True, integer=True)`; `None` for what is more than a symbol.
-fn symbol(expression: &str) -> Option<&str> {
-    let (name, rest) = expression.strip_prefix("Symbol('")?.split_once('\'')?;
-    let is_one = rest == ")" || (rest.starts_with(',') && rest.find(')') == Some(rest.len() - 1));
-    (is_one && !rest.contains('(')).then_some(name)
-}
-
-/// Whether a tensor lies in memory as requests bring it, as far as its sizes are known.
-fn is_contiguous(meta: &TensorMeta) -> bool {
-    let mut expected = 1;
-    for (size, stride) in meta.sizes.iter().zip(&meta.strides).rev() {
-        let Size::AsInt(size) = size else {
-            // What lies around a size that varies has strides that vary.
-            return matches!(stride, Size::AsInt(stride) if *stride == expected);
-        };
-        if *size != 1 && !matches!(stride, Size::AsInt(stride) if *stride == expected) {
-            return false;
-        }
-        expected *= size;
-    }
-    true
 }
 
 /// Names of the outputs, each of which is a tensor.

@@ -31,11 +31,17 @@ const KEPT_VARIABLES: &[&str] = &[
 const SET_VARIABLES: &[(&str, &str)] =
     &[("CUDA_CACHE_DISABLE", "1"), ("USE_PYTORCH_KERNEL_CACHE", "0")];
 
+/// For jemalloc: the limit on a child's memory counts what is mapped, so what is freed is not to stay mapped.
+const ALLOCATOR: (&str, &str) = ("MALLOC_CONF", "retain:false");
+
 /// The variables of a child.
 pub(super) fn variables() -> impl Iterator<Item = (OsString, OsString)> {
     let is_kept = |(name, _): &(OsString, OsString)| {
         name.to_str().is_some_and(|name| KEPT_VARIABLES.iter().any(|kept| name.starts_with(kept)))
     };
     let set = SET_VARIABLES.iter().map(|(name, value)| (name.into(), value.into()));
-    std::env::vars_os().filter(is_kept).chain(set)
+    let (name, value) = ALLOCATOR;
+    // Whoever sets it knows better.
+    let allocator = std::env::var_os(name).is_none().then(|| (name.into(), value.into()));
+    std::env::vars_os().filter(is_kept).chain(set).chain(allocator)
 }

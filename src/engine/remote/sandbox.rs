@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 /// The newest of landlock's interfaces that is used; older kernels do what they can.
 const NEWEST: ABI = ABI::V6;
@@ -161,17 +162,21 @@ const SECCOMP: &str = "seccomp";
 /// The layers by name.
 pub const LAYERS: &[&str] = &[LANDLOCK, SECCOMP];
 
-/// The layers that this kernel does not have.
+/// The layers that this kernel does not have, or that whoever runs the container denies.
 #[must_use]
 pub fn missing_layers() -> Vec<&'static str> {
     // Nothing is restricted by it yet.
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let ruleset = ruleset.handle_access(AccessFs::from_all(ABI::V1)).and_then(Ruleset::create);
-    // proc(5): the line is there where the kernel has been built with seccomp.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let has_seccomp = status.lines().any(|line| line.starts_with("Seccomp:"));
-    let layers = [(LANDLOCK, ruleset.is_ok()), (SECCOMP, has_seccomp)];
+    let layers = [(LANDLOCK, ruleset.is_ok()), (SECCOMP, may_filter_calls())];
     layers.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
+}
+
+/// Tried by a thread that ends with it: a filter holds for the thread that installs it, and here it forbids what nobody asks for.
+fn may_filter_calls() -> bool {
+    let filter = || install(BTreeMap::from([(libc::SYS_acct, Vec::new())]), Errno::PERM).is_ok();
+    let tried = thread::Builder::new().name("sandbox".into()).spawn(filter);
+    tried.is_ok_and(|thread| thread.join().unwrap_or(false))
 }
 
 /// Enters it; says what does not hold.

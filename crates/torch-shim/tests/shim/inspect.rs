@@ -303,6 +303,13 @@ fn loops_that_a_value_keeps_going_are_told() {
         "    for t in x.chunk(4):\n        y = y + t.sum()",
         "    m = x.dim() if x.dim() > 3 else 7\n    for _ in range(m):\n        y = y + 1",
         "    z = torch.zeros([x.size(0), 4])\n    for i in range(z.size(0)):\n        y = y + i",
+        "    o: List[Tensor] = []\n    for t in range(x.size(1)):\n        y = torch.tanh(y + x[:, t])\n        o.append(y)\n    y = torch.stack(o, 1)",
+        "    h = torch.zeros([x.size(0), 4], dtype=x.dtype)\n    for t in range(x.size(1)):\n        y = y + h.sum()",
+        "    h = torch.full([x.size(0), 1], float(\"-inf\"))\n    for t in range(x.size(1)):\n        y = y + h.sum()",
+        "    i = 0\n    while i < 5:\n        y = y + 1\n        i = i + 1",
+        "    i = 0\n    while i < x.size(1) and bool((y > 0).any()):\n        y = y - 1\n        i += 1",
+        "    for i in range(20):\n        y = y - 1\n        if bool((y < 0).all()):\n            break",
+        "    for i in range(20):\n        if bool((y < 0).all()):\n            continue\n        y = y - 1",
     ] {
         assert!(!told(&of(body)), "{body}");
     }
@@ -318,6 +325,21 @@ fn loops_that_a_value_keeps_going_are_told() {
         "    for _ in range(x.expand([n, 4]).size(0)):\n        y = y + 1",
         "    for _ in range(len([0] * n)):\n        y = y + 1",
         "    for _ in range(torch.bincount(x).size(0)):\n        y = y + 1",
+        "    k = [1]\n    k[0] = n\n    for _ in range(k[0]):\n        y = y + 1",
+        "    k = [1]\n    k.extend(k)\n    for _ in range(len(k)):\n        y = y + 1",
+        "    for _ in range(-min(-n, 1)):\n        y = y + 1",
+        "    for _ in range(abs(min(-n, 0))):\n        y = y + 1",
+        "    for _ in range(min(-n, 0), 0):\n        y = y + 1",
+        "    for _ in range(int(1 / (float(bool((x > 0).any())) + 1e-12))):\n        y = y + 1",
+        "    for _ in range(torch.adaptive_avg_pool1d(x, n).size(-1)):\n        y = y + 1",
+        "    for _ in range(torch.hann_window(n).size(0)):\n        y = y + 1",
+        "    for _ in range(torch.arange(float(x[0])).size(0)):\n        y = y + 1",
+        "    for _ in range(17):\n        y = torch.cat([y, y])\n    for _ in range(y.size(0)):\n        x = x + 1",
+        "    s = \"ab\"\n    for _ in range(9):\n        s = s.replace(\"a\", \"aaaa\")\n    for _ in range(len(s)):\n        y = y + 1",
+        "    y = torch.ones(1).expand(n).sum()",
+        "    i = 0\n    while i < n:\n        y = y + 1\n        i = i + 1",
+        "    i = 0\n    while i < 5:\n        y = y + 1\n        i = i - 1",
+        "    i = 0\n    while i < 5 or bool((y > 0).any()):\n        y = y + 1\n        i = i + 1",
     ] {
         assert!(told(&of(body)), "{body}");
     }
