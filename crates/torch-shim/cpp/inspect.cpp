@@ -463,9 +463,22 @@ class LoopWalker : public Walker {
   void enter(const Graph& graph) override {
     loops_by_value = loops_by_value || has_unbounded_loop(graph, &graph == served_.get() ? &self_ : nullptr);
   }
-  void visit(const Node&) override {}
+  void visit(const Node& node) override {
+    const auto kind = node.kind();
+    loops_ = loops_ || kind == torch::jit::prim::Loop;
+    const bool calls = kind == torch::jit::prim::fork || kind == torch::jit::prim::awaitable ||
+                       kind == torch::jit::prim::CallFunction || kind == torch::jit::prim::CallMethod;
+    calls_ = calls_ || calls;
+    // What stands behind an interface may call back.
+    const bool calls_back =
+        kind == torch::jit::prim::CallMethod && node.input(0)->type()->kind() == TypeKind::InterfaceType;
+    // Nobody looks from one graph into another that it calls: what a loop counts may change there, or come from there.
+    loops_by_value = loops_by_value || calls_back || (loops_ && calls_);
+  }
 
  private:
+  bool loops_ = false;
+  bool calls_ = false;
   IValue self_;
   std::shared_ptr<Graph> served_;
 };

@@ -276,7 +276,11 @@ bool Bounds::is_carried(const Value* value) {
   if (found != carried_.end()) {
     return found->second;
   }
+  // What such a list holds may have been put there in any round.
   carried_.emplace(value, false);
+  if (lists_change_ && value->type()->kind() == TypeKind::ListType) {
+    return carried_[value] = true;
+  }
   const Depth depth(depth_);
   if (depth.is_too_deep()) {
     return carried_[value] = true;
@@ -333,11 +337,6 @@ void Bounds::survey(const Block& body) {
     sizes_are_chosen_ = sizes_are_chosen_ || is_made_by_contents(kind.toQualString());
     attributes_change_ = attributes_change_ || kind == torch::jit::prim::SetAttr;
     lists_change_ = lists_change_ || changes_list(*node);
-    // Who is called there may change what is looked at here, and call back.
-    calls_ = calls_ || kind == torch::jit::prim::fork || kind == torch::jit::prim::awaitable ||
-             kind == torch::jit::prim::CallFunction || kind == torch::jit::prim::CallMethod;
-    calls_back_ = calls_back_ || kind == torch::jit::prim::CallMethod;
-    loops_ = loops_ || kind == torch::jit::prim::Loop;
     for (const Block* inner : node->blocks()) {
       survey(*inner);
     }
@@ -413,7 +412,7 @@ double Bounds::counted(const Node& loop) {
 }
 
 bool Bounds::loops_by_value(const Block& body, double around) {
-  if (calls_back_ || spreads_ || (loops_ && calls_)) {
+  if (spreads_) {
     return true;
   }
   for (const Node* node : body.nodes()) {

@@ -48,10 +48,6 @@ class Bounds {
   // Whether an attribute need not hold what the file says, or a list what it was made of.
   bool attributes_change_ = false;
   bool lists_change_ = false;
-  // Whether other graphs are called, and whether those may call this one.
-  bool calls_ = false;
-  bool calls_back_ = false;
-  bool loops_ = false;
 };
 
 bool has_unbounded_loop(const torch::jit::Graph& graph, const c10::IValue* self);
