@@ -114,7 +114,7 @@ families! { MODELS;
     INSTANCES: Gauge = "sconce_instances" ["model", "version"];
     /// Instances rebuilt after a panic, a failing device, a stuck run or the end of their process.
     INSTANCE_RESTARTS: Counter = "sconce_instance_restarts_total" ["model", "version"];
-    /// Runs that went on past deadline and grace.
+    /// Runs in the server's process that went on past deadline and grace; one in a process of its own is a death by `timed_out`.
     STUCK_RUNS: Counter = "sconce_stuck_runs_total" ["model", "version"];
     /// Ends of the child process that runs the model, by cause: `crashed`, `killed`, `out_of_memory` or `timed_out`; another follows.
     MODEL_DEATHS: Counter = "sconce_model_deaths_total" ["model", "version", "cause"];
