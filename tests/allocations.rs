@@ -15,7 +15,7 @@ use sconce::engine::{Model as _, Reach, Signature};
 use sconce::http::{self, App, BodyTimeouts, Observed};
 use sconce::inference::{
     Batching, ByteBudget, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec,
-    Timings, Version,
+    Timings, Version, Work,
 };
 use sconce::pipeline::Door;
 use sconce::protocol::predict::{Form, decode, encode};
@@ -102,6 +102,7 @@ fn answer(dims: &[usize]) -> InferResponse {
         n_rows: dims[0],
         extras: Vec::new(),
         timings: Timings::default(),
+        work: Work::default(),
         layout: Layout { is_sole: true, ..Layout::default() },
     }
 }

@@ -1,7 +1,8 @@
 //! What clients send and get: bodies and answers of the sizes and spellings that are common.
 
 use sconce::inference::{
-    Batching, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec, Timings, Version,
+    Batching, Contract, InferResponse, Layout, ModelSpec, NamedTensor, TensorSpec, Timings,
+    Version, Work,
 };
 use sconce::protocol::predict::Form;
 use sconce::tensor::{DataType, Shape, ShapePattern, Tensor};
@@ -175,6 +176,7 @@ pub(crate) fn answer(dims: &[usize]) -> InferResponse {
         n_rows: dims[0],
         extras: Vec::new(),
         timings: Timings::default(),
+        work: Work::default(),
         layout: Layout { is_sole: true, ..Layout::default() },
     }
 }

@@ -1,7 +1,7 @@
-//! Fuzz targets for the decoders of the protocols: what a client sends, whatever it is, must end in
-//! tensors that are what they say, or in an error.
+//! Fuzz targets for the decoders of the protocols, and for the steps that make tensors of files and texts: what a client sends,
+//! whatever it is, must end in tensors that are what they say, or in an error.
 //!
-//! The first byte of an input chooses the model's specification, the rest is the body. With
+//! For the protocols the first byte of an input chooses the model's specification, the rest is the body. With
 //! `cargo-fuzz`, a nightly compiler or `RUSTC_BOOTSTRAP=1`, from the root of the repository:
 //!
 //! ```text
@@ -11,10 +11,10 @@
 
 use sconce::inference::{
     AnswerForm, Batching, Context, Contract, InferRequest, InferResponse, Layout, ModelSpec,
-    NamedTensor, TensorSpec, Timings, ValidRequest, Version,
+    NamedTensor, TensorSpec, Timings, ValidRequest, Version, Work,
 };
 use sconce::protocol::open_inference::{self, InferBody};
-use sconce::tensor::{Buffer, DataType, ShapePattern};
+use sconce::tensor::{Buffer, DataType, Shape, ShapePattern, Tensor};
 use std::time::Instant;
 
 /// Shapes of the model's input; `None` is one that is not known.
@@ -61,6 +61,7 @@ pub fn echo(inputs: &[NamedTensor]) -> InferResponse {
         n_rows: inputs.first().map_or(1, |input| input.tensor.n_rows()),
         extras: Vec::new(),
         timings: Timings::default(),
+        work: Work::default(),
         layout: Layout { form: AnswerForm::Whole, is_sole: false, absent: Vec::new() },
     }
 }
@@ -106,4 +107,23 @@ fn comes_back(spec: &ModelSpec, inputs: &[NamedTensor], members: &str) {
             assert!(again.inputs.iter().zip(inputs).all(same), "{json}");
         }
     }
+}
+
+/// An input that a model declares.
+#[must_use]
+pub fn input(name: &str, datatype: DataType, shape: &[i64]) -> TensorSpec {
+    TensorSpec { name: name.into(), datatype, shape: pattern(shape), optional: false, declared: true }
+}
+
+/// One element of `BYTES` by this name.
+///
+/// # Panics
+///
+/// Inputs of more than 4 GiB.
+#[must_use]
+pub fn content(name: &str, bytes: &[u8]) -> NamedTensor {
+    let length = u32::try_from(bytes.len()).expect("inputs are short");
+    let buffer = Buffer::from([&length.to_le_bytes()[..], bytes].concat());
+    let tensor = Tensor::new(DataType::Bytes, Shape::from([1]), buffer).expect("it is one element");
+    NamedTensor { name: name.into(), tensor }
 }

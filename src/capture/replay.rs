@@ -3,7 +3,7 @@
 use super::line::{Line, Lines, Missing, ReadError};
 use crate::inference::{
     Context, Extra, ExtraValues, InferError, InferRequest, InferResponse, Layout, NamedTensor,
-    Timings,
+    Timings, Work,
 };
 use crate::pipeline;
 use crate::repository::ModelHandle;
@@ -214,6 +214,7 @@ impl<'h> Replay<'h> {
             outputs,
             extras: labels.into_iter().collect(),
             timings: Timings::default(),
+            work: Work::default(),
             layout: Layout::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::line::{Line, Lines};
 use super::*;
-use crate::inference::{InferResponse, Layout, NamedTensor, Timings, Version};
+use crate::inference::{InferResponse, Layout, NamedTensor, Timings, Version, Work};
 use crate::telemetry::{Phase, RequestRecord};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use std::time::Duration;
@@ -32,6 +32,7 @@ fn response(outputs: Vec<NamedTensor>) -> InferResponse {
         outputs,
         extras: Vec::new(),
         timings: Timings::default(),
+        work: Work::default(),
         layout: Layout::default(),
     }
 }

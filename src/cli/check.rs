@@ -108,7 +108,8 @@ fn line(version: &VersionStatus) -> String {
         (Some(loaded), None) => {
             let batching = loaded.batching();
             format!(
-                "{state} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}; up to {} rows a run: {}",
+                "{state} from {} on {} ({}, {:.2} times as fast as plain), {} bytes of weights, batching {batching}: {}; up to {} rows a run: {}",
+                loaded.facts.format.file_name(),
                 loaded.facts.device,
                 loaded.facts.form.chosen,
                 loaded.facts.form.gain(),

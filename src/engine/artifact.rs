@@ -31,6 +31,24 @@ impl Format {
         }
     }
 
+    /// Its word in the Open Inference Protocol, as Triton writes it.
+    #[must_use]
+    pub const fn platform(self) -> &'static str {
+        match self {
+            Self::TorchScript => "pytorch_torchscript",
+            Self::AotInductor => "torch_aoti",
+        }
+    }
+
+    /// What a file of it is called in the folder of a version.
+    #[must_use]
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::TorchScript => "model.pt",
+            Self::AotInductor => "model.pt2",
+        }
+    }
+
     /// The format that the name of a file says.
     #[must_use]
     pub fn of(path: &Path) -> Self {

@@ -4,7 +4,7 @@ use super::route::Protocol;
 use crate::inference::{ErrorCode, InferError};
 use crate::listener::Refusal;
 use crate::protocol::codes::meaning;
-use crate::protocol::{predict, torchserve};
+use crate::protocol::{embeddings, predict, torchserve};
 use axum::body::{Body, Bytes};
 use axum::http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -81,6 +81,7 @@ impl Report<'_> {
             Protocol::Native | Protocol::OpenInference | Protocol::Instances => {
                 predict::encode_error(error, self.request_id)
             }
+            Protocol::OpenAi => embeddings::encode_error(error, response.status().as_u16()),
             Protocol::TorchServe => torchserve::encode_error(error, response.status().as_u16()),
         };
         let mut headers = HeaderMap::with_capacity(4);

@@ -5,23 +5,27 @@
 
 use super::body::{self, BodyTimeouts};
 use super::booking;
-use super::context::{RequestContext, timeout};
+use super::context::{self, RequestContext};
 use super::error::Failed;
 use super::feedback::FEEDBACK;
 use super::packing::Packing;
 use super::state::App;
+use super::unpack::too_large;
 use crate::inference::{ByteLease, InferError, InferResponse};
 use crate::pipeline::{Answered, BodyLimits, Call, Caller, EncodedAnswer, Received, Tap, Target};
 use crate::protocol::{Metadata, Wire};
 use crate::quality::feedback::Feedback;
-use crate::repository::ModelHandle;
+use crate::repository::{ModelHandle, ModelLimits};
 use crate::telemetry::PhaseTimes;
+use crate::tensor::Buffer;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use std::fmt::Write as _;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +38,67 @@ pub(super) async fn answer<W: Wire>(
     target: Result<Target, InferError>,
     request: Request,
 ) -> Result<Response, Failed> {
-    let target = target.and_then(|target| app.options.routing.apply(target, request.headers()));
+    let (parts, body) = request.into_parts();
+    let body = Incoming::Stream(body);
+    pass::<W>(app, context, target, &parts.headers, body).await
+}
+
+/// A request whose body has come before its model is known.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) parts: Parts,
+    pub(super) received: Received,
+}
+
+/// Reads a body within the server's own limits, whichever model it is for.
+///
+/// # Errors
+///
+/// As those of the door, before it knows a model.
+pub(super) async fn gather(
+    app: &App,
+    context: &RequestContext,
+    request: Request,
+) -> Result<Gathered, InferError> {
+    let (parts, body) = request.into_parts();
+    let ModelLimits { max_body_bytes, timeout } = app.repository.limits();
+    let wanted = context::timeout(&parts.headers)?.unwrap_or(timeout);
+    let limits = BodyLimits {
+        max_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
+        deadline: context.started_at + wanted.min(timeout),
+    };
+    let lease = app.budget.lease_for(context.recipient.clone());
+    let timeouts = app.options.body_timeouts;
+    let received = body::read(&parts.headers, body, timeouts, limits, lease).await?;
+    Ok(Gathered { parts, received })
+}
+
+/// Answers a request whose body has come.
+pub(super) async fn answer_gathered<W: Wire>(
+    app: &App,
+    context: &RequestContext,
+    target: Result<Target, InferError>,
+    headers: &HeaderMap,
+    received: Received,
+) -> Result<Response, Failed> {
+    pass::<W>(app, context, target, headers, Incoming::Whole(received)).await
+}
+
+/// A body on its way through the door.
+enum Incoming {
+    Stream(Body),
+    Whole(Received),
+    Taken,
+}
+
+async fn pass<W: Wire>(
+    app: &App,
+    context: &RequestContext,
+    target: Result<Target, InferError>,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response, Failed> {
+    let target = target.and_then(|target| app.options.routing.apply(target, headers));
     let target = target.inspect_err(|error| app.door.turned_away(error))?;
     let caller = Caller {
         request_id: Arc::clone(&context.request_id),
@@ -42,12 +106,11 @@ pub(super) async fn answer<W: Wire>(
         started_at: context.started_at,
         recipient: context.recipient.clone(),
     };
-    let (parts, body) = request.into_parts();
-    let wants_token = parts.headers.get(FEEDBACK).is_some_and(|value| value != "0");
+    let wants_token = headers.get(FEEDBACK).is_some_and(|value| value != "0");
     let call = HttpCall {
         context,
-        headers: &parts.headers,
-        body: Some(body),
+        headers,
+        body,
         timeouts: app.options.body_timeouts,
         feedback: wants_token.then_some(&app.feedback),
     };
@@ -64,7 +127,7 @@ struct HttpCall<'a> {
     context: &'a RequestContext,
     headers: &'a HeaderMap,
     /// Taken when it is read: what is left of it is settled when it is dropped.
-    body: Option<Body>,
+    body: Incoming,
     timeouts: BodyTimeouts,
     /// Of whom a token is wanted.
     feedback: Option<&'a Feedback>,
@@ -85,7 +148,7 @@ impl Call for HttpCall<'_> {
     }
 
     fn timeout(&self) -> Result<Option<Duration>, InferError> {
-        timeout(self.headers)
+        context::timeout(self.headers)
     }
 
     fn packing(&self) -> Option<Packing> {
@@ -93,8 +156,16 @@ impl Call for HttpCall<'_> {
     }
 
     async fn read(&mut self, limits: BodyLimits, lease: ByteLease) -> Result<Received, InferError> {
-        let body = self.body.take().unwrap_or_default();
-        body::read(self.headers, body, self.timeouts, limits, lease).await
+        match mem::replace(&mut self.body, Incoming::Taken) {
+            Incoming::Stream(body) => {
+                body::read(self.headers, body, self.timeouts, limits, lease).await
+            }
+            Incoming::Whole(received) if received.body.len() > limits.max_bytes => {
+                Err(too_large(limits.max_bytes))
+            }
+            Incoming::Whole(received) => Ok(received),
+            Incoming::Taken => Ok(Received { body: Buffer::default(), lease }),
+        }
     }
 
     fn resolved(&self, model: &ModelHandle) -> Option<Box<dyn Tap>> {

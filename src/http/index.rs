@@ -1,9 +1,10 @@
-//! `/`: one page that says what is served and how to call it. No script, nothing from elsewhere.
+//! `/`: one page that says what is served and how to call it, and where a text or an image can be tried. Nothing from elsewhere.
 
 use super::drift;
 use super::html::escape;
 use super::plots;
 use super::state::App;
+use crate::inference::Content;
 use crate::protocol::predict;
 use crate::repository::ModelStatus;
 use axum::extract::State;
@@ -17,7 +18,12 @@ const MAX_SAMPLE_CHARS: usize = 400;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 pre{background:#f4f4f4;padding:.8rem;overflow-x:auto}code{font-size:.9em}.state{color:#666}\
 .plots{display:flex;flex-wrap:wrap;gap:.8rem}figure{margin:0;font-size:.75em;color:#444;max-width:130px}\
-.r{fill:#ddd}.w{fill:#4878a8}.trouble .w{fill:#c23b22}.trouble figcaption{color:#c23b22}";
+.r{fill:#ddd}.w{fill:#4878a8}.trouble .w{fill:#c23b22}.trouble figcaption{color:#c23b22}\
+form{margin:.8rem 0}input[type=text]{width:60%}output img{display:block;max-width:16rem;max-height:16rem;margin:.6rem 0}\
+output ol{list-style:none;padding:0}output li{padding:.1rem .4rem;margin:.1rem 0;max-width:24rem;\
+background:linear-gradient(90deg,#c9d8ea calc(100%*var(--score)),transparent 0)}";
+/// What sends the forms: without it a browser would show the answer in place of the page.
+const SCRIPT: &str = include_str!("index.js");
 
 pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
     // The address that the caller used is the one that works for the caller.
@@ -40,7 +46,16 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
             plots::drift(&mut page, model.name.as_str(), &report);
         }
     }
+    if models.iter().any(|model| content(model).is_some()) {
+        let _ = write!(page, "<script>{SCRIPT}</script>");
+    }
     Html(page).into_response()
+}
+
+/// What clients may send to the version that serves, in place of tensors.
+fn content(model: &ModelStatus) -> Option<Content> {
+    let serving = model.versions.iter().find(|version| Some(version.version) == model.serving);
+    serving?.loaded.as_ref()?.spec.contract.content
 }
 
 fn section(page: &mut String, model: &ModelStatus, host: &str) {
@@ -57,6 +72,20 @@ fn section(page: &mut String, model: &ModelStatus, host: &str) {
     };
     if let Some(description) = &loaded.facts.description {
         let _ = write!(page, "<p>{}</p>", escape(description));
+    }
+    if let Some(content) = content(model) {
+        let input = match content {
+            Content::Text => {
+                "<input type=\"text\" maxlength=\"10000\" placeholder=\"A sentence\" required>"
+            }
+            Content::Image => {
+                "<input type=\"file\" accept=\"image/jpeg,image/png,image/webp\" required>"
+            }
+        };
+        let _ = write!(
+            page,
+            "<form action=\"/predict/{name}\">{input} <button>Try it</button><output></output></form>"
+        );
     }
     let example = || predict::example(&loaded.spec).and_then(|body| String::from_utf8(body).ok());
     let Some(body) = loaded.sample.clone().or_else(example) else {

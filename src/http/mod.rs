@@ -33,6 +33,7 @@ mod plots;
 mod predict;
 mod rollouts;
 mod drift;
+mod embeddings;
 mod route;
 mod routes;
 mod shape;

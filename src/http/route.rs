@@ -30,6 +30,7 @@ pub(super) enum Protocol {
     Native,
     OpenInference,
     Instances,
+    OpenAi,
     TorchServe,
 }
 

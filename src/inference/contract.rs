@@ -1,6 +1,7 @@
 //! The contract between a model and its clients, as it was settled at load: in which form answers come
 //! and whether requests have rows. No answer's own sizes change it.
 
+use super::content::Content;
 use super::sizes::SizeRule;
 use super::spec::ModelSpec;
 use crate::tensor::{Dim, Shape, ShapePattern, Tensor};
@@ -57,6 +58,8 @@ pub struct Contract {
     pub one_size: Vec<(usize, usize)>,
     /// What the model's file says of sizes that vary.
     pub sizes: Vec<SizeRule>,
+    /// What clients may send in place of tensors; set by the steps around the run.
+    pub content: Option<Content>,
 }
 
 /// For which requests it was found that they may share runs.
@@ -90,6 +93,7 @@ impl Contract {
             batching_scope,
             one_size: Vec::new(),
             sizes: Vec::new(),
+            content: None,
         }
     }
 

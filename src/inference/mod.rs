@@ -4,6 +4,7 @@
 //! name this one, and it names only `tensor`.
 
 mod budget;
+mod content;
 mod contract;
 mod error;
 mod name;
@@ -17,6 +18,7 @@ mod spec;
 mod trace;
 
 pub use budget::{ByteBudget, ByteLease, Recipient};
+pub use content::{Content, Work};
 pub use contract::{AnswerForm, BatchingScope, Contract, Layout, with_one_row};
 pub use error::{ErrorCode, ErrorDetails, InferError, Reached};
 pub use name::{

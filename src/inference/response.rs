@@ -1,5 +1,6 @@
 //! An answer, before a protocol writes it.
 
+use super::content::Work;
 use super::contract::Layout;
 use super::name::{ModelName, Version};
 use super::request::NamedTensor;
@@ -123,6 +124,8 @@ pub struct InferResponse {
     pub extras: Vec<Extra>,
     /// Where the time went.
     pub timings: Timings,
+    /// What the steps before the run had to do.
+    pub work: Work,
     /// How it is written.
     pub layout: Layout,
 }

@@ -288,6 +288,13 @@ impl ModelSpec {
         if self.contract.inputs_have_rows { self.max_rows } else { usize::MAX }
     }
 
+    /// The inputs that clients are asked for: those of a model that takes texts or images, without the tensors that may be
+    /// sent in their place.
+    pub fn asked(&self) -> impl Iterator<Item = &TensorSpec> {
+        let is_all = self.contract.content.is_none();
+        self.inputs.iter().filter(move |input| is_all || !input.optional)
+    }
+
     /// The only input that a request must give, when there is just one: what `features` and
     /// `instances` fill.
     #[must_use]

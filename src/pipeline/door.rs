@@ -6,7 +6,8 @@ use super::caller::Caller;
 use super::observer::{Observer, Observers};
 use super::offload::off_runtime;
 use super::passage::{Ending, Passage};
-use super::run::{check, run};
+use super::prepare::{Preparation, Prepared};
+use super::run::{run, validate};
 use crate::inference::{
     ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, TensorSpec,
     VersionSelector,
@@ -23,6 +24,7 @@ pub struct Door {
     repository: Repository,
     metrics: Metrics,
     budget: ByteBudget,
+    preparation: Preparation,
     observers: Observers,
     ending: Ending,
 }
@@ -41,6 +43,7 @@ impl Door {
     #[must_use]
     pub fn new(repository: Repository, metrics: Metrics, budget: ByteBudget) -> Self {
         Self {
+            preparation: Preparation::new(repository.n_permits()),
             repository,
             metrics,
             budget,
@@ -128,10 +131,16 @@ impl Door {
         passage.decoded(decode_started.elapsed());
 
         let context = Context { request_id, deadline, trace };
-        let request = InferRequest { context, inputs: decoded.inputs };
-        let request = check(model, request)?;
+        let prepare_started = Instant::now();
+        let prepared = self.preparation.prepare(model, decoded.inputs, lease, deadline).await?;
+        let Prepared { inputs, lease, work } = prepared;
+        if let Some(work) = work {
+            passage.prepared(prepare_started.elapsed(), work);
+        }
+        let request = validate(model, InferRequest { context, inputs })?;
         passage.checked(&request);
-        let response = run(model, request).await?;
+        let mut response = run(model, request).await?;
+        response.work = work.unwrap_or_default();
         passage.inferred(&response);
         call.inferred(&response);
 
@@ -156,7 +165,10 @@ async fn decode<W: Wire>(
     let Received { body, mut lease } = received;
     let (body_bytes, text_bytes) = (body.len(), wire.text_bytes(body.len()));
     if text_bytes == 0 {
-        // The body holds the tensors as they are; its bytes are booked already.
+        // The body holds the tensors as they are; its bytes are booked already. A file becomes an element of one, which is a copy.
+        if spec.contract.content.is_some() {
+            lease.grow(body_bytes)?;
+        }
         return Ok((wire.decode(body, spec)?, lease));
     }
     lease.grow(largest_decoded(text_bytes, spec))?;

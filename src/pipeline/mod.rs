@@ -10,6 +10,7 @@ mod door;
 mod observer;
 mod offload;
 mod passage;
+mod prepare;
 mod run;
 
 #[cfg(test)]

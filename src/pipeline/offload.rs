@@ -21,16 +21,23 @@ pub async fn off_runtime<T: Send + 'static>(
     deadline: Instant,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, InferError> {
+    if bytes < LARGE_BYTES { Ok(work()) } else { elsewhere(deadline, work).await }
+}
+
+/// Does work on a thread for blocking work, however much it is. See [`off_runtime`].
+pub(super) async fn elsewhere<T: Send + 'static>(
+    deadline: Instant,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InferError> {
     /// Takes the work back with its caller, unless it has begun.
     struct Waiting<T>(JoinHandle<T>);
+
     impl<T> Drop for Waiting<T> {
         fn drop(&mut self) {
             self.0.abort();
         }
     }
-    if bytes < LARGE_BYTES {
-        return Ok(work());
-    }
+
     let work = move || (Instant::now() < deadline).then(work);
     let mut waiting = Waiting(tokio::task::spawn_blocking(work));
     match timeout_at(deadline.into(), &mut waiting.0).await {

@@ -1,6 +1,6 @@
 //! The media types that the native routes and those of TensorFlow Serving take.
 
-use crate::inference::{ErrorCode, InferError};
+use crate::inference::{Content, ErrorCode, InferError};
 
 /// The name under which a media type accompanies a body.
 pub(super) const CONTENT_TYPE: &str = "content-type";
@@ -9,40 +9,51 @@ pub(super) const CONTENT_TYPE: &str = "content-type";
 const MAX_ECHO: usize = 32;
 
 /// How a body is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum MediaType {
-    /// It says so, it says nothing, or it says what programs say of any text: `curl -d` that it is a form,
-    /// a browser's `fetch` that it is plain text.
+    /// It says so, it says nothing, or it says what programs say of any text: `curl -d` that it is a form.
     Json,
-    /// The elements of a tensor, as they lie in memory.
+    /// Any text, as a browser's `fetch` says also of JSON.
+    Text,
+    /// The elements of a tensor as they lie in memory, or a file.
     Bytes,
+    /// Something else, as short as it is repeated to its sender.
+    Other(String),
 }
 
 impl MediaType {
     /// What a content type says, whatever its parameters.
-    pub(super) fn parse(content_type: Option<&[u8]>) -> Result<Self, InferError> {
+    pub(super) fn parse(content_type: Option<&[u8]>) -> Self {
         let Some(content_type) = content_type else {
-            return Ok(Self::Json);
+            return Self::Json;
         };
         if content_type == b"application/json" {
-            return Ok(Self::Json);
+            return Self::Json;
         }
         let text = String::from_utf8_lossy(content_type).to_ascii_lowercase();
         let media_type = text.split(';').next().unwrap_or("").trim();
         match media_type {
-            "" | "application/json" | "text/json" | "text/plain" => return Ok(Self::Json),
-            "application/x-www-form-urlencoded" => return Ok(Self::Json),
-            "application/octet-stream" => return Ok(Self::Bytes),
-            other if other.starts_with("application/") && other.ends_with("+json") => {
-                return Ok(Self::Json);
-            }
-            _ => {}
+            "" | "application/json" | "text/json" => Self::Json,
+            "application/x-www-form-urlencoded" => Self::Json,
+            "text/plain" => Self::Text,
+            "application/octet-stream" => Self::Bytes,
+            other if other.starts_with("application/") && other.ends_with("+json") => Self::Json,
+            other => Self::Other(other.chars().take(MAX_ECHO).collect()),
         }
-        let got: String = media_type.chars().take(MAX_ECHO).collect();
-        let expected =
-            "\"application/json\", or \"application/octet-stream\" where the route takes bytes";
+    }
+
+    /// The complaint about a type that the route does not take, or not for this model.
+    pub(super) fn unsupported(got: &str, content: Option<Content>) -> InferError {
+        let file = match content {
+            Some(Content::Image) => ", \"image/jpeg\", \"image/png\" or \"image/webp\"",
+            Some(Content::Text) => " or \"text/plain\"",
+            None => "",
+        };
+        let expected = format!(
+            "\"application/json\", or \"application/octet-stream\" where the route takes bytes{file}"
+        );
         let message = format!("the content type {got:?} is not supported, expected {expected}");
-        Err(InferError::new(ErrorCode::UnsupportedMediaType, message).with_mismatch(expected, got))
+        InferError::new(ErrorCode::UnsupportedMediaType, message).with_mismatch(expected, got)
     }
 }
 
@@ -52,29 +63,28 @@ mod tests {
 
     #[test]
     fn json_goes_by_several_names() {
-        let media_type = |content_type: &str| {
-            MediaType::parse(Some(content_type.as_bytes())).map_err(|error| error.code)
-        };
+        let media_type = |content_type: &str| MediaType::parse(Some(content_type.as_bytes()));
         for json in [
             "application/json; charset=utf-8",
             "application/json;charset=UTF-8",
             "application/vnd.x+json",
             "APPLICATION/JSON",
-            "text/plain",
-            "text/plain;charset=UTF-8",
-            "Text/Plain; charset=utf-8",
             "text/json",
             "application/x-www-form-urlencoded; charset=UTF-8",
             "",
             " ; charset=utf-8",
         ] {
-            assert_eq!(media_type(json), Ok(MediaType::Json), "{json}");
+            assert_eq!(media_type(json), MediaType::Json, "{json}");
         }
-        assert_eq!(media_type("Application/Octet-Stream"), Ok(MediaType::Bytes));
-        assert_eq!(media_type("application/octet-stream; x=y"), Ok(MediaType::Bytes));
-        for bad in ["text/html", "image/png", "multipart/form-data; boundary=x", "json", "\u{e9}"] {
-            assert_eq!(media_type(bad), Err(ErrorCode::UnsupportedMediaType), "{bad}");
+        for text in ["text/plain", "text/plain;charset=UTF-8", "Text/Plain; charset=utf-8"] {
+            assert_eq!(media_type(text), MediaType::Text, "{text}");
         }
-        assert_eq!(MediaType::parse(None), Ok(MediaType::Json));
+        assert_eq!(media_type("Application/Octet-Stream"), MediaType::Bytes);
+        assert_eq!(media_type("application/octet-stream; x=y"), MediaType::Bytes);
+        for other in ["text/html", "image/png", "multipart/form-data; boundary=x", "json", "\u{e9}"]
+        {
+            assert!(matches!(media_type(other), MediaType::Other(_)), "{other}");
+        }
+        assert_eq!(MediaType::parse(None), MediaType::Json);
     }
 }

@@ -6,6 +6,7 @@
 //! `json` and `forms`, and tensors that come as plain bytes are read by `plain`.
 
 pub mod codes;
+pub mod embeddings;
 mod forms;
 pub mod instances;
 pub(crate) mod json;

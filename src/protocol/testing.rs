@@ -4,7 +4,7 @@ use crate::inference::{
     AnswerForm, Batching, Contract, Extra, ExtraValues, InferResponse, Layout, ModelSpec,
     NamedTensor, Rankings, TensorSpec,
 };
-use crate::inference::{Timings, Version};
+use crate::inference::{Timings, Version, Work};
 use crate::tensor::{Buffer, DataType, Element, Shape, ShapePattern, Tensor};
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -114,6 +114,7 @@ pub(super) fn response(
         n_rows,
         extras: labels.map_or_else(Vec::new, extras),
         timings: Timings::default(),
+        work: Work::default(),
         layout,
     }
 }

@@ -340,6 +340,7 @@ impl VersionLoader {
                 description: candidate.source.manifest.description.clone(),
                 device: settings.device,
                 memory,
+                format: candidate.format,
                 digest: candidate.fingerprint.digest.clone(),
                 file_bytes: candidate.fingerprint.size,
                 labels: candidate.source.labels.clone().unwrap_or_default(),
@@ -368,6 +369,7 @@ impl VersionLoader {
                     .collect(),
                 load_duration,
             },
+            permits: self.parts.permits.source(),
             scheduler: Unloading::new(scheduler, &self.loaded),
         })
     }

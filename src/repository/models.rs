@@ -6,9 +6,10 @@ use super::error::RepositoryError;
 use super::failure::LoadFailures;
 use super::hold::{Bringer, Hold};
 use super::intents::Intents;
+use super::live::Defaults;
 use super::load::VersionLoader;
 use super::parts::RepositoryParts;
-use super::served::ModelHandle;
+use super::served::{ModelHandle, ModelLimits};
 use super::shared::Shared;
 use super::source::Source;
 use super::status::{self, ModelStatus, Readiness};
@@ -26,6 +27,20 @@ use tokio::sync::oneshot;
 pub struct Repository(pub(super) Arc<Shared>);
 
 impl Repository {
+    /// How many runs may compute at once on the CPU.
+    #[must_use]
+    pub fn n_permits(&self) -> usize {
+        self.0.n_permits()
+    }
+
+    /// What holds for the requests of every model, which its own folder may only tighten.
+    #[must_use]
+    pub fn limits(&self) -> ModelLimits {
+        let live = self.0.options().live.now();
+        let Defaults { max_body_bytes, timeout, .. } = live.defaults;
+        ModelLimits { max_body_bytes, timeout }
+    }
+
     /// Reads the models folder and those that are named: every model is there, none is loaded. The models found now are the
     /// ones that readiness asks for, less those with `required = false`.
     ///

@@ -191,6 +191,7 @@ impl TryFrom<ContractRecord> for Contract {
             // What model.toml and the file say is read from there.
             one_size: Vec::new(),
             sizes: Vec::new(),
+            content: None,
         })
     }
 }

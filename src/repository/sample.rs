@@ -57,8 +57,9 @@ impl Sample<'_> {
         let unfit =
             |error: TransformError| InferError::new(ErrorCode::InvalidInput, error.to_string());
         let inputs = self.steps.interface_inputs(&engine.inputs).map_err(unfit)?;
-        let interface = ModelSpec { inputs, ..engine.clone() };
-        self.steps.apply_inputs((self.decode)(self.text.as_bytes(), &interface)?)
+        let contract = Contract { content: self.steps.content(), ..engine.contract.clone() };
+        let interface = ModelSpec { inputs, contract, ..engine.clone() };
+        self.steps.apply_inputs(&engine.inputs, (self.decode)(self.text.as_bytes(), &interface)?)
     }
 
     /// The tensors, checked as a request is.
@@ -85,7 +86,7 @@ impl Sample<'_> {
 mod tests {
     use super::*;
     use crate::tensor::{DataType, Shape, ShapePattern};
-    use crate::transform::InputStep;
+    use crate::transform::{Desk, InputStep};
 
     /// Clients send a `text`; the engine gets its length as `x`.
     #[derive(Debug)]
@@ -97,7 +98,12 @@ mod tests {
             Ok(vec![TensorSpec { datatype: DataType::Bytes, ..text }])
         }
 
-        fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+        fn apply(
+            &self,
+            _inner: &[TensorSpec],
+            inputs: Vec<NamedTensor>,
+            _desk: &mut Desk<'_>,
+        ) -> Result<Vec<NamedTensor>, InferError> {
             let length = inputs[0].tensor.buffer().len() - 4;
             let tensor = Tensor::from_vec(Shape::from([1]), vec![length as f32]).unwrap();
             Ok(vec![NamedTensor { name: "x".into(), tensor }])

@@ -10,9 +10,9 @@ use super::fingerprint::Fingerprint;
 use super::live::Defaults;
 use super::manifest::EvaluationKeys;
 use crate::engine::probe::{Curve, FormFindings, RunTimes, ShapeSource};
-use crate::engine::{Device, Precision, STACK_BYTES};
+use crate::engine::{Device, Format, Precision, STACK_BYTES};
 use crate::inference::{ModelName, ModelSpec, Padding, Version};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{PermitSource, Scheduler};
 use crate::telemetry::ModelMetrics;
 use crate::transform::Transform;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -36,6 +36,8 @@ pub struct Facts {
     pub device: Device,
     /// Bytes that its weights take.
     pub memory: u64,
+    /// How the file that serves is written.
+    pub format: Format,
     /// SHA-256 of the model file.
     pub digest: String,
     /// Bytes of the model file.
@@ -95,6 +97,8 @@ pub(super) struct Served {
     /// What held where they say nothing.
     pub(super) defaults: Defaults,
     pub(super) facts: Facts,
+    /// Leave to compute what its steps need.
+    pub(super) permits: PermitSource,
     pub(super) scheduler: Unloading<Scheduler>,
 }
 
@@ -137,6 +141,12 @@ impl ModelHandle {
     #[must_use]
     pub fn transform(&self) -> &Transform {
         &self.0.transform
+    }
+
+    /// Where its steps get leave to compute, in turns with the runs of all models.
+    #[must_use]
+    pub fn permits(&self) -> &PermitSource {
+        &self.0.permits
     }
 
     /// Where its requests are queued.

@@ -3,18 +3,23 @@
 
 use super::fingerprint::hex;
 use super::layout::{MANIFEST_FILE, ModelFolder, SAMPLE_FILE};
-use super::manifest::{LabelSource, Manifest, are_labels};
-use super::text_file::{read_bounded, read_text};
+use super::manifest::{FolderFile, LabelSource, Manifest, are_labels};
+use super::text_file::{read_bounded, read_bytes, read_text};
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Largest tokenizer.json: those of large vocabularies have about 20 MB.
+const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 
 /// The texts of a model's folder.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Source {
     pub(super) manifest: Manifest,
     pub(super) labels: Option<Vec<Arc<str>>>,
+    /// The bytes of its tokenizer.json.
+    pub(super) tokenizer: Option<Arc<[u8]>>,
     /// The text of sample.json.
     pub(super) sample: Option<Arc<str>>,
     /// SHA-256 of all the texts together.
@@ -38,7 +43,7 @@ impl Source {
             None => (None, None),
             Some(LabelSource::Listed(labels)) => (Some(labels.clone()), None),
             Some(LabelSource::File(path)) => {
-                let text = read_labels(&folder.path, path)
+                let text = read_inside(&folder.path, path, read_bounded)
                     .map_err(|error| format!("{name}/{path}: {error}"))?;
                 let labels: Vec<Arc<str>> = text.lines().map(Arc::from).collect();
                 if !are_labels(&labels) {
@@ -49,18 +54,27 @@ impl Source {
                 (Some(labels), Some(text))
             }
         };
+        let tokenizer = match &manifest.text.tokenizer {
+            None => None,
+            Some(FolderFile(path)) => Some(
+                read_inside(&folder.path, path, |file| read_bytes(file, MAX_TOKENIZER_BYTES))
+                    .map_err(|error| format!("{name}/{path}: {error}"))?,
+            ),
+        };
         let sample = read_text(&folder.path.join(SAMPLE_FILE), &format!("{name}/{SAMPLE_FILE}"))?;
         let mut hash = Sha256::new();
-        for text in [&manifest_text, &labels_text, &sample] {
-            // The length goes first, so that text cannot move from one file to the next unnoticed.
-            let bytes = text.as_deref().unwrap_or_default().as_bytes();
-            // No file is another thing than one without text.
-            let len = text.as_deref().map_or(u64::MAX, |text| text.len() as u64);
+        let texts = [&manifest_text, &labels_text, &sample];
+        let texts = texts.map(|text| text.as_deref().map(str::as_bytes));
+        for bytes in texts.into_iter().chain([tokenizer.as_deref()]) {
+            // The length goes first, so that text cannot move from one file to the next unnoticed. No file is another thing
+            // than one without text.
+            let len = bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
             hash.update(len.to_le_bytes());
-            hash.update(bytes);
+            hash.update(bytes.unwrap_or_default());
         }
         let digest = hex(&hash.finalize());
-        Ok(Self { manifest, labels, sample: sample.map(Arc::from), digest })
+        let (tokenizer, sample) = (tokenizer.map(Arc::from), sample.map(Arc::from));
+        Ok(Self { manifest, labels, tokenizer, sample, digest })
     }
 
     /// Whether the server is to be ready only with this model.
@@ -69,14 +83,18 @@ impl Source {
     }
 }
 
-/// A labels file. Links may not lead out of the folder: whoever writes the folder would get to read
-/// what the server may read.
-fn read_labels(folder: &Path, path: &str) -> io::Result<String> {
+/// A file that model.toml names. Links may not lead out of the folder: whoever writes the folder would get to read what the
+/// server may read.
+fn read_inside<T>(
+    folder: &Path,
+    path: &str,
+    read: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
     let file = folder.join(path).canonicalize()?;
     if !file.starts_with(folder.canonicalize()?) {
         return Err(io::Error::other("the file lies outside of the model's folder"));
     }
-    read_bounded(&file)
+    read(&file)
 }
 
 #[cfg(test)]

@@ -52,13 +52,18 @@ pub fn read_plain(path: &Path, max_bytes: u64) -> io::Result<Option<String>> {
 
 /// A text of at most 1 MiB from a plain file.
 pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
+    text(read_bytes(path, MAX_TEXT_BYTES)?).map_err(io::Error::other)
+}
+
+/// At most so many bytes, which is a number of MiB, from a plain file.
+pub(super) fn read_bytes(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open_plain(path, 0)?;
     let mut bytes = Vec::new();
-    file.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > usize::try_from(MAX_TEXT_BYTES).unwrap_or(usize::MAX) {
-        return Err(io::Error::other("the file is longer than 1 MiB"));
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(io::Error::other(format!("the file is longer than {} MiB", max_bytes >> 20)));
     }
-    text(bytes).map_err(io::Error::other)
+    Ok(bytes)
 }
 
 /// Text as editors leave it: some put a byte-order mark in front, which is no part of it.

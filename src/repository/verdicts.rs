@@ -210,6 +210,7 @@ mod tests {
                 batching_scope: BatchingScope { given: vec![true, false], any_sizes: true },
                 one_size: Vec::new(),
                 sizes: Vec::new(),
+                content: None,
             },
             batching: Batching::Coupled,
             grounds: Some("mean is taken over the rows".into()),

@@ -193,7 +193,7 @@ fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::{Extra, Layout, Timings, Version};
+    use crate::inference::{Extra, Layout, Timings, Version, Work};
     use crate::tensor::Shape;
 
     fn response(name: &str, tensor: Tensor) -> InferResponse {
@@ -206,6 +206,7 @@ mod tests {
             n_rows,
             extras: Vec::new(),
             timings: Timings::default(),
+            work: Work::default(),
             layout: Layout::default(),
         }
     }

@@ -67,6 +67,12 @@ impl Permits {
         Self(Arc::new(Shared { state: Mutex::new(state), quiet, quiet_again: Condvar::new() }))
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.lock().total
+    }
+
     /// Registers a model.
     #[must_use]
     pub fn source(&self) -> PermitSource {

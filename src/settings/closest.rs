@@ -12,7 +12,10 @@ pub(super) fn closest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> O
     }
     let limit = 1 + text.len() / 5;
     let distance = strsim::levenshtein;
-    let score = |name: &str| distance(text, name).min(1 + distance(last(text), last(name)));
+    let score = |name: &str| match distance(text, name) {
+        far if last(text) == last(name) => far.min(1),
+        near => near,
+    };
     known
         .map(|name| (score(name), name))
         .min_by_key(|(score, _)| *score)

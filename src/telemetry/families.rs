@@ -98,6 +98,10 @@ families! { REQUESTS_AND_TIMES;
 }
 
 families! { MODELS;
+    /// Tokens that texts were made into, with those that the tokenizer adds and without padding. Stays 0 for other models.
+    TEXT_TOKENS: Counter = "sconce_text_tokens_total" ["model", "version"];
+    /// Pixels of the images that were decoded, as they came. Stays 0 for other models.
+    IMAGE_PIXELS: Counter = "sconce_image_pixels_total" ["model", "version"];
     /// Rows of each run of the model: `_count` counts runs, `_sum` rows.
     BATCH_ROWS: Histogram = "sconce_batch_rows" ["model", "version"];
     /// Positions of padded dimensions that were run, padding included: for text, tokens. Stays 0 for models without `pad`.

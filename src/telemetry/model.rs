@@ -47,6 +47,12 @@ impl ModelMetrics {
         }
     }
 
+    /// Counts what the steps before a run had to do.
+    pub fn record_work(&self, tokens: u64, pixels: u64) {
+        self.series.tokens.add(tokens);
+        self.series.pixels.add(pixels);
+    }
+
     /// Says in which trace a request was that is counted already.
     pub fn set_exemplar(&self, record: &RequestRecord, trace: u128, span: u64) {
         self.series.total.set_exemplar(record.total, trace, span);

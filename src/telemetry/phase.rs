@@ -39,6 +39,8 @@ macro_rules! phases {
 phases! {
     /// Reading the body into tensors.
     Decode = "decode";
+    /// Making the model's tensors of texts or images.
+    Preprocess = "preprocess";
     /// Waiting in the model's queue.
     Queue = "queue";
     /// Putting the batch together and handing it to the device.

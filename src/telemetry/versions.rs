@@ -70,6 +70,8 @@ pub(super) struct Series {
     /// Nanoseconds of the requests that were answered, and of those that were not: `total` holds both.
     pub(super) success_nanos: Counter,
     pub(super) fail_nanos: Counter,
+    pub(super) tokens: Counter,
+    pub(super) pixels: Counter,
     pub(super) runs: Runs,
     pub(super) phases: ByPhase<Histogram>,
     pub(super) inflight: Gauge,
@@ -93,6 +95,8 @@ impl Series {
             total: Histogram::of_durations(),
             success_nanos: Counter::default(),
             fail_nanos: Counter::default(),
+            tokens: Counter::default(),
+            pixels: Counter::default(),
             runs: Runs::new(),
             phases: ByPhase::from_fn(|_| Histogram::of_durations()),
             inflight: Gauge::default(),
@@ -126,6 +130,8 @@ impl Series {
         for ((_, histogram), family) in self.phases.iter().zip(FAMILIES) {
             out.histogram(family, histogram);
         }
+        out.number(&families::TEXT_TOKENS, self.tokens.get() as f64);
+        out.number(&families::IMAGE_PIXELS, self.pixels.get() as f64);
         out.number(&families::INFLIGHT_REQUESTS, self.inflight.get() as f64);
         out.number(&families::MODEL_MEMORY, self.memory.get() as f64);
         out.number(&families::MODEL_READY, self.ready.get().min(1) as f64);

@@ -125,6 +125,22 @@ impl Tensor {
         Some(Self { datatype: self.datatype, shape, buffer })
     }
 
+    /// The elements of a `BYTES` tensor; `None` for another, and for bytes that are not as many elements as the shape says.
+    #[must_use]
+    pub fn byte_elements(&self) -> Option<Vec<&[u8]>> {
+        let n_elements = self.shape.elements().filter(|_| self.datatype == DataType::Bytes)?;
+        let mut rest = self.buffer.as_bytes();
+        // Each element takes four bytes at least, so it is not the shape that bounds them.
+        let mut elements = Vec::with_capacity(n_elements.min(rest.len() / 4));
+        for _ in 0..n_elements {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (element, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            elements.push(element);
+            rest = behind;
+        }
+        rest.is_empty().then_some(elements)
+    }
+
     /// The same bytes under another shape.
     ///
     /// # Errors

@@ -109,7 +109,11 @@ fn parts(ids: &Ids, open: &OpenSpan, passed: &Passed) -> Told {
     };
     if let (Some(took), Some(checked_at)) = (phases[Phase::Decode], passed.checked_at) {
         // The check lies between, and takes next to nothing.
-        add(Phase::Decode.name(), at(checked_at) - took, took);
+        let prepared = phases[Phase::Preprocess].unwrap_or_default();
+        add(Phase::Decode.name(), at(checked_at) - prepared - took, took);
+        if !prepared.is_zero() {
+            add(Phase::Preprocess.name(), at(checked_at) - prepared, prepared);
+        }
     }
     let mut computed = None;
     if let (Some(queue), Some(checked_at)) = (phases[Phase::Queue], passed.checked_at) {

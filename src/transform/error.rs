@@ -1,5 +1,6 @@
 //! Why a step does not fit a model.
 
+use crate::inference::{ErrorCode, InferError};
 use crate::tensor::DataType;
 use std::sync::Arc;
 use thiserror::Error;
@@ -46,7 +47,22 @@ pub enum TransformError {
     /// The model gives nothing.
     #[error("the model has no output for the labels")]
     NoOutput,
+    /// A step before the run does not fit the model, or what it was given.
+    #[error("{step}: {reason}")]
+    Step {
+        /// Its table in model.toml.
+        step: &'static str,
+        /// What was expected, and what there is.
+        reason: String,
+    },
     /// There is no first output of a list.
     #[error("labels need one output with rows, but the model returns a list")]
     List,
+}
+
+impl TransformError {
+    /// The same for a request that meets it: what is checked at load does not hold.
+    pub(super) fn at_run(&self) -> InferError {
+        InferError::new(ErrorCode::Internal, self.to_string())
+    }
 }

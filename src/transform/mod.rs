@@ -3,12 +3,22 @@
 //!
 //! Tensors in, tensors and plain values out: no I/O, no wire format, no state between calls. A new step
 //! is a file here that implements [`InputStep`] or [`OutputStep`], and a line in `repository/steps`. So
-//! far there is one behind the model: [`Labels`] names what its scores stand for.
+//! far there are two before the model, [`Tokenize`] and [`Decode`], and behind it [`Pool`] and
+//! [`Normalize`] for vectors, and [`Labels`], which names what its scores stand for.
 
+mod content;
+mod desk;
 mod error;
+mod image;
 mod labels;
 mod steps;
+mod text;
+mod vectors;
 
+pub use self::image::{Channels, Decode, Filter, ImageOptions, ImageSize};
+pub use desk::Desk;
 pub use error::TransformError;
 pub use labels::{Activation, Labels};
 pub use steps::{ClassScores, InputStep, OutputStep, Outputs, Steps, Transform};
+pub use text::{IDS as TOKEN_IDS, TextOptions, Tokenize};
+pub use vectors::{Normalize, Pool};

@@ -1,7 +1,8 @@
 //! What a step is, and the steps of one version in their order.
 
+use super::desk::Desk;
 use super::error::TransformError;
-use crate::inference::{Extra, ExtraSpec, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{Content, Extra, ExtraSpec, InferError, ModelSpec, NamedTensor, TensorSpec};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +16,27 @@ pub trait InputStep: fmt::Debug + Send + Sync {
     /// The step can never give them.
     fn specs(&self, inner: &[TensorSpec]) -> Result<Vec<TensorSpec>, TransformError>;
 
+    /// What clients send to it, where that is no tensor. Then its first input is theirs.
+    fn content(&self) -> Option<Content> {
+        None
+    }
+
+    /// Whether it is done with these inputs before other connections of the thread would notice.
+    fn is_quick(&self, _inputs: &[NamedTensor]) -> bool {
+        true
+    }
+
     /// Takes tensors of its own specification and gives those of the inner one.
     ///
     /// # Errors
     ///
     /// `invalid_input` for what clients must not send.
-    fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError>;
+    fn apply(
+        &self,
+        inner: &[TensorSpec],
+        inputs: Vec<NamedTensor>,
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<NamedTensor>, InferError>;
 }
 
 /// A step behind the run: from the outputs of the engine to the answer that clients get.
@@ -35,6 +51,11 @@ pub trait OutputStep: fmt::Debug + Send + Sync {
 
     /// What the step adds to every answer beside its outputs.
     fn extras(&self) -> &'static [ExtraSpec] {
+        &[]
+    }
+
+    /// Inputs of the engine that the step looks at, where the request has them.
+    fn needs(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -68,6 +89,8 @@ pub struct Outputs {
     pub tensors: Vec<NamedTensor>,
     /// Rows of the request.
     pub n_rows: usize,
+    /// What of its inputs steps have asked for.
+    pub given: Vec<NamedTensor>,
     /// What steps have added.
     pub extras: Vec<Extra>,
 }
@@ -100,16 +123,51 @@ impl Steps {
         &self,
         engine: &[TensorSpec],
     ) -> Result<Vec<TensorSpec>, TransformError> {
-        self.inputs.iter().rev().try_fold(engine.to_vec(), |inner, step| step.specs(&inner))
+        Ok(self.bind(engine)?.0)
     }
 
-    /// Carries what a client sent to the engine.
+    /// What clients send, and what each step before the run has to give.
+    fn bind(
+        &self,
+        engine: &[TensorSpec],
+    ) -> Result<(Vec<TensorSpec>, Vec<Vec<TensorSpec>>), TransformError> {
+        let (mut outer, mut given) = (engine.to_vec(), Vec::with_capacity(self.inputs.len()));
+        for step in self.inputs.iter().rev() {
+            let taken = step.specs(&outer)?;
+            given.push(std::mem::replace(&mut outer, taken));
+        }
+        given.reverse();
+        Ok((outer, given))
+    }
+
+    /// What clients may send in place of tensors.
+    #[must_use]
+    pub fn content(&self) -> Option<Content> {
+        self.inputs.first().and_then(|step| step.content())
+    }
+
+    /// Carries what a client sent to an engine that takes these inputs.
     ///
     /// # Errors
     ///
-    /// `invalid_input` for what clients must not send.
-    pub fn apply_inputs(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
-        self.inputs.iter().try_fold(inputs, |inputs, step| step.apply(inputs))
+    /// `invalid_input` for what clients must not send, and for an engine that the steps do not fit.
+    pub fn apply_inputs(
+        &self,
+        engine: &[TensorSpec],
+        inputs: Vec<NamedTensor>,
+    ) -> Result<Vec<NamedTensor>, InferError> {
+        let (_, given) = self.bind(engine).map_err(|error| error.at_run())?;
+        self.apply_bound(&given, inputs, &mut Desk::default())
+    }
+
+    fn apply_bound(
+        &self,
+        given: &[Vec<TensorSpec>],
+        inputs: Vec<NamedTensor>,
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<NamedTensor>, InferError> {
+        let mut steps = self.inputs.iter().zip(given);
+        steps.try_fold(inputs, |inputs, (step, given)| step.apply(given, inputs, desk))
     }
 
     /// Puts the steps around an engine.
@@ -119,7 +177,9 @@ impl Steps {
     /// A step does not fit.
     pub fn around(self, engine: &Arc<ModelSpec>) -> Result<Transform, TransformError> {
         let mut interface = ModelSpec::clone(engine);
-        interface.inputs = self.interface_inputs(&engine.inputs)?;
+        let (inputs, given) = self.bind(&engine.inputs)?;
+        interface.inputs = inputs;
+        interface.contract.content = self.content();
         let names = self.outputs.iter().flat_map(|step| step.extras()).flat_map(|it| {
             // One that is the same for one row and for more has one name.
             [it.name, it.plural].into_iter().take(if it.name == it.plural { 1 } else { 2 })
@@ -135,7 +195,7 @@ impl Steps {
         }
         let is_same = interface == **engine;
         let interface = if is_same { Arc::clone(engine) } else { Arc::new(interface) };
-        Ok(Transform { interface, steps: self, inner })
+        Ok(Transform { interface, steps: self, given, inner })
     }
 }
 
@@ -144,6 +204,8 @@ impl Steps {
 pub struct Transform {
     interface: Arc<ModelSpec>,
     steps: Steps,
+    /// What each step before the run gives.
+    given: Vec<Vec<TensorSpec>>,
     /// What each step behind the run takes.
     inner: Vec<Vec<TensorSpec>>,
 }
@@ -173,10 +235,27 @@ impl Transform {
         Ok(None)
     }
 
+    /// Inputs of the engine that steps behind the run look at.
+    pub fn needs(&self) -> impl Iterator<Item = &'static str> {
+        self.steps.outputs.iter().flat_map(|step| step.needs()).copied()
+    }
+
     /// What the steps add to every answer beside its outputs.
     #[must_use]
     pub fn extras(&self) -> Vec<ExtraSpec> {
         self.steps.outputs.iter().flat_map(|step| step.extras()).copied().collect()
+    }
+
+    /// Whether there is nothing to be done before the run.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.steps.inputs.is_empty()
+    }
+
+    /// Whether [`Self::before`] may be done where other connections wait for its end.
+    #[must_use]
+    pub fn is_quick(&self, inputs: &[NamedTensor]) -> bool {
+        self.steps.inputs.first().is_none_or(|step| step.is_quick(inputs))
     }
 
     /// From what a client sent to what the engine takes.
@@ -184,8 +263,12 @@ impl Transform {
     /// # Errors
     ///
     /// `invalid_input` for what clients must not send.
-    pub fn before(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
-        self.steps.apply_inputs(inputs)
+    pub fn before(
+        &self,
+        inputs: Vec<NamedTensor>,
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<NamedTensor>, InferError> {
+        self.steps.apply_bound(&self.given, inputs, desk)
     }
 
     /// From what the engine gave to what the client gets.
@@ -217,16 +300,20 @@ mod tests {
             Ok(vec![TensorSpec { name: self.outer.into(), ..inner[0].clone() }])
         }
 
-        fn apply(&self, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, InferError> {
+        fn apply(
+            &self,
+            inner: &[TensorSpec],
+            inputs: Vec<NamedTensor>,
+            desk: &mut Desk<'_>,
+        ) -> Result<Vec<NamedTensor>, InferError> {
+            desk.work.tokens += 1;
             let [input] = &inputs[..] else {
                 return Err(InferError::invalid_input(self.outer, "one is expected"));
             };
             let values = input.tensor.as_slice::<f32>().unwrap();
             let values = values.iter().map(|value| value * self.factor).collect();
             let tensor = Tensor::from_vec(input.tensor.shape().clone(), values).unwrap();
-            // The next step's name for it.
-            let name = if self.outer == "meters" { "feet" } else { "x" };
-            Ok(vec![NamedTensor { name: name.into(), tensor }])
+            Ok(vec![NamedTensor { name: inner[0].name.clone(), tensor }])
         }
     }
 
@@ -295,7 +382,9 @@ mod tests {
         let transform = Steps::default().around(&engine).unwrap();
         assert!(Arc::ptr_eq(transform.interface(), &engine));
         let inputs = vec![named("x", &[1.0])];
-        assert_eq!(transform.before(inputs.clone()).unwrap(), inputs);
+        assert!(transform.is_plain());
+        let desk = &mut Desk::default();
+        assert_eq!(transform.before(inputs.clone(), desk).unwrap(), inputs);
     }
 
     #[test]
@@ -309,9 +398,11 @@ mod tests {
         let interface = transform.interface();
         assert_eq!((&interface.inputs, &*interface.inputs[0].name), (&outer, "meters"));
         assert_eq!((&interface.outputs, interface.max_rows), (&engine.outputs, 4));
-        let inputs = transform.before(vec![named("meters", &[1.0, 3.0])]).unwrap();
+        let mut desk = Desk::default();
+        let inputs = transform.before(vec![named("meters", &[1.0, 3.0])], &mut desk).unwrap();
+        assert_eq!(desk.work.tokens, 2, "each step has counted");
         assert_eq!(inputs, [named("x", &[20.0, 60.0])]);
-        let error = transform.before(vec![]).unwrap_err();
+        let error = transform.before(vec![], &mut desk).unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidInput);
     }
 
@@ -321,7 +412,7 @@ mod tests {
         let transform = twice().around(&engine(&["y", "z", "w"])).unwrap();
         assert_eq!(transform.interface().outputs, [tensor("y")]);
         let tensors = ["y", "z", "w"].map(|name| named(name, &[0.5])).to_vec();
-        let mut outputs = Outputs { tensors, n_rows: 1, extras: Vec::new() };
+        let mut outputs = Outputs { tensors, n_rows: 1, given: Vec::new(), extras: Vec::new() };
         transform.after(&mut outputs).unwrap();
         assert_eq!(outputs.tensors, [named("y", &[0.5])]);
         let values = outputs.extras.iter().map(|extra| extra.values.clone()).collect::<Vec<_>>();

@@ -18,6 +18,7 @@ mod examples;
 mod folders;
 mod forms;
 mod harness;
+mod inputs;
 mod instances;
 mod isolation;
 mod kinds;

@@ -39,8 +39,8 @@ fn answer(app: &App, model: &ModelRef) -> Result<Json<Value>, Failed> {
 fn document(handle: &ModelHandle) -> Value {
     let spec = handle.interface();
     let signature = json!({
-        "inputs": tensors(&spec.inputs),
-        "outputs": tensors(&spec.outputs),
+        "inputs": tensors(spec.asked()),
+        "outputs": tensors(spec.outputs.iter()),
         "method_name": "tensorflow/serving/predict",
     });
     json!({
@@ -53,8 +53,8 @@ fn document(handle: &ModelHandle) -> Value {
     })
 }
 
-fn tensors(specs: &[TensorSpec]) -> Map<String, Value> {
-    specs.iter().map(|spec| (spec.name.to_string(), tensor(spec))).collect()
+fn tensors<'s>(specs: impl Iterator<Item = &'s TensorSpec>) -> Map<String, Value> {
+    specs.map(|spec| (spec.name.to_string(), tensor(spec))).collect()
 }
 
 fn tensor(spec: &TensorSpec) -> Value {

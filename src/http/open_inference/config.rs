@@ -3,7 +3,7 @@
 //! `max_batch_size` above 0 says that requests may share runs and that the first dimension of every
 //! tensor counts rows; the dimensions that are listed are then those of a row.
 
-use super::metadata::{PLATFORM, wire_shape};
+use super::metadata::wire_shape;
 use crate::http::error::Failed;
 use crate::http::path::{NamePath, VersionPath, named, versioned};
 use crate::http::state::App;
@@ -42,11 +42,11 @@ fn document(handle: &ModelHandle) -> Value {
     };
     let mut document = json!({
         "name": handle.name().as_str(),
-        "platform": PLATFORM,
+        "platform": facts.format.platform(),
         "backend": "pytorch",
         "version_policy": {"specific": {"versions": [handle.version().0]}},
         "max_batch_size": if batches { facts.batch_size.rows } else { 0 },
-        "input": spec.inputs.iter().map(|it| tensor(it, batches, true)).collect::<Vec<_>>(),
+        "input": spec.asked().map(|it| tensor(it, batches, true)).collect::<Vec<_>>(),
         "output": spec.outputs.iter().map(|it| tensor(it, batches, false)).collect::<Vec<_>>(),
         "instance_group": [{
             "name": handle.name().as_str(),
@@ -54,7 +54,7 @@ fn document(handle: &ModelHandle) -> Value {
             "count": handle.scheduler().status().instances,
             "gpus": gpus,
         }],
-        "default_model_filename": "model.pt",
+        "default_model_filename": facts.format.file_name(),
         "model_transaction_policy": {"decoupled": false},
         "response_cache": {"enable": false},
     });

@@ -20,9 +20,6 @@ const EXTENSIONS: &[&str] = &[
     "statistics",
 ];
 
-/// `<project>_<format>`, the specification's word for what runs the model.
-pub(super) const PLATFORM: &str = "pytorch_torchscript";
-
 pub(in crate::http) async fn server() -> Json<Value> {
     Json(json!({"name": "sconce", "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS}))
 }
@@ -104,8 +101,8 @@ fn document(handle: &ModelHandle, versions: &[String]) -> Value {
     json!({
         "name": handle.name().as_str(),
         "versions": versions,
-        "platform": PLATFORM,
-        "inputs": spec.inputs.iter().map(input).collect::<Vec<_>>(),
+        "platform": handle.facts().format.platform(),
+        "inputs": spec.asked().map(input).collect::<Vec<_>>(),
         "outputs": spec.outputs.iter().map(tensor).collect::<Vec<_>>(),
     })
 }

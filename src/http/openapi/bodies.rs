@@ -5,7 +5,7 @@ use super::served::Served;
 use super::tensors::{Way, evidence, row, rows, whole};
 use super::{instances, open_inference};
 use crate::http::route::Protocol;
-use crate::inference::{AnswerForm, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{AnswerForm, Content, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::predict;
 use crate::repository::LoadedStatus;
 use crate::tensor::Dim;
@@ -34,6 +34,7 @@ pub(super) fn of(protocol: Protocol, model: Served<'_>) -> Bodies {
             answer: open_inference::answer(&output_name(&model.loaded.spec)),
         },
         Protocol::Instances => instances(model.loaded),
+        Protocol::OpenAi => Bodies { request: json!({}), example: None, answer: json!({}) },
         Protocol::TorchServe => Bodies {
             // What a handler takes is said by its content type and its nesting; what is native is
             // taken as well.
@@ -52,18 +53,32 @@ fn sample(loaded: &LoadedStatus) -> Option<Value> {
     short.then(|| serde_json::from_str(&text).ok()).flatten()
 }
 
+/// The same with the words for rows that all models have.
+fn plain_sample(loaded: &LoadedStatus) -> Option<Value> {
+    let body = sample(loaded)?;
+    let Some(content) = loaded.spec.contract.content else { return Some(body) };
+    let words = [(content.name(), "features"), (content.plural(), "instances")];
+    let plain = words.iter().find_map(|(own, key)| Some(json!({*key: body.get(own)?})));
+    Some(plain.unwrap_or(body))
+}
+
 fn request(spec: &ModelSpec) -> Value {
     let (inputs, max_rows) = (&spec.inputs, spec.max_rows);
-    let is_optional = |it: &&TensorSpec| it.optional;
+    // Tensors take the place of what they are made from, and the other way round.
+    let is_optional = |it: &&TensorSpec| it.optional || spec.contract.content.is_some();
     let optional: Vec<_> = inputs.iter().filter(is_optional).map(|it| &*it.name).collect();
     let mut forms = Vec::new();
     if !spec.contract.inputs_have_rows {
         // Nothing can be asked row by row.
     } else if let Some(sole) = spec.sole_input() {
         let row = row(sole, Way::In);
-        forms.push(object(&[("features", row.clone())], &[]));
+        let content = spec.contract.content;
+        let one = content.map(Content::name).into_iter().chain(["features"]);
+        let many = content.map(Content::plural).into_iter().chain(["instances"]);
+        forms.extend(one.map(|key| object(&[(key, row.clone())], &[])));
         if !sole.is_scalar() {
-            forms.push(object(&[("instances", rows(row, Way::In, max_rows))], &[]));
+            let rows = rows(row, Way::In, max_rows);
+            forms.extend(many.map(|key| object(&[(key, rows.clone())], &[])));
         }
     } else if !inputs.iter().any(|it| it.is_scalar() && !it.optional) {
         // A plain value holds for all rows, so it is in no row.
@@ -119,7 +134,7 @@ fn answer(loaded: &LoadedStatus) -> Value {
 /// here than in ours, so that only the lists are described.
 fn instances(loaded: &LoadedStatus) -> Bodies {
     let sized = |minimum: usize| json!({"type": "array", "items": {}, "minItems": minimum, "maxItems": loaded.spec.max_rows});
-    let example = sample(loaded).map(|body| {
+    let example = plain_sample(loaded).map(|body| {
         let rows = match (body.get("features"), body.get("instances")) {
             (Some(row), _) => json!([row]),
             (None, Some(rows)) => rows.clone(),
@@ -175,7 +190,7 @@ fn output_name(spec: &ModelSpec) -> Value {
 
 /// The sample with the name, type and shape of each tensor beside it.
 fn tensor_example(loaded: &LoadedStatus) -> Option<Value> {
-    let body = sample(loaded)?;
+    let body = plain_sample(loaded)?;
     let decoded = predict::decode(body.to_string().as_bytes(), &loaded.spec).ok()?;
     let inputs = decoded.inputs.iter().map(|NamedTensor { name, tensor }| {
         let data = match by_name(&body, name)? {

@@ -18,6 +18,7 @@ fn failure(protocol: Protocol) -> Content {
     match protocol {
         // Clients of the others read its member `error`, which is all that they know.
         Protocol::Native | Protocol::OpenInference | Protocol::Instances => Content::json("Error"),
+        Protocol::OpenAi => Content::json("OpenAiError"),
         Protocol::TorchServe => Content::json("TorchServeError"),
     }
 }

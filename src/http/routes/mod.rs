@@ -7,6 +7,7 @@ mod codes;
 mod instances;
 mod native;
 mod open_inference;
+mod openai;
 #[cfg(test)]
 mod tests;
 mod torchserve;
@@ -24,7 +25,13 @@ use std::sync::Arc;
 
 /// Every row of the table.
 fn table() -> impl Iterator<Item = &'static Route> {
-    let tables = [native::ROUTES, open_inference::ROUTES, instances::ROUTES, torchserve::ROUTES];
+    let tables = [
+        native::ROUTES,
+        open_inference::ROUTES,
+        openai::ROUTES,
+        instances::ROUTES,
+        torchserve::ROUTES,
+    ];
     tables.into_iter().flatten()
 }
 

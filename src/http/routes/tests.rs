@@ -15,7 +15,7 @@ fn rows(side: Side) -> Vec<Route> {
 
 #[test]
 fn each_protocol_has_its_shape() {
-    use Protocol::{Instances, Native, OpenInference, TorchServe};
+    use Protocol::{Instances, Native, OpenAi, OpenInference, TorchServe};
     use Side::{Management, Public};
     for (side, method, path, expected) in [
         (Public, Method::GET, "/models", Native),
@@ -47,7 +47,7 @@ fn each_protocol_has_its_shape() {
         (Public, Method::POST, "/predict/m", Native),
         (Public, Method::GET, "/predict/m", Native),
         (Public, Method::POST, "/v1/models/m:predict", Instances),
-        (Public, Method::POST, "/v1/x", Instances),
+        (Public, Method::POST, "/v1/x", OpenAi),
         (Public, Method::POST, "/v2/models/m/infer", OpenInference),
         (Public, Method::GET, "/v2/health", OpenInference),
         (Public, Method::GET, "/", Native),

@@ -1,6 +1,7 @@
 //! A body that is a tensor: the elements of the model's one input as they lie in memory,
 //! little-endian and row-major, with nothing around them. How many rows there are follows from the
-//! length. The answer is that to `instances`.
+//! length. The answer is that to `instances`. Of a model that takes texts or images it is one of those, and the answer that
+//! to `features`.
 
 use super::Form;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
@@ -22,6 +23,9 @@ pub fn decode_raw(body: Buffer, spec: &ModelSpec) -> Result<Decoded<Form>, Infer
     let Some(input) = spec.sole_input() else {
         return Err(not_raw("the model does not have just one required input"));
     };
+    if spec.contract.content.is_some() {
+        return Ok(Decoded::new(vec![raw_text(body.as_bytes(), input)?], Form::One));
+    }
     let inputs = vec![raw_tensor(body, input, spec)?];
     Ok(Decoded::new(inputs, Form::Many))
 }

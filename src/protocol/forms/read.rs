@@ -24,7 +24,7 @@ pub(crate) fn one_row(
 ) -> Result<Vec<NamedTensor>, InferError> {
     check_rows(spec, Form::One)?;
     let mut tensor =
-        TensorDecoder::for_one_row(sole_input(spec, "\"features\"", "use \"inputs\"")?);
+        TensorDecoder::for_one_row(meant(reader, spec, "\"features\"", "use \"inputs\"")?);
     tensor.row(reader)?;
     Ok(vec![tensor.finish()?])
 }
@@ -47,9 +47,9 @@ pub(crate) fn rows(
         }
         Some(b'{') if !reader.is_at_base64() => rows_by_name(reader, spec),
         _ => {
-            *reader = start;
             let instead = "use \"inputs\", or objects by input name as instances";
-            let input = sole_input(spec, "\"instances\"", instead)?;
+            let input = meant(reader, spec, "\"instances\"", instead)?;
+            *reader = start;
             if input.is_scalar() {
                 return Err(no_rows(input));
             }
@@ -144,6 +144,22 @@ fn known_input<'s>(
 ) -> Result<&'s TensorSpec, InferError> {
     let key = reader.key()?;
     spec.input(&key).ok_or_else(|| spec.unknown_input(&excerpt(&key)))
+}
+
+/// The same where the first value shows what is meant: of a model that takes texts or images, numbers are its own tensor's.
+fn meant<'s>(
+    reader: &mut Reader<'_>,
+    spec: &'s ModelSpec,
+    what: &str,
+    instead: &str,
+) -> Result<&'s TensorSpec, InferError> {
+    let is_tensor = spec.contract.content.is_some()
+        && !reader.is_at_base64()
+        && matches!(reader.peek(), Some(b'[' | b'-' | b'0'..=b'9'));
+    match &spec.inputs[..] {
+        [_, own] if is_tensor => Ok(own),
+        _ => sole_input(spec, what, instead),
+    }
 }
 
 /// The input that is meant where none is named. `what` has no names, and `instead` says how a model

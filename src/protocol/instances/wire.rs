@@ -14,8 +14,9 @@ impl Wire for V1 {
     type Plan = Form;
 
     fn new(metadata: &impl Metadata) -> Result<Self, InferError> {
-        match MediaType::parse(metadata.value(CONTENT_TYPE))? {
-            MediaType::Json => Ok(Self),
+        match MediaType::parse(metadata.value(CONTENT_TYPE)) {
+            MediaType::Json | MediaType::Text => Ok(Self),
+            MediaType::Other(got) => Err(MediaType::unsupported(&got, None)),
             MediaType::Bytes => {
                 let message = "this route takes JSON only; /predict takes plain bytes as well";
                 Err(InferError::new(ErrorCode::UnsupportedMediaType, message))

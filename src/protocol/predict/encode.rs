@@ -1,7 +1,8 @@
 //! Answers and errors to bodies.
 
 use crate::inference::{
-    AnswerForm, Extra, ExtraValues, InferError, InferResponse, ModelSpec, NamedTensor, Ranking,
+    AnswerForm, Content, Extra, ExtraValues, InferError, InferResponse, ModelSpec, NamedTensor,
+    Ranking,
 };
 use crate::protocol::forms::{Form, outputs_len, write_named, write_outputs};
 use crate::protocol::json::{Dialect, Printer, write_float, write_integer, write_string};
@@ -70,7 +71,7 @@ pub fn encode_error(error: &InferError, request_id: &str) -> Vec<u8> {
     out
 }
 
-/// A body of zeros that a model of this specification takes, in its simplest form; `None` when the
+/// A body of zeros, or a short text or image, that a model of this specification takes, in its simplest form; `None` when the
 /// shape of an input is unknown, or too large to show.
 #[must_use]
 pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
@@ -81,6 +82,12 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
         Tensor::new(datatype, shape, vec![0u8; n_bytes].into()).ok()
     };
     let mut out = b"{".to_vec();
+    if let Some(content) = spec.contract.content {
+        write_key(&mut out, content.name());
+        write_string(&mut out, example_of(content));
+        out.push(b'}');
+        return Some(out);
+    }
     match spec.sole_input() {
         Some(input) => {
             let zeros = tensor(input.shape.example(1, 1)?, input.datatype)?;
@@ -101,6 +108,17 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
     }
     out.push(b'}');
     Some(out)
+}
+
+/// Something that every model takes that takes this.
+fn example_of(content: Content) -> &'static str {
+    match content {
+        Content::Text => "some text",
+        // A PNG file of one gray pixel.
+        Content::Image => {
+            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+        }
+    }
 }
 
 /// What a step has added: the value of the one row, or the list of the rows' values.

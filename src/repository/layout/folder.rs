@@ -1,13 +1,14 @@
 //! The folder of a model, as it is found, and what the files in it are called.
 
+use crate::engine::Format;
 use crate::inference::{ModelName, Version};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file of a version.
-pub const MODEL_FILE: &str = "model.pt";
+pub const MODEL_FILE: &str = Format::TorchScript.file_name();
 /// The same, of a package of AOTInductor. Where both are there, a contest says which serves.
-pub const PACKAGE_FILE: &str = "model.pt2";
+pub const PACKAGE_FILE: &str = Format::AotInductor.file_name();
 /// What a model says about itself, beside its versions.
 pub const MANIFEST_FILE: &str = "model.toml";
 /// The body of an example request, beside the versions.

@@ -4,7 +4,8 @@ use super::super::policy::VersionPolicy;
 use super::choice::{DeviceChoice, Optimize, QueueWait};
 use super::ranges;
 use super::rollout::RolloutKeys;
-use super::types::{LabelSource, LabelsFile, Pad, PadValue, Sharing, TensorName};
+use super::steps::{ImageKeys, PostprocessKeys, TextKeys};
+use super::types::{FolderFile, LabelSource, Pad, PadValue, Sharing, TensorName};
 use crate::engine::Precision;
 use crate::inference::TensorSpec;
 use crate::settings::{Above, ByteSize, Positive, section};
@@ -37,7 +38,7 @@ section! {
         /// Names of the classes, in the order of the model's output.
         labels: Option<LabelSource> = (else "none");
         /// The same from a text file in the model's folder, one a line.
-        labels_file: Option<LabelsFile> = (else "none");
+        labels_file: Option<FolderFile> = (else "none");
         /// What turns the first output into scores before labels are read off it.
         activation: Activation = "none";
         /// How many of the best labels an answer lists.
@@ -58,6 +59,12 @@ section! {
         rollout: RolloutKeys,
         /// `[evaluation]`.
         evaluation: EvaluationKeys,
+        /// `[preprocess.text]`.
+        text: TextKeys,
+        /// `[preprocess.image]`.
+        image: ImageKeys,
+        /// `[postprocess]`.
+        postprocess: PostprocessKeys,
     }
 }
 

@@ -7,13 +7,15 @@ mod choice;
 mod keys;
 pub mod ranges;
 mod rollout;
+mod steps;
 mod types;
 
 pub use choice::{DeviceChoice, Optimize, QueueWait};
 pub use keys::{BatchingKeys, Bound, EvaluationKeys, LimitKeys, Manifest};
 pub use rollout::{Decider, RolloutKeys, RolloutPlan, RolloutStep, RolloutSteps, Strategy};
+pub use steps::{ImageKeys, Numbers, PostprocessKeys, Sides, TextKeys, TooLong};
 pub(super) use types::are_labels;
-pub use types::{LabelSource, LabelsFile, Pad, Sharing};
+pub use types::{FolderFile, LabelSource, Pad, Sharing};
 
 use crate::inference::{InputPadding, TensorSpec};
 use crate::settings::{Key, Reader, Schema, SettingErrors, Table};
@@ -38,6 +40,9 @@ impl Manifest {
             LimitKeys::KEYS,
             RolloutKeys::KEYS,
             EvaluationKeys::KEYS,
+            TextKeys::KEYS,
+            ImageKeys::KEYS,
+            PostprocessKeys::KEYS,
         ];
         tables.into_iter().flatten()
     }
@@ -66,7 +71,7 @@ impl Manifest {
             let message = "labels are listed already, expected one of both";
             reader.conflict(&["labels_file"], message.into());
         }
-        let file = self.labels_file.take().map(|LabelsFile(path)| LabelSource::File(path));
+        let file = self.labels_file.take().map(|FolderFile(path)| LabelSource::File(path));
         self.labels = self.labels.take().or(file);
         (self.inputs, self.pads) = read_inputs(reader);
         self.outputs = read_outputs(reader);
@@ -77,6 +82,7 @@ impl Manifest {
             reader.conflict(&["rollout.steps"], message.into());
         }
         self.evaluation = EvaluationKeys::read(reader, &Table::of(EvaluationKeys::KEYS));
+        (self.text, self.image, self.postprocess) = steps::read(reader);
     }
 }
 

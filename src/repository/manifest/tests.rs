@@ -5,6 +5,7 @@ use crate::repository::policy::VersionPolicy;
 use crate::settings::{ByteSize, page};
 use crate::tensor::{DataType, ShapePattern};
 use crate::transform::Activation;
+use crate::transform::{Channels, Filter, ImageSize, Pool};
 use std::time::Duration;
 
 #[track_caller]
@@ -56,6 +57,9 @@ fn every_key_is_read() {
         max_queue_wait = "500ms"
         queue_capacity = 7
         pad_buckets = [16, 64]
+        [postprocess]
+        pool = "first"
+        normalize = true
         [limits]
         max_rows = 128
         max_body_bytes = "1MiB"
@@ -137,8 +141,62 @@ fn every_key_is_read() {
             log_loss: Some(2.5),
             ..EvaluationKeys::default()
         },
+        text: TextKeys::default(),
+        image: ImageKeys::default(),
+        postprocess: PostprocessKeys { pool: Some(Pool::First), normalize: true },
     };
     assert_eq!(Manifest::parse("m/model.toml", text).unwrap(), expected);
+}
+
+#[test]
+fn steps_are_read_and_belong_to_the_key_that_makes_them() {
+    let text = "[preprocess.text]\ntokenizer = \"tokenizer.json\"\nmax_tokens = 256\n\
+        too_long = \"truncate\"\nmax_bytes = \"1MiB\"\npairs = true\n";
+    let expected = TextKeys {
+        tokenizer: Some(FolderFile("tokenizer.json".into())),
+        max_tokens: Some(256),
+        too_long: TooLong::Truncate,
+        max_bytes: Some(ByteSize(1 << 20)),
+        pairs: true,
+    };
+    assert_eq!(Manifest::parse("m/model.toml", text).unwrap().text, expected);
+    let image = "[preprocess.image]\nresize = 256\nfilter = \"bicubic\"\ncrop = [224, 192]\n\
+        channels = \"bgr\"\ndivide_by = 1.0\nmean = 127\nstd = [1, 2, 3.5]\nmax_pixels = 10\n";
+    let expected = ImageKeys {
+        resize: Some(ImageSize::ShortSide(256)),
+        filter: Filter::Bicubic,
+        crop: Some(Sides([224, 192])),
+        channels: Channels::Bgr,
+        divide_by: Some(1.0),
+        mean: Some(Numbers(vec![127.0])),
+        std: Some(Numbers(vec![1.0, 2.0, 3.5])),
+        max_pixels: Some(10),
+    };
+    assert_eq!(Manifest::parse("m/model.toml", image).unwrap().image, expected);
+    let exact = Manifest::parse("m/model.toml", "[preprocess.image]\nresize = [8, 9]\n").unwrap();
+    assert_eq!(exact.image.resize, Some(ImageSize::Exact([8, 9])));
+    refused(
+        "[preprocess.text]\nmax_tokens = 8\n[preprocess.image]\ncrop = 8\n",
+        &[
+            "m/model.toml:2: preprocess.text.max_tokens: it says nothing without preprocess.text.tokenizer",
+            "m/model.toml:4: preprocess.image.crop: it says nothing without preprocess.image.resize",
+        ],
+    );
+    refused(
+        "[preprocess.text]\ntokenizer = \"../t.json\"\n[preprocess.image]\nresize = 0\nmean = []\n",
+        &[
+            "m/model.toml:2: preprocess.text.tokenizer: expected a path inside the model's folder, got \"../t.json\"",
+            "m/model.toml:4: preprocess.image.resize: expected a number from 1 to 16384, or [height, width], got 0",
+            "m/model.toml:5: preprocess.image.mean: expected a number, or a list of one for each channel, got a list of 0",
+        ],
+    );
+    refused(
+        "[preprocess.text]\ntokenizer = \"t.json\"\n[preprocess.image]\nresize = 8\n",
+        &[
+            "m/model.toml:2: preprocess.text.tokenizer: it needs preprocess.text.max_tokens beside it",
+            "m/model.toml:4: preprocess.image.resize: the model has a tokenizer already, expected one of both",
+        ],
+    );
 }
 
 #[test]

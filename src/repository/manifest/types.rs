@@ -162,11 +162,11 @@ pub(in crate::repository) fn are_labels(labels: &[Arc<str>]) -> bool {
     labels.len() >= 2 && different.len() == labels.len()
 }
 
-/// The path of a file of labels.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LabelsFile(pub(super) String);
+/// The path of a file in the model's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderFile(pub(in crate::repository) String);
 
-impl Setting for LabelsFile {
+impl Setting for FolderFile {
     const EXPECTED: &'static str = "a path inside the model's folder";
 
     fn read(value: &Value) -> Option<Self> {

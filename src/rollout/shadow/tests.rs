@@ -1,7 +1,7 @@
 use super::super::testing::{Served, mapping, served};
 use super::*;
 use crate::engine::fake::FakeModel;
-use crate::inference::{Layout, Timings};
+use crate::inference::{Layout, Timings, Work};
 use crate::pipeline::testing::Whole;
 use crate::pipeline::{Caller, Door, Target};
 use crate::protocol::predict::Native;
@@ -134,6 +134,7 @@ fn copy(shadowed: &Shadowed) -> Replay {
         n_rows: 1,
         extras: Vec::new(),
         timings: Timings::default(),
+        work: Work::default(),
         layout: Layout::default(),
     };
     Replay { live, target, inputs: Vec::new(), answer, bytes: 1, since: Instant::now() }

@@ -26,7 +26,8 @@ fn apply(
     tensors: &[NamedTensor],
     n_rows: usize,
 ) -> Result<Vec<RowLabel>, InferError> {
-    let mut outputs = Outputs { tensors: tensors.to_vec(), n_rows, extras: Vec::new() };
+    let mut outputs =
+        Outputs { tensors: tensors.to_vec(), n_rows, given: Vec::new(), extras: Vec::new() };
     step.apply(&[], &mut outputs)?;
     let [label, score, top] = &outputs.extras[..] else { panic!("{outputs:?}") };
     assert_eq!([label.name, score.name, top.name], ["label", "score", "top"]);

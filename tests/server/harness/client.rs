@@ -77,7 +77,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
 
 /// A POST of JSON.
 pub(crate) fn post(address: SocketAddr, path: &str, body: impl Into<String>) -> Answer {
-    post_with(address, path, &[("content-type", "application/json")], body)
+    post_with(address, path, &[("content-type", "application/json")], body.into())
 }
 
 /// A POST with these headers.
@@ -85,12 +85,12 @@ pub(crate) fn post_with(
     address: SocketAddr,
     path: &str,
     headers: &[(&str, &str)],
-    body: impl Into<String>,
+    body: impl Into<Vec<u8>>,
 ) -> Answer {
     let request = agent().post(format!("http://{address}{path}"));
     let request =
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    answer(request.send(body.into()))
+    answer(request.send(&body.into()[..]))
 }
 
 /// The bytes of a request with a Content-Length.

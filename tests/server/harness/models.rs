@@ -101,6 +101,20 @@ impl Models {
         self
     }
 
+    /// Writes more to the end of a model's model.toml.
+    pub(crate) fn tail(self, name: &str, more: &str) -> Self {
+        let file = self.path().join(name).join("model.toml");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(file, text + more).unwrap();
+        self
+    }
+
+    /// Writes a file into a model's folder.
+    pub(crate) fn file(self, name: &str, file: &str, content: &str) -> Self {
+        fs::write(self.path().join(name).join(file), content).unwrap();
+        self
+    }
+
     /// Adds a fixture model under another name, with its model.toml changed.
     pub(crate) fn changed(self, name: &str, fixture: &str, change: [&str; 2]) -> Self {
         let folder = self.path().join(name);

@@ -1,0 +1,32 @@
+//! OpenAI's route for embeddings, whose body names the model: it is read before anything is known of that one.
+
+use super::context::RequestContext;
+use super::error::Failed;
+use super::exchange::{self, Gathered};
+use super::path::model_ref;
+use super::state::App;
+use crate::inference::InferError;
+use crate::pipeline::Target;
+use crate::protocol::embeddings::{self, OpenAi};
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::Response;
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    request: Request,
+) -> Result<Response, Failed> {
+    let gathered = exchange::gather(&app, &context, request).await;
+    let Gathered { parts, received } = gathered.inspect_err(|error| app.door.turned_away(error))?;
+    let target = target(received.body.as_bytes());
+    exchange::answer_gathered::<OpenAi>(&app, &context, target, &parts.headers, received).await
+}
+
+/// The model that a body asks for, the default one where it names none.
+fn target(body: &[u8]) -> Result<Target, InferError> {
+    match embeddings::model(body)? {
+        Some(name) => model_ref(&name, None).map(Target::from),
+        None => Ok(Target::default()),
+    }
+}

@@ -1,0 +1,19 @@
+//! The route of OpenAI's protocol that is served: embeddings.
+
+use super::codes::PREDICTION;
+use crate::http::embeddings;
+use crate::http::route::{Content, Methods, Operation, Protocol, Rights, Route};
+
+const EMBEDDINGS: Operation = Operation {
+    rights: Rights::Predict,
+    takes: &[Content::json("EmbeddingsRequest")],
+    gives: &[(200, &[Content::json("Embeddings")])],
+    fails: &[PREDICTION],
+    ..Operation::new(Methods::Post, Protocol::OpenAi, "OpenAI")
+};
+
+pub(super) const ROUTES: &[Route] = &[EMBEDDINGS.at(
+    "/v1/embeddings",
+    "Vectors of texts or token ids, of the model that the body names, for those that take texts.",
+    |place| place.to(embeddings::create),
+)];
