@@ -7,10 +7,11 @@ for (const form of document.querySelectorAll("form")) {
     const body = isFile ? input.files[0] : input.value;
     if (!body) return;
     output.textContent = "…";
-    const headers = { "Content-Type": isFile ? "application/octet-stream" : "text/plain" };
+    const headers = { "Content-Type": isFile ? "application/octet-stream" : "application/json" };
+    const content = isFile ? body : JSON.stringify({ text: body });
     let answer;
     try {
-      answer = await (await fetch(form.action, { method: "POST", headers, body })).json();
+      answer = await (await fetch(form.action, { method: "POST", headers, body: content })).json();
     } catch (error) {
       output.textContent = `${error}`;
       return;

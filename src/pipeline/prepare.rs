@@ -49,7 +49,7 @@ impl Preparation {
         let is_quick = transform.is_quick(&inputs);
         let handle = model.clone();
         let apply = move || {
-            let mut desk = Desk::new(&mut lease);
+            let mut desk = Desk::new(&mut lease, deadline);
             let inputs = handle.transform().before(inputs, &mut desk)?;
             let work = desk.work;
             let bytes: usize = inputs.iter().map(|input| input.tensor.buffer().len()).sum();

@@ -237,6 +237,7 @@ impl InputStep for Tokenize {
         desk.book(self.cost(&columns))?;
         let mut rows = Vec::with_capacity(n_rows);
         for row in 0..n_rows {
+            desk.go_on()?;
             let what = at(Content::Text, row, n_rows);
             let texts = columns.iter().zip(names);
             let texts = texts.map(|(column, name)| self.text(column[row], name, &what));

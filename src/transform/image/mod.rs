@@ -227,8 +227,12 @@ impl InputStep for Decode {
         let mut all = Vec::new();
         let values = pixels::normalized(&self.0);
         for (row, file) in files.iter().enumerate() {
+            desk.go_on()?;
             let what = at(Content::Image, row, n_rows);
+            // What it is in base64, which is a copy.
+            desk.book(file.len())?;
             let pixels = self.pixels(file, &what, &mut left, desk)?;
+            desk.give_back(file.len());
             let expected = *size.get_or_insert(pixels.size);
             if pixels.size != expected {
                 let message = format!(
