@@ -6,7 +6,7 @@ use super::exchange::{self, Gathered};
 use super::path::model_ref;
 use super::state::App;
 use crate::inference::InferError;
-use crate::pipeline::Target;
+use crate::pipeline::{Target, off_runtime};
 use crate::protocol::embeddings::{self, OpenAi};
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -18,8 +18,12 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Failed> {
     let gathered = exchange::gather(&app, &context, request).await;
-    let Gathered { parts, received } = gathered.inspect_err(|error| app.door.turned_away(error))?;
-    let target = target(received.body.as_bytes());
+    let Gathered { parts, received, deadline } =
+        gathered.inspect_err(|error| app.door.turned_away(error))?;
+    let body = received.body.clone();
+    let read = move || target(body.as_bytes());
+    let target = off_runtime(received.body.len(), deadline, read).await;
+    let target = target.and_then(|target| target);
     exchange::answer_gathered::<OpenAi>(&app, &context, target, &parts.headers, received).await
 }
 

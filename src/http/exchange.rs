@@ -27,7 +27,7 @@ use axum::response::Response;
 use std::fmt::Write as _;
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -48,6 +48,8 @@ pub(super) async fn answer<W: Wire>(
 pub(super) struct Gathered {
     pub(super) parts: Parts,
     pub(super) received: Received,
+    /// When its sender stops waiting, as far as is known before the model is.
+    pub(super) deadline: Instant,
 }
 
 /// Reads a body within the server's own limits, whichever model it is for.
@@ -63,14 +65,13 @@ pub(super) async fn gather(
     let (parts, body) = request.into_parts();
     let ModelLimits { max_body_bytes, timeout } = app.repository.limits();
     let wanted = context::timeout(&parts.headers)?.unwrap_or(timeout);
-    let limits = BodyLimits {
-        max_bytes: usize::try_from(max_body_bytes).unwrap_or(usize::MAX),
-        deadline: context.started_at + wanted.min(timeout),
-    };
+    let deadline = context.started_at + wanted.min(timeout);
+    let max_bytes = usize::try_from(max_body_bytes).unwrap_or(usize::MAX);
+    let limits = BodyLimits { max_bytes, deadline };
     let lease = app.budget.lease_for(context.recipient.clone());
     let timeouts = app.options.body_timeouts;
     let received = body::read(&parts.headers, body, timeouts, limits, lease).await?;
-    Ok(Gathered { parts, received })
+    Ok(Gathered { parts, received, deadline })
 }
 
 /// Answers a request whose body has come.
