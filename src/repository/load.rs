@@ -278,10 +278,9 @@ impl VersionLoader {
         loaded
             .ok_or_else(|| {
                 attempt.give_up();
-                let text = format!(
-                    "loading it took longer than {} s, which its trial did not",
-                    time.as_secs_f64()
-                );
+                let seconds = time.as_secs_f64();
+                let text =
+                    format!("loading it took longer than {seconds} s, which its trial did not");
                 ModelFailure::new(FailureCode::TimedOut, text)
             })?
             .map_err(ModelFailure::from)

@@ -22,9 +22,12 @@ fn check_tells_of_every_model_what_serve_would_do() {
     let good = Models::new().fixture("tabular").fixture("coupled").example("digits");
     let ended = check(&good);
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    for line in
-        ["configuration: ok", "tabular/1: ready from model.pt on cpu", "digits/1: ready", "batching coupled"]
-    {
+    for line in [
+        "configuration: ok",
+        "tabular/1: ready from model.pt on cpu",
+        "digits/1: ready",
+        "batching coupled",
+    ] {
         assert!(ended.stdout.contains(line), "{line:?} must be in {}", ended.stdout);
     }
 
