@@ -255,6 +255,8 @@ impl InputStep for Tokenize {
             );
             return Err(InferError::invalid_input(Content::Text.name(), message));
         }
+        // A model of one length may fill up beyond the most tokens of a text.
+        desk.book(n_rows * width * made.len() * size_of::<i64>())?;
         let tensor = |made: &Made| NamedTensor {
             name: Arc::clone(&made.name),
             tensor: self.tensor(made, &rows, width),

@@ -11,6 +11,8 @@ const EXPECTED: &str = "an object with \"input\"";
 /// The tensors that a model is given of ids.
 const IDS: &str = "input_ids";
 const MASK: &str = "attention_mask";
+/// Most elements of a tensor of ids that filling up may lead to.
+const MAX_FILLED: usize = 1 << 16;
 
 /// The name of the model that a body asks for; `None` where it names none.
 ///
@@ -183,6 +185,17 @@ fn tokens(rows: &[Vec<i64>], spec: &ModelSpec) -> Result<(Vec<NamedTensor>, u64)
         let message = format!("the model has no input {MASK:?}: send rows of one length");
         return Err(InferError::invalid_input(IDS, message));
     }
+    let n_tokens: usize = rows.iter().map(Vec::len).sum();
+    // One long row among many short ones would take far more room than the body that is booked for it.
+    let n_filled = rows.len().saturating_mul(width);
+    if n_filled > n_tokens.max(MAX_FILLED) {
+        let message = format!(
+            "{} rows filled up to {width} token ids are {n_filled}, at most {MAX_FILLED} are allowed: send rows of like lengths together",
+            rows.len()
+        );
+        return Err(InferError::invalid_input(IDS, message)
+            .with_mismatch(format_args!("at most {MAX_FILLED}"), n_filled));
+    }
     let shape = Shape::from([rows.len(), width]);
     let tensor = |spec: &TensorSpec, value: &dyn Fn(&Vec<i64>, usize) -> i64| {
         let values = rows.iter().flat_map(|row| (0..width).map(|at| value(row, at)));
@@ -194,7 +207,7 @@ fn tokens(rows: &[Vec<i64>], spec: &ModelSpec) -> Result<(Vec<NamedTensor>, u64)
     if let Some(mask) = mask {
         tensors.push(tensor(mask, &|row, at| i64::from(at < row.len()))?);
     }
-    Ok((tensors, rows.iter().map(|row| row.len() as u64).sum()))
+    Ok((tensors, n_tokens as u64))
 }
 
 fn text<'b>(reader: &mut Reader<'b>, key: &str) -> Result<std::borrow::Cow<'b, str>, InferError> {

@@ -75,6 +75,12 @@ fn what_is_no_request_is_refused() {
     refused(&json!({"input": [[1], 2]}), InvalidBody, "a row without token ids");
     refused(&json!({"input": ["a", "b", "c", "d"]}), InvalidInput, "at most 3 are allowed");
     refused(&json!({"input": [[1], [1], [1], [1]]}), InvalidInput, "at most 3 are allowed");
+    let uneven = json!({"input": [vec![1; 40_000], vec![1]]});
+    refused(&uneven, InvalidInput, "2 rows filled up to 40000 token ids are 80000, at most 65536");
+    assert!(
+        read(&json!({"input": [vec![1; 40_000], vec![1; 40_000]]})).is_ok(),
+        "nothing is filled"
+    );
     let other = json!({"input": "a", "encoding_format": "int8"});
     refused(
         &other,
