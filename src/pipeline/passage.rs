@@ -3,7 +3,7 @@
 use super::observer::Tap;
 use crate::inference::{ErrorCode, InferError, InferResponse, Reached, ValidRequest, Work};
 use crate::repository::ModelHandle;
-use crate::telemetry::{ModelMetrics, Phase, RequestGuard, RequestRecord};
+use crate::telemetry::{Phase, RequestGuard, RequestRecord};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// has left, it says so.
 pub(super) struct Passage {
     guard: RequestGuard,
-    metrics: Arc<ModelMetrics>,
     started_at: Instant,
     taps: Vec<Box<dyn Tap>>,
     ending: Ending,
@@ -37,7 +36,7 @@ impl Passage {
     ) -> Self {
         let abandoned = ErrorCode::ClientClosed.as_str();
         let guard = RequestGuard::new(Arc::clone(model.metrics()), started_at, abandoned);
-        Self { guard, metrics: Arc::clone(model.metrics()), started_at, taps, ending }
+        Self { guard, started_at, taps, ending }
     }
 
     /// The body has become tensors.
@@ -48,7 +47,7 @@ impl Passage {
     /// What the client sent has become what the engine takes.
     pub(super) fn prepared(&mut self, took: Duration, work: Work) {
         self.guard.record.phases[Phase::Preprocess] = Some(took);
-        self.metrics.record_work(work.tokens, work.pixels);
+        self.guard.record_work(work.tokens, work.pixels);
     }
 
     /// The tensors suit the model.

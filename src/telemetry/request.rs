@@ -24,6 +24,11 @@ impl RequestGuard {
         Self { metrics, started_at, record }
     }
 
+    /// Counts what the steps before its run had to do.
+    pub fn record_work(&self, tokens: u64, pixels: u64) {
+        self.metrics.record_work(tokens, pixels);
+    }
+
     /// The request was answered with a prediction.
     pub fn succeed(&mut self) {
         self.record.failure = None;

@@ -6,10 +6,9 @@ use crate::protocol::json::{
     write_float, write_integer, write_key, write_list, write_member, write_string,
     write_text_member,
 };
-use crate::tensor::{DataType, Tensor};
+use crate::tensor::Tensor;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use half::{bf16, f16};
 
 /// Writes an answer.
 ///
@@ -18,10 +17,11 @@ use half::{bf16, f16};
 /// `inference_failed` for an output that is not one vector for each row.
 pub fn encode(response: &InferResponse, plan: VectorPlan) -> Result<Vec<u8>, InferError> {
     let output = response.outputs.first().map(|output| &output.tensor);
-    let vectors = output.and_then(numbers).and_then(|numbers| match *output?.shape().dims() {
-        [rows, size] if rows == response.n_rows && size > 0 => Some((numbers, size)),
-        _ => None,
-    });
+    let vectors =
+        output.and_then(Tensor::to_f32).and_then(|numbers| match *output?.shape().dims() {
+            [rows, size] if rows == response.n_rows && size > 0 => Some((numbers, size)),
+            _ => None,
+        });
     let Some((numbers, size)) = vectors else {
         let message = "the model's first output is not one vector for each text";
         return Err(InferError::new(ErrorCode::InferenceFailed, message));
@@ -56,17 +56,6 @@ pub fn encode(response: &InferResponse, plan: VectorPlan) -> Result<Vec<u8>, Inf
     write_integer(&mut out, n_tokens);
     out.extend_from_slice(b"}}");
     Ok(out)
-}
-
-/// The elements of a floating-point tensor; `None` for another.
-fn numbers(tensor: &Tensor) -> Option<Vec<f32>> {
-    match tensor.datatype() {
-        DataType::Fp32 => Some(tensor.as_slice::<f32>()?.to_vec()),
-        DataType::Fp64 => Some(tensor.as_slice::<f64>()?.iter().map(|it| *it as f32).collect()),
-        DataType::Fp16 => Some(tensor.as_slice::<f16>()?.iter().map(|it| it.to_f32()).collect()),
-        DataType::Bf16 => Some(tensor.as_slice::<bf16>()?.iter().map(|it| it.to_f32()).collect()),
-        _ => None,
-    }
 }
 
 /// Writes the report of a failure: an object under `error`, whose `type` tells faults of the request from others.

@@ -4,8 +4,7 @@ use super::tally::{About, Classes, Truth, echoed};
 use super::token::{Answers, MAX_ROWS, NO_CLASS};
 use crate::inference::InferResponse;
 use crate::repository::ModelHandle;
-use crate::tensor::{DataType, Dim, Tensor};
-use half::{bf16, f16};
+use crate::tensor::{DataType, Dim};
 
 /// What of a version's answers can be compared with the truth, if anything.
 pub(super) fn about(model: &ModelHandle) -> Option<About> {
@@ -44,19 +43,9 @@ pub(super) fn answers(about: &About, response: &InferResponse) -> Option<Answers
         }
         About::Numbers => {
             let [output] = &response.outputs[..] else { return None };
-            let numbers = numbers(&output.tensor)?;
+            let numbers = output.tensor.to_f32()?;
             (numbers.len() == response.n_rows).then_some(Answers::Numbers(numbers))
         }
-    }
-}
-
-fn numbers(tensor: &Tensor) -> Option<Vec<f32>> {
-    match tensor.datatype() {
-        DataType::Fp32 => Some(tensor.as_slice::<f32>()?.to_vec()),
-        DataType::Fp64 => Some(tensor.as_slice::<f64>()?.iter().map(|it| *it as f32).collect()),
-        DataType::Fp16 => Some(tensor.as_slice::<f16>()?.iter().map(|it| it.to_f32()).collect()),
-        DataType::Bf16 => Some(tensor.as_slice::<bf16>()?.iter().map(|it| it.to_f32()).collect()),
-        _ => None,
     }
 }
 
