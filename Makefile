@@ -80,8 +80,8 @@ watching: setup ## try what watches models: labels, planted faults, real receive
 	@tests/watching/run $(WATCHING)
 
 # torch writes some parts in the order of a Python set: the hash seed is fixed, the bytes are the same.
-inputs: setup ## compare tokens and pixels with the reference libraries, send hostile files, over HTTP (makes a Python environment with torch)
-	@echo "inputs: texts and images against tokenizers, Pillow and PyTorch"
+inputs: setup ## compare tokens, pixels and columns with the reference libraries, send hostile files, over HTTP (makes a Python environment with torch)
+	@echo "inputs: texts, images and tables against tokenizers, Pillow, scikit-learn and PyTorch"
 	@cargo build --release --locked
 	@python=$$(scripts/python-env) && "$$python" tests/inputs/run $(INPUTS)
 

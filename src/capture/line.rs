@@ -136,7 +136,7 @@ impl Written<'_> {
                     return Ok(NamedTensor { name: spec.name, tensor });
                 }
                 let mut reader = Reader::extended(values.get().as_bytes());
-                TensorDecoder::stated(&spec, (known, &shape), &mut reader)
+                TensorDecoder::stated(&spec, false, (known, &shape), &mut reader)
                     .map_err(|error| faulty(error.to_string()))
             }
             _ => Err(faulty("expected one of \"data\", \"base64\" and \"left_out\"".to_owned())),

@@ -228,11 +228,7 @@ fn count(counts: &mut BTreeMap<String, u64>, what: String) {
 }
 
 async fn ask(handle: &ModelHandle, inputs: Vec<NamedTensor>) -> Result<InferResponse, InferError> {
-    let context = Context {
-        request_id: "replay".into(),
-        deadline: Instant::now() + handle.limits().timeout,
-        trace: None,
-    };
+    let context = Context::new("replay", Instant::now() + handle.limits().timeout);
     let request = pipeline::check(handle, InferRequest { context, inputs })?;
     pipeline::run(handle, request).await
 }

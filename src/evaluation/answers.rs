@@ -1,7 +1,6 @@
 //! One row by the way of a request, and what of its answer counts.
 
 use super::inputs::decode;
-use super::numbers::numbers;
 use crate::inference::{ErrorCode, InferError, InferResponse};
 use crate::pipeline;
 use crate::repository::ModelHandle;
@@ -48,7 +47,7 @@ fn plain(response: &InferResponse) -> Result<Answer, InferError> {
     let Some(output) = response.outputs.first() else {
         return Err(failed("the answer has no output".to_owned()));
     };
-    let values = numbers(&output.tensor).filter(|it| !it.is_empty()).ok_or_else(|| {
+    let values = output.tensor.to_f64().filter(|it| !it.is_empty()).ok_or_else(|| {
         let (datatype, shape) = (output.tensor.datatype(), output.tensor.shape());
         failed(format!("output {:?} is {datatype} {shape}, expected numbers", output.name))
     })?;

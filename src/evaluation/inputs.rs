@@ -39,6 +39,6 @@ pub fn read_inputs(
 pub(super) fn decode(handle: &ModelHandle, body: &[u8]) -> Result<ValidRequest, InferError> {
     let decoded = predict::decode_filed(body, handle.interface())?;
     let deadline = Instant::now() + handle.limits().timeout;
-    let context = Context { request_id: "evaluation".into(), deadline, trace: None };
+    let context = Context::new("evaluation", deadline);
     pipeline::check(handle, InferRequest { context, inputs: decoded.inputs })
 }

@@ -12,7 +12,6 @@ mod data;
 mod error;
 mod figures;
 mod inputs;
-mod numbers;
 mod report;
 mod summary;
 

@@ -46,16 +46,24 @@ pub(super) async fn page(State(app): State<App>, headers: HeaderMap) -> Response
             plots::drift(&mut page, model.name.as_str(), &report);
         }
     }
-    if models.iter().any(|model| content(model).is_some()) {
+    if models.iter().any(|model| field(model).is_some()) {
         let _ = write!(page, "<script>{SCRIPT}</script>");
     }
     Html(page).into_response()
 }
 
-/// What clients may send to the version that serves, in place of tensors.
-fn content(model: &ModelStatus) -> Option<Content> {
+/// What the version that serves takes in place of tensors and a person can give by hand, with the field for it.
+fn field(model: &ModelStatus) -> Option<&'static str> {
     let serving = model.versions.iter().find(|version| Some(version.version) == model.serving);
-    serving?.loaded.as_ref()?.spec.contract.content
+    match serving?.loaded.as_ref()?.spec.contract.content? {
+        Content::Text => {
+            Some("<input type=\"text\" maxlength=\"10000\" placeholder=\"A sentence\" required>")
+        }
+        Content::Image => {
+            Some("<input type=\"file\" accept=\"image/jpeg,image/png,image/webp\" required>")
+        }
+        Content::Row => None,
+    }
 }
 
 fn section(page: &mut String, model: &ModelStatus, host: &str) {
@@ -73,15 +81,7 @@ fn section(page: &mut String, model: &ModelStatus, host: &str) {
     if let Some(description) = &loaded.facts.description {
         let _ = write!(page, "<p>{}</p>", escape(description));
     }
-    if let Some(content) = content(model) {
-        let input = match content {
-            Content::Text => {
-                "<input type=\"text\" maxlength=\"10000\" placeholder=\"A sentence\" required>"
-            }
-            Content::Image => {
-                "<input type=\"file\" accept=\"image/jpeg,image/png,image/webp\" required>"
-            }
-        };
+    if let Some(input) = field(model) {
         let _ = write!(
             page,
             "<form action=\"/predict/{name}\">{input} <button>Try it</button><output></output></form>"

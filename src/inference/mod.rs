@@ -10,6 +10,7 @@ mod error;
 mod name;
 mod pace;
 mod padding;
+mod parameters;
 mod reply;
 mod request;
 mod response;
@@ -26,6 +27,7 @@ pub use name::{
 };
 pub use pace::{Pace, Savings};
 pub use padding::{InputPadding, PaddedSize, Padding};
+pub use parameters::{MAX_TOP, Parameters};
 pub use reply::{Pending, Reply, reply};
 pub use request::{Context, InferRequest, NamedTensor, ValidRequest};
 pub use response::{

@@ -1,6 +1,7 @@
 //! A request before and after it has been checked against the model's specification.
 
 use super::error::InferError;
+use super::parameters::Parameters;
 use super::spec::{ModelSpec, TensorSpec};
 use super::trace::TraceParent;
 use crate::tensor::{DataType, Tensor};
@@ -16,6 +17,17 @@ pub struct Context {
     pub deadline: Instant,
     /// The caller's trace, if it sent one.
     pub trace: Option<TraceParent>,
+    /// What it wants of its answer.
+    pub parameters: Parameters,
+}
+
+impl Context {
+    /// That of a request of which nothing else is known.
+    #[must_use]
+    pub fn new(request_id: impl Into<Arc<str>>, deadline: Instant) -> Self {
+        let parameters = Parameters::default();
+        Self { request_id: request_id.into(), deadline, trace: None, parameters }
+    }
 }
 
 /// A tensor and its name on the wire.

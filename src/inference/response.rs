@@ -88,8 +88,21 @@ pub enum ExtraValues {
 pub struct Rankings {
     /// The names of all classes of the model's first output, by their index.
     pub classes: Arc<[Arc<str>]>,
-    /// The best of them, for each row.
+    /// The best of them, for each row; at least one.
     pub rows: Vec<Ranking>,
+    /// The least score of those that clients are told.
+    pub threshold: f64,
+}
+
+impl Rankings {
+    /// What clients are told of a row.
+    #[must_use]
+    pub fn told(&self, row: usize) -> &[(Arc<str>, f32)] {
+        let row = &self.rows[row][..];
+        // A score that is none is below nothing: it is told, as it is in the outputs.
+        let end = row.iter().position(|(_, score)| f64::from(*score) < self.threshold);
+        &row[..end.unwrap_or(row.len())]
+    }
 }
 
 /// The best classes of one row with their scores.

@@ -1,5 +1,6 @@
 //! What a loaded model takes and gives, as far as it is known.
 
+use super::content::Content;
 use super::contract::Contract;
 use super::error::{ErrorCode, InferError};
 use super::request::ValidRequest;
@@ -293,6 +294,12 @@ impl ModelSpec {
     pub fn asked(&self) -> impl Iterator<Item = &TensorSpec> {
         let is_all = self.contract.content.is_none();
         self.inputs.iter().filter(move |input| is_all || !input.optional)
+    }
+
+    /// Whether an input is a column of a table, whose values may be missing: NaN among numbers, an empty text among texts.
+    #[must_use]
+    pub fn is_column(&self, input: &TensorSpec) -> bool {
+        self.contract.content == Some(Content::Row) && !input.optional
     }
 
     /// The only input that a request must give, when there is just one: what `features` and

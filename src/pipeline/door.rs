@@ -9,8 +9,8 @@ use super::passage::{Ending, Passage};
 use super::prepare::{Preparation, Prepared};
 use super::run::{run, validate};
 use crate::inference::{
-    ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, TensorSpec,
-    VersionSelector,
+    ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, Parameters,
+    TensorSpec, VersionSelector,
 };
 use crate::protocol::{Decoded, Wire};
 use crate::repository::{ModelHandle, Repository};
@@ -130,7 +130,11 @@ impl Door {
         }
         passage.decoded(decode_started.elapsed());
 
-        let context = Context { request_id, deadline, trace };
+        let parameters = decoded.parameters;
+        if !parameters.is_empty() && model.transform().extras().is_empty() {
+            return Err(Parameters::without_labels());
+        }
+        let context = Context { request_id, deadline, trace, parameters };
         let prepare_started = Instant::now();
         let prepared = self.preparation.prepare(model, decoded.inputs, lease, deadline).await?;
         let Prepared { inputs, lease, work } = prepared;
@@ -196,6 +200,13 @@ fn largest_decoded(text_bytes: usize, spec: &ModelSpec) -> usize {
     };
     let widest = spec.inputs.iter().map(size).max().unwrap_or(1);
     let by_body = (text_bytes / 2 + 1).saturating_mul(widest);
+    let n_columns = spec.inputs.iter().filter(|input| spec.is_column(input)).count();
+    if n_columns > 0 {
+        // A row may leave out any of its columns, and has a place for them all the same.
+        let n_rows = spec.max_rows.min(text_bytes / 2 + 1);
+        let places = n_rows.saturating_mul(n_columns * size_of::<f64>());
+        return places.saturating_add(text_bytes).max(by_body);
+    }
     let by_spec = spec.inputs.iter().map(|input| {
         let row = input.shape.example(spec.max_rows, 0)?;
         let fixed = input.declared && !row.dims().contains(&0);

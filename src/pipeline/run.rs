@@ -40,8 +40,10 @@ pub async fn run(model: &ModelHandle, request: ValidRequest) -> Result<InferResp
         Some(NamedTensor { name: name.into(), tensor })
     });
     let given = given.collect();
+    let parameters = request.context().parameters;
     let answer = model.scheduler().submit(request).await?;
-    let mut outputs = Outputs { tensors: answer.outputs, n_rows, given, extras: Vec::new() };
+    let mut outputs =
+        Outputs { tensors: answer.outputs, n_rows, given, extras: Vec::new(), parameters };
     model.transform().after(&mut outputs)?;
     let Outputs { tensors, extras, .. } = outputs;
     let layout = model.interface().layout(tensors.iter().map(|output| &*output.name));

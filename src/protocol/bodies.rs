@@ -1,7 +1,7 @@
 //! What holds for the bodies of every protocol, and that none of them brings an engine to blame itself.
 
 use super::json::MARK;
-use super::testing::{input, one, spec, tensor};
+use super::testing::{input, one, spec, table, tensor, texts};
 use super::torchserve::Media;
 use super::{instances, open_inference, predict, torchserve};
 use crate::engine::fake::FakeModel;
@@ -94,6 +94,62 @@ fn a_byte_order_mark_is_skipped_on_every_way() {
     check(Wire::TorchServe(Media::Form { boundary: BOUNDARY.to_owned() }), &form);
 }
 
+#[test]
+fn rows_of_a_table_come_on_every_way() {
+    let spec = table();
+    let age = tensor("age", &[2], &[34f64, f64::NAN]);
+    let city = texts("city", &[2], &[b"Paris", b""]);
+    let same = |inputs: &[NamedTensor]| {
+        let find = |name: &str| inputs.iter().find(|it| &*it.name == name).unwrap();
+        // NaN is no equal of itself.
+        let bytes = |it: &NamedTensor| it.tensor.buffer().as_bytes().to_vec();
+        [("age", &age), ("city", &city)].map(|(name, it)| bytes(find(name)) == bytes(it))
+    };
+    let rows = r#"[{"age": 34, "city": "Paris"}, {"city": null}]"#;
+    let v2 = r#"{"inputs": [
+        {"name": "age", "datatype": "FP64", "shape": [2, 1], "data": [34, null]},
+        {"name": "city", "datatype": "BYTES", "shape": [2], "data": ["Paris", null]}]}"#;
+    let csv = "city,age\nParis,34\n,\n";
+    for (wire, body) in [
+        (Wire::Predict, format!("{{\"rows\": {rows}}}")),
+        (Wire::Predict, format!("{{\"instances\": {rows}}}")),
+        (Wire::Predict, r#"{"inputs": {"age": [34, null], "city": ["Paris", ""]}}"#.to_owned()),
+        (Wire::V1, format!("{{\"instances\": {rows}}}")),
+        (Wire::V2, v2.to_owned()),
+        (Wire::TorchServe(Media::Json), rows.to_owned()),
+        (Wire::TorchServe(Media::Json), format!("{{\"data\": {rows}}}")),
+        (Wire::TorchServe(Media::Csv), csv.to_owned()),
+    ] {
+        let inputs = wire.decode(body.as_bytes(), &spec).unwrap();
+        assert_eq!(same(&inputs), [true; 2], "{wire:?} {body} {inputs:?}");
+    }
+    for (wire, body) in [
+        (Wire::Predict, r#"{"row": {"age": true, "city": 75001}}"#),
+        (Wire::Predict, r#"{"features": {"city": "75001", "age": 1}}"#),
+        (Wire::TorchServe(Media::Json), r#"{"data": {"city": "75001", "age": 1}}"#),
+        (
+            Wire::V2,
+            r#"{"inputs": [
+            {"name": "age", "datatype": "INT8", "shape": [1], "data": [1]},
+            {"name": "city", "datatype": "BYTES", "shape": [1, 1], "data": [75001]}]}"#,
+        ),
+    ] {
+        let inputs = wire.decode(body.as_bytes(), &spec).unwrap();
+        let find = |name: &str| inputs.iter().find(|it| &*it.name == name).unwrap();
+        assert_eq!(find("age").tensor.to_f64().unwrap(), [1.0], "{wire:?} {body}");
+        assert_eq!(find("city").tensor.byte_elements().unwrap(), [b"75001"], "{wire:?} {body}");
+    }
+    // Its own tensor, and rows that leave out everything.
+    let own = Wire::Predict.decode(br#"{"instances": [[1, 2], [3, 4]]}"#, &spec).unwrap();
+    assert_eq!(own, [tensor("x", &[2, 2], &[1f32, 2.0, 3.0, 4.0])]);
+    let empty = Wire::Predict.decode(br#"{"rows": [{}, {}]}"#, &spec).unwrap();
+    assert!(empty[0].tensor.to_f64().unwrap().iter().all(|it| it.is_nan()));
+    let error = Wire::Predict.decode(br#"{"row": {"age": "old"}}"#, &spec).unwrap_err();
+    assert_eq!(error.message, "input \"age\" at [0]: expected a number, got a string");
+    let error = Wire::Predict.decode(br#"{"rows": [{"age": 1, "age": 2}]}"#, &spec).unwrap_err();
+    assert_eq!(error.message, "input \"age\" is given twice");
+}
+
 /// Every kind of input that an engine takes: tensors, lists of texts, plain values.
 fn specs() -> Vec<ModelSpec> {
     let tensors = DataType::ALL.iter().filter(|it| **it != DataType::Bytes);
@@ -129,7 +185,7 @@ fn taken(tensor: &Tensor) -> Result<(), String> {
     }
     let bytes = tensor.buffer().as_bytes();
     let good = match tensor.datatype() {
-        DataType::Bytes => return texts(tensor),
+        DataType::Bytes => return are_texts(tensor),
         DataType::Bool => bytes.iter().all(|byte| *byte < 2),
         DataType::UInt8 => lies_well::<u8>(tensor),
         DataType::UInt16 => lies_well::<u16>(tensor),
@@ -147,7 +203,7 @@ fn taken(tensor: &Tensor) -> Result<(), String> {
     if good && !bytes.is_empty() { Ok(()) } else { Err(format!("{tensor:?} is not well-formed")) }
 }
 
-fn texts(tensor: &Tensor) -> Result<(), String> {
+fn are_texts(tensor: &Tensor) -> Result<(), String> {
     let mut rest = tensor.buffer().as_bytes();
     for _ in 0..tensor.shape().elements().ok_or("more texts than can be counted")? {
         let (length, behind) = rest.split_first_chunk().ok_or("a length is cut off")?;
@@ -164,7 +220,7 @@ fn texts(tensor: &Tensor) -> Result<(), String> {
 #[track_caller]
 fn infer(spec: &ModelSpec, inputs: Result<Vec<NamedTensor>, InferError>) -> Result<(), ErrorCode> {
     let deadline = Instant::now() + Duration::from_secs(1);
-    let context = Context { request_id: "r".into(), deadline, trace: None };
+    let context = Context::new("r", deadline);
     let valid = inputs.and_then(|inputs| ValidRequest::new(spec, InferRequest { context, inputs }));
     let valid = valid.map_err(|error| error.code)?;
     let model = particular();

@@ -5,6 +5,9 @@ use crate::inference::{Content, ErrorCode, InferError};
 /// The name under which a media type accompanies a body.
 pub(super) const CONTENT_TYPE: &str = "content-type";
 
+/// The media type of a table.
+pub(super) const CSV: &str = "text/csv";
+
 /// The most of a client's words that is repeated to it.
 const MAX_ECHO: usize = 32;
 
@@ -17,6 +20,8 @@ pub(super) enum MediaType {
     Text,
     /// The elements of a tensor as they lie in memory, or a file.
     Bytes,
+    /// Rows of a table.
+    Csv,
     /// Something else, as short as it is repeated to its sender.
     Other(String),
 }
@@ -37,6 +42,7 @@ impl MediaType {
             "application/x-www-form-urlencoded" => Self::Json,
             "text/plain" => Self::Text,
             "application/octet-stream" => Self::Bytes,
+            CSV => Self::Csv,
             other if other.starts_with("application/") && other.ends_with("+json") => Self::Json,
             other => Self::Other(other.chars().take(MAX_ECHO).collect()),
         }
@@ -47,6 +53,7 @@ impl MediaType {
         let file = match content {
             Some(Content::Image) => ", \"image/jpeg\", \"image/png\" or \"image/webp\"",
             Some(Content::Text) => " or \"text/plain\"",
+            Some(Content::Row) => " or \"text/csv\"",
             None => "",
         };
         let expected = format!(

@@ -12,6 +12,7 @@ pub mod instances;
 pub(crate) mod json;
 mod media_type;
 pub mod open_inference;
+mod parameter;
 mod plain;
 pub mod predict;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Models, tensors and answers for the tests of the protocols.
 
 use crate::inference::{
-    AnswerForm, Batching, Contract, Extra, ExtraValues, InferResponse, Layout, ModelSpec,
+    AnswerForm, Batching, Content, Contract, Extra, ExtraValues, InferResponse, Layout, ModelSpec,
     NamedTensor, Rankings, TensorSpec,
 };
 use crate::inference::{Timings, Version, Work};
@@ -41,6 +41,17 @@ pub(super) fn two() -> ModelSpec {
         input("b", DataType::Int64, Some(&[-1]), false),
         input("k", DataType::Int64, Some(&[]), true),
     ])
+}
+
+/// A model that takes rows of a table, or its own tensor.
+pub(super) fn table() -> ModelSpec {
+    let mut spec = spec(vec![
+        input("age", DataType::Fp64, Some(&[-1]), false),
+        input("city", DataType::Bytes, Some(&[-1]), false),
+        input("x", DataType::Fp32, Some(&[-1, 2]), true),
+    ]);
+    spec.contract.content = Some(Content::Row);
+    spec
 }
 
 pub(super) fn tensor<T: Element>(name: &str, dims: &[usize], values: &[T]) -> NamedTensor {
@@ -89,7 +100,7 @@ fn extras(rows: Vec<RowLabel>) -> Vec<Extra> {
     let labels = rows.iter().map(|row| Some(row.label.clone())).collect();
     let scores = rows.iter().map(|row| row.score).collect();
     let tops = rows.into_iter().map(|row| row.top).collect();
-    let rankings = Rankings { classes: Arc::from([]), rows: tops };
+    let rankings = Rankings { classes: Arc::from([]), rows: tops, threshold: f64::NEG_INFINITY };
     vec![
         extra("label", "labels", ExtraValues::Texts(labels)),
         extra("score", "scores", ExtraValues::Numbers(scores)),

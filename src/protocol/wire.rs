@@ -3,7 +3,7 @@
 //! Nothing here knows what carries a body. What stands beside it, by name, is [`Metadata`]: the head
 //! of an HTTP request, or the metadata of a gRPC call.
 
-use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor};
+use crate::inference::{InferError, InferResponse, ModelSpec, NamedTensor, Parameters};
 use crate::tensor::Buffer;
 use std::time::Duration;
 
@@ -56,13 +56,15 @@ pub struct Decoded<P> {
     pub plan: P,
     /// How long the client waits, if the body says so: it may only shorten the deadline.
     pub timeout: Option<Duration>,
+    /// What it wants of its answer.
+    pub parameters: Parameters,
 }
 
 impl<P> Decoded<P> {
     /// What a body holds that does not say how long its sender waits.
     #[must_use]
     pub fn new(inputs: Vec<NamedTensor>, plan: P) -> Self {
-        Self { inputs, plan, timeout: None }
+        Self { inputs, plan, timeout: None, parameters: Parameters::default() }
     }
 }
 

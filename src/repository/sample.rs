@@ -65,11 +65,7 @@ impl Sample<'_> {
     /// The tensors, checked as a request is.
     pub(super) fn of_spec(&self, spec: &ModelSpec, timeout: Duration) -> Result<Inputs, String> {
         let check = |inputs| {
-            let context = Context {
-                request_id: "sample".into(),
-                deadline: Instant::now() + timeout,
-                trace: None,
-            };
+            let context = Context::new("sample", Instant::now() + timeout);
             ValidRequest::new(spec, InferRequest { context, inputs })
         };
         let request = self.read(spec).and_then(check).map_err(|error| self.explain(&error))?;

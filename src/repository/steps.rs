@@ -5,7 +5,7 @@ use super::options::Settings;
 use super::source::Source;
 use crate::inference::{ExtraSpec, InputPadding};
 use crate::transform::{
-    Decode, ImageOptions, Labels, Normalize, Steps, TOKEN_IDS, TextOptions, Tokenize,
+    Decode, ImageOptions, Labels, Normalize, Steps, TOKEN_IDS, Tabulate, TextOptions, Tokenize,
     TransformError,
 };
 use std::sync::Arc;
@@ -33,6 +33,9 @@ pub(super) fn steps(source: &Source, settings: &Settings) -> Result<Steps, Trans
     if let Some(options) = image_options(&source.manifest.image) {
         steps.inputs.push(Arc::new(Decode::new(options)?));
     }
+    if !source.manifest.columns.is_empty() {
+        steps.inputs.push(Arc::new(Tabulate::new(source.manifest.columns.clone())));
+    }
     let PostprocessKeys { pool, normalize } = source.manifest.postprocess;
     if let Some(pool) = pool {
         steps.outputs.push(Arc::new(pool));
@@ -42,7 +45,7 @@ pub(super) fn steps(source: &Source, settings: &Settings) -> Result<Steps, Trans
     }
     if let Some(labels) = source.labels.clone() {
         let labels = Labels::new(labels, source.manifest.activation, settings.top)?;
-        steps.outputs.push(Arc::new(labels));
+        steps.outputs.push(Arc::new(labels.from_score(source.manifest.threshold)));
     }
     Ok(steps)
 }

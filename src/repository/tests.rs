@@ -255,8 +255,13 @@ fn labels_must_fit_the_output() {
     let shape = crate::tensor::Shape::from([1, 1]);
     let tensor = crate::tensor::Tensor::from_vec(shape, vec![0.25f32]).unwrap();
     let tensors = vec![crate::inference::NamedTensor { name: "y".into(), tensor }];
-    let mut outputs =
-        crate::transform::Outputs { tensors, n_rows: 1, given: Vec::new(), extras: Vec::new() };
+    let mut outputs = crate::transform::Outputs {
+        tensors,
+        n_rows: 1,
+        given: Vec::new(),
+        extras: Vec::new(),
+        parameters: Default::default(),
+    };
     repository.resolve(&latest("m")).unwrap().transform().after(&mut outputs).unwrap();
     assert_eq!(outputs.extras.len(), 3, "label, score and top");
     let reason = reason(&repository, "n");

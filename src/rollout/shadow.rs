@@ -207,11 +207,10 @@ impl Replay {
 
     fn run(self, runtime: &Runtime) {
         let Self { target: ShadowTarget { candidate, tally, .. }, inputs, answer, .. } = self;
-        let context = Context {
-            request_id: Arc::clone(&answer.request_id),
-            deadline: Instant::now() + candidate.limits().timeout,
-            trace: None,
-        };
+        let context = Context::new(
+            Arc::clone(&answer.request_id),
+            Instant::now() + candidate.limits().timeout,
+        );
         // The steps of both versions are those of one model.toml, so what the engine of one gets the other's does too.
         let request = ValidRequest::new(candidate.engine_spec(), InferRequest { context, inputs });
         let outcome =

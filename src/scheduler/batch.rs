@@ -206,8 +206,7 @@ mod tests {
             let bytes = vec![0u8; shape.elements().unwrap() * 4];
             let tensor = Tensor::new(datatype, shape, bytes.into()).unwrap();
             let deadline = std::time::Instant::now();
-            let context =
-                crate::inference::Context { request_id: "r".into(), deadline, trace: None };
+            let context = crate::inference::Context::new("r", deadline);
             let inputs = vec![crate::inference::NamedTensor { name: "x".into(), tensor }];
             ValidRequest::new(&model, crate::inference::InferRequest { context, inputs }).unwrap()
         };

@@ -53,7 +53,7 @@ fn build(rows: &[f32], k: Option<i64>, deadline: Instant) -> ValidRequest {
 }
 
 fn checked(spec: &ModelSpec, inputs: Vec<NamedTensor>, deadline: Instant) -> ValidRequest {
-    let context = Context { request_id: "test".into(), deadline, trace: None };
+    let context = Context::new("test", deadline);
     ValidRequest::new(spec, InferRequest { context, inputs }).unwrap()
 }
 

@@ -7,6 +7,7 @@
 mod buffer;
 mod datatype;
 mod growing;
+mod numbers;
 mod pad;
 mod shape;
 
@@ -16,7 +17,6 @@ pub use growing::BufferVec;
 pub use pad::PadTo;
 pub use shape::{Dim, Shape, ShapePattern};
 
-use half::{bf16, f16};
 use thiserror::Error;
 
 /// Why bytes and a shape do not make a tensor.
@@ -109,18 +109,6 @@ impl Tensor {
     #[must_use]
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         (T::DATATYPE == self.datatype).then(|| self.buffer.as_slice::<T>())?
-    }
-
-    /// The elements of a floating-point tensor, the wider ones rounded; `None` for another.
-    #[must_use]
-    pub fn to_f32(&self) -> Option<Vec<f32>> {
-        Some(match self.datatype {
-            DataType::Fp32 => self.as_slice::<f32>()?.to_vec(),
-            DataType::Fp64 => self.as_slice::<f64>()?.iter().map(|it| *it as f32).collect(),
-            DataType::Fp16 => self.as_slice::<f16>()?.iter().map(|it| it.to_f32()).collect(),
-            DataType::Bf16 => self.as_slice::<bf16>()?.iter().map(|it| it.to_f32()).collect(),
-            _ => return None,
-        })
     }
 
     /// Rows `start..start + n_rows` without copying; `None` when out of range, for scalars and for

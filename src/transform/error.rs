@@ -1,12 +1,9 @@
 //! Why a step does not fit a model.
 
-use crate::inference::{ErrorCode, InferError};
+use crate::inference::{ErrorCode, InferError, MAX_TOP};
 use crate::tensor::DataType;
 use std::sync::Arc;
 use thiserror::Error;
-
-/// Most labels of a row that an answer lists.
-pub(super) const MAX_TOP: usize = 100;
 
 /// Why a model cannot have a step that is declared for it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

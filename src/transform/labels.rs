@@ -1,10 +1,10 @@
 //! The step that names what a row of scores stands for.
 
-use super::error::{MAX_TOP, TransformError};
+use super::error::TransformError;
 use super::steps::{ClassScores, OutputStep, Outputs};
 use crate::inference::{
-    AnswerForm, ErrorCode, ExtraKind, ExtraSpec, ExtraValues, InferError, ModelSpec, NamedTensor,
-    Ranking, Rankings, TensorSpec,
+    AnswerForm, ErrorCode, ExtraKind, ExtraSpec, ExtraValues, InferError, MAX_TOP, ModelSpec,
+    NamedTensor, Parameters, Ranking, Rankings, TensorSpec,
 };
 use crate::tensor::{DataType, Dim, Element, Tensor};
 use half::{bf16, f16};
@@ -48,11 +48,12 @@ impl FromStr for Activation {
 /// second label: below 0.5 the row takes the first label with score `1 - p`, otherwise the second
 /// with score `p`. NaN is never larger than anything; a row whose activated values are all NaN takes
 /// the first label with score NaN, so that the score tells that the label means nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Labels {
     labels: Arc<[Arc<str>]>,
     activation: Activation,
     top: usize,
+    threshold: Option<f64>,
 }
 
 impl Labels {
@@ -82,7 +83,13 @@ impl Labels {
         if let Some(twice) = labels.iter().find(|label| !seen.insert(&***label)) {
             return Err(TransformError::Duplicate(Arc::clone(twice)));
         }
-        Ok(Self { top: top.min(labels.len()), labels: labels.into(), activation })
+        Ok(Self { top: top.min(labels.len()), labels: labels.into(), activation, threshold: None })
+    }
+
+    /// The same with labels of a lower score left out of answers.
+    #[must_use]
+    pub fn from_score(self, threshold: Option<f64>) -> Self {
+        Self { threshold, ..self }
     }
 
     /// Checks the labels against what is known of the model's outputs.
@@ -102,12 +109,22 @@ impl Labels {
     }
 
     /// The best labels of each row.
-    fn rankings(&self, output: &NamedTensor, n_rows: usize) -> Result<Rankings, InferError> {
+    fn rankings(
+        &self,
+        output: &NamedTensor,
+        n_rows: usize,
+        parameters: &Parameters,
+    ) -> Result<Rankings, InferError> {
         let width = self.width(output, n_rows)?;
+        let top = parameters.top_k.map_or(self.top, |top| top.clamp(1, self.labels.len()));
+        let threshold = parameters.threshold.or(self.threshold);
         let mut order = Vec::with_capacity(self.labels.len());
         let mut rows = Vec::with_capacity(n_rows);
-        self.each_row(output, width, |scores| rows.push(self.best(scores, width, &mut order)))?;
-        Ok(Rankings { classes: Arc::clone(&self.labels), rows })
+        self.each_row(output, width, |scores| {
+            rows.push(self.best(scores, width, top, &mut order))
+        })?;
+        let threshold = threshold.unwrap_or(f64::NEG_INFINITY);
+        Ok(Rankings { classes: Arc::clone(&self.labels), rows, threshold })
     }
 
     /// Values of a row, which are as many as there are labels, or one for two.
@@ -195,7 +212,7 @@ impl Labels {
     }
 
     /// The best labels of a row that had `width` values; `order` is room for the indices of its scores.
-    fn best(&self, scores: &[f64], width: usize, order: &mut Vec<usize>) -> Ranking {
+    fn best(&self, scores: &[f64], width: usize, top: usize, order: &mut Vec<usize>) -> Ranking {
         // One value that is exactly 0.5 means the second label; equal values otherwise the first.
         let is_single = width == 1;
         order.clear();
@@ -204,9 +221,9 @@ impl Labels {
             let tie = if is_single { b.cmp(a) } else { a.cmp(b) };
             descending(scores[*a], scores[*b]).then(tie)
         };
-        if self.top < order.len() {
-            order.select_nth_unstable_by(self.top - 1, rank);
-            order.truncate(self.top);
+        if top < order.len() {
+            order.select_nth_unstable_by(top - 1, rank);
+            order.truncate(top);
         }
         order.sort_unstable_by(rank);
         let label = |&class: &usize| (Arc::clone(&self.labels[class]), scores[class] as f32);
@@ -246,10 +263,12 @@ impl OutputStep for Labels {
     /// Adds `label`, `score` and `top`, or nothing where this run did not give the first output.
     fn apply(&self, inner: &[TensorSpec], outputs: &mut Outputs) -> Result<(), InferError> {
         let Some(output) = scored(inner, &outputs.tensors)? else { return Ok(()) };
-        let rankings = self.rankings(output, outputs.n_rows)?;
+        let rankings = self.rankings(output, outputs.n_rows, &outputs.parameters)?;
         let best = || rankings.rows.iter().filter_map(|row| row.first());
-        // The first of scores that are no numbers is nobody's label.
-        let label = |(label, score): &(Arc<str>, f32)| (!score.is_nan()).then(|| Arc::clone(label));
+        // The first of scores that are no numbers, or are too low, is nobody's label.
+        let label = |(label, score): &(Arc<str>, f32)| {
+            (f64::from(*score) >= rankings.threshold).then(|| Arc::clone(label))
+        };
         let labels = best().map(label).collect();
         let scores = best().map(|(_, score)| *score).collect();
         outputs.extras.extend([

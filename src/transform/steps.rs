@@ -2,7 +2,9 @@
 
 use super::desk::Desk;
 use super::error::TransformError;
-use crate::inference::{Content, Extra, ExtraSpec, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{
+    Content, Extra, ExtraSpec, InferError, ModelSpec, NamedTensor, Parameters, TensorSpec,
+};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
@@ -93,6 +95,8 @@ pub struct Outputs {
     pub given: Vec<NamedTensor>,
     /// What steps have added.
     pub extras: Vec<Extra>,
+    /// What the request wants.
+    pub parameters: Parameters,
 }
 
 /// What every class of a model gets in the rows of an answer, of which clients are told the best alone.

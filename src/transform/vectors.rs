@@ -198,6 +198,7 @@ mod tests {
             n_rows: dims[0],
             given: given.into_iter().collect(),
             extras: Vec::new(),
+            parameters: Default::default(),
         }
     }
 

@@ -62,11 +62,7 @@ async fn call(
         if asked >= until {
             return Ok(latencies);
         }
-        let context = Context {
-            request_id: Arc::clone(&request_id),
-            deadline: asked + handle.limits().timeout,
-            trace: None,
-        };
+        let context = Context::new(Arc::clone(&request_id), asked + handle.limits().timeout);
         let request = InferRequest { context, inputs: inputs.clone() };
         pipeline::run(&handle, pipeline::check(&handle, request)?).await?;
         if asked >= from {

@@ -36,7 +36,7 @@ fn tensor<T: crate::tensor::Element + Default>(name: &str, dims: &[usize]) -> Na
 #[track_caller]
 fn check(inputs: Vec<NamedTensor>, expected: Result<usize, &str>) {
     let deadline = Instant::now() + Duration::from_secs(1);
-    let context = Context { request_id: "r".into(), deadline, trace: None };
+    let context = Context::new("r", deadline);
     let outcome = ValidRequest::new(&spec(), InferRequest { context, inputs });
     let outcome = outcome.map(|request| request.n_rows()).map_err(|error| error.to_string());
     assert_eq!(outcome, expected.map_err(str::to_owned));
@@ -95,7 +95,7 @@ fn open(datatype: DataType, shape: Option<&[i64]>) -> ModelSpec {
 #[track_caller]
 fn check_open(spec: &ModelSpec, input: NamedTensor, expected: (bool, bool)) -> ValidRequest {
     let deadline = Instant::now() + Duration::from_secs(1);
-    let context = Context { request_id: "r".into(), deadline, trace: None };
+    let context = Context::new("r", deadline);
     let request = InferRequest { context, inputs: vec![input] };
     let request = ValidRequest::new(spec, request).unwrap();
     assert_eq!((request.fits_evidence(), request.may_share_runs()), expected);
@@ -112,7 +112,7 @@ fn what_is_padded_has_one_size() {
     let spec = ModelSpec { inputs: vec![ids("ids"), ids("mask")], contract, ..spec() };
     let check = |size: usize| {
         let deadline = Instant::now() + Duration::from_secs(1);
-        let context = Context { request_id: "r".into(), deadline, trace: None };
+        let context = Context::new("r", deadline);
         let inputs = vec![tensor::<i64>("ids", &[2, 4]), tensor::<i64>("mask", &[2, size])];
         ValidRequest::new(&spec, InferRequest { context, inputs }).map(drop)
     };
@@ -153,7 +153,7 @@ fn what_nobody_declared_binds_nobody() {
         two.inputs[0].declared = declared;
         two.inputs.push(TensorSpec { name: "y".into(), ..two.inputs[0].clone() });
         let deadline = Instant::now() + Duration::from_secs(1);
-        let context = Context { request_id: "r".into(), deadline, trace: None };
+        let context = Context::new("r", deadline);
         let inputs = vec![tensor::<f32>("x", &[2]), tensor::<f32>("y", &[3])];
         ValidRequest::new(&two, InferRequest { context, inputs })
     };
@@ -181,7 +181,7 @@ fn elements_of_lists_are_texts_as_many_as_the_shape_says() {
         let tensor = Tensor::new(DataType::Bytes, Shape::from([n_texts]), bytes.to_vec().into());
         let inputs = vec![NamedTensor { name: "words".into(), tensor: tensor.unwrap() }];
         let deadline = Instant::now() + Duration::from_secs(1);
-        let context = Context { request_id: "r".into(), deadline, trace: None };
+        let context = Context::new("r", deadline);
         let outcome = ValidRequest::new(&spec, InferRequest { context, inputs });
         let outcome = outcome.map(|_| ()).map_err(|error| error.to_string());
         assert_eq!(outcome, expected.map_err(str::to_owned), "{bytes:?}");

@@ -2,7 +2,7 @@
 
 use super::{VectorPlan, decode, encode};
 use crate::inference::{InferError, InferResponse, ModelSpec};
-use crate::protocol::media_type::{CONTENT_TYPE, MediaType};
+use crate::protocol::media_type::{CONTENT_TYPE, CSV, MediaType};
 use crate::protocol::{Decoded, Encoded, Metadata, Wire};
 use crate::tensor::Buffer;
 
@@ -17,6 +17,7 @@ impl Wire for OpenAi {
         match MediaType::parse(metadata.value(CONTENT_TYPE)) {
             MediaType::Json | MediaType::Text => Ok(Self),
             MediaType::Bytes => Err(MediaType::unsupported("application/octet-stream", None)),
+            MediaType::Csv => Err(MediaType::unsupported(CSV, None)),
             MediaType::Other(got) => Err(MediaType::unsupported(&got, None)),
         }
     }

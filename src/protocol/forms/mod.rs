@@ -15,10 +15,13 @@
 //! are exact or refused; floats round to the nearest value and are refused where that is infinite.
 //! `BOOL` takes `true` and `false` only.
 
+mod csv;
+mod named_rows;
 mod raw;
 mod read;
 mod write;
 
+pub(crate) use csv::decode_csv;
 pub use raw::decode_raw;
 pub(crate) use raw::{raw_tensor, raw_text};
 pub(crate) use read::{not_an_object, one_row, rows, sole_input, tensors, tensors_by_name};

@@ -1,8 +1,9 @@
 //! Tensors from JSON, in each of the forms.
 
 use super::Form;
-use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
-use crate::protocol::json::{Reader, TensorDecoder, excerpt, too_many_rows};
+use super::named_rows::NamedRows;
+use crate::inference::{Content, ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::protocol::json::{Reader, TensorDecoder, excerpt};
 
 /// A body that is not an object, as a fault of the whole of it.
 ///
@@ -23,6 +24,11 @@ pub(crate) fn one_row(
     spec: &ModelSpec,
 ) -> Result<Vec<NamedTensor>, InferError> {
     check_rows(spec, Form::One)?;
+    if is_table(spec) && reader.peek() == Some(b'{') {
+        let mut rows = NamedRows::new(spec, 1);
+        rows.row(reader)?;
+        return rows.finish();
+    }
     let mut tensor =
         TensorDecoder::for_one_row(meant(reader, spec, "\"features\"", "use \"inputs\"")?);
     tensor.row(reader)?;
@@ -45,7 +51,7 @@ pub(crate) fn rows(
             let error = InferError::new(ErrorCode::InvalidInput, message);
             Err(error.with_mismatch("at least one row", "none"))
         }
-        Some(b'{') if !reader.is_at_base64() => rows_by_name(reader, spec),
+        Some(b'{') if is_table(spec) || !reader.is_at_base64() => rows_by_name(reader, spec),
         _ => {
             let instead = "use \"inputs\", or objects by input name as instances";
             let input = meant(reader, spec, "\"instances\"", instead)?;
@@ -62,42 +68,13 @@ pub(crate) fn rows(
 
 /// Instances that are objects; the reader stands at the first.
 fn rows_by_name(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<Vec<NamedTensor>, InferError> {
-    let mut tensors: Vec<(&TensorSpec, TensorDecoder<'_>)> = Vec::new();
-    let mut n_rows = 0;
+    let mut rows = NamedRows::new(spec, spec.max_rows);
     loop {
-        if n_rows == spec.max_rows {
-            return Err(too_many_rows(spec.max_rows));
-        }
-        if !reader.take(b'{') {
-            let message = format!("instance {n_rows} is {}, expected an object", reader.kind()?);
-            return Err(InferError::new(ErrorCode::InvalidInput, message)
-                .with_mismatch("an object", reader.kind()?));
-        }
-        let mut goes_on = !reader.take(b'}');
-        while goes_on {
-            let input = known_input(reader, spec)?;
-            let known = tensors.iter().position(|(spec, _)| std::ptr::eq(*spec, input));
-            let tensor = match known {
-                Some(position) => &mut tensors[position].1,
-                None if n_rows > 0 => return Err(differs(input, n_rows, "is not in instance 0")),
-                None if input.is_scalar() => return Err(no_rows(input)),
-                None => &mut tensors.push_mut((input, TensorDecoder::new(input, spec.max_rows))).1,
-            };
-            if tensor.n_rows() > n_rows {
-                return Err(given_twice(input));
-            }
-            tensor.row(reader)?;
-            goes_on = reader.goes_on(b'}')?;
-        }
-        n_rows += 1;
-        if let Some((input, _)) = tensors.iter().find(|(_, tensor)| tensor.n_rows() < n_rows) {
-            return Err(differs(input, n_rows - 1, "is missing"));
-        }
+        rows.row(reader)?;
         if !reader.goes_on(b']')? {
-            break;
+            return rows.finish();
         }
     }
-    tensors.into_iter().map(|(_, tensor)| tensor.finish()).collect()
 }
 
 /// Whole tensors: an object of them by name, or that of the one input without its name.
@@ -109,9 +86,7 @@ pub(crate) fn tensors(
         return tensors_by_name(reader, spec);
     }
     let input = sole_input(spec, "\"inputs\" without names", "give an object by input name")?;
-    let mut tensor = TensorDecoder::new(input, spec.max_input_rows());
-    tensor.whole(reader)?;
-    Ok(vec![tensor.finish()?])
+    Ok(vec![whole(reader, input, spec)?])
 }
 
 /// An object of whole tensors by name.
@@ -129,12 +104,27 @@ pub(crate) fn tensors_by_name(
         if tensors.iter().any(|tensor| tensor.name == input.name) {
             return Err(given_twice(input));
         }
-        let mut tensor = TensorDecoder::new(input, spec.max_input_rows());
-        tensor.whole(reader)?;
-        tensors.push(tensor.finish()?);
+        tensors.push(whole(reader, input, spec)?);
         goes_on = reader.goes_on(b'}')?;
     }
     Ok(tensors)
+}
+
+/// One tensor of all its dimensions.
+fn whole(
+    reader: &mut Reader<'_>,
+    input: &TensorSpec,
+    spec: &ModelSpec,
+) -> Result<NamedTensor, InferError> {
+    let tensor = TensorDecoder::new(input, spec.max_input_rows());
+    let mut tensor = tensor.as_column(spec.is_column(input));
+    tensor.whole(reader)?;
+    tensor.finish()
+}
+
+/// Whether rows are objects of named columns.
+fn is_table(spec: &ModelSpec) -> bool {
+    spec.contract.content == Some(Content::Row)
 }
 
 /// The input whose name is the next member's key.
@@ -156,8 +146,9 @@ fn meant<'s>(
     let is_tensor = spec.contract.content.is_some()
         && !reader.is_at_base64()
         && matches!(reader.peek(), Some(b'[' | b'-' | b'0'..=b'9'));
-    match &spec.inputs[..] {
-        [_, own] if is_tensor => Ok(own),
+    let mut own = spec.inputs.iter().filter(|input| input.optional);
+    match (own.next(), own.next()) {
+        (Some(own), None) if is_tensor => Ok(own),
         _ => sole_input(spec, what, instead),
     }
 }
@@ -195,24 +186,16 @@ fn wrong_type(form: Form, expected: &str, got: &str) -> InferError {
     InferError::new(ErrorCode::InvalidBody, message).with_mismatch(expected, got)
 }
 
-fn given_twice(input: &TensorSpec) -> InferError {
+pub(super) fn given_twice(input: &TensorSpec) -> InferError {
     let message = format!("input {:?} is given twice", input.name);
     let mut error = InferError::new(ErrorCode::InvalidBody, message);
     error.details.input = Some(input.name.to_string());
     error
 }
 
-fn no_rows(input: &TensorSpec) -> InferError {
+pub(super) fn no_rows(input: &TensorSpec) -> InferError {
     let message = format!("input {:?} is one plain value for all rows: use \"inputs\"", input.name);
     let mut error = InferError::new(ErrorCode::InvalidBody, message);
     error.details.input = Some(input.name.to_string());
     error
-}
-
-fn differs(input: &TensorSpec, instance: usize, how: &str) -> InferError {
-    let message = format!(
-        "input {:?} of instance {instance} {how}: all instances have the same inputs",
-        input.name
-    );
-    InferError::invalid_input(&*input.name, message)
 }

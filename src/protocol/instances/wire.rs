@@ -2,7 +2,7 @@
 
 use super::{Form, decode, encode};
 use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec};
-use crate::protocol::media_type::{CONTENT_TYPE, MediaType};
+use crate::protocol::media_type::{CONTENT_TYPE, CSV, MediaType};
 use crate::protocol::{Decoded, Encoded, Metadata, Wire};
 use crate::tensor::Buffer;
 
@@ -16,6 +16,7 @@ impl Wire for V1 {
     fn new(metadata: &impl Metadata) -> Result<Self, InferError> {
         match MediaType::parse(metadata.value(CONTENT_TYPE)) {
             MediaType::Json | MediaType::Text => Ok(Self),
+            MediaType::Csv => Err(MediaType::unsupported(CSV, None)),
             MediaType::Other(got) => Err(MediaType::unsupported(&got, None)),
             MediaType::Bytes => {
                 let message = "this route takes JSON only; /predict takes plain bytes as well";

@@ -40,9 +40,10 @@ pub(super) trait Fill {
     fn finish(self: Box<Self>) -> (Shape, Buffer);
 }
 
-/// A reader of arrays of `dims`. `remaining` bytes of text are to come, which bounds what is reserved.
+/// A reader of arrays of `dims`. `remaining` bytes of text are to come, which bounds what is reserved. Those of a column of a
+/// table may be missing.
 pub(super) fn fill(
-    datatype: DataType,
+    (datatype, is_column): (DataType, bool),
     dims: Vec<Dim>,
     max_rows: usize,
     remaining: usize,
@@ -53,6 +54,8 @@ pub(super) fn fill(
     }
     let plan = Plan::new(dims, max_rows, remaining);
     match datatype {
+        DataType::Fp64 if is_column => boxed::<NumberCell>(plan),
+        DataType::Bytes if is_column => boxed::<TextCell>(plan),
         DataType::Bool => boxed::<Flag>(plan),
         DataType::UInt8 => boxed::<u8>(plan),
         DataType::UInt16 => boxed::<u16>(plan),
@@ -153,6 +156,51 @@ impl Scalar for Text {
         };
         values.extend_from_slice(&len.to_le_bytes());
         values.extend_from_slice(bytes);
+        Ok(true)
+    }
+}
+
+/// A number of a column: what is missing is NaN, and flags are 1 and 0.
+struct NumberCell;
+
+impl Scalar for NumberCell {
+    type Stored = f64;
+    const KIND: &'static str = "a number";
+
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<f64>) -> Result<bool, Fault> {
+        if reader.null() {
+            values.push(f64::NAN);
+        } else if let Some(flag) = reader.boolean() {
+            values.push(f64::from(u8::from(flag)));
+        } else {
+            return f64::read(reader, values);
+        }
+        Ok(true)
+    }
+}
+
+/// A text of a column: what is missing is empty, and numbers and flags are what is written.
+struct TextCell;
+
+impl Scalar for TextCell {
+    type Stored = u8;
+    const KIND: &'static str = "a string";
+
+    fn read(reader: &mut Reader<'_>, values: &mut BufferVec<u8>) -> Result<bool, Fault> {
+        let mut push = |text: &str| {
+            // No longer than the body.
+            values.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            values.extend_from_slice(text.as_bytes());
+        };
+        if reader.null() {
+            push("");
+        } else if let Some(flag) = reader.boolean() {
+            push(if flag { "true" } else { "false" });
+        } else if let Some(number) = reader.number()? {
+            push(number.text());
+        } else {
+            return Text::read(reader, values);
+        }
         Ok(true)
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct TensorDecoder<'s> {
     spec: &'s TensorSpec,
     datatype: DataType,
     max_rows: usize,
+    /// Whether values may be missing.
+    is_column: bool,
     /// Made when the first value is met, which shows how deep the arrays lie.
     fill: Option<Box<dyn Fill>>,
     /// How many leading indices a client does not write.
@@ -24,7 +26,13 @@ impl<'s> TensorDecoder<'s> {
     /// A decoder of values with all dimensions, or of rows that lie in a list.
     pub(crate) fn new(spec: &'s TensorSpec, max_rows: usize) -> Self {
         let datatype = spec.datatype;
-        Self { spec, datatype, max_rows, fill: None, hidden: 0, stated: None }
+        let is_column = false;
+        Self { spec, datatype, max_rows, is_column, fill: None, hidden: 0, stated: None }
+    }
+
+    /// The same of a column of a table, if it is one.
+    pub(crate) fn as_column(self, is_column: bool) -> Self {
+        Self { is_column, ..self }
     }
 
     /// A decoder of one row that stands for itself: messages do not count it.
@@ -36,11 +44,12 @@ impl<'s> TensorDecoder<'s> {
     /// in one list. Both are such as the model takes.
     pub(crate) fn stated(
         spec: &'s TensorSpec,
+        is_column: bool,
         (datatype, shape): (DataType, &Shape),
         reader: &mut Reader<'_>,
     ) -> Result<NamedTensor, InferError> {
         let stated = Some(shape.clone());
-        let mut decoder = Self { datatype, stated, ..Self::new(spec, usize::MAX) };
+        let mut decoder = Self { datatype, stated, is_column, ..Self::new(spec, usize::MAX) };
         let buffer = decoder.values(shape, reader)?;
         decoder.named(shape.clone(), buffer)
     }
@@ -51,7 +60,7 @@ impl<'s> TensorDecoder<'s> {
         let n_elements = [shape.elements().unwrap_or(usize::MAX)];
         let sizes = if is_flat { &n_elements } else { shape.dims() };
         let dims = sizes.iter().map(|&size| Dim::Fixed(size)).collect();
-        let mut fill = fill(self.datatype, dims, usize::MAX, reader.remaining());
+        let mut fill = fill(self.kind(), dims, usize::MAX, reader.remaining());
         fill.whole(reader).map_err(|fault| self.report(fault, start, 0))?;
         Ok(fill.finish().1)
     }
@@ -73,6 +82,15 @@ impl<'s> TensorDecoder<'s> {
         let start = *reader;
         let outcome = self.filler(reader, 1)?.row(reader);
         outcome.map_err(|fault| self.report(fault, start, 1))
+    }
+
+    /// Adds a row that is missing.
+    pub(crate) fn gap(&mut self) -> Result<(), InferError> {
+        self.row(&mut Reader::new(b"null"))
+    }
+
+    fn kind(&self) -> (DataType, bool) {
+        (self.datatype, self.is_column)
     }
 
     /// The tensor; at least one value has been read.
@@ -107,7 +125,7 @@ impl<'s> TensorDecoder<'s> {
                     ShapePattern::Dims(dims) => dims.clone(),
                     ShapePattern::Unknown => vec![Dim::Variable; reader.depth()? + n_outer],
                 };
-                fill(self.datatype, dims, self.max_rows, reader.remaining())
+                fill(self.kind(), dims, self.max_rows, reader.remaining())
             }
         };
         Ok(&mut **self.fill.insert(fill))

@@ -1,12 +1,12 @@
 //! A body to tensors, and to the plan of the answer.
 
 use super::input::{self, Tail};
-use super::parameter;
 use super::plan::{self, MAX_TEXT, Plan, Requested};
 use super::raw;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
 use crate::protocol::Decoded;
 use crate::protocol::json::{Dialect, Reader, empty_body, excerpt, open};
+use crate::protocol::parameter;
 use crate::tensor::Buffer;
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ pub fn decode(
     };
     // Zero is what a client sends that has no wish.
     let timeout = parameters.timeout.filter(|micros| *micros > 0).map(Duration::from_micros);
-    Ok(Decoded { inputs, plan, timeout })
+    Ok(Decoded { timeout, ..Decoded::new(inputs, plan) })
 }
 
 /// The members of a request, as far as they have been read.

@@ -1,8 +1,8 @@
 //! One input of a request: its members in any order, its values in JSON or behind it.
 
-use super::parameter;
 use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::json::{MAX_DEPTH, Reader, TensorDecoder, excerpt};
+use crate::protocol::parameter;
 use crate::protocol::plain;
 use crate::tensor::{Buffer, DataType, Shape, TensorError};
 
@@ -26,7 +26,7 @@ pub(super) fn inputs(
         let input = input(reader, position, spec, &inputs)?;
         let NamedTensor { name, tensor } = match input {
             Read::Json(tensor) => tensor,
-            Read::Binary { head: Head { input, datatype, shape }, size } => {
+            Read::Binary { head: Head { input, datatype, shape, .. }, size } => {
                 let bytes = tail.take(input, (datatype, &shape), size)?;
                 plain::tensor(input, (datatype, shape), bytes)?
             }
@@ -49,6 +49,7 @@ enum Read<'s> {
 
 /// Which input it is, and what the request says that it holds.
 struct Head<'s> {
+    is_column: bool,
     input: &'s TensorSpec,
     datatype: DataType,
     shape: Shape,
@@ -117,7 +118,8 @@ fn input<'s>(
 
 impl Head<'_> {
     fn values(&self, reader: &mut Reader<'_>) -> Result<NamedTensor, InferError> {
-        TensorDecoder::stated(self.input, (self.datatype, &self.shape), reader)
+        let stated = (self.datatype, &self.shape);
+        TensorDecoder::stated(self.input, self.is_column, stated, reader)
     }
 }
 
@@ -169,14 +171,16 @@ impl<'a> Members<'a> {
             input.mismatch("datatype", &input.datatype, &got)
         })?;
         let shape = shape(member(self.shape, "shape")?, input)?;
-        // Triton's clients send texts and files with an axis of their own.
-        let is_column = spec.contract.content.is_some() && matches!(shape.dims(), [_, 1]);
-        let checked = if is_column && input.datatype == DataType::Bytes {
-            Shape::from([shape.n_rows()])
-        } else {
-            shape.clone()
+        let is_column = spec.is_column(input);
+        // Triton's clients send texts and files with an axis of their own, and columns come so from data frames.
+        let is_content = spec.contract.content.is_some() && !input.optional;
+        let checked = match shape.dims() {
+            [n_rows, 1] if is_content => Shape::from([*n_rows]),
+            _ => shape.clone(),
         };
-        input.check(datatype, &checked)?;
+        // A column of numbers may have any that its data frame has.
+        let is_number = is_column && ![datatype, input.datatype].contains(&DataType::Bytes);
+        input.check(if is_number { input.datatype } else { datatype }, &checked)?;
         if shape.rank() > 0 && spec.contract.inputs_have_rows {
             spec.check_rows(shape.n_rows())?;
         }
@@ -184,7 +188,7 @@ impl<'a> Members<'a> {
             let error = TensorError::Overflow { shape };
             return Err(invalid_input(input, format!("input {name:?}: {error}")));
         }
-        Ok(Head { input, datatype, shape })
+        Ok(Head { is_column, input, datatype, shape })
     }
 
     fn binary_size(&self, position: usize) -> Result<Option<u64>, InferError> {

@@ -26,7 +26,6 @@ mod classify;
 mod decode;
 mod encode;
 mod input;
-mod parameter;
 mod plan;
 mod raw;
 mod wire;

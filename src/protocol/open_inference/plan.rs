@@ -1,8 +1,8 @@
 //! How a request wants its answer written.
 
-use super::parameter;
 use crate::inference::{AnswerForm, ErrorCode, InferError, ModelSpec};
 use crate::protocol::json::{Reader, excerpt};
+use crate::protocol::parameter;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 

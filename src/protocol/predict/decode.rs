@@ -1,12 +1,14 @@
 //! A body to tensors.
 
-use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor};
-use crate::protocol::Decoded;
+use crate::inference::{ErrorCode, InferError, MAX_TOP, ModelSpec, NamedTensor, Parameters};
 use crate::protocol::forms::{Form, not_an_object, one_row, rows, tensors_by_name};
 use crate::protocol::json::{Dialect, Reader, excerpt, open};
+use crate::protocol::{Decoded, parameter};
 use std::borrow::Cow;
 use std::fmt;
 
+/// The member that stands beside the rows.
+const PARAMETERS: &str = "parameters";
 const EXPECTED: &str = "exactly one of \"features\", \"instances\", \"inputs\"";
 
 /// Reads a body for a model of this specification.
@@ -43,8 +45,18 @@ fn decode_in(dialect: Dialect, body: &[u8], spec: &ModelSpec) -> Result<Decoded<
         return Err(invalid_body("the body has no members", &"none"));
     }
     let mut decoded: Option<Decoded<Form>> = None;
+    let mut wanted = None;
     loop {
         let key = reader.key()?;
+        if key == PARAMETERS {
+            if wanted.replace(parameters(&mut reader)?).is_some() {
+                return Err(invalid_body(&format!("member {key:?} is given twice"), &"it twice"));
+            }
+            if reader.goes_on(b'}')? {
+                continue;
+            }
+            break;
+        }
         let Some(form) = form_of(&key, spec) else {
             return Err(invalid_body(
                 &format!("unknown member {:?}", excerpt(&key)),
@@ -66,7 +78,32 @@ fn decode_in(dialect: Dialect, body: &[u8], spec: &ModelSpec) -> Result<Decoded<
         }
     }
     reader.end()?;
-    decoded.ok_or_else(|| invalid_body("the body has no members", &"none"))
+    let decoded = decoded.ok_or_else(|| match wanted {
+        Some(_) => invalid_body("the body has only \"parameters\"", &"\"parameters\""),
+        None => invalid_body("the body has no members", &"none"),
+    })?;
+    Ok(Decoded { parameters: wanted.unwrap_or_default(), ..decoded })
+}
+
+/// What the request wants of its answer.
+fn parameters(reader: &mut Reader<'_>) -> Result<Parameters, InferError> {
+    let (mut top_k, mut threshold) = (None, None);
+    parameter::read(reader, &"the request", |parameter| match parameter.key {
+        "top_k" => {
+            parameter.count(&mut top_k, 1)?;
+            let is_few = top_k.is_some_and(|top_k| top_k <= MAX_TOP as u64);
+            let expected = || parameter.unexpected(&format!("an integer from 1 to {MAX_TOP}"));
+            if is_few { Ok(()) } else { Err(expected()) }
+        }
+        "threshold" => parameter.number(&mut threshold),
+        key => {
+            let key = excerpt(key);
+            let expected = "\"top_k\" or \"threshold\"";
+            let message = format!("unknown parameter {key:?}, expected {expected}");
+            Err(InferError::new(ErrorCode::InvalidBody, message).with_mismatch(expected, key))
+        }
+    })?;
+    Ok(Parameters { top_k: top_k.map(|top_k| top_k as usize), threshold })
 }
 
 /// The form that a member says: a model that takes texts or images has words of its own for one row, and for rows.

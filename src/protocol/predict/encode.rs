@@ -12,6 +12,10 @@ use crate::tensor::{DataType, Tensor};
 /// Most elements that [`example`] prints.
 const MAX_EXAMPLE: usize = 4096;
 
+/// A PNG file of one gray pixel, which every model takes that takes images.
+const GRAY_PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg==";
+
 /// Writes an answer in the form of its request, or as `outputs` where the model's answers have no rows.
 #[must_use]
 pub fn encode(response: &InferResponse, form: Form) -> Vec<u8> {
@@ -84,7 +88,11 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
     let mut out = b"{".to_vec();
     if let Some(content) = spec.contract.content {
         write_key(&mut out, content.name());
-        write_string(&mut out, example_of(content));
+        match content {
+            Content::Text => write_string(&mut out, "some text"),
+            Content::Image => write_string(&mut out, GRAY_PIXEL),
+            Content::Row => write_row(&mut out, spec)?,
+        }
         out.push(b'}');
         return Some(out);
     }
@@ -110,15 +118,22 @@ pub fn example(spec: &ModelSpec) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Something that every model takes that takes this.
-fn example_of(content: Content) -> &'static str {
-    match content {
-        Content::Text => "some text",
-        // A PNG file of one gray pixel.
-        Content::Image => {
-            "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
-        }
+/// A row of zeros; `None` where a column wants words, of which only its model knows.
+fn write_row(out: &mut Vec<u8>, spec: &ModelSpec) -> Option<()> {
+    let columns: Vec<_> = spec.inputs.iter().filter(|input| spec.is_column(input)).collect();
+    if columns.iter().any(|input| input.datatype == DataType::Bytes) {
+        return None;
     }
+    out.push(b'{');
+    for (at, column) in columns.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_key(out, &column.name);
+        out.push(b'0');
+    }
+    out.push(b'}');
+    Some(())
 }
 
 /// What a step has added: the value of the one row, or the list of the rows' values.
@@ -145,7 +160,7 @@ fn write_extra_value(out: &mut Vec<u8>, values: &ExtraValues, row: usize) {
         },
         ExtraValues::Numbers(numbers) => write_float(out, numbers[row]),
         ExtraValues::Rankings(rankings) => {
-            write_list(out, &rankings.rows[row], |out, (label, score)| {
+            write_list(out, rankings.told(row), |out, (label, score)| {
                 out.push(b'{');
                 write_key(out, "label");
                 write_string(out, label);

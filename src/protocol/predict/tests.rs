@@ -4,7 +4,7 @@ mod answers;
 
 use super::*;
 use crate::inference::NamedTensor;
-use crate::inference::{ErrorCode, InferError, ModelSpec};
+use crate::inference::{ErrorCode, InferError, ModelSpec, Parameters};
 use crate::protocol::testing::{one, tensor, two};
 use crate::tensor::{DataType, Shape, Tensor};
 
@@ -324,4 +324,41 @@ fn examples_can_be_sent() {
     }
     assert_eq!(example(&one(DataType::Fp32, None)), None);
     assert_eq!(example(&one(DataType::Fp32, Some(&[-1, 3, 224, 224]))), None);
+}
+
+#[test]
+fn parameters_stand_beside_the_rows() {
+    let x = one(DataType::Fp32, Some(&[-1, 2]));
+    let read = |body: &str| decode(body.as_bytes(), &x).map(|decoded| decoded.parameters);
+    for body in [
+        r#"{"features":[1,2],"parameters":{"top_k":3,"threshold":0.25}}"#,
+        r#"{"parameters":{"threshold":2.5e-1,"top_k":3},"features":[1,2]}"#,
+    ] {
+        let expected = Parameters { top_k: Some(3), threshold: Some(0.25) };
+        assert_eq!(read(body).unwrap(), expected, "{body}");
+    }
+    assert!(read(r#"{"features":[1,2],"parameters":null}"#).unwrap().is_empty());
+    let check = |parameters: &str, message: &str| {
+        let body = format!("{{\"features\":[1,2],\"parameters\":{parameters}}}");
+        check_bad(&x, &body, ErrorCode::InvalidBody, message);
+    };
+    check("1", "\"parameters\" of the request is a number, expected an object");
+    check(r#"{"top":1}"#, "unknown parameter \"top\", expected \"top_k\" or \"threshold\"");
+    for got in ["0", "101", "1.5", "-1", "1e99"] {
+        let message =
+            format!("parameter \"top_k\" of the request is {got}, expected an integer from 1");
+        let body = format!("{{\"features\":[1,2],\"parameters\":{{\"top_k\":{got}}}}}");
+        let error = decode(body.as_bytes(), &x).unwrap_err();
+        assert!(error.message.starts_with(&message), "{error}");
+    }
+    check(
+        r#"{"threshold":"a"}"#,
+        "parameter \"threshold\" of the request is a string, expected a number",
+    );
+    check(
+        r#"{"threshold":1e999}"#,
+        "parameter \"threshold\" of the request is 1e999, expected a number",
+    );
+    let error = decode(br#"{"parameters":{"top_k":1}}"#, &x).unwrap_err();
+    assert!(error.message.starts_with("the body has only \"parameters\", expected"), "{error}");
 }

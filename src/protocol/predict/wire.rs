@@ -2,6 +2,7 @@
 
 use super::{Form, decode, decode_raw, encode};
 use crate::inference::{Content, InferError, InferResponse, ModelSpec};
+use crate::protocol::forms::decode_csv;
 use crate::protocol::media_type::{CONTENT_TYPE, MediaType};
 use crate::protocol::{Decoded, Encoded, Metadata, Wire};
 use crate::tensor::Buffer;
@@ -19,7 +20,7 @@ impl Wire for Native {
 
     fn text_bytes(&self, body_bytes: usize) -> usize {
         match self.0 {
-            MediaType::Json | MediaType::Text | MediaType::Other(_) => body_bytes,
+            MediaType::Json | MediaType::Text | MediaType::Csv | MediaType::Other(_) => body_bytes,
             MediaType::Bytes => 0,
         }
     }
@@ -33,6 +34,7 @@ impl Wire for Native {
             }
             MediaType::Text => decode(body.as_bytes(), spec),
             MediaType::Bytes => decode_raw(body, spec),
+            MediaType::Csv => decode_csv(body.as_bytes(), spec),
             MediaType::Other(got)
                 if content == Some(Content::Image) && got.starts_with("image/") =>
             {

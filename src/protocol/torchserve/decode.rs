@@ -1,9 +1,11 @@
 //! A body to tensors.
 
 use super::{Envelope, Media, multipart};
-use crate::inference::{ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{Content, ErrorCode, InferError, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::Decoded;
-use crate::protocol::forms::{one_row, raw_tensor, raw_text, rows, sole_input, tensors};
+use crate::protocol::forms::{
+    decode_csv, one_row, raw_tensor, raw_text, rows, sole_input, tensors,
+};
 use crate::protocol::json::{Dialect, Reader, TensorDecoder, empty_body, excerpt, open};
 use crate::tensor::{Buffer, DataType};
 
@@ -29,6 +31,10 @@ pub fn decode(
     }
     if let Media::Form { boundary } = media {
         return multipart::decode(body, boundary, spec);
+    }
+    if *media == Media::Csv {
+        let Decoded { inputs, .. } = decode_csv(body.as_bytes(), spec)?;
+        return Ok(Decoded::new(inputs, Envelope::Rows));
     }
     let Some(input) = spec.sole_input() else {
         let message = "plain bytes need a model with just one required input: send JSON, or a form with a part for each";
@@ -124,6 +130,12 @@ fn unnamed(
     what: &str,
     spec: &ModelSpec,
 ) -> Result<Decoded<Envelope>, InferError> {
+    if spec.contract.content == Some(Content::Row) {
+        return Ok(match reader.peek() {
+            Some(b'{') => Decoded::new(one_row(reader, spec)?, Envelope::Row),
+            _ => Decoded::new(rows(reader, spec)?, Envelope::Rows),
+        });
+    }
     let input = sole_input(spec, what, "use \"inputs\"")?;
     let (tensor, is_one_row) = bare(reader, input, spec)?;
     Ok(Decoded::new(vec![tensor], envelope(is_one_row)))

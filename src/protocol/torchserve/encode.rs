@@ -15,9 +15,11 @@ pub fn encode(response: &InferResponse, envelope: Envelope) -> Vec<u8> {
         out.push(b'{');
         write_key(&mut out, Form::Many.response_key());
     }
-    match (response.rankings().map(|it| &it.rows), envelope) {
-        (Some(rows), Envelope::Row) => rows.iter().take(1).for_each(|row| ranking(&mut out, row)),
-        (Some(rows), _) => write_list(&mut out, rows, |out, row| ranking(out, row)),
+    match (response.rankings(), envelope) {
+        (Some(rankings), Envelope::Row) => ranking(&mut out, rankings.told(0)),
+        (Some(rankings), _) => write_list(&mut out, 0..rankings.rows.len(), |out, row| {
+            ranking(out, rankings.told(row));
+        }),
         (None, Envelope::Row) => write_outputs(&mut out, response, Form::One, Dialect::Extended),
         (None, Envelope::Rows | Envelope::Predictions) => {
             write_outputs(&mut out, response, Form::Many, Dialect::Extended);

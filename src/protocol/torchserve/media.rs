@@ -2,6 +2,7 @@
 
 use crate::inference::{ErrorCode, InferError};
 use crate::protocol::json::{MARK, excerpt};
+use crate::protocol::media_type::CSV;
 
 /// How a body is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Media {
     Plain,
     /// No type, or one that says no more than that it is a text: what it is shows its beginning.
     Unstated,
+    /// Rows of a table.
+    Csv,
     /// Parts, with this line between them.
     Form {
         /// The line.
@@ -32,6 +35,7 @@ impl Media {
         Ok(match &*essence {
             "" | "text/plain" => Self::Unstated,
             "application/json" | "text/json" | "application/x-www-form-urlencoded" => Self::Json,
+            CSV => Self::Csv,
             "multipart/form-data" => Self::Form { boundary: boundary(content_type)? },
             other if other.starts_with("multipart/") => {
                 let (expected, got) = ("\"multipart/form-data\"", format!("{:?}", excerpt(other)));
@@ -53,7 +57,7 @@ impl Media {
         match self {
             Self::Json => true,
             Self::Unstated => begins() && std::str::from_utf8(body).is_ok(),
-            Self::Plain | Self::Form { .. } => false,
+            Self::Plain | Self::Csv | Self::Form { .. } => false,
         }
     }
 }

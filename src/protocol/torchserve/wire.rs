@@ -21,7 +21,7 @@ impl Wire for TorchServe {
     fn text_bytes(&self, body_bytes: usize) -> usize {
         match self.0 {
             Media::Plain => 0,
-            Media::Json | Media::Unstated | Media::Form { .. } => body_bytes,
+            Media::Json | Media::Unstated | Media::Csv | Media::Form { .. } => body_bytes,
         }
     }
 

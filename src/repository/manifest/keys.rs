@@ -10,7 +10,7 @@ use crate::engine::Precision;
 use crate::inference::TensorSpec;
 use crate::settings::{Above, ByteSize, Positive, section};
 use crate::tensor::{DataType, ShapePattern};
-use crate::transform::Activation;
+use crate::transform::{Activation, Column};
 use std::time::Duration;
 
 section! {
@@ -43,6 +43,8 @@ section! {
         activation: Activation = "none";
         /// How many of the best labels an answer lists.
         top: Option<usize> = (else "5"), range 1..=100;
+        /// Labels with a lower score are not listed, and a row whose best has a lower one has none.
+        threshold: Option<f64> = (else "none");
     }
     with {
         /// Declared inputs; empty leaves them to the probe.
@@ -63,6 +65,8 @@ section! {
         text: TextKeys,
         /// `[preprocess.image]`.
         image: ImageKeys,
+        /// `[[preprocess.columns]]`.
+        columns: Vec<Column>,
         /// `[postprocess]`.
         postprocess: PostprocessKeys,
     }

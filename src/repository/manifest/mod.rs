@@ -4,6 +4,7 @@
 //! and signatures have no key here: a folder must not vouch for itself.
 
 mod choice;
+mod columns;
 mod keys;
 pub mod ranges;
 mod rollout;
@@ -20,6 +21,7 @@ pub use types::{FolderFile, LabelSource, Pad, Sharing};
 use crate::inference::{InputPadding, TensorSpec};
 use crate::settings::{Key, Reader, Schema, SettingErrors, Table};
 use crate::tensor::Dim;
+use columns::ColumnKeys;
 use keys::{InputKeys, OutputKeys};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ impl Manifest {
             EvaluationKeys::KEYS,
             TextKeys::KEYS,
             ImageKeys::KEYS,
+            ColumnKeys::KEYS,
             PostprocessKeys::KEYS,
         ];
         tables.into_iter().flatten()
@@ -82,7 +85,12 @@ impl Manifest {
             reader.conflict(&["rollout.steps"], message.into());
         }
         self.evaluation = EvaluationKeys::read(reader, &Table::of(EvaluationKeys::KEYS));
+        self.columns = columns::read(reader);
         (self.text, self.image, self.postprocess) = steps::read(reader);
+        if self.text.tokenizer.is_some() || self.image.resize.is_some() {
+            let message = "the model takes texts or images already, expected one of both";
+            reader.conflict(&["preprocess.columns[0].name"], message.into());
+        }
     }
 }
 

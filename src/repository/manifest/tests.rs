@@ -35,6 +35,7 @@ fn every_key_is_read() {
         labels = ["a", "b"]
         activation = "softmax"
         top = 3
+        threshold = 0.25
         [[inputs]]
         name = "x"
         datatype = "FP32"
@@ -99,6 +100,8 @@ fn every_key_is_read() {
         labels_file: None,
         activation: Activation::Softmax,
         top: Some(3),
+        threshold: Some(0.25),
+        columns: vec![],
         inputs: vec![
             tensor("x", DataType::Fp32, &[-1, -1], false),
             tensor("sr", DataType::Int64, &[], true),

@@ -46,11 +46,10 @@ impl<'h> Asker<'h> {
     /// The body of the answer to this one.
     pub(super) fn ask(&self, body: &str) -> Result<String, InferError> {
         let decoded = predict::decode(body.as_bytes(), self.handle.interface())?;
-        let context = Context {
-            request_id: Arc::clone(&self.request_id),
-            deadline: Instant::now() + self.handle.limits().timeout,
-            trace: None,
-        };
+        let context = Context::new(
+            Arc::clone(&self.request_id),
+            Instant::now() + self.handle.limits().timeout,
+        );
         let request = InferRequest { context, inputs: decoded.inputs };
         let request = pipeline::check(self.handle, request)?;
         let response = self.runtime.block_on(pipeline::run(self.handle, request))?;

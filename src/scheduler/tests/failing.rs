@@ -87,7 +87,7 @@ fn unlike(n_rows: usize) -> ValidRequest {
     let open = undeclared();
     let tensor = Tensor::from_vec(Shape::from([n_rows, 3]), vec![1f32; n_rows * 3]).unwrap();
     let deadline = Instant::now() + MINUTE;
-    let context = crate::inference::Context { request_id: "r".into(), deadline, trace: None };
+    let context = crate::inference::Context::new("r", deadline);
     let inputs = vec![NamedTensor { name: "x".into(), tensor }];
     ValidRequest::new(&open, crate::inference::InferRequest { context, inputs }).unwrap()
 }

@@ -26,8 +26,13 @@ fn apply(
     tensors: &[NamedTensor],
     n_rows: usize,
 ) -> Result<Vec<RowLabel>, InferError> {
-    let mut outputs =
-        Outputs { tensors: tensors.to_vec(), n_rows, given: Vec::new(), extras: Vec::new() };
+    let mut outputs = Outputs {
+        tensors: tensors.to_vec(),
+        n_rows,
+        given: Vec::new(),
+        extras: Vec::new(),
+        parameters: Default::default(),
+    };
     step.apply(&[], &mut outputs)?;
     let [label, score, top] = &outputs.extras[..] else { panic!("{outputs:?}") };
     assert_eq!([label.name, score.name, top.name], ["label", "score", "top"]);
@@ -200,4 +205,31 @@ proptest! {
         prop_assert_eq!(rows[0].top.len(), top);
         prop_assert!(rows[0].top.windows(2).all(|pair| pair[0].1 >= pair[1].1 || pair[1].1.is_nan()));
     }
+}
+
+#[test]
+fn a_request_says_how_many_labels_it_wants_and_from_which_score() {
+    let step = step("a b c", Activation::None, 2).from_score(Some(0.4));
+    let told = |parameters: Parameters, row: &[f32]| {
+        let tensors = output(&[1, row.len()], row);
+        let mut outputs = Outputs { tensors, n_rows: 1, given: vec![], extras: vec![], parameters };
+        step.apply(&[], &mut outputs).unwrap();
+        let [label, score, top] = &outputs.extras[..] else { panic!("{outputs:?}") };
+        let (ExtraValues::Texts(labels), ExtraValues::Numbers(scores)) =
+            (&label.values, &score.values)
+        else {
+            panic!("{outputs:?}")
+        };
+        let ExtraValues::Rankings(rankings) = &top.values else { panic!("{outputs:?}") };
+        let top: Vec<_> = rankings.told(0).iter().map(|(label, _)| label.to_string()).collect();
+        (labels[0].as_deref().map(str::to_owned), scores[0], top.join(""), rankings.rows[0].len())
+    };
+    let row = [0.3, 0.5, 0.2];
+    let of = |top_k, threshold| told(Parameters { top_k, threshold }, &row);
+    let b = || Some("b".to_owned());
+    assert_eq!(of(None, None), (b(), 0.5, "b".to_owned(), 2));
+    assert_eq!(of(Some(1), Some(0.0)), (b(), 0.5, "b".to_owned(), 1));
+    assert_eq!(of(Some(100), Some(0.25)), (b(), 0.5, "ba".to_owned(), 3));
+    // What is watched of the answers does not hang on what their callers want to see.
+    assert_eq!(of(None, Some(0.6)), (None, 0.5, String::new(), 2));
 }

@@ -128,7 +128,13 @@ fn each_step_behind_the_run_knows_what_it_takes() {
     let transform = twice().around(&engine(&["y", "z", "w"])).unwrap();
     assert_eq!(transform.interface().outputs, [tensor("y")]);
     let tensors = ["y", "z", "w"].map(|name| named(name, &[0.5])).to_vec();
-    let mut outputs = Outputs { tensors, n_rows: 1, given: Vec::new(), extras: Vec::new() };
+    let mut outputs = Outputs {
+        tensors,
+        n_rows: 1,
+        given: Vec::new(),
+        extras: Vec::new(),
+        parameters: Default::default(),
+    };
     transform.after(&mut outputs).unwrap();
     assert_eq!(outputs.tensors, [named("y", &[0.5])]);
     let values = outputs.extras.iter().map(|extra| extra.values.clone()).collect::<Vec<_>>();

@@ -69,6 +69,23 @@ impl Parameter<'_, '_> {
         }
     }
 
+    /// Puts the value that is a finite number where it belongs.
+    pub(super) fn number(&self, place: &mut Option<f64>) -> Result<(), InferError> {
+        let number = match &self.value {
+            Value::Number(number) => number.text().parse().ok().filter(|it: &f64| it.is_finite()),
+            _ => None,
+        };
+        match number {
+            Some(number) => self.once(place, number),
+            None => Err(self.wrong("a number")),
+        }
+    }
+
+    /// The report of a value that is not what was expected.
+    pub(super) fn unexpected(&self, expected: &str) -> InferError {
+        self.wrong(expected)
+    }
+
     /// Whether the value says that what it names is not wished for: zero, false or no text.
     pub(super) fn is_none(&self) -> bool {
         match &self.value {
