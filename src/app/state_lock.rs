@@ -1,6 +1,6 @@
 //! Notices another server with the same folder of state.
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -24,13 +24,20 @@ pub(super) fn mark(state_dir: &Path) -> Option<File> {
             None
         }
         // A folder that cannot be written is told of where something is to be kept.
-        Err(_) => None,
+        Err(error) => {
+            tracing::debug!(%error, "the folder of state cannot be marked as in use");
+            None
+        }
     }
 }
 
 fn try_lock(state_dir: &Path) -> io::Result<File> {
     fs::create_dir_all(state_dir)?;
-    let file = File::options().create(true).append(true).open(state_dir.join(FILE))?;
+    // A pipe would be waited for, for ever.
+    let flags = OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let flags = flags | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = open(state_dir.join(FILE), flags, Mode::from_raw_mode(0o644))?;
+    let file = File::from(file);
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }
@@ -50,5 +57,9 @@ mod tests {
         assert!(mark(&state).is_some(), "it is free again with its holder");
         fs::write(folder.path().join("plain"), "").unwrap();
         assert!(mark(&folder.path().join("plain")).is_none());
+        let pipe = folder.path().join("pipe");
+        fs::create_dir(&pipe).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, pipe.join(FILE), Mode::from_raw_mode(0o600)).unwrap();
+        assert!(mark(&pipe).is_none(), "nobody reads from it, and nobody waits for that");
     }
 }

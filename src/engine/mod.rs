@@ -15,6 +15,7 @@ pub(crate) mod compare;
 mod error;
 mod form;
 mod loaders;
+mod messages;
 mod plain_file;
 mod signature;
 
@@ -22,6 +23,7 @@ pub use artifact::{Artifact, Format};
 pub use error::{Death, EngineError, Fault};
 pub use form::{ModelForm, Precision, Rewrite};
 pub use loaders::Loaders;
+pub use messages::print_plainly;
 pub use plain_file::open_plain;
 pub use signature::{
     Argument, ArgumentKind, Interface, Parameter, Reach, Signature, TensorType, without_overload,
@@ -37,6 +39,9 @@ use std::time::{Duration, Instant};
 /// The stack of every thread on which a model may be loaded, run or freed: how deep that goes, the file decides. It is
 /// address space, and memory only as far as it is used.
 pub const STACK_BYTES: usize = 16 << 20;
+
+/// Bytes of all outputs of a run at most, and of all inputs of one in a process of its own.
+pub const MAX_RUN_BYTES: usize = 1 << 30;
 
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::observer::{Observer, Observers};
 use super::offload::off_runtime;
 use super::passage::{Ending, Passage};
-use super::prepare::{Preparation, Prepared};
+use super::prepare::{Prepared, prepare};
 use super::run::{run, validate};
 use crate::inference::{
     ByteBudget, ByteLease, Context, InferError, InferRequest, ModelRef, ModelSpec, Parameters,
@@ -24,7 +24,6 @@ pub struct Door {
     repository: Repository,
     metrics: Metrics,
     budget: ByteBudget,
-    preparation: Preparation,
     observers: Observers,
     ending: Ending,
 }
@@ -43,7 +42,6 @@ impl Door {
     #[must_use]
     pub fn new(repository: Repository, metrics: Metrics, budget: ByteBudget) -> Self {
         Self {
-            preparation: Preparation::new(repository.n_permits()),
             repository,
             metrics,
             budget,
@@ -136,7 +134,7 @@ impl Door {
         }
         let context = Context { request_id, deadline, trace, parameters };
         let prepare_started = Instant::now();
-        let prepared = self.preparation.prepare(model, decoded.inputs, lease, deadline).await?;
+        let prepared = prepare(model, decoded.inputs, lease, deadline).await?;
         let Prepared { inputs, lease, work } = prepared;
         if let Some(work) = work {
             passage.prepared(prepare_started.elapsed(), work);

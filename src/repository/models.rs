@@ -27,12 +27,6 @@ use tokio::sync::oneshot;
 pub struct Repository(pub(super) Arc<Shared>);
 
 impl Repository {
-    /// How many runs may compute at once on the CPU.
-    #[must_use]
-    pub fn n_permits(&self) -> usize {
-        self.0.n_permits()
-    }
-
     /// What holds for the requests of every model, which its own folder may only tighten.
     #[must_use]
     pub fn limits(&self) -> ModelLimits {

@@ -8,6 +8,7 @@ use super::decisions;
 use super::entry::{ModelEntry, State, VersionEntry};
 use super::error::RepositoryError;
 use super::failure::FailureCode;
+use super::found::find;
 use super::intents::{Intent, MAX_LABELS, Rejection};
 use super::problem::Problems;
 use super::routing;
@@ -18,10 +19,14 @@ use std::collections::BTreeSet;
 
 /// Lets every version of a model go.
 pub(super) fn unload(shared: &Shared, name: &ModelName) -> Result<(), RepositoryError> {
-    let _busy = Busy::begin(&shared.catalog, name)?;
+    let busy = Busy::begin(&shared.catalog, name)?;
     shared.catalog.update(name, let_all_go);
     tracing::info!(model.name = %name, "model was unloaded");
     shared.tell(EventKind::ModelUnloaded, name, None, "an operator let it go");
+    // Nothing could bring it back.
+    if find(shared, name).is_none() {
+        busy.forget();
+    }
     Ok(())
 }
 

@@ -8,8 +8,11 @@ use crate::inference::{
 use crate::scheduler::Inputs;
 use crate::tensor::Tensor;
 use crate::transform::{Steps, TransformError};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+/// Longest that the steps before a run may take.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// Reads the tensors of a sample.json. A function, because this room knows no wire format.
 pub type SampleDecoder =
@@ -59,7 +62,23 @@ impl Sample<'_> {
         let inputs = self.steps.interface_inputs(&engine.inputs).map_err(unfit)?;
         let contract = Contract { content: self.steps.content(), ..engine.contract.clone() };
         let interface = ModelSpec { inputs, contract, ..engine.clone() };
-        self.steps.apply_inputs(&engine.inputs, (self.decode)(self.text.as_bytes(), &interface)?)
+        let inputs = (self.decode)(self.text.as_bytes(), &interface)?;
+        if self.steps.inputs.is_empty() {
+            return Ok(inputs);
+        }
+        // Rules of a file are at work: nobody is to wait for ever for what they make of another file.
+        let (steps, engine) = (self.steps.clone(), engine.inputs.clone());
+        let (done, outcome) = mpsc::channel();
+        let apply = move || done.send(steps.apply_inputs(&engine, inputs));
+        let spawned = std::thread::Builder::new().name("sample".into()).spawn(apply);
+        spawned.map_err(|error| {
+            InferError::new(ErrorCode::Internal, format!("cannot start a thread: {error}"))
+        })?;
+        outcome.recv_timeout(LONGEST).unwrap_or_else(|_| {
+            let message =
+                format!("the steps before the run took more than {} s", LONGEST.as_secs());
+            Err(InferError::new(ErrorCode::DeadlineExceeded, message))
+        })
     }
 
     /// The tensors, checked as a request is.

@@ -33,11 +33,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// How many runs may compute at once on the CPU.
-    pub(super) fn n_permits(&self) -> usize {
-        self.loader.parts.permits.total()
-    }
-
     /// How the repository is to be run.
     pub(super) fn options(&self) -> &RepositoryOptions {
         &self.loader.parts.options

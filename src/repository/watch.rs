@@ -7,10 +7,12 @@
 //!
 //! What an operator decided is not undone: an unloaded model stays unloaded, a pin and a rejection hold.
 
+use super::busy::Busy;
 use super::catalog::Catalog;
 use super::error::RepositoryError;
 use super::failure::ModelFailure;
 use super::fingerprint::Stamp;
+use super::found::find;
 use super::layout::{self, MANIFEST_FILE, MODEL_FILE, ModelFolder, PACKAGE_FILE, SAMPLE_FILE};
 use super::options::FolderWatch;
 use super::problem::Problems;
@@ -170,6 +172,9 @@ impl Watcher {
                 }
             }
             n_loads += usize::from(seen.load.is_some());
+            if is_steady && seen.latest.is_empty() {
+                forget_unloaded(shared, &name);
+            }
             // Of a folder that is gone nothing is remembered, unless its model serves on.
             let is_over = seen.settled.is_empty() && seen.latest.is_empty() && seen.load.is_none();
             if is_over && !is_known(shared, &name) {
@@ -280,6 +285,18 @@ fn folder_is_gone(shared: &Shared, name: &ModelName) {
     shared.catalog.update(name, |entry| {
         entry.problems = Problems::of_model(text);
     });
+}
+
+/// A model that an operator let go, and whose folder has gone then, is no model any more.
+fn forget_unloaded(shared: &Shared, name: &ModelName) {
+    let models = shared.catalog.snapshot();
+    if models.get(name).is_some_and(|entry| entry.state.is_unloaded())
+        && let Ok(busy) = Busy::begin(&shared.catalog, name)
+        && find(shared, name).is_none()
+    {
+        tracing::info!(model.name = %name, "its folder is gone, and the unloaded model with it");
+        busy.forget();
+    }
 }
 
 /// Sleeps; whether everything ends instead.

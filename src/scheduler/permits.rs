@@ -106,6 +106,12 @@ impl Permits {
 }
 
 impl PermitSource {
+    /// How many permits there are.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.permits.total()
+    }
+
     /// A permit, if one is free.
     pub fn try_acquire(&self) -> Option<Permit> {
         let mut state = self.permits.lock();

@@ -22,6 +22,11 @@ impl ModelProcess {
         Beside { process: self, number, was_empty, _turn: turn }
     }
 
+    /// A run of what has run there before: it is suspected of nothing, and nobody is suspected less for it.
+    pub(super) fn unsuspected(&self) -> RwLockReadGuard<'_, ()> {
+        self.turns.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A run that has it for itself.
     pub(super) fn apart(&self) -> RwLockWriteGuard<'_, ()> {
         self.turns.write().unwrap_or_else(PoisonError::into_inner)
@@ -67,5 +72,9 @@ mod tests {
         let first = process.beside();
         drop(process.beside());
         assert!(!first.is_alone(), "another has come and gone");
+        drop(first);
+        let warming = process.unsuspected();
+        assert!(process.beside().is_alone());
+        drop(warming);
     }
 }

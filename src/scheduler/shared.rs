@@ -13,7 +13,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// When a process is asked for again that could not be started.
+const SHORTAGE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Held by the scheduler's handle, by all that runs, and for a moment by the watchdog.
 pub(super) struct Shared {
@@ -88,17 +91,30 @@ impl Shared {
         self.runs.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An engine in place of one that is not to be trusted any more; without one the version has failed.
+    /// An engine in place of one that is not to be trusted any more; without one the version has failed. What a process of its
+    /// own is short of is waited for: meanwhile nothing is taken in.
     pub(super) fn rebuild_engine(&self) -> Option<Box<dyn Engine>> {
-        match self.engine() {
-            Ok(engine) => {
-                self.metrics.instance_restarted();
-                Some(engine)
-            }
-            Err(error) => {
+        loop {
+            let error = match self.engine() {
+                Ok(engine) => {
+                    self.queue.go_on();
+                    self.metrics.instance_restarted();
+                    return Some(engine);
+                }
+                Err(error) => error,
+            };
+            let may_pass = self.is_isolated() && error.fault == Fault::OutOfMemory;
+            if !may_pass {
                 self.fail(error.message);
-                None
+                return None;
             }
+            let text = "no process can be started for the model at present";
+            let refusal = InferError::new(ErrorCode::ModelNotReady, text);
+            if !self.queue.hold(refusal.with_retry_after(SHORTAGE_PAUSE)) {
+                return None;
+            }
+            tracing::error!(model = %self.options.label, reason = error.message, "No process can be started for the model; it is tried again");
+            std::thread::sleep(SHORTAGE_PAUSE);
         }
     }
 

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folders of one store.
@@ -67,7 +68,10 @@ impl Folders {
     /// Keeps other processes from changing the folder, for as long as the file is open.
     pub(super) fn lock(&self) -> Result<File, StoreError> {
         let path = self.root.join("lock");
-        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let mut options = File::options();
+        // A pipe in its place is not waited for.
+        options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK);
+        let file = options.open(&path);
         let file = file.map_err(disk(&path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(file),

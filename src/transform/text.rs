@@ -1,5 +1,7 @@
 //! The step that makes token ids of texts, as a Hugging Face `tokenizer.json` has them.
 
+mod trust;
+
 use super::content::{Given, at, beside, elements, input};
 use super::desk::Desk;
 use super::error::TransformError;
@@ -8,7 +10,10 @@ use crate::inference::{Content, InferError, NamedTensor, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, Tensor};
 use std::fmt;
 use std::sync::Arc;
-use tokenizers::{Encoding, PostProcessor as _, Tokenizer, TruncationParams};
+use tokenizers::{
+    Encoding, NormalizedString, Normalizer as _, PostProcessor as _, Tokenizer, TruncationParams,
+};
+use trust::Growth;
 
 const STEP: &str = "preprocess.text";
 /// The second text of a pair.
@@ -21,6 +26,10 @@ const TYPES: &str = "token_type_ids";
 /// What a tokenizer holds of each byte of a text while it works: two copies with the place of each of their bytes, and up to
 /// a token a byte with its own text.
 const BYTES_PER_BYTE: usize = 160;
+/// What a normalizer holds of each byte that it makes: it, and the place where it comes from.
+const BYTES_PER_NORMALIZED: usize = 24;
+/// What is surely no longer than this after its normalization is not measured.
+const LONG: usize = 64 * 1024;
 /// What it leaves of each token, with the model's three tensors of it.
 const BYTES_PER_TOKEN: usize = 96 + 3 * size_of::<i64>();
 /// Texts from this many bytes on take longer than a thread that serves connections should be held up: about a quarter of a
@@ -47,6 +56,9 @@ pub struct Tokenize {
     tokenizer: Tokenizer,
     options: TextOptions,
     pad: i64,
+    growth: Growth,
+    /// The ids are below this one.
+    n_ids: i64,
 }
 
 /// An input of the model that the step makes.
@@ -99,6 +111,8 @@ impl Tokenize {
     /// [`TransformError`] for a file that is no tokenizer, and for limits that leave no room for a token.
     pub fn new(json: &[u8], options: TextOptions) -> Result<Self, TransformError> {
         let fault = |reason: String| TransformError::Step { step: STEP, reason };
+        let growth = trust::growth(json)
+            .map_err(|reason| fault(format!("the tokenizer is not taken: {reason}")))?;
         let mut tokenizer = Tokenizer::from_bytes(json)
             .map_err(|error| fault(format!("the tokenizer cannot be read: {error}")))?;
         let own = tokenizer.get_padding().map(|padding| i64::from(padding.pad_id));
@@ -116,7 +130,9 @@ impl Tokenize {
         });
         tokenizer.with_truncation(truncation).map_err(|error| fault(error.to_string()))?;
         let pad = options.pad.or(own).unwrap_or_default();
-        Ok(Self { tokenizer, options, pad })
+        let largest = tokenizer.get_vocab(true).into_values().max();
+        let n_ids = largest.map_or(0, |id| i64::from(id) + 1).max(pad + 1);
+        Ok(Self { tokenizer, options, pad, growth, n_ids })
     }
 
     fn names(&self) -> &'static [&'static str] {
@@ -160,14 +176,72 @@ impl Tokenize {
         })
     }
 
-    /// Bytes that are needed at most for these texts: one is worked on at a time, and the tokens of all are kept.
+    /// Bytes that the tokens of these texts take at most.
     fn cost(&self, columns: &[Vec<&[u8]>]) -> usize {
         let longest = |column: &Vec<&[u8]>| column.iter().map(|text| text.len()).max();
         let longest: usize = columns.iter().filter_map(longest).sum();
         let longest = longest.min(columns.len() * self.options.max_bytes);
         // No text has more tokens than bytes, but for those that are added.
-        let width = self.options.max_tokens.min(longest + columns.len() * 8);
-        longest * BYTES_PER_BYTE + columns[0].len() * width * BYTES_PER_TOKEN
+        let grown = longest.saturating_mul(self.growth.normalized * self.growth.cut);
+        let width = self.options.max_tokens.min(grown + columns.len() * 8);
+        columns[0].len() * width * BYTES_PER_TOKEN
+    }
+
+    /// Bytes that are needed while these texts are worked on. Long ones are normalized to see what comes of them.
+    fn working_cost(&self, texts: &[&str], desk: &mut Desk<'_>) -> Result<usize, InferError> {
+        let mut all = 0usize;
+        for text in texts {
+            let bound = text.len().saturating_mul(self.growth.normalized);
+            let length = match self.tokenizer.get_normalizer() {
+                Some(normalizer) if bound > LONG => {
+                    let cost = bound.saturating_mul(BYTES_PER_NORMALIZED);
+                    desk.book(cost)?;
+                    let mut normalized = NormalizedString::from(*text);
+                    let outcome = normalizer.normalize(&mut normalized);
+                    desk.give_back(cost);
+                    // What cannot be normalized is told where the text is made into tokens.
+                    outcome.map_or(bound, |()| normalized.get().len())
+                }
+                _ => bound,
+            };
+            all = all.saturating_add(length.saturating_mul(self.growth.cut * BYTES_PER_BYTE));
+        }
+        Ok(all)
+    }
+
+    /// That tokens which a client gives itself are such as texts make.
+    fn check_ids(&self, inner: &[TensorSpec], tensors: &[NamedTensor]) -> Result<(), InferError> {
+        let Some(NamedTensor { tensor, .. }) = tensors.iter().find(|it| &*it.name == IDS) else {
+            return Ok(());
+        };
+        let n_ids = self.n_ids;
+        // Shorter rows of a model of one length are filled up.
+        let spec = inner.iter().find(|spec| &*spec.name == IDS);
+        let fixed = match spec.and_then(|spec| spec.shape.dims()) {
+            Some([_, Dim::Fixed(width)]) => *width,
+            _ => 0,
+        };
+        let max = self.options.max_tokens.max(fixed);
+        if let Some(&width) = tensor.shape().row().first().filter(|width| **width > max) {
+            let message = format!("a row of {IDS:?} has {width} tokens, at most {max} are allowed");
+            return Err(InferError::invalid_input(IDS, message)
+                .with_mismatch(format_args!("at most {max} tokens"), width));
+        }
+        let known = |id: i64| (0..n_ids).contains(&id);
+        let unknown = match (tensor.as_slice::<i64>(), tensor.as_slice::<i32>()) {
+            (Some(ids), _) => ids.iter().copied().find(|id| !known(*id)),
+            (_, Some(ids)) => ids.iter().copied().map(i64::from).find(|id| !known(*id)),
+            _ => None,
+        };
+        match unknown {
+            None => Ok(()),
+            Some(id) => {
+                let message =
+                    format!("{IDS:?} has {id}, the tokenizer has ids from 0 to {}", n_ids - 1);
+                Err(InferError::invalid_input(IDS, message)
+                    .with_mismatch(format_args!("0 to {}", n_ids - 1), id))
+            }
+        }
     }
 
     /// Puts rows of different lengths into one tensor.
@@ -203,7 +277,10 @@ impl InputStep for Tokenize {
     }
 
     fn is_quick(&self, inputs: &[NamedTensor]) -> bool {
-        inputs.iter().map(|input| input.tensor.buffer().len()).sum::<usize>() < QUICK_BYTES
+        // Files whose rules make texts much longer are few.
+        let growth = (self.growth.normalized * self.growth.cut / 8).max(1);
+        let n_bytes: usize = inputs.iter().map(|input| input.tensor.buffer().len()).sum();
+        n_bytes.saturating_mul(growth) < QUICK_BYTES
     }
 
     fn apply(
@@ -214,7 +291,10 @@ impl InputStep for Tokenize {
     ) -> Result<Vec<NamedTensor>, InferError> {
         let names = self.names();
         let content = match Given::of(inputs, names)? {
-            Given::Tensors(tensors) => return Ok(tensors),
+            Given::Tensors(tensors) => {
+                self.check_ids(inner, &tensors)?;
+                return Ok(tensors);
+            }
             Given::Content(content) => content,
         };
         let columns: Vec<Vec<&[u8]>> = content
@@ -241,7 +321,11 @@ impl InputStep for Tokenize {
             let what = at(Content::Text, row, n_rows);
             let texts = columns.iter().zip(names);
             let texts = texts.map(|(column, name)| self.text(column[row], name, &what));
-            rows.push(self.row(&texts.collect::<Result<Vec<_>, _>>()?, &what)?);
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            let cost = self.working_cost(&texts, desk)?;
+            desk.book(cost)?;
+            rows.push(self.row(&texts, &what)?);
+            desk.give_back(cost);
         }
         desk.work.tokens += rows.iter().map(|row| row.len() as u64).sum::<u64>();
         let longest = rows.iter().map(Encoding::len).max().unwrap_or_default();

@@ -400,6 +400,9 @@ class OperatorWalker : public Walker {
   void conclude() {
     if (repeats_ && nests_) {
       operators.insert("sconce::unbounded_nesting");
+    } else if (nests_ && links_) {
+      // What holds itself is never freed.
+      operators.insert("sconce::reference_cycle");
     }
   }
 
@@ -413,6 +416,7 @@ class OperatorWalker : public Walker {
       operators.insert("sconce::foreign_cast");
     }
     repeats_ = repeats_ || node.kind() == torch::jit::prim::Loop || stores(node);
+    links_ = links_ || links(node);
     for (const Value* output : node.outputs()) {
       nests_ = nests_ || types_.has(output->type());
     }
@@ -429,8 +433,17 @@ class OperatorWalker : public Walker {
     return cls && cls->is_module();
   }
 
+  // Whether it puts something into what was made before.
+  static bool links(const Node& node) {
+    static const std::unordered_set<std::string> writers = {"aten::append", "aten::insert", "aten::extend",
+                                                            "aten::_set_item", "aten::setdefault", "aten::update",
+                                                            "aten::add_"};
+    return node.kind() == torch::jit::prim::SetAttr || writers.count(node.kind().toQualString()) != 0;
+  }
+
   NestingTypes types_;
   bool repeats_ = false;
+  bool links_ = false;
   bool nests_ = false;
 };
 

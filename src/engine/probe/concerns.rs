@@ -38,12 +38,48 @@ const RISKS: &[(&str, &str)] = &[
     ("inductor::_reinterpret_tensor", "makes tensors over foreign memory without a check"),
 ];
 
-/// What harms nobody but takes a thread for as long as a request likes: no deadline ends what runs in this process, and the end
-/// of another process does.
-const ENDLESS: (&str, &str) = (
-    "sconce::unbounded_loop",
-    "repeats as often as a value in a request says, and only the end of a process ends that",
-);
+/// What harms nobody but takes a thread, or memory, for as long as a request likes: no deadline ends what runs in this process,
+/// and the end of another process does.
+const ENDLESS: &[(&str, &str)] = &[
+    (
+        "sconce::unbounded_loop",
+        "repeats as often as a value in a request says, and only the end of a process ends that",
+    ),
+    (
+        "sconce::reference_cycle",
+        "can make values that hold themselves, whose memory only the end of a process gives back",
+    ),
+];
+
+/// Operators of `aten` that take as many steps as a number in a tensor says, or as two texts are long, one times the other.
+const ENDLESS_OPERATORS: &[&str] = &[
+    "count",
+    "find",
+    "index.str",
+    "mvlgamma",
+    "partition",
+    "polygamma",
+    "replace",
+    "rfind",
+    "rindex",
+    "rpartition",
+    "rsplit",
+    "special_multigammaln",
+    "special_polygamma",
+    "special_zeta",
+    "split.str",
+];
+const ENDLESS_REASON: &str =
+    "can take as long as a value in a request says, and only the end of a process ends that";
+
+/// Whether it is such an operator. A polynomial of so high a degree is computed term by term.
+fn is_endless(operator: &str) -> bool {
+    let of_aten = operator.strip_prefix("aten::").unwrap_or_default();
+    let base = without_overload(of_aten);
+    let base = base.strip_suffix('_').unwrap_or(base);
+    let is_polynomial = base.starts_with("special_") && base.contains("_polynomial_");
+    is_polynomial || ENDLESS_OPERATORS.iter().any(|it| *it == base || *it == of_aten)
+}
 
 /// Namespaces of libtorch's own operators, all of which have been tried. What is in another one comes from a library.
 const KNOWN: &[&str] = &[
@@ -123,9 +159,12 @@ pub fn risk(signature: &Signature) -> Option<String> {
         return Some(format!("{name} {reason}"));
     }
     let operators = signature.reach.operators();
-    let (endless, reason) = ENDLESS;
-    if operators.iter().any(|name| name == endless) {
-        return Some(format!("{endless} {reason}"));
+    let endless = |(name, _): &&(&str, &str)| operators.iter().any(|it| it == name);
+    if let Some((name, reason)) = ENDLESS.iter().find(endless) {
+        return Some(format!("{name} {reason}"));
+    }
+    if let Some(name) = operators.iter().find(|name| is_endless(name)) {
+        return Some(format!("{name} {ENDLESS_REASON}"));
     }
     let is_foreign = |name: &&String| {
         let namespace = name.split_once("::").map_or("", |(namespace, _)| namespace);
@@ -189,6 +228,7 @@ pub fn is_straight_line(signature: &Signature) -> bool {
             && !BY_VALUES.contains(&base)
             && !of_aten.is_some_and(|it| MAKE_BY_VALUES.contains(&it))
             && !draws(name)
+            && !is_endless(name)
             && concern(name).is_none()
     };
     // Of a model without any operator, and of native code, nothing is known.
@@ -232,6 +272,23 @@ mod tests {
         assert!(risk(&signature).unwrap().starts_with("sconce::unbounded_loop"));
         signature.reach = Reach::Operators(vec!["prim::Loop".to_owned()]);
         assert_eq!(risk(&signature), None);
+        for endless in [
+            "sconce::reference_cycle",
+            "aten::special_laguerre_polynomial_l.n_scalar",
+            "aten::special_shifted_chebyshev_polynomial_t",
+            "aten::special_zeta.other_scalar",
+            "aten::polygamma_",
+            "aten::find",
+            "aten::index.str",
+        ] {
+            signature.reach = Reach::Operators(vec![endless.to_owned()]);
+            assert!(risk(&signature).unwrap().starts_with(endless), "{endless}");
+            assert!(concerns(&signature).is_empty() && !is_straight_line(&signature), "{endless}");
+        }
+        for harmless in ["aten::index.Tensor", "aten::split.Tensor", "aten::lgamma"] {
+            signature.reach = Reach::Operators(vec![harmless.to_owned()]);
+            assert_eq!(risk(&signature), None, "{harmless}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What runs here may crash, hang or eat memory: that is what the child is for. It decides nothing.
 //! The limits on it are set by the parent, from outside, before the first request.
 
+use super::fault_of;
 use super::inbox::{Inbox, ReceivedFiles};
 use super::protocol::{self, Request, Response, Views, WirePackage, WireSignature};
 use super::sandbox;
@@ -333,7 +334,7 @@ fn serve_apart(socket: UnixStream, mut instance: Instance) -> Result<(), EngineE
     // Where the parent is gone or sends what is no request, nobody is left who could be told.
     let thread = thread::Builder::new().name("instance".into()).stack_size(STACK_BYTES);
     thread.spawn(move || drop(serve())).map(drop).map_err(|error| {
-        EngineError::new(Fault::Internal, format!("cannot start a thread: {error}"))
+        EngineError::new(fault_of(&error), format!("cannot start a thread: {error}"))
     })
 }
 

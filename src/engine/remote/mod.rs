@@ -32,6 +32,7 @@ use super::{
 use crate::tensor::Buffer;
 use handover::Handover;
 use protocol::{Request, Response};
+use rustix::io::Errno;
 use shared::{Deadline, Shared};
 use std::ffi::OsString;
 use std::io;
@@ -131,7 +132,7 @@ impl RemoteOptions {
     fn cannot_start(&self, error: &io::Error) -> EngineError {
         let program = self.program.display();
         let text = format!("cannot start a child process of {program}: {error}");
-        EngineError::new(Fault::Internal, text)
+        EngineError::new(fault_of(error), text)
     }
 
     /// Has the child load these shared objects before any model.
@@ -142,6 +143,17 @@ impl RemoteOptions {
         self.arguments.extend(libraries.iter().map(|path| absolute(path).into()));
         self
     }
+}
+
+/// Whether there is too little of something that others give back.
+fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
+    Errno::from_io_error(error).is_some_and(|it| short.contains(&it))
+}
+
+/// What a process or thread that cannot be started means.
+fn fault_of(error: &io::Error) -> Fault {
+    if is_shortage(error) { Fault::OutOfMemory } else { Fault::Internal }
 }
 
 /// Loads models in a child process.

@@ -8,6 +8,7 @@ use super::environment::variables;
 use super::inbox;
 use super::protocol::{self, Request, Response};
 use crate::engine::Output;
+use crate::engine::messages::{LINE_BYTES, ModelMessages};
 use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -50,6 +51,24 @@ struct Tail {
     bytes: VecDeque<u8>,
     /// Nothing more comes.
     is_closed: bool,
+    /// Into whose log the lines go, and the one that has not come to its end.
+    log: Option<(ModelMessages, Vec<u8>)>,
+}
+
+impl Tail {
+    fn add(&mut self, printed: &[u8]) {
+        self.bytes.extend(printed);
+        let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
+        self.bytes.drain(..excess);
+        let Some((log, line)) = &mut self.log else { return };
+        for part in printed.split_inclusive(|byte| *byte == b'\n') {
+            line.extend(part);
+            if line.len() > LINE_BYTES || part.ends_with(b"\n") {
+                log.printed(&String::from_utf8_lossy(line));
+                line.clear();
+            }
+        }
+    }
 }
 
 impl Process {
@@ -232,6 +251,13 @@ impl Process {
         self.is_reaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Has what the child prints from now on be lines of the log, by the name of its model.
+    pub(super) fn log_as(&self, label: &str) {
+        let log = ModelMessages::new(label.to_owned());
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.log = Some((log, Vec::new()));
+    }
+
     /// The last lines that the child printed, bounded, for the log.
     pub(super) fn last_words(&self) -> String {
         self.drain();
@@ -252,9 +278,7 @@ impl Process {
             match (&self.printed).read(&mut chunk) {
                 Ok(0) => tail.is_closed = true,
                 Ok(length) => {
-                    tail.bytes.extend(&chunk[..length]);
-                    let excess = tail.bytes.len().saturating_sub(TAIL_BYTES);
-                    tail.bytes.drain(..excess);
+                    tail.add(&chunk[..length]);
                     continue;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

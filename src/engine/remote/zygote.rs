@@ -4,13 +4,12 @@
 //! The zygote has one thread and loads no model. What it forks belongs to the server and not to it (`CLONE_PARENT`), so that a
 //! child is waited for and ended like any other. All children of one have the same places in their address spaces.
 
-use super::RemoteOptions;
 use super::child::{Confinement, Purpose, die_with_parent, live, take_stdin};
 use super::inbox::{Inbox, ReceivedFiles};
 use super::process::Process;
 use super::protocol::{self, Request, Response};
+use super::{RemoteOptions, is_shortage};
 use crate::engine::{Device, EngineError, Fault, Loader};
-use rustix::io::Errno;
 use rustix::process::setpgid;
 use rustix::thread::set_no_new_privs;
 use std::fs::{self, File};
@@ -103,12 +102,6 @@ impl Nursery {
         *zygote = if is_fit { Zygote::Absent } else { Zygote::Unfit };
         None
     }
-}
-
-/// Whether there is too little of something that others give back.
-fn is_shortage(error: &io::Error) -> bool {
-    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS];
-    Errno::from_io_error(error).is_some_and(|it| short.contains(&it))
 }
 
 /// Serves the parent over the socket that is this process's standard input by forking children, until the parent hangs up.

@@ -2,7 +2,7 @@
 
 use super::fault;
 use super::form::Numbers;
-use crate::engine::{Argument, ArgumentKind, Device, EngineError, Fault, Output};
+use crate::engine::{Argument, ArgumentKind, Device, EngineError, Fault, MAX_RUN_BYTES, Output};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use std::sync::Arc;
 use tch::Kind;
@@ -186,8 +186,29 @@ pub(super) fn outputs(
             format!("the model returns {} values, at most {MAX_OUTPUTS} are answered", flat.len());
         return Err(EngineError::new(Fault::Unsupported, message));
     }
+    let mut n_bytes = 0usize;
+    for (_, value, _) in &flat {
+        if let IValue::Tensor(tensor) = value {
+            n_bytes = n_bytes.saturating_add(laid_out_bytes(tensor)?);
+        }
+    }
+    if n_bytes > MAX_RUN_BYTES {
+        let message = format!(
+            "the outputs take {n_bytes} bytes, at most {MAX_RUN_BYTES} are taken from a run"
+        );
+        return Err(EngineError::new(Fault::OutOfMemory, message));
+    }
     let output = |(place, (name, value, ty))| output(name, numbers.cast_output(place, value)?, ty);
     flat.into_iter().enumerate().map(output).collect()
+}
+
+/// The bytes of a tensor with an element of its own at each place, which it may not have: an expanded one has one for many.
+fn laid_out_bytes(tensor: &tch::Tensor) -> Result<usize, EngineError> {
+    let kind = torch_shim::tensor_kind(tensor).map_err(fault)?;
+    let size = datatype(kind).and_then(DataType::byte_size).unwrap_or(1);
+    let dims = torch_shim::tensor_shape(tensor).map_err(fault)?;
+    let dims = dims.into_iter().map(|dim| usize::try_from(dim).unwrap_or(0));
+    Ok(dims.fold(size, usize::saturating_mul))
 }
 
 /// The members of a tuple, which itself may be named. They have names where the type has, and by their

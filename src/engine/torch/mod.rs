@@ -16,9 +16,9 @@ use super::{
     Artifact, Batch, Device, Engine, EngineError, Fault, LoadOptions, Loader, Model, Phases,
     RunOutcome, Signature, kind,
 };
+use crate::engine::messages::ModelMessages;
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use generator::{Generator, Use};
-use messages::ModelMessages;
 pub use package::PackageLoader;
 use signature::Arguments;
 use std::io;

@@ -25,6 +25,9 @@ const MAX_PROBLEMS: usize = 10;
 const CLOCK_SKEW: u64 = 300;
 /// Versions of a model whose labels still count after they are gone.
 const MAX_GONE: usize = 2;
+/// Models of which no version is loaded any more whose labels still count.
+const MAX_GONE_MODELS: usize = 32;
+
 /// How labels are taken.
 #[derive(Debug, Clone)]
 pub struct FeedbackOptions {
@@ -121,6 +124,7 @@ impl Feedback {
             n_gone -= usize::from(goes);
             !goes
         });
+        forget_models(&mut models);
     }
 
     /// What a caller may send back with the truth about this answer; `None` where there is nothing to compare with one.
@@ -286,4 +290,19 @@ fn read_keys(options: &FeedbackOptions) -> io::Result<Option<Keys>> {
 
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+/// Forgets models that are gone, the longest first, where there are too many: one that comes under a new name each time must not
+/// make ever more series.
+fn forget_models(models: &mut BTreeMap<ModelName, Model>) {
+    let now = Instant::now();
+    let is_gone = |model: &&Model| !model.versions.iter().any(|it| it.is_loaded());
+    let gone_for = |model: &Model| model.versions.iter().filter_map(|it| it.gone_for(now)).min();
+    while models.values().filter(is_gone).count() > MAX_GONE_MODELS {
+        let gone = models.iter().filter(|(_, model)| is_gone(model));
+        let Some(oldest) = gone.max_by_key(|(_, model)| gone_for(model)).map(|it| it.0.clone())
+        else {
+            return;
+        };
+        models.remove(&oldest);
+    }
 }

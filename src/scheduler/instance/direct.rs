@@ -91,6 +91,11 @@ impl Direct {
         }
     }
 
+    /// Gives what runs so much more time.
+    pub(super) fn put_off(&self, by: Duration) {
+        self.slots().iter().for_each(|slot| slot.put_off(by));
+    }
+
     /// Looks at what runs at `now`. A run that goes on for long, and not because its thread is kept from the processor, ends
     /// running here; one that goes on for `grace` past its last deadline is stuck.
     pub(super) fn look(&self, now: Instant, grace: Duration) -> Look {

@@ -66,6 +66,17 @@ impl Pool {
         self.instances().iter().any(Instance::is_running)
     }
 
+    /// Gives all runs so much more time: nothing of the process ran meanwhile.
+    pub(in crate::scheduler) fn put_off(&self, by: Duration) {
+        self.instances().iter().for_each(|it| it.put_off(by));
+        self.direct.put_off(by);
+        tracing::warn!(
+            model = %self.shared.options.label,
+            seconds = by.as_secs_f64(),
+            "The process stood still; runs under way get so much more time"
+        );
+    }
+
     /// Replaces instances whose run is stuck at `now`; fails the version when there are too many.
     pub(in crate::scheduler) fn replace_stuck(&self, now: Instant) {
         let shared = &self.shared;

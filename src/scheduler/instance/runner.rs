@@ -67,7 +67,7 @@ impl Runner {
     /// next run.
     fn warm_up_again(&mut self, shared: &Shared) {
         if let Some(process) = &shared.process {
-            let _beside = process.beside();
+            let _turn = process.unsuspected();
             for inputs in &shared.job.warmup.settle {
                 for _ in 0..RUNS_AGAIN {
                     let batch = Batch::without_deadline(inputs.clone());

@@ -71,6 +71,14 @@ impl Slot {
         is_stuck
     }
 
+    /// Gives a run so much more time.
+    pub(super) fn put_off(&self, by: Duration) {
+        self.look(|run| {
+            run.until += by;
+            run.permit_until = run.permit_until.map(|until| until + by);
+        });
+    }
+
     /// Shows the run, if there is one.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Running) -> T) -> Option<T> {
         match &mut *self.lock() {
@@ -102,5 +110,8 @@ mod tests {
         assert!(!slot.give_up_if_stuck(now + 2 * second, second));
         assert!(permits.source().try_acquire().is_some(), "others compute meanwhile");
         assert!(slot.is_running());
+        slot.put_off(5 * second);
+        assert!(!slot.give_up_if_stuck(now + 66 * second, second));
+        assert!(slot.give_up_if_stuck(now + 67 * second, second));
     }
 }

@@ -52,6 +52,11 @@ impl Instance {
         self.slot.is_running()
     }
 
+    /// Gives its run so much more time.
+    pub(super) fn put_off(&self, by: Duration) {
+        self.slot.put_off(by);
+    }
+
     /// Gives up on a run that is stuck at `now`, and says so: the thread ends after it.
     pub(super) fn give_up_if_stuck(&self, now: Instant, grace: Duration) -> bool {
         self.slot.give_up_if_stuck(now, grace)

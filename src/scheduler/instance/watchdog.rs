@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 const SHORTEST_PERIOD: Duration = Duration::from_millis(20);
 const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 
+/// A look that comes so late was held up with everything else: the machine slept, or the process was frozen.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 /// When it looks again at a run that may only have been kept from the processor.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -33,8 +36,12 @@ impl Watchdog {
         let pool: Weak<Pool> = Arc::downgrade(pool);
         let watch = move || {
             let mut next = period;
+            let mut slept_at = Instant::now();
             while stopped.recv_timeout(next) == Err(RecvTimeoutError::Timeout) {
                 let Some(pool) = pool.upgrade() else { return };
+                if let Some(stood_still) = standstill(slept_at.elapsed(), next) {
+                    pool.put_off(stood_still);
+                }
                 pool.shared.job.model.notice_ends();
                 let now = Instant::now();
                 pool.replace_stuck(now);
@@ -44,6 +51,7 @@ impl Watchdog {
                     (false, true) => period.min(LENT_FOR),
                     (false, false) => period,
                 };
+                slept_at = Instant::now();
             }
         };
         let thread = std::thread::Builder::new().name("watchdog".to_owned()).spawn(watch).map_err(
@@ -59,5 +67,24 @@ impl Watchdog {
             // It has nothing of its own that could panic; a panic would have been printed.
             drop(thread.join());
         }
+    }
+}
+
+/// For how long nothing of the process ran, where a sleep of `wanted` took `slept`: runs cannot have gone on meanwhile.
+fn standstill(slept: Duration, wanted: Duration) -> Option<Duration> {
+    slept.checked_sub(wanted).filter(|late| *late >= STANDSTILL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_comes_much_too_late_was_held_up_with_the_runs() {
+        let (second, wanted) = (Duration::from_secs(1), Duration::from_millis(250));
+        assert_eq!(standstill(wanted, wanted), None);
+        assert_eq!(standstill(second, wanted), None);
+        assert_eq!(standstill(38 * second + wanted, wanted), Some(38 * second));
+        assert_eq!(standstill(Duration::ZERO, wanted), None);
     }
 }

@@ -34,6 +34,8 @@ struct State {
     admission: Admission,
     /// Set once: why nothing is taken in any more.
     closed: Option<InferError>,
+    /// Why nothing is taken in for now.
+    held: Option<InferError>,
     /// How many batches of others come before the next one of outliers.
     others_first: usize,
     /// Threads that sleep on `changed`.
@@ -99,6 +101,7 @@ impl Queue {
             waiting: WaitingLine::new(limits.max_batch_size),
             admission: Admission::new(bounds),
             closed: None,
+            held: None,
             others_first: 0,
             sleepers: 0,
             is_alarm_set: false,
@@ -165,7 +168,7 @@ impl Queue {
     /// others push first: until then a thread that sleeps goes on sleeping.
     pub(super) fn push(&self, queued: Queued) -> Result<Option<Alarm<'_>>, InferError> {
         let mut state = self.lock();
-        if let Some(reason) = &state.closed {
+        if let Some(reason) = state.closed.as_ref().or(state.held.as_ref()) {
             return Err(reason.clone());
         }
         let now = queued.enqueued_at;
@@ -308,10 +311,37 @@ impl Queue {
             state.waiting.clear()
         };
         self.changed.notify_all();
+        self.refuse(waiting, &reason);
+    }
+
+    /// Takes nothing in until [`Self::go_on`] and answers what waits with `reason`; not done once it is closed, which the answer
+    /// says.
+    pub(super) fn hold(&self, reason: InferError) -> bool {
+        let waiting = {
+            let mut state = self.lock();
+            if state.closed.is_some() {
+                return false;
+            }
+            state.held = Some(reason.clone());
+            state.waiting.clear()
+        };
+        self.refuse(waiting, &reason);
+        true
+    }
+
+    /// Takes requests in again.
+    pub(super) fn go_on(&self) {
+        self.lock().held = None;
+    }
+
+    fn refuse(
+        &self,
+        waiting: impl IntoIterator<Item = Queued, IntoIter: ExactSizeIterator>,
+        reason: &InferError,
+    ) {
+        let waiting = waiting.into_iter();
         self.left(waiting.len());
-        for queued in waiting {
-            queued.reply.send(Err(reason.clone()));
-        }
+        waiting.for_each(|queued| queued.reply.send(Err(reason.clone())));
     }
 
     /// Wakes a sleeper, if there is something for it to do.

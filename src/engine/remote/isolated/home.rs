@@ -20,6 +20,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long a start waits at most: a version that is unloaded meanwhile waits with it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a child waits at once for what is short, whom callers wait for.
+const LONGEST_SHORTAGE: Duration = Duration::from_secs(1);
 
 /// By which a file is known that was looked at before. Not when its entry changed last, as when a newer file takes its name.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ impl Home {
             watcher: Mutex::default(),
             has_warned: Arc::clone(&of.has_warned),
         };
-        let loaded = home.start(options.within)?;
+        let loaded = home.start(options.within, home.options.child.timeout)?;
         home.state().child = Some(Arc::clone(&loaded.child));
         Ok((Arc::new(home), loaded))
     }
@@ -129,8 +131,8 @@ impl Home {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts a child and loads the model in it.
-    fn start(&self, within: Option<Duration>) -> Result<Loaded, EngineError> {
+    /// Starts a child and loads the model in it. What is short for it is waited for that long.
+    fn start(&self, within: Option<Duration>, shortage: Duration) -> Result<Loaded, EngineError> {
         let options = &self.options.child;
         let file = self.artifact.open()?;
         if !FileFacts::of(&file).is_ok_and(|facts| facts == self.facts) {
@@ -140,8 +142,10 @@ impl Home {
         let timeout = options.timeout;
         let deadline = Deadline::after(within.map_or(timeout, |it| it.min(timeout)));
         let is_unconfined = self.artifact.is_unconfined();
-        let process = self.nursery.child_by(options, is_unconfined, deadline.at);
+        let tried_until = deadline.at.min(Instant::now() + shortage);
+        let process = self.nursery.child_by(options, is_unconfined, tried_until);
         let process = process.map_err(|error| options.cannot_start(&error))?;
+        process.log_as(&self.artifact.label);
         let handover = Handover::of(&self.artifact, options.memory_bytes)?;
         let request = handover.request(&self.artifact, &self.load);
         let message = Message { request: &request, buffers: &[], files: handover.files() };
@@ -195,7 +199,7 @@ impl Home {
                 self.found_dead(&mut state, &child);
             }
             self.may_start(&mut state)?;
-            match self.start(None) {
+            match self.start(None, LONGEST_SHORTAGE) {
                 Ok(Loaded { child, .. }) => {
                     tracing::info!(model = %self.artifact.label, pid = child.process.id(), "A new process runs the model");
                     state.child = Some(child);

@@ -15,7 +15,7 @@ use super::shared::Deadline;
 use super::zygote::Nursery;
 use crate::engine::{
     Artifact, Batch, Death, DeathWatcher, Device, Engine, EngineError, Fault, LoadOptions, Loader,
-    Model, Phases, RunOutcome, Signature,
+    MAX_RUN_BYTES, Model, Phases, RunOutcome, Signature,
 };
 use crate::tensor::{Buffer, BufferMut, Tensor};
 use home::{Home, Loaded, ServingChild, is_end};
@@ -159,6 +159,14 @@ impl Engine for IsolatedEngine {
             Some(at) => Deadline::of_requests(at),
             None => Deadline::after(self.home.options.child.timeout),
         };
+        let given = batch.inputs.iter().flatten().map(|tensor| tensor.buffer().len());
+        let n_bytes: usize = given.sum();
+        if n_bytes > MAX_RUN_BYTES {
+            let message = format!(
+                "the inputs take {n_bytes} bytes, at most {MAX_RUN_BYTES} are given to a run in a process of its own"
+            );
+            return Err(EngineError::new(Fault::OutOfMemory, message));
+        }
         let place = |input: Option<Tensor>| input.map(|tensor| self.regions.placed(tensor));
         let inputs: Vec<_> = batch.inputs.into_iter().map(place).collect();
         let place = |buffer: &Buffer| self.regions.place(buffer);

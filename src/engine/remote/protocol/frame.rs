@@ -6,7 +6,7 @@
 
 use super::super::regions::Place;
 use super::words::WireDataType;
-use crate::engine::Output;
+use crate::engine::{MAX_RUN_BYTES, Output};
 use crate::tensor::{Buffer, DataType, Shape, Tensor};
 use sealed_memory::View;
 use serde::de::DeserializeOwned;
@@ -19,8 +19,6 @@ use std::sync::Arc;
 const MAX_HEADER_BYTES: usize = 16 << 20;
 /// Bytes of tensors that are copied behind the header, so that one call of the system writes all.
 const MAX_APPENDED_BYTES: usize = 16 << 10;
-/// Bytes of tensors in one frame at most.
-const MAX_TENSOR_BYTES: usize = 1 << 30;
 
 /// A tensor without its bytes, which follow the header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,9 +158,9 @@ pub(in crate::engine::remote) fn read_outputs(
 
 fn check_total<'a>(headers: impl Iterator<Item = &'a TensorHeader>) -> io::Result<()> {
     let total = headers.fold(0usize, |total, header| total.saturating_add(header.bytes));
-    if total > MAX_TENSOR_BYTES {
+    if total > MAX_RUN_BYTES {
         return Err(invalid(format!(
-            "tensors of {total} bytes, at most {MAX_TENSOR_BYTES} are allowed"
+            "tensors of {total} bytes, at most {MAX_RUN_BYTES} are allowed"
         )));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::Call;
 use super::elementwise;
-use crate::engine::probe::proof::reason::Reason;
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::value::{State, Tensor, Value};
 
 /// Operators that take sizes, among which may be the number of rows. Everywhere else a number that hangs on it makes the
@@ -56,10 +56,18 @@ const WRITES: &[&str] = &[
 impl Call<'_, '_> {
     /// Whether the first argument of which nothing is promised, wherever it lies, says so.
     pub(super) fn check_arguments(&self) -> Result<(), Reason> {
-        self.arguments.iter().try_for_each(|value| match self.mixed(value) {
+        let reasons = || self.arguments.iter().filter_map(|value| self.mixed(value));
+        // What is known to be wrong says more than what is not known.
+        match reasons().find(|reason| reason.doubt.is_of_rows()).or_else(|| reasons().next()) {
             Some(reason) => Err(reason),
             None => Ok(()),
-        })
+        }
+    }
+
+    /// Whether something comes in of which nothing is known, but that it hangs on rows.
+    pub(super) fn is_of_unknown(&self) -> bool {
+        let mut reasons = self.arguments.iter().filter_map(|value| self.mixed(value));
+        reasons.any(|reason| reason.doubt == Doubt::Unknown)
     }
 
     /// Whether it writes at most into its first argument, a tensor, and leaves that its shape.

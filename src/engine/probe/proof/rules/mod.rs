@@ -16,6 +16,7 @@ mod kinds;
 mod layers;
 mod lists;
 mod make;
+mod meets;
 mod norm;
 mod numbers;
 mod pad;
@@ -109,48 +110,6 @@ const BY_VALUES: &[&str] = &[
     "combinations",
 ];
 
-/// Operators that take one number over all elements.
-const OVER_ALL: &[&str] = &[
-    "trace",
-    "dist",
-    "mse_loss",
-    "l1_loss",
-    "smooth_l1_loss",
-    "huber_loss",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "cross_entropy_loss",
-    "nll_loss",
-    "nll_loss_nd",
-    "nll_loss2d",
-    "kl_div",
-    "corrcoef",
-    "cov",
-    "soft_margin_loss",
-    "hinge_embedding_loss",
-    "cosine_embedding_loss",
-    "triplet_margin_loss",
-    "margin_ranking_loss",
-    "multi_margin_loss",
-    "multilabel_margin_loss",
-    "poisson_nll_loss",
-    "ctc_loss",
-    "linalg_matrix_norm",
-    "linalg_cond",
-    "linalg_multi_dot",
-    "chain_matmul",
-    "block_diag",
-    "cartesian_prod",
-    "kron",
-    "tensordot",
-    "trapezoid",
-    "trapz",
-    "quantile",
-    "nanquantile",
-    "fake_quantize_per_tensor_affine",
-    "choose_qparams_per_tensor",
-];
-
 /// All families with their operators, for the page that documents them.
 pub(in crate::engine::probe) fn table() -> Vec<(&'static str, &'static [&'static str])> {
     FAMILIES.iter().map(|family| (family.title, family.operators)).collect()
@@ -172,6 +131,9 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
     }
     if let Some(outcome) = numbers::apply(call) {
         return outcome.map(|value| call.spread(value));
+    }
+    if call.is_of_unknown() && meets::certainly(call) {
+        return Err(call.meets("takes rows together"));
     }
     call.check_arguments()?;
     call.check_writes()?;
@@ -212,12 +174,13 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
         Some(family) if is_ours => {
             (family.rule)(call).and_then(|value| call.check_asked().map(|()| value))
         }
+        _ if !is_free && meets::certainly(call) => Err(call.meets("takes rows together")),
         _ => Err(Reason::unknown(format!(
             "the operator {} is not known to keep rows apart",
             call.node.kind
         ))),
     };
-    if OVER_ALL.contains(&call.name) && !is_free {
+    if meets::OVER_ALL.contains(&call.name) && !is_free {
         return Err(call.meets("takes one number over all rows"));
     }
     let holds_memory = call.name.contains("empty") || call.name.starts_with("resize");
