@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 fn request(spec: &ModelSpec, body: &str) -> ValidRequest {
     let inputs = decode(body.as_bytes(), spec).expect("the body suits the model").inputs;
     let deadline = Instant::now() + Duration::from_secs(3600);
-    let context = Context { request_id: "bench".into(), deadline, trace: None };
+    let context = Context::new("bench", deadline);
     ValidRequest::new(spec, InferRequest { context, inputs }).expect("the body suits the model")
 }
 

@@ -50,7 +50,8 @@ pub(super) async fn prepare(
     if is_quick {
         return apply();
     }
-    let place = timeout_at(deadline.into(), Arc::clone(model.places()).acquire_owned()).await;
+    let place =
+        timeout_at(deadline.into(), Arc::clone(model.permits().places()).acquire_owned()).await;
     let place = place.map_err(|_| late())?;
     let permits = model.permits().clone();
     let lent = Lent(Arc::default());

@@ -18,7 +18,7 @@ pub(super) fn find(shared: &Shared, name: &ModelName) -> Option<ModelFolder> {
 }
 
 pub(super) fn read(shared: &Shared, name: &ModelName) -> Result<Found, String> {
-    let folder = find(shared, name).ok_or("the model's folder is gone")?;
+    let folder = find(shared, name).ok_or(layout::FOLDER_IS_GONE)?;
     for sentence in &folder.ignored {
         tracing::warn!("{sentence}");
     }

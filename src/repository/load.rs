@@ -27,7 +27,6 @@ use crate::telemetry::TrialOutcome;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tokio::sync::Semaphore;
 
 /// Loads versions; what that takes is the same for all.
 pub(super) struct VersionLoader {
@@ -370,7 +369,6 @@ impl VersionLoader {
                 load_duration,
             },
             permits: self.parts.permits.source(),
-            places: Arc::new(Semaphore::new(self.parts.permits.total())),
             scheduler: Unloading::new(scheduler, &self.loaded),
         })
     }

@@ -17,7 +17,6 @@ use crate::telemetry::ModelMetrics;
 use crate::transform::Transform;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// The limits of one model, inside the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +99,6 @@ pub(super) struct Served {
     pub(super) facts: Facts,
     /// Leave to compute what its steps need.
     pub(super) permits: PermitSource,
-    /// Places for its steps that take long. There are as many as permits: more threads would only wait for one, and what never
-    /// ends takes none of another model's.
-    pub(super) places: Arc<Semaphore>,
     pub(super) scheduler: Unloading<Scheduler>,
 }
 
@@ -151,12 +147,6 @@ impl ModelHandle {
     #[must_use]
     pub fn permits(&self) -> &PermitSource {
         &self.0.permits
-    }
-
-    /// Where its steps that take long find a thread.
-    #[must_use]
-    pub fn places(&self) -> &Arc<Semaphore> {
-        &self.0.places
     }
 
     /// Where its requests are queued.

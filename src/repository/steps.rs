@@ -45,7 +45,7 @@ pub(super) fn steps(source: &Source, settings: &Settings) -> Result<Steps, Trans
     }
     if let Some(labels) = source.labels.clone() {
         let labels = Labels::new(labels, source.manifest.activation, settings.top)?;
-        steps.outputs.push(Arc::new(labels.from_score(source.manifest.threshold)));
+        steps.outputs.push(Arc::new(labels.with_threshold(source.manifest.threshold)));
     }
     Ok(steps)
 }

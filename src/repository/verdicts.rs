@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Changes when verdicts of an earlier program must not be believed.
-const FORMAT: &str = "7";
+const FORMAT: &str = "8";
 /// Maximum verdicts that are kept; the oldest go first.
 const MAX_VERDICTS: usize = 1000;
 /// Longest verdict that is read, in bytes.

@@ -9,6 +9,7 @@
 
 use super::busy::Busy;
 use super::catalog::Catalog;
+use super::entry::ModelEntry;
 use super::error::RepositoryError;
 use super::failure::ModelFailure;
 use super::fingerprint::Stamp;
@@ -163,7 +164,7 @@ impl Watcher {
             let is_free = n_loads < MAX_LOADS && seen.load.is_none();
             if is_free
                 && is_steady
-                && seen.is_due(Instant::now())
+                && (seen.is_due(Instant::now()) || is_readable_again(shared, &name, &seen.latest))
                 && !is_held(&shared.catalog, &name)
             {
                 seen.act(shared, &name);
@@ -274,14 +275,27 @@ fn is_known(shared: &Shared, name: &ModelName) -> bool {
     shared.catalog.snapshot().contains_key(name)
 }
 
+/// Whether a folder could not be read when somebody asked for its model, and can be now: nothing in it need have changed.
+fn is_readable_again(shared: &Shared, name: &ModelName, signature: &Signature) -> bool {
+    let models = shared.catalog.snapshot();
+    let was_not = |entry: &Arc<ModelEntry>| {
+        let found = &entry.problems.found;
+        found.iter().any(|it| it.version.is_none() && layout::is_of_folder(&it.reason))
+    };
+    !signature.is_empty()
+        && models.get(name).is_some_and(was_not)
+        && find(shared, name).is_some_and(|folder| folder.problem.is_none())
+}
+
 /// What is loaded serves on: a folder may be gone for a moment, or by mistake. Who wants the model gone unloads it.
 fn folder_is_gone(shared: &Shared, name: &ModelName) {
     if !is_known(shared, name) {
         return;
     }
-    let text = "the model's folder is gone; what is loaded serves on until the model is unloaded";
+    let text =
+        format!("{}; what is loaded serves on until the model is unloaded", layout::FOLDER_IS_GONE);
     tracing::error!(model.name = %name, "{text}");
-    shared.tell(EventKind::ModelProblem, name, None, text);
+    shared.tell(EventKind::ModelProblem, name, None, &text);
     shared.catalog.update(name, |entry| {
         entry.problems = Problems::of_model(text);
     });

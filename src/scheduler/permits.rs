@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
 
 #[derive(Debug)]
 struct Turn {
@@ -46,6 +47,7 @@ struct Shared {
 pub struct PermitSource {
     permits: Permits,
     model: usize,
+    places: Arc<Semaphore>,
 }
 
 /// Leave to compute; given back on drop.
@@ -78,7 +80,8 @@ impl Permits {
     pub fn source(&self) -> PermitSource {
         let mut state = self.lock();
         state.next_model += 1;
-        PermitSource { permits: self.clone(), model: state.next_model }
+        let places = Arc::new(Semaphore::new(state.total));
+        PermitSource { permits: self.clone(), model: state.next_model, places }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,10 +109,11 @@ impl Permits {
 }
 
 impl PermitSource {
-    /// How many permits there are.
+    /// Places for the model's steps that take long. There are as many as permits: more threads would only wait for one, and
+    /// what never ends takes none of another model's.
     #[must_use]
-    pub fn total(&self) -> usize {
-        self.permits.total()
+    pub fn places(&self) -> &Arc<Semaphore> {
+        &self.places
     }
 
     /// A permit, if one is free.

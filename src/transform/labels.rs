@@ -88,7 +88,7 @@ impl Labels {
 
     /// The same with labels of a lower score left out of answers.
     #[must_use]
-    pub fn from_score(self, threshold: Option<f64>) -> Self {
+    pub fn with_threshold(self, threshold: Option<f64>) -> Self {
         Self { threshold, ..self }
     }
 

@@ -3,13 +3,15 @@
 //! Of each value, in this order: what is missing gets its place-holder, a word becomes its position in the list of categories or
 //! one number for each of them, a number is standardized.
 
+mod categories;
+
 use super::content::{beside, elements};
 use super::desk::Desk;
 use super::error::TransformError;
 use super::steps::InputStep;
 use crate::inference::{Content, InferError, NamedTensor, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, ShapePattern, Tensor};
-use std::borrow::Cow;
+pub use categories::Categories;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -42,19 +44,6 @@ pub enum ColumnKind {
     },
     /// Words of a list.
     Category(Categories),
-}
-
-/// Words of a list, by their places in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Categories {
-    /// The place of each.
-    pub places: HashMap<Arc<str>, usize>,
-    /// Whether each word has a number of its own, 1 or 0; otherwise a word is its place.
-    pub is_one_hot: bool,
-    /// Whether other words are taken: as no word of the list, which is zeros, or the place -1.
-    pub takes_others: bool,
-    /// What stands for a missing one; without it none may be missing.
-    pub missing: Option<Arc<str>>,
 }
 
 impl ColumnKind {
@@ -324,47 +313,6 @@ impl Made {
         let message =
             format!("{name:?} of row {row} is {given}, which is not finite as {datatype}");
         Err(InferError::invalid_input(&**name, message).with_mismatch("a finite number", given))
-    }
-}
-
-impl Column {
-    /// The report of a value that is missing where none may be.
-    fn lacks(&self, row: usize) -> InferError {
-        let name = &self.name;
-        let expected = match self.kind {
-            ColumnKind::Number { .. } => "a number",
-            ColumnKind::Category(_) => "a word",
-        };
-        let message = format!("{name:?} of row {row} is missing, expected {expected}");
-        InferError::invalid_input(&**name, message).with_mismatch(expected, "nothing")
-    }
-}
-
-impl Categories {
-    /// The place of a word; `None` for one that is not in the list where that may be.
-    fn place(&self, word: &[u8], column: &Column, row: usize) -> Result<Option<usize>, InferError> {
-        let given = String::from_utf8_lossy(word);
-        // Also an empty word may be in the list.
-        let word = match &self.missing {
-            Some(missing) if word.is_empty() => Cow::Borrowed(&**missing),
-            _ => given,
-        };
-        if let Some(place) = self.places.get(&*word) {
-            return Ok(Some(*place));
-        }
-        if word.is_empty() {
-            return Err(column.lacks(row));
-        }
-        if self.takes_others {
-            return Ok(None);
-        }
-        let name = &column.name;
-        let got = word.chars().take(32).collect::<String>();
-        let n_words = self.places.len();
-        let message = format!(
-            "{name:?} of row {row} is {got:?}, which is none of its {n_words} categories in model.toml"
-        );
-        Err(InferError::invalid_input(&**name, message).with_mismatch("a listed category", got))
     }
 }
 

@@ -24,7 +24,20 @@ const TOKENIZER: &str = r#"{
 const TEXT: &str = "\n[preprocess.text]\ntokenizer = \"tokenizer.json\"\nmax_tokens = 6\n";
 const IMAGE: &str = "\n[preprocess.image]\nresize = [8, 8]\ndivide_by = 1.0\n";
 
-/// `encoder` takes texts and gives vectors, `judge` has labels, `pixels` takes images.
+const COLUMNS: &str = r#"
+[[preprocess.columns]]
+name = "age"
+mean = 30
+std = 3
+missing = 36
+
+[[preprocess.columns]]
+name = "home town"
+categories = ["Paris", "São Paulo", "東京"]
+others = "none"
+"#;
+
+/// `encoder` takes texts and gives vectors, `pixels` takes images and has labels, `people` takes rows.
 fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -39,7 +52,8 @@ fn server() -> &'static Server {
                 "images",
                 ["description", "labels = [\"a\", \"b\", \"c\", \"d\"]\ndescription"],
             )
-            .tail("pixels", IMAGE);
+            .tail("pixels", IMAGE)
+            .written("people", "return x * 3", COLUMNS);
         Settings::new(models).ready()
     })
 }
@@ -207,4 +221,89 @@ fn metadata_asks_for_the_text_and_metrics_count_the_tokens() {
     assert!(server.metric("sconce_text_tokens_total{model=\"encoder\",version=\"1\"}") >= 2.0);
     typed("/predict/pixels", "image/png", &png()).good();
     assert!(server.metric("sconce_image_pixels_total{model=\"pixels\",version=\"1\"}") >= 64.0);
+}
+
+#[test]
+fn rows_of_a_table_are_numbers_whatever_they_come_in() {
+    let server = server();
+    let asked = json!([{"age": 33, "home town": "東京"}, {"home town": "Oslo"}]);
+    // Three times what the columns make.
+    let expected = json!([[3.0, 0.0, 0.0, 3.0], [6.0, 0.0, 0.0, 0.0]]);
+    let rows = server.predict("people", &json!({"rows": asked})).good();
+    assert_eq!(rows["predictions"], expected);
+    let row = server.predict("people", &json!({"row": asked[0]})).good();
+    assert_eq!(row["prediction"], expected[0]);
+    let csv = "home town,age\n東京,33\nOslo,\n";
+    let csv = typed("/predict/people", "text/csv; charset=utf-8", csv.as_bytes()).good();
+    assert_eq!(csv["predictions"], expected);
+    let v1 = json!({"instances": asked}).to_string();
+    let v1 = post(server.http, "/v1/models/people:predict", v1).good();
+    assert_eq!(v1["predictions"], expected);
+    let serve = typed("/predictions/people", "application/json", asked.to_string().as_bytes());
+    assert_eq!(serve.good(), expected);
+    let input = |name: &str, datatype: &str, data: Value| json!({"name": name, "datatype": datatype, "shape": [2, 1], "data": data});
+    let inputs = json!([
+        input("age", "INT64", json!([33, 36])),
+        input("home town", "BYTES", json!(["東京", "Oslo"]))
+    ]);
+    let v2 = post(server.http, "/v2/models/people/infer", json!({"inputs": inputs}).to_string());
+    let flat: Vec<_> = expected
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap().clone())
+        .collect();
+    assert_eq!(v2.good()["outputs"][0]["data"], json!(flat));
+    let own = server.predict("people", &json!({"instances": [[1, 0, 0, 2]]})).good();
+    assert_eq!(own["predictions"], json!([[3.0, 0.0, 0.0, 6.0]]));
+
+    let fails = |body: Value, expected: &str| {
+        let answer = server.predict("people", &body);
+        assert_eq!((answer.status, answer.json()["error"].as_str().unwrap()), (400, expected));
+    };
+    fails(
+        json!({"rows": [{"age": 1, "home town": "Paris"}, {"age": 2}]}),
+        "\"home town\" of row 1 is missing, expected a word",
+    );
+    fails(json!({"row": {"age": "x"}}), "input \"age\" at [0]: expected a number, got a string");
+    let refused = typed("/predict/encoder", "text/csv", b"a\n1\n");
+    assert_eq!(refused.status, 415, "{}", refused.text());
+}
+
+#[test]
+fn a_request_says_which_labels_it_is_told() {
+    let ask = |parameters: Value| {
+        let image = STANDARD.encode(png());
+        server().predict("pixels", &json!({"image": image, "parameters": parameters}))
+    };
+    let all = ask(json!({"top_k": 4})).good();
+    assert_eq!(all["top"].as_array().unwrap().len(), 4);
+    let one = ask(json!({"top_k": 1})).good();
+    assert_eq!((&one["top"][0], one["top"].as_array().unwrap().len()), (&all["top"][0], 1));
+    let best = all["top"][0]["score"].as_f64().unwrap();
+    let none = ask(json!({"threshold": best + 1.0})).good();
+    assert_eq!((&none["label"], &none["top"]), (&Value::Null, &json!([])));
+    assert_eq!(none["score"], all["score"]);
+    assert_eq!(ask(json!({"top_k": 0})).status, 400);
+    let without =
+        server().predict("encoder", &json!({"text": "torch", "parameters": {"top_k": 1}}));
+    assert_eq!(without.status, 400);
+    assert!(without.text().contains("the model has none"), "{}", without.text());
+}
+
+#[test]
+fn token_ids_have_the_limits_of_texts() {
+    let ask = |ids: Value| {
+        post(server().http, "/v1/embeddings", json!({"model": "encoder", "input": ids}).to_string())
+    };
+    let error = |ids: Value| {
+        let answer = ask(ids);
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        answer.json()["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        error(json!([1, 7, 7, 7, 7, 7, 7])),
+        "a row of \"input_ids\" has 7 tokens, at most 6 are allowed"
+    );
+    assert_eq!(error(json!([1, 10])), "\"input_ids\" has 10, the tokenizer has ids from 0 to 9");
 }

@@ -34,7 +34,9 @@ pub(super) fn check(source: &mut (impl Read + Seek), max_bytes: u64) -> io::Resu
     }
     let total = entries.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     if total > max_bytes {
-        return Ok(Some(format!("it unpacks to {total} bytes, at most {max_bytes} are allowed")));
+        return Ok(Some(format!(
+            "it unpacks to {total} bytes, at most {max_bytes} are allowed (trial.memory_bytes)"
+        )));
     }
     let mut places = HashMap::new();
     for (place, entry) in entries.iter().enumerate() {
@@ -320,7 +322,8 @@ mod tests {
     fn what_unpacks_to_too_much_is_told_before_it_is_unpacked() {
         let bomb = archive(&[("m/data/0", &vec![0; 2 << 20], true)]);
         assert!(bomb.len() < 1 << 14);
-        let expected = "it unpacks to 2097152 bytes, at most 1048576 are allowed";
+        let expected =
+            "it unpacks to 2097152 bytes, at most 1048576 are allowed (trial.memory_bytes)";
         assert_eq!(fault(&bomb).as_deref(), Some(expected));
     }
 

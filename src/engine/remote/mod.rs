@@ -12,6 +12,7 @@ mod environment;
 mod handover;
 mod inbox;
 mod isolated;
+mod printed;
 mod process;
 mod protocol;
 mod regions;

@@ -6,9 +6,9 @@
 use super::RemoteOptions;
 use super::environment::variables;
 use super::inbox;
+use super::printed::Printed;
 use super::protocol::{self, Request, Response};
 use crate::engine::Output;
-use crate::engine::messages::{LINE_BYTES, ModelMessages};
 use crate::tensor::Buffer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -16,17 +16,14 @@ use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process,
     kill_process_group, pidfd_open, prlimit, waitid,
 };
-use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much of what the child printed is kept.
-const TAIL_BYTES: usize = 4 << 10;
 /// How long a child that has hung up may take to end by itself, so that its own end is reported.
 const GRACE: Duration = Duration::from_secs(3);
 /// Descriptors that the child may have open: libraries, devices, one file.
@@ -41,34 +38,7 @@ pub(super) struct Process {
     /// Over which it is asked for everything that is not a run of an instance with a socket of its own.
     socket: UnixStream,
     /// What the child prints.
-    printed: UnixStream,
-    tail: Mutex<Tail>,
-}
-
-/// The end of what a child has printed.
-#[derive(Debug, Default)]
-struct Tail {
-    bytes: VecDeque<u8>,
-    /// Nothing more comes.
-    is_closed: bool,
-    /// Into whose log the lines go, and the one that has not come to its end.
-    log: Option<(ModelMessages, Vec<u8>)>,
-}
-
-impl Tail {
-    fn add(&mut self, printed: &[u8]) {
-        self.bytes.extend(printed);
-        let excess = self.bytes.len().saturating_sub(TAIL_BYTES);
-        self.bytes.drain(..excess);
-        let Some((log, line)) = &mut self.log else { return };
-        for part in printed.split_inclusive(|byte| *byte == b'\n') {
-            line.extend(part);
-            if line.len() > LINE_BYTES || part.ends_with(b"\n") {
-                log.printed(&String::from_utf8_lossy(line));
-                line.clear();
-            }
-        }
-    }
+    printed: Printed,
 }
 
 impl Process {
@@ -119,8 +89,8 @@ impl Process {
 
     fn of(pid: Pid, ours: Ends, options: &RemoteOptions) -> io::Result<Self> {
         let Ends { socket, printed } = ours;
-        let (is_reaped, tail) = (Mutex::new(false), Mutex::default());
-        let process = Self { pid, is_reaped, socket, printed, tail };
+        let printed = Printed::new(printed);
+        let process = Self { pid, is_reaped: Mutex::new(false), socket, printed };
         process.limit(options)?;
         Ok(process)
     }
@@ -199,6 +169,13 @@ impl Process {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// Bytes of memory of its own that it has in use.
+    pub(super) fn anonymous_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+    }
+
     /// Whether it has ended since it was last asked for something.
     pub(super) fn has_ended(&self) -> bool {
         *self.is_reaped() || self.status().is_some()
@@ -253,45 +230,17 @@ impl Process {
 
     /// Has what the child prints from now on be lines of the log, by the name of its model.
     pub(super) fn log_as(&self, label: &str) {
-        let log = ModelMessages::new(label.to_owned());
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.log = Some((log, Vec::new()));
+        self.printed.log_as(label);
     }
 
     /// The last lines that the child printed, bounded, for the log.
     pub(super) fn last_words(&self) -> String {
-        self.drain();
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(tail.bytes.make_contiguous()).trim().to_owned()
-    }
-
-    /// Takes what the child has printed so far. One at a time does so, and others need not wait for that.
-    fn drain(&self) {
-        let mut tail = match self.tail.try_lock() {
-            Ok(tail) => tail,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        let mut chunk = [0; TAIL_BYTES];
-        // Bounded, so that a child that prints without end cannot hold the caller here.
-        for _ in 0..16 {
-            match (&self.printed).read(&mut chunk) {
-                Ok(0) => tail.is_closed = true,
-                Ok(length) => {
-                    tail.add(&chunk[..length]);
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => tail.is_closed = true,
-            }
-            return;
-        }
+        self.printed.last_words()
     }
 
     /// Waits until a socket is ready for `flags`, reading meanwhile what the child prints.
     fn wait(&self, socket: &UnixStream, flags: PollFlags, deadline: Instant) -> io::Result<()> {
-        let mut may_print = !self.tail.lock().unwrap_or_else(PoisonError::into_inner).is_closed;
+        let mut may_print = self.printed.is_open();
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
             if remaining.is_zero() {
@@ -299,7 +248,7 @@ impl Process {
             }
             let timeout = Timespec::try_from(remaining).map_err(io::Error::other)?;
             let mut waited =
-                [PollFd::new(socket, flags), PollFd::new(&self.printed, PollFlags::IN)];
+                [PollFd::new(socket, flags), PollFd::new(self.printed.stream(), PollFlags::IN)];
             let waited = if may_print { &mut waited[..] } else { &mut waited[..1] };
             match poll(waited, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -308,8 +257,8 @@ impl Process {
             let is_ready = !waited[0].revents().is_empty();
             let has_printed = waited.get(1).is_some_and(|fd| !fd.revents().is_empty());
             if has_printed {
-                self.drain();
-                may_print = !self.tail.lock().unwrap_or_else(PoisonError::into_inner).is_closed;
+                self.printed.drain();
+                may_print = self.printed.is_open();
             }
             if is_ready {
                 return Ok(());

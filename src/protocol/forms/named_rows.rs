@@ -103,7 +103,7 @@ impl<'s> NamedRows<'s> {
                     return Err(no_rows(input));
                 }
                 let decoder = TensorDecoder::new(input, self.max_rows);
-                let mut decoder = decoder.as_column(is_column);
+                let mut decoder = decoder.with_gaps(is_column);
                 for _ in 0..self.n_rows {
                     decoder.gap()?;
                 }

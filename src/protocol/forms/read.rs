@@ -117,7 +117,7 @@ fn whole(
     spec: &ModelSpec,
 ) -> Result<NamedTensor, InferError> {
     let tensor = TensorDecoder::new(input, spec.max_input_rows());
-    let mut tensor = tensor.as_column(spec.is_column(input));
+    let mut tensor = tensor.with_gaps(spec.is_column(input));
     tensor.whole(reader)?;
     tensor.finish()
 }

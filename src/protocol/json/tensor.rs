@@ -30,8 +30,8 @@ impl<'s> TensorDecoder<'s> {
         Self { spec, datatype, max_rows, is_column, fill: None, hidden: 0, stated: None }
     }
 
-    /// The same of a column of a table, if it is one.
-    pub(crate) fn as_column(self, is_column: bool) -> Self {
+    /// The same where values may be missing, as in a column of a table.
+    pub(crate) fn with_gaps(self, is_column: bool) -> Self {
         Self { is_column, ..self }
     }
 

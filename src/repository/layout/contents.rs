@@ -1,5 +1,6 @@
 //! What a model's folder holds: its versions, and what looks like one and is none.
 
+use super::UNREADABLE;
 use super::folder::{MANIFEST_FILE, MODEL_FILE, PACKAGE_FILE, VersionFolder};
 use super::listing::{Found, Listing, MAX_ENTRIES, Search, is_of_torch, shown};
 use std::ffi::{OsStr, OsString};
@@ -35,7 +36,7 @@ impl Contents {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
             Err(error) => {
-                let unreadable = Some(format!("the folder cannot be read: {error}"));
+                let unreadable = Some(format!("{UNREADABLE}: {error}"));
                 return Self { unreadable, ..Self::default() };
             }
         };

@@ -85,6 +85,33 @@ fn models_come_and_go() {
 }
 
 #[test]
+fn a_folder_that_could_not_be_read_when_asked_for_is_no_problem_once_it_can_be() {
+    let mut it = Watched::new(&[("m", "ok"), ("n", "ok")]);
+    let away = it.house.root.path().join("away");
+    fs::rename(it.house.models().join("m"), &away).unwrap();
+    assert!(it.repository.reload(&name("m")).is_err());
+    assert!(reason(&it.repository, "m").starts_with("the model's folder is gone"));
+    fs::rename(&away, it.house.models().join("m")).unwrap();
+    it.look();
+    assert_eq!(reason(&it.repository, "m"), "");
+    assert_eq!(resolve(&it.repository, "m"), Ok(1));
+    // What was let go and has no folder any more is no model, whichever came first.
+    for (model, is_gone_first) in [("m", true), ("n", false)] {
+        let folder = it.house.models().join(model);
+        if is_gone_first {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        it.repository.unload(&name(model)).unwrap();
+        if !is_gone_first {
+            assert!(it.repository.describe(&name(model)).is_some());
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        it.look();
+        assert!(it.repository.describe(&name(model)).is_none(), "{model}");
+    }
+}
+
+#[test]
 fn what_an_operator_decided_is_not_undone() {
     let mut it = Watched::new(&[("m", "ok"), ("n", "ok"), ("o", "ok")]);
     it.repository.set_default(&name("m"), Version(1)).unwrap();

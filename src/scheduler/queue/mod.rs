@@ -5,6 +5,7 @@
 //! wait for too long is not taken in (see `pace`).
 
 mod admission;
+mod alarm;
 mod caution;
 mod forecast;
 mod load;
@@ -13,6 +14,7 @@ mod recent;
 mod waiting;
 
 pub(super) use admission::Bounds;
+pub(super) use alarm::{Alarm, Work};
 pub(super) use pace::{Pace, Turn};
 pub(super) use waiting::Queued;
 
@@ -42,37 +44,6 @@ struct State {
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
     is_alarm_set: bool,
-}
-
-/// Wakes a sleeping thread when it is dropped.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Alarm<'a>(&'a Queue);
-
-impl Alarm<'_> {
-    /// Wakes nobody, for now: who calls this has [`Queue::wake_one`] to call.
-    pub(super) fn put_off(self) {
-        self.0.lock().is_alarm_set = false;
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        self.0.lock().is_alarm_set = false;
-        self.0.wake_one();
-    }
-}
-
-/// What a thread that waited is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    /// Take a batch and run it; what waits was found at this time.
-    Run(Instant),
-    /// Nobody waits: time for what can wait.
-    Spare,
-    /// End.
-    Leave,
 }
 
 /// See the file's head.

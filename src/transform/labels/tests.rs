@@ -209,7 +209,7 @@ proptest! {
 
 #[test]
 fn a_request_says_how_many_labels_it_wants_and_from_which_score() {
-    let step = step("a b c", Activation::None, 2).from_score(Some(0.4));
+    let step = step("a b c", Activation::None, 2).with_threshold(Some(0.4));
     let told = |parameters: Parameters, row: &[f32]| {
         let tensors = output(&[1, row.len()], row);
         let mut outputs = Outputs { tensors, n_rows: 1, given: vec![], extras: vec![], parameters };

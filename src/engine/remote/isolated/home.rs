@@ -10,7 +10,7 @@ use crate::engine::{Artifact, Death, DeathWatcher, EngineError, Fault, LoadOptio
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +20,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long a start waits at most: a version that is unloaded meanwhile waits with it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Runs in a row for which there was no memory, after which it is looked at what the process keeps.
+const MAX_REFUSED: u32 = 3;
 /// How long a child waits at once for what is short, whom callers wait for.
 const LONGEST_SHORTAGE: Duration = Duration::from_secs(1);
 
@@ -76,6 +78,8 @@ pub(super) struct ServingChild {
     /// Held for as long as it is asked for something over the socket that is for everything.
     pub(super) asking: Mutex<()>,
     pub(super) has_answered: AtomicBool,
+    /// Runs in a row that it had no memory for.
+    pub(super) n_refused: AtomicU32,
     /// What is known of its death.
     end: Mutex<Option<EngineError>>,
 }
@@ -159,6 +163,7 @@ impl Home {
                     model,
                     asking: Mutex::default(),
                     has_answered: AtomicBool::new(false),
+                    n_refused: AtomicU32::new(0),
                     end: Mutex::default(),
                 });
                 let (signature, memory) = handover.facts(signature.into(), memory);
@@ -248,6 +253,28 @@ impl Home {
             return EngineError::new(fault, known.message);
         }
         self.bury(&mut state, child, error, deadline)
+    }
+
+    /// After a run that there was no memory for: ends a process in which most of it is taken by what no run gives back. That
+    /// is nobody's death; another one takes its place with the next run.
+    pub(super) fn look_for_leaks(&self, child: &Arc<ServingChild>) {
+        let n_refused = child.n_refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(limit) = self.options.child.memory_bytes.filter(|_| n_refused >= MAX_REFUSED)
+        else {
+            return;
+        };
+        let mut end = child.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = child.process.anonymous_bytes().unwrap_or_default();
+        if end.is_some() || held <= limit / 2 {
+            return;
+        }
+        tracing::warn!(
+            model = %self.artifact.label, pid = child.process.id(), held, limit,
+            "The process that runs the model keeps memory that no run gives back, and is replaced"
+        );
+        child.process.end();
+        let text = "its memory was full of what no run gave back";
+        *end = Some(EngineError::new(Fault::Died(Death::Terminated), text));
     }
 
     fn bury(

@@ -186,6 +186,7 @@ impl Engine for IsolatedEngine {
                 outputs,
             )) => {
                 self.child.has_answered.store(true, Ordering::Relaxed);
+                self.child.n_refused.store(0, Ordering::Relaxed);
                 let phases = Phases { input, compute, output };
                 return Ok(RunOutcome { outputs, phases, processor_time });
             }
@@ -193,6 +194,9 @@ impl Engine for IsolatedEngine {
                 let error = protocol::failure(fault, &message);
                 if error.fault != Fault::Device {
                     self.child.has_answered.store(true, Ordering::Relaxed);
+                    if error.fault == Fault::OutOfMemory {
+                        self.home.look_for_leaks(&self.child);
+                    }
                     return Err(error);
                 }
                 // Only a new process recovers from this one.

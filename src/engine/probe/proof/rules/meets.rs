@@ -113,7 +113,11 @@ pub(super) fn certainly(call: &Call<'_, '_>) -> bool {
         return !has_dims;
     }
     if ALONG_ONE.contains(&name) {
-        return call.int("dim").is_ok_and(|dim| dim == 0);
+        let has_rows = |value: &Value| match value {
+            Value::Tensor(tensor) => tensor.axis() == Some(0),
+            value => matches!(value, Value::Mixed(_)),
+        };
+        return call.int("dim").is_ok_and(|dim| dim == 0) && call.arguments.iter().any(has_rows);
     }
     let rank = call.arguments.first().and_then(|first| match first {
         Value::Tensor(tensor) => tensor.dims.as_ref().map(Vec::len),

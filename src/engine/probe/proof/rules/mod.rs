@@ -172,7 +172,17 @@ pub(super) fn apply(call: &mut Call<'_, '_>) -> Result<Vec<Value>, Reason> {
             )))
         }
         Some(family) if is_ours => {
-            (family.rule)(call).and_then(|value| call.check_asked().map(|()| value))
+            let outcome = (family.rule)(call).and_then(|it| call.check_asked().map(|()| it));
+            match outcome {
+                Err(reason) if reason.doubt == Doubt::Unknown && !is_free => {
+                    Err(if meets::certainly(call) {
+                        call.meets("takes rows together")
+                    } else {
+                        reason
+                    })
+                }
+                outcome => outcome,
+            }
         }
         _ if !is_free && meets::certainly(call) => Err(call.meets("takes rows together")),
         _ => Err(Reason::unknown(format!(

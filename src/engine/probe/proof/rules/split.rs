@@ -1,7 +1,7 @@
 //! Parts of tensors, and tensors that are put together.
 
 use super::{Call, RuleResult, Value, one};
-use crate::engine::probe::proof::reason::Reason;
+use crate::engine::probe::proof::reason::{Doubt, Reason};
 use crate::engine::probe::proof::size::Size;
 use crate::engine::probe::proof::value::{Axis, Elements, Kind, Object, State, Tensor, wrapped};
 use crate::engine::probe::proof::walk;
@@ -288,7 +288,11 @@ pub(super) fn filled(call: &Call<'_, '_>, dims: Vec<Size>, like: Tensor) -> Resu
             let inner = dims[at].over(&Size::rows()).ok_or_else(|| call.unclear("its shape"))?;
             State::Rows(Axis { inner, ..Axis::plain(at) })
         }
-        _ => return Err(call.unclear("a shape that hangs on the number of rows")),
+        // As a matrix of every row against every other one.
+        _ => {
+            let text = format!("{} has the number of rows in two dimensions", call.node.kind);
+            return Err(Reason::new(Doubt::Counted, text));
+        }
     };
     Ok(Tensor { state, ..Tensor::free(Some(dims), like.kind) })
 }
