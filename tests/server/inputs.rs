@@ -46,6 +46,7 @@ fn server() -> &'static Server {
             .changed("encoder", "attention", embedding)
             .tail("encoder", TEXT)
             .file("encoder", "tokenizer.json", TOKENIZER)
+            .file("encoder", "sample.json", r#"{"text": "a torch"}"#)
             .fixture("attention")
             .changed(
                 "pixels",
