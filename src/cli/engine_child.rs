@@ -3,7 +3,8 @@
 use super::Failure;
 use crate::app;
 use crate::engine::remote::{Confinement, Purpose, run_child, run_zygote};
-use crate::engine::{EngineError, Fault, print_plainly};
+use crate::engine::{EngineError, Fault};
+use crate::telemetry::logging::log_plainly;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -32,7 +33,7 @@ pub(super) fn run(child: &EngineChild) -> Result<(), Failure> {
     if std::io::stdin().is_terminal() {
         return Err(Failure::Runtime("engine-child is started by the server itself".into()));
     }
-    print_plainly();
+    log_plainly();
     let loader = || match app::loader(&child.libraries) {
         Ok((loader, _)) => Ok(loader),
         Err(error) => Err(EngineError::new(Fault::Unsupported, error.to_string())),

@@ -2,8 +2,6 @@
 //! a second, so that a model cannot fill a disk or hold up anybody by what it prints.
 
 use std::borrow::Cow;
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,14 +10,6 @@ const LINES: u32 = 100;
 /// Bytes of one line.
 pub(super) const LINE_BYTES: usize = 4 << 10;
 const SECOND: Duration = Duration::from_secs(1);
-
-/// Whether this process has no log: its lines go to whoever started it.
-static IS_CHILD: AtomicBool = AtomicBool::new(false);
-
-/// Has the messages of all models go to standard error as they are, from now on: this process has no log of its own.
-pub fn print_plainly() {
-    IS_CHILD.store(true, Ordering::Relaxed);
-}
 
 /// The messages of a model.
 #[derive(Debug)]
@@ -46,9 +36,6 @@ impl ModelMessages {
     pub(super) fn printed(&self, text: &str) {
         let Some(left_out) = self.take() else { return };
         let text = &*shortened(text);
-        if IS_CHILD.load(Ordering::Relaxed) {
-            return plain("", text, left_out);
-        }
         tracing::info!(model = self.label(), text, left_out, "The model printed");
     }
 
@@ -57,19 +44,8 @@ impl ModelMessages {
     pub(super) fn warned(&self, text: &str) {
         let Some(left_out) = self.take() else { return };
         let text = &*shortened(text);
-        if IS_CHILD.load(Ordering::Relaxed) {
-            return plain("warning: ", text, left_out);
-        }
         tracing::warn!(model = self.label(), text, left_out, "libtorch warned");
     }
-}
-
-/// A line for whoever started this process, at once: the model may end it with its next step.
-fn plain(kind: &str, text: &str, left_out: u64) {
-    let before =
-        if left_out > 0 { format!("({left_out} lines left out)\n") } else { String::new() };
-    // Nobody may read any more.
-    let _ = std::io::stderr().write_all(format!("{before}{kind}{text}\n").as_bytes());
 }
 
 /// What is left of a second's lines.

@@ -23,7 +23,6 @@ pub use artifact::{Artifact, Format};
 pub use error::{Death, EngineError, Fault};
 pub use form::{ModelForm, Precision, Rewrite};
 pub use loaders::Loaders;
-pub use messages::print_plainly;
 pub use plain_file::open_plain;
 pub use signature::{
     Argument, ArgumentKind, Interface, Parameter, Reach, Signature, TensorType, without_overload,

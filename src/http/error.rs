@@ -82,6 +82,9 @@ impl Report<'_> {
                 predict::encode_error(error, self.request_id)
             }
             Protocol::OpenAi => embeddings::encode_error(error, response.status().as_u16()),
+            Protocol::PlainEmbeddings => {
+                embeddings::encode_plain_error(error, response.status().as_u16())
+            }
             Protocol::TorchServe => torchserve::encode_error(error, response.status().as_u16()),
         };
         let mut headers = HeaderMap::with_capacity(4);

@@ -31,6 +31,7 @@ pub(super) enum Protocol {
     OpenInference,
     Instances,
     OpenAi,
+    PlainEmbeddings,
     TorchServe,
 }
 

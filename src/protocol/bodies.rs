@@ -146,6 +146,8 @@ fn rows_of_a_table_come_on_every_way() {
     assert!(empty[0].tensor.to_f64().unwrap().iter().all(|it| it.is_nan()));
     let error = Wire::Predict.decode(br#"{"row": {"age": "old"}}"#, &spec).unwrap_err();
     assert_eq!(error.message, "input \"age\" at [0]: expected a number, got a string");
+    let error = Wire::Predict.decode(br#"{"row": [{"age": 1}]}"#, &spec).unwrap_err();
+    assert_eq!(error.message, "\"row\" is an array, expected one row: \"rows\" takes several");
     let error = Wire::Predict.decode(br#"{"rows": [{"age": 1, "age": 2}]}"#, &spec).unwrap_err();
     assert_eq!(error.message, "input \"age\" is given twice");
 }

@@ -258,7 +258,10 @@ pub(super) fn reject(
     {
         // The mark, which what was decided meanwhile may have written down.
         decisions::decide(shared, name, |intent| drop(intent.rejected.remove(&digest)));
-        let others = if problem.is_empty() { "there is no other".into() } else { problem };
+        let others = match problem.is_empty() {
+            true => "no other version with another file may serve".into(),
+            false => problem,
+        };
         return Err(failed(
             name,
             format!("version {version} goes on, nothing can take its place: {others}"),

@@ -12,6 +12,7 @@ use super::steps::InputStep;
 use crate::inference::{Content, InferError, NamedTensor, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, ShapePattern, Tensor};
 pub use categories::Categories;
+use categories::lacks;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -169,7 +170,7 @@ impl Tabulate {
                             Values::Words(_) | Values::None => None,
                         };
                         let value = value.filter(|it| !it.is_nan()).or(*missing);
-                        let value = value.ok_or_else(|| column.lacks(row))?;
+                        let value = value.ok_or_else(|| lacks(&column.name, row, "a number"))?;
                         *place = (value - mean) / std;
                         made.check_range(*place, value, column, row)?;
                     }
@@ -180,7 +181,7 @@ impl Tabulate {
                             Values::Words(words) => words[row],
                             Values::Numbers(_) | Values::None => b"",
                         };
-                        let place = categories.place(word, column, row)?;
+                        let place = categories.place(word, &column.name, row)?;
                         let at = row * made.width + start;
                         match place {
                             Some(place) if categories.is_one_hot => numbers[at + place] = 1.0,

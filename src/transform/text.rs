@@ -9,6 +9,7 @@ use super::error::TransformError;
 use super::steps::InputStep;
 use crate::inference::{Content, InferError, NamedTensor, TensorSpec};
 use crate::tensor::{DataType, Dim, Shape, Tensor};
+use ids::IdLimits;
 use std::fmt;
 use std::sync::Arc;
 use tokenizers::{
@@ -258,7 +259,9 @@ impl InputStep for Tokenize {
         let names = self.names();
         let content = match Given::of(inputs, names)? {
             Given::Tensors(tensors) => {
-                self.check_ids(inner, &tensors)?;
+                let limits = IdLimits { max_tokens: self.options.max_tokens, n_ids: self.n_ids };
+                let spec = inner.iter().find(|spec| &*spec.name == IDS);
+                limits.check(spec, tensors.iter().find(|it| &*it.name == IDS))?;
                 return Ok(tensors);
             }
             Given::Content(content) => content,

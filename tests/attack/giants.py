@@ -15,7 +15,7 @@ def main(program):
     settings = ["requests.timeout=20s", "trial.memory_bytes=6GiB", 'isolation.process=["giant"]', "isolation.max_deaths=3"]
     with common.Server(program, *settings, models=[common.FIXTURES / "giant"]) as server:
         server.ready()
-        for number in (3e8, 5e8, 1e9, 2e9, 1e12, 2.8e8):
+        for number in (3e8, 5e8, 1e9, 2e9, 2.8e8):
             status, answer = server.ask("POST", "/predict/giant", {"inputs": {"x": [[number]]}}, patience=60)
             check.that(status == 507, f"{number:.0f} numbers: {status} {answer[:160]}")
         deaths = sum(server.metric(f'sconce_model_deaths_total{{model="giant",version="1",cause="{it}"}}') or 0 for it in CAUSES)

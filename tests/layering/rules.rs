@@ -153,9 +153,9 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         holds: &["tensor/", "inference/", "engine/", "scheduler/", "transform/", "pipeline/"],
-        except: &["engine/remote/protocol", "engine/package/document"],
+        except: &["engine/remote/protocol", "engine/package/document", "transform/text/trust"],
         words: &["serde", "serde_json", "Serialize", "Deserialize"],
-        says: "wire formats are for protocol, for what engine's child speaks, and for the documents of packages",
+        says: "wire formats are for protocol, for what engine's child speaks, and for the documents of packages and tokenizers",
     },
     Rule {
         holds: &[

@@ -122,6 +122,10 @@ fn embeddings_are_those_of_openai() {
     let bytes = STANDARD.decode(packed.good()["data"][0]["embedding"].as_str().unwrap()).unwrap();
     assert_eq!(bytes.len(), 16 * 4);
 
+    // No model is the default one here, as there are several.
+    let none = post(server().http, "/embed", json!({"inputs": "torch"}).to_string());
+    assert_eq!((none.status, &none.json()["error_type"]), (400, &json!("Validation")));
+
     let failed = |body: Value, status: u16| {
         let answer = ask(body);
         assert_eq!(answer.status, status, "{}", answer.text());

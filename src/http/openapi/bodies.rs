@@ -5,10 +5,10 @@ use super::served::Served;
 use super::tensors::{Way, evidence, row, rows, whole};
 use super::{instances, open_inference};
 use crate::http::route::Protocol;
-use crate::inference::{AnswerForm, Content, ModelSpec, NamedTensor, TensorSpec};
+use crate::inference::{AnswerForm, Content, MAX_TOP, ModelSpec, NamedTensor, TensorSpec};
 use crate::protocol::predict;
 use crate::repository::LoadedStatus;
-use crate::tensor::Dim;
+use crate::tensor::{DataType, Dim};
 use serde_json::{Map, Value, json};
 
 /// Longest example in the document, in bytes of text: an image would be most of it.
@@ -24,7 +24,7 @@ pub(super) struct Bodies {
 pub(super) fn of(protocol: Protocol, model: Served<'_>) -> Bodies {
     match protocol {
         Protocol::Native => Bodies {
-            request: request(&model.loaded.spec),
+            request: request(model.loaded),
             example: sample(model.loaded),
             answer: answer(model.loaded),
         },
@@ -34,7 +34,9 @@ pub(super) fn of(protocol: Protocol, model: Served<'_>) -> Bodies {
             answer: open_inference::answer(&output_name(&model.loaded.spec)),
         },
         Protocol::Instances => instances(model.loaded),
-        Protocol::OpenAi => Bodies { request: json!({}), example: None, answer: json!({}) },
+        Protocol::OpenAi | Protocol::PlainEmbeddings => {
+            Bodies { request: json!({}), example: None, answer: json!({}) }
+        }
         Protocol::TorchServe => Bodies {
             // What a handler takes is said by its content type and its nesting; what is native is
             // taken as well.
@@ -62,35 +64,67 @@ fn plain_sample(loaded: &LoadedStatus) -> Option<Value> {
     Some(plain.unwrap_or(body))
 }
 
-fn request(spec: &ModelSpec) -> Value {
+fn request(loaded: &LoadedStatus) -> Value {
+    let spec = &*loaded.spec;
     let (inputs, max_rows) = (&spec.inputs, spec.max_rows);
+    let form = |key: &str, value: Value| {
+        let members = [(key, value), ("parameters", parameters())];
+        let is_told_apart = usize::from(!loaded.extras.is_empty());
+        object(&members[..1 + is_told_apart], &["parameters"])
+    };
     // Tensors take the place of what they are made from, and the other way round.
     let is_optional = |it: &&TensorSpec| it.optional || spec.contract.content.is_some();
     let optional: Vec<_> = inputs.iter().filter(is_optional).map(|it| &*it.name).collect();
+    let content = spec.contract.content;
+    let one = || content.map(Content::name).into_iter().chain(["features"]);
+    let many = || content.map(Content::plural).into_iter().chain(["instances"]);
     let mut forms = Vec::new();
     if !spec.contract.inputs_have_rows {
         // Nothing can be asked row by row.
+    } else if content == Some(Content::Row) {
+        let columns = inputs.iter().filter(|it| spec.is_column(it));
+        let columns: Vec<_> = columns.map(|it| (&*it.name, cell(it.datatype))).collect();
+        let row = object(&columns, &optional);
+        forms.extend(one().map(|key| form(key, row.clone())));
+        let rows = rows(row, Way::In, max_rows);
+        forms.extend(many().map(|key| form(key, rows.clone())));
     } else if let Some(sole) = spec.sole_input() {
         let row = row(sole, Way::In);
-        let content = spec.contract.content;
-        let one = content.map(Content::name).into_iter().chain(["features"]);
-        let many = content.map(Content::plural).into_iter().chain(["instances"]);
-        forms.extend(one.map(|key| object(&[(key, row.clone())], &[])));
+        forms.extend(one().map(|key| form(key, row.clone())));
         if !sole.is_scalar() {
             let rows = rows(row, Way::In, max_rows);
-            forms.extend(many.map(|key| object(&[(key, rows.clone())], &[])));
+            forms.extend(many().map(|key| form(key, rows.clone())));
         }
     } else if !inputs.iter().any(|it| it.is_scalar() && !it.optional) {
         // A plain value holds for all rows, so it is in no row.
         let members = inputs.iter().filter(|it| !it.is_scalar());
         let members: Vec<_> = members.map(|it| (&*it.name, row(it, Way::In))).collect();
         let instances = rows(object(&members, &optional), Way::In, max_rows);
-        forms.push(object(&[("instances", instances)], &[]));
+        forms.push(form("instances", instances));
     }
-    let members: Vec<_> =
-        inputs.iter().map(|it| (&*it.name, whole(it, Way::In, max_rows))).collect();
-    forms.push(object(&[("inputs", object(&members, &optional))], &[]));
+    let whole_of = |it: &TensorSpec| match spec.is_column(it) {
+        true => rows(cell(it.datatype), Way::In, max_rows),
+        false => whole(it, Way::In, max_rows),
+    };
+    let members: Vec<_> = inputs.iter().map(|it| (&*it.name, whole_of(it))).collect();
+    forms.push(form("inputs", object(&members, &optional)));
     json!({"oneOf": forms})
+}
+
+/// A value of a column, which may be missing.
+fn cell(datatype: DataType) -> Value {
+    let kinds = match datatype {
+        DataType::Bytes => json!([{"type": "string"}, {"type": "number"}, {"type": "boolean"}]),
+        _ => json!([{"type": "number"}, {"type": "boolean"}]),
+    };
+    json!({"nullable": true, "anyOf": kinds})
+}
+
+/// What a request may set of the labels in its answer.
+fn parameters() -> Value {
+    let top_k = json!({"type": "integer", "minimum": 1, "maximum": MAX_TOP});
+    let members = [("top_k", top_k), ("threshold", json!({"type": "number"}))];
+    object(&members, &["top_k", "threshold"])
 }
 
 fn answer(loaded: &LoadedStatus) -> Value {

@@ -1,7 +1,7 @@
 //! The parts of the document that do not depend on models.
 
 use super::schemas::{list, nullable, object, of, prediction, text};
-use super::{instances, open_inference, openai, torchserve};
+use super::{embeddings, instances, open_inference, torchserve};
 use crate::inference::{AnswerForm, Batching, ErrorCode};
 use crate::repository::{ALL_EXTRAS, VersionState};
 use crate::telemetry::events::EventKind;
@@ -11,8 +11,12 @@ use serde_json::{Value, json};
 /// What `$ref`s point to.
 pub(super) fn components() -> Value {
     let mut schemas = schemas();
-    let others =
-        [open_inference::schemas(), instances::schemas(), torchserve::schemas(), openai::schemas()];
+    let others = [
+        open_inference::schemas(),
+        instances::schemas(),
+        torchserve::schemas(),
+        embeddings::schemas(),
+    ];
     for (name, schema) in others.into_iter().flatten() {
         schemas[name] = schema;
     }

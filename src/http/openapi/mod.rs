@@ -8,7 +8,7 @@ mod components;
 mod instances;
 mod models;
 mod open_inference;
-mod openai;
+mod embeddings;
 mod operation;
 mod page;
 mod schemas;

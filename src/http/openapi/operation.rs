@@ -19,6 +19,7 @@ fn failure(protocol: Protocol) -> Content {
         // Clients of the others read its member `error`, which is all that they know.
         Protocol::Native | Protocol::OpenInference | Protocol::Instances => Content::json("Error"),
         Protocol::OpenAi => Content::json("OpenAiError"),
+        Protocol::PlainEmbeddings => Content::json("EmbedError"),
         Protocol::TorchServe => Content::json("TorchServeError"),
     }
 }

@@ -4,10 +4,10 @@
 //! A file a protocol, a row for each method of each path. The page `docs/http.md` is held to it by a test.
 
 mod codes;
+mod embeddings;
 mod instances;
 mod native;
 mod open_inference;
-mod openai;
 #[cfg(test)]
 mod tests;
 mod torchserve;
@@ -28,7 +28,7 @@ fn table() -> impl Iterator<Item = &'static Route> {
     let tables = [
         native::ROUTES,
         open_inference::ROUTES,
-        openai::ROUTES,
+        embeddings::ROUTES,
         instances::ROUTES,
         torchserve::ROUTES,
     ];

@@ -83,7 +83,7 @@ pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded<VectorPlan>, Infe
 }
 
 /// The size of the model's vectors, where it gives any and that is known.
-fn embedding(spec: &ModelSpec) -> Result<Option<usize>, InferError> {
+pub(super) fn embedding(spec: &ModelSpec) -> Result<Option<usize>, InferError> {
     let output = spec.outputs.first().filter(|output| OUTPUTS.contains(&&*output.name));
     let is_asked = spec.contract.content == Some(Content::Text) && spec.sole_input().is_some();
     match output.filter(|output| is_asked && output.datatype.is_float()) {
@@ -117,7 +117,10 @@ fn dimensions(reader: &mut Reader<'_>, size: Option<usize>) -> Result<usize, Inf
 }
 
 /// The value of `input`, and how many tokens it holds as such.
-fn input(reader: &mut Reader<'_>, spec: &ModelSpec) -> Result<(Vec<NamedTensor>, u64), InferError> {
+pub(super) fn input(
+    reader: &mut Reader<'_>,
+    spec: &ModelSpec,
+) -> Result<(Vec<NamedTensor>, u64), InferError> {
     let texts = spec.sole_input().ok_or_else(no_embeddings)?;
     let start = *reader;
     if reader.peek() == Some(b'"') {
@@ -221,6 +224,6 @@ fn text<'b>(reader: &mut Reader<'b>, key: &str) -> Result<std::borrow::Cow<'b, s
     }
 }
 
-fn invalid(message: &str) -> InferError {
+pub(super) fn invalid(message: &str) -> InferError {
     InferError::new(ErrorCode::InvalidBody, message.to_owned())
 }

@@ -16,16 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// `inference_failed` for an output that is not one vector for each row.
 pub fn encode(response: &InferResponse, plan: VectorPlan) -> Result<Vec<u8>, InferError> {
-    let output = response.outputs.first().map(|output| &output.tensor);
-    let vectors =
-        output.and_then(Tensor::to_f32).and_then(|numbers| match *output?.shape().dims() {
-            [rows, size] if rows == response.n_rows && size > 0 => Some((numbers, size)),
-            _ => None,
-        });
-    let Some((numbers, size)) = vectors else {
-        let message = "the model's first output is not one vector for each text";
-        return Err(InferError::new(ErrorCode::InferenceFailed, message));
-    };
+    let (numbers, size) = vectors(response)?;
     if let Some(wanted) = plan.dimensions.filter(|wanted| *wanted != size) {
         let message = format!("\"dimensions\" is {wanted}, the model's vectors have {size}");
         return Err(InferError::new(ErrorCode::InvalidBody, message).with_mismatch(size, wanted));
@@ -56,6 +47,20 @@ pub fn encode(response: &InferResponse, plan: VectorPlan) -> Result<Vec<u8>, Inf
     write_integer(&mut out, n_tokens);
     out.extend_from_slice(b"}}");
     Ok(out)
+}
+
+/// The numbers of all vectors, and how many each has.
+pub(super) fn vectors(response: &InferResponse) -> Result<(Vec<f32>, usize), InferError> {
+    let output = response.outputs.first().map(|output| &output.tensor);
+    let vectors =
+        output.and_then(Tensor::to_f32).and_then(|numbers| match *output?.shape().dims() {
+            [rows, size] if rows == response.n_rows && size > 0 => Some((numbers, size)),
+            _ => None,
+        });
+    vectors.ok_or_else(|| {
+        let message = "the model's first output is not one vector for each text";
+        InferError::new(ErrorCode::InferenceFailed, message)
+    })
 }
 
 /// Writes the report of a failure: an object under `error`, whose `type` tells faults of the request from others.

@@ -1,4 +1,5 @@
-//! OpenAI's protocol for embeddings, as its public clients speak it (platform.openai.com/docs/api-reference/embeddings).
+//! Two protocols for embeddings: OpenAI's, as its public clients speak it (platform.openai.com/docs/api-reference/embeddings), and
+//! that of text-embeddings-inference (`plain`), which has no name of a model and nothing around its vectors. Of the first:
 //!
 //! A request is `{"model": …, "input": …}`, where `input` is a text, a list of texts, the ids of tokens, or a list of
 //! such; `encoding_format` is `"float"` or `"base64"` (little-endian FP32), and `dimensions` the size of the model's vectors.
@@ -8,13 +9,15 @@
 
 mod decode;
 mod encode;
+mod plain;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use decode::{decode, model};
 pub use encode::{encode, encode_error};
-pub use wire::OpenAi;
+pub use plain::{decode_plain, encode_plain, encode_plain_error};
+pub use wire::{OpenAi, PlainEmbeddings};
 
 /// What outputs are called that hold a vector for each row.
 const OUTPUTS: [&str; 3] = ["embedding", "embeddings", "sentence_embedding"];

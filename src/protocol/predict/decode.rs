@@ -71,7 +71,12 @@ fn decode_in(dialect: Dialect, body: &[u8], spec: &ModelSpec) -> Result<Decoded<
                 let got = format!("{:?} and {key:?}", before.plan.request_key());
                 return Err(invalid_body(&format!("the body has both {got}"), &got));
             }
-            None => decoded = Some(Decoded::new(read(&mut reader, form, spec)?, form)),
+            None => {
+                if let Some(error) = many_for_one(&mut reader, &key, spec) {
+                    return Err(error);
+                }
+                decoded = Some(Decoded::new(read(&mut reader, form, spec)?, form));
+            }
         }
         if !reader.goes_on(b'}')? {
             break;
@@ -114,6 +119,16 @@ fn form_of(key: &str, spec: &ModelSpec) -> Option<Form> {
         _ => None,
     });
     of_content.or_else(|| Form::ALL.into_iter().find(|form| form.request_key() == key))
+}
+
+/// The complaint about a list under the word for one text, image or row.
+fn many_for_one(reader: &mut Reader<'_>, key: &str, spec: &ModelSpec) -> Option<InferError> {
+    let content = spec.contract.content.filter(|content| content.name() == key)?;
+    let is_list = reader.peek() == Some(b'[');
+    let many = content.plural();
+    let message = format!("{key:?} is an array, expected one {key}: {many:?} takes several");
+    let error = InferError::invalid_input(key, message);
+    is_list.then(|| error.with_mismatch(format_args!("one {key}"), "an array"))
 }
 
 fn read(

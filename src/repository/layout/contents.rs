@@ -1,8 +1,8 @@
 //! What a model's folder holds: its versions, and what looks like one and is none.
 
-use super::UNREADABLE;
 use super::folder::{MANIFEST_FILE, MODEL_FILE, PACKAGE_FILE, VersionFolder};
 use super::listing::{Found, Listing, MAX_ENTRIES, Search, is_of_torch, shown};
+use super::words::UNREADABLE;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;

@@ -9,6 +9,7 @@ mod folder;
 mod listing;
 mod named;
 mod sums;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -18,23 +19,13 @@ pub use folder::{
 };
 pub use named::NamedFolder;
 pub use sums::{Sum, read_sums};
+pub use words::{FOLDER_IS_GONE, is_of_folder};
 
 use crate::inference::ModelName;
 use contents::{Contents, is_number, listed};
 use listing::{Listing, MAX_ENTRIES, Search, is_called_like_a_model, shown};
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// What is said of a model whose folder is not there any more.
-pub const FOLDER_IS_GONE: &str = "the model's folder is gone";
-/// How begins what is said of a folder that cannot be read.
-const UNREADABLE: &str = "the folder cannot be read";
-
-/// Whether a problem is one of a folder as a whole, and not of anything in it.
-#[must_use]
-pub fn is_of_folder(problem: &str) -> bool {
-    problem.starts_with(FOLDER_IS_GONE) || problem.starts_with(UNREADABLE)
-}
 
 /// Maximum sentences about what is not served.
 const MAX_IGNORED: usize = 100;

@@ -1,5 +1,6 @@
 //! `[[preprocess.columns]]`: what the server makes of the columns of a table.
 
+use super::names::refuse_twice;
 use super::types::TensorName;
 use crate::settings::{Above, Reader, Setting, Table, Value, section, words};
 use crate::transform::{Categories, Column, ColumnKind};
@@ -114,7 +115,7 @@ pub(super) fn read(reader: &mut Reader) -> Vec<Column> {
     for (position, table) in tables.iter().enumerate() {
         let mut keys = ColumnKeys::read(reader, table);
         let Some(ColumnName(name)) = keys.name.take() else { continue };
-        super::refuse_twice(reader, table, &mut names, &name);
+        refuse_twice(reader, table, &mut names, &name);
         if position == MAX_COLUMNS {
             let message = format!("expected at most {MAX_COLUMNS} columns");
             reader.conflict(&[&table.path("name")], message);

@@ -6,6 +6,7 @@
 mod choice;
 mod columns;
 mod keys;
+mod names;
 pub mod ranges;
 mod rollout;
 mod steps;
@@ -23,6 +24,7 @@ use crate::settings::{Key, Reader, Schema, SettingErrors, Table};
 use crate::tensor::Dim;
 use columns::ColumnKeys;
 use keys::{InputKeys, OutputKeys};
+use names::refuse_twice;
 use std::collections::HashSet;
 use std::sync::Arc;
 use types::{PadValue, TensorName};
@@ -128,17 +130,6 @@ fn read_outputs(reader: &mut Reader) -> Vec<TensorSpec> {
         outputs.push(TensorSpec { name, datatype, shape, optional: false, declared: true });
     }
     outputs
-}
-
-fn refuse_twice(
-    reader: &mut Reader,
-    table: &Table,
-    names: &mut HashSet<Arc<str>>,
-    name: &Arc<str>,
-) {
-    if !names.insert(Arc::clone(name)) {
-        reader.conflict(&[&table.path("name")], format!("{name:?} is there already"));
-    }
 }
 
 /// What an input is padded with, and where, or what is wrong with that.

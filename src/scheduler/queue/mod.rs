@@ -5,24 +5,24 @@
 //! wait for too long is not taken in (see `pace`).
 
 mod admission;
-mod alarm;
 mod caution;
 mod forecast;
 mod load;
 mod pace;
 mod recent;
 mod waiting;
+mod work;
 
 pub(super) use admission::Bounds;
-pub(super) use alarm::{Alarm, Work};
 pub(super) use pace::{Pace, Turn};
 pub(super) use waiting::Queued;
+pub(super) use work::{Work, deadline_exceeded};
 
 use super::batch;
 use super::metrics::SchedulerMetrics;
 use super::packing::Packing;
 use super::policy::{self, BatchLimits, Decision, Waiting};
-use crate::inference::{ErrorCode, InferError, Padding, Reached, ValidRequest};
+use crate::inference::{InferError, Padding, Reached, ValidRequest};
 use admission::{Admission, Ahead, OTHERS_FIRST};
 use caution::Caution;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +44,26 @@ struct State {
     sleepers: usize,
     /// Somebody has said that they will wake a sleeper.
     is_alarm_set: bool,
+}
+
+/// Wakes a sleeping thread when it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Alarm<'a>(&'a Queue);
+
+impl Alarm<'_> {
+    /// Wakes nobody, for now: who calls this has [`Queue::wake_one`] to call.
+    pub(super) fn put_off(self) {
+        self.0.lock().is_alarm_set = false;
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_alarm_set = false;
+        self.0.wake_one();
+    }
 }
 
 /// See the file's head.
@@ -276,28 +296,17 @@ impl Queue {
 
     /// Takes nothing in any more and answers what waits with `reason`.
     pub(super) fn fail(&self, reason: InferError) {
-        let waiting = {
-            let mut state = self.lock();
-            state.closed = Some(reason.clone());
-            state.waiting.clear()
-        };
+        self.turn_away(&reason, |state| state.closed = Some(reason.clone()));
         self.changed.notify_all();
-        self.refuse(waiting, &reason);
     }
 
-    /// Takes nothing in until [`Self::go_on`] and answers what waits with `reason`; not done once it is closed, which the answer
-    /// says.
+    /// Takes nothing in until [`Self::go_on`] and answers what waits with `reason`; says whether it is not closed already.
     pub(super) fn hold(&self, reason: InferError) -> bool {
-        let waiting = {
-            let mut state = self.lock();
-            if state.closed.is_some() {
-                return false;
-            }
-            state.held = Some(reason.clone());
-            state.waiting.clear()
-        };
-        self.refuse(waiting, &reason);
-        true
+        let is_open = self.lock().closed.is_none();
+        if is_open {
+            self.turn_away(&reason, |state| state.held = Some(reason.clone()));
+        }
+        is_open
     }
 
     /// Takes requests in again.
@@ -305,14 +314,14 @@ impl Queue {
         self.lock().held = None;
     }
 
-    fn refuse(
-        &self,
-        waiting: impl IntoIterator<Item = Queued, IntoIter: ExactSizeIterator>,
-        reason: &InferError,
-    ) {
-        let waiting = waiting.into_iter();
+    fn turn_away(&self, reason: &InferError, shut: impl FnOnce(&mut State)) {
+        let waiting = {
+            let mut state = self.lock();
+            shut(&mut state);
+            state.waiting.clear()
+        };
         self.left(waiting.len());
-        waiting.for_each(|queued| queued.reply.send(Err(reason.clone())));
+        waiting.into_iter().for_each(|queued| queued.reply.send(Err(reason.clone())));
     }
 
     /// Wakes a sleeper, if there is something for it to do.
@@ -385,11 +394,6 @@ impl Queue {
         // No code that can panic runs under this lock but allocation, so the state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The one text for a request that is late, wherever that is noticed.
-pub(super) fn deadline_exceeded(place: &str) -> InferError {
-    InferError::new(ErrorCode::DeadlineExceeded, format!("the deadline passed {place}"))
 }
 
 #[cfg(test)]

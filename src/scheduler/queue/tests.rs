@@ -2,6 +2,7 @@
 
 use super::load::Load;
 use super::*;
+use crate::inference::ErrorCode;
 use crate::inference::{Pending, reply};
 use crate::scheduler::options::Answer;
 use crate::scheduler::testing::{request, request_until, scheduler_metrics as metrics};

@@ -4,9 +4,11 @@
 //! collect both. Lines go through a bounded buffer to a thread of their own, so that a log nobody
 //! reads delays no request. There are no colors: what is on a terminal is what is in a file.
 
+mod plain;
 mod request;
 mod writer;
 
+pub use plain::log_plainly;
 pub use request::{RequestLine, RequestLog, RequestLogMode, RequestLogOptions};
 
 use std::io;

@@ -1,6 +1,5 @@
 //! Words of a column, and what is missing or not listed.
 
-use super::{Column, ColumnKind};
 use crate::inference::InferError;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,25 +18,12 @@ pub struct Categories {
     pub missing: Option<Arc<str>>,
 }
 
-impl Column {
-    /// The report of a value that is missing where none may be.
-    pub(super) fn lacks(&self, row: usize) -> InferError {
-        let name = &self.name;
-        let expected = match self.kind {
-            ColumnKind::Number { .. } => "a number",
-            ColumnKind::Category(_) => "a word",
-        };
-        let message = format!("{name:?} of row {row} is missing, expected {expected}");
-        InferError::invalid_input(&**name, message).with_mismatch(expected, "nothing")
-    }
-}
-
 impl Categories {
-    /// The place of a word; `None` for one that is not in the list where that may be.
+    /// The place of a word in a row of the column of this name; `None` for one that is not in the list where that may be.
     pub(super) fn place(
         &self,
         word: &[u8],
-        column: &Column,
+        name: &str,
         row: usize,
     ) -> Result<Option<usize>, InferError> {
         let given = String::from_utf8_lossy(word);
@@ -50,17 +36,22 @@ impl Categories {
             return Ok(Some(*place));
         }
         if word.is_empty() {
-            return Err(column.lacks(row));
+            return Err(lacks(name, row, "a word"));
         }
         if self.takes_others {
             return Ok(None);
         }
-        let name = &column.name;
         let got = word.chars().take(32).collect::<String>();
         let n_words = self.places.len();
         let message = format!(
             "{name:?} of row {row} is {got:?}, which is none of its {n_words} categories in model.toml"
         );
-        Err(InferError::invalid_input(&**name, message).with_mismatch("a listed category", got))
+        Err(InferError::invalid_input(name, message).with_mismatch("a listed category", got))
     }
+}
+
+/// The report of a value that is missing where none may be.
+pub(super) fn lacks(name: &str, row: usize, expected: &str) -> InferError {
+    let message = format!("{name:?} of row {row} is missing, expected {expected}");
+    InferError::invalid_input(name, message).with_mismatch(expected, "nothing")
 }

@@ -1,30 +1,40 @@
 //! Token ids that come as such.
 
-use super::{IDS, Tokenize};
 use crate::inference::{InferError, NamedTensor, TensorSpec};
 use crate::tensor::Dim;
 
-impl Tokenize {
-    /// That tokens which a client gives itself are such as texts make.
-    pub(super) fn check_ids(
-        &self,
-        inner: &[TensorSpec],
-        tensors: &[NamedTensor],
+/// What texts make at most, and so what a client may give itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IdLimits {
+    /// Most tokens of a row.
+    pub(super) max_tokens: usize,
+    /// The ids are below this one.
+    pub(super) n_ids: i64,
+}
+
+impl IdLimits {
+    /// Checks the tensor of a request that holds ids, if there is one; `spec` is the model's input for it.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_input` for longer rows, and for ids that the tokenizer does not have.
+    pub(super) fn check(
+        self,
+        spec: Option<&TensorSpec>,
+        given: Option<&NamedTensor>,
     ) -> Result<(), InferError> {
-        let Some(NamedTensor { tensor, .. }) = tensors.iter().find(|it| &*it.name == IDS) else {
-            return Ok(());
-        };
-        let n_ids = self.n_ids;
+        let Some(NamedTensor { name, tensor }) = given else { return Ok(()) };
         // Shorter rows of a model of one length are filled up.
-        let spec = inner.iter().find(|spec| &*spec.name == IDS);
         let fixed = match spec.and_then(|spec| spec.shape.dims()) {
             Some([_, Dim::Fixed(width)]) => *width,
             _ => 0,
         };
-        let max = self.options.max_tokens.max(fixed);
+        let Self { max_tokens, n_ids } = self;
+        let max = max_tokens.max(fixed);
         if let Some(&width) = tensor.shape().row().first().filter(|width| **width > max) {
-            let message = format!("a row of {IDS:?} has {width} tokens, at most {max} are allowed");
-            return Err(InferError::invalid_input(IDS, message)
+            let message =
+                format!("a row of {name:?} has {width} tokens, at most {max} are allowed");
+            return Err(InferError::invalid_input(&**name, message)
                 .with_mismatch(format_args!("at most {max} tokens"), width));
         }
         let known = |id: i64| (0..n_ids).contains(&id);
@@ -36,10 +46,10 @@ impl Tokenize {
         match unknown {
             None => Ok(()),
             Some(id) => {
-                let message =
-                    format!("{IDS:?} has {id}, the tokenizer has ids from 0 to {}", n_ids - 1);
-                Err(InferError::invalid_input(IDS, message)
-                    .with_mismatch(format_args!("0 to {}", n_ids - 1), id))
+                let last = n_ids - 1;
+                let message = format!("{name:?} has {id}, the tokenizer has ids from 0 to {last}");
+                Err(InferError::invalid_input(&**name, message)
+                    .with_mismatch(format_args!("0 to {last}"), id))
             }
         }
     }
