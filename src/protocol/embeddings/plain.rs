@@ -63,7 +63,7 @@ pub fn encode_plain(response: &InferResponse) -> Result<Vec<u8>, InferError> {
 pub fn encode_plain_error(error: &InferError, status: u16) -> Vec<u8> {
     let kind = match status {
         429 | 503 => "Overloaded",
-        400..=499 => "Validation",
+        400..=499 | 501 => "Validation",
         _ => "Backend",
     };
     let mut out = b"{".to_vec();
