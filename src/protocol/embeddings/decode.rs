@@ -71,15 +71,24 @@ pub fn decode(body: &[u8], spec: &ModelSpec) -> Result<Decoded<VectorPlan>, Infe
         }
         Ok(())
     })?;
+    Ok(Decoded::new(whole(reader, is_object, ("input", inputs), EXPECTED)?, plan))
+}
+
+/// What a member held, once all of the body has been read.
+pub(super) fn whole<T>(
+    mut reader: Reader<'_>,
+    is_object: bool,
+    (key, value): (&str, Option<T>),
+    expected: &str,
+) -> Result<T, InferError> {
     if !is_object {
         return Err(not_an_object(reader)?);
     }
     reader.end()?;
-    let inputs = inputs.ok_or_else(|| {
-        let message = format!("the body has no \"input\", expected {EXPECTED}");
-        invalid(&message).with_mismatch(EXPECTED, "none")
-    })?;
-    Ok(Decoded::new(inputs, plan))
+    value.ok_or_else(|| {
+        let message = format!("the body has no {key:?}, expected {expected}");
+        invalid(&message).with_mismatch(expected, "none")
+    })
 }
 
 /// The size of the model's vectors, where it gives any and that is known.

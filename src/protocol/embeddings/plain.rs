@@ -1,10 +1,9 @@
 //! The embeddings of text-embeddings-inference: `{"inputs": …}` in, a list of vectors out.
 
-use super::decode::{embedding, input, invalid};
+use super::decode::{embedding, input, invalid, whole};
 use super::encode::vectors;
 use crate::inference::{ErrorCode, InferError, InferResponse, ModelSpec};
 use crate::protocol::Decoded;
-use crate::protocol::forms::not_an_object;
 use crate::protocol::json::{
     Dialect, open, write_float, write_key, write_list, write_string, write_text_member,
 };
@@ -33,15 +32,7 @@ pub fn decode_plain(body: &[u8], spec: &ModelSpec) -> Result<Decoded<()>, InferE
         }
         Ok(())
     })?;
-    if !is_object {
-        return Err(not_an_object(reader)?);
-    }
-    reader.end()?;
-    let inputs = inputs.ok_or_else(|| {
-        let message = format!("the body has no \"inputs\", expected {EXPECTED}");
-        invalid(&message).with_mismatch(EXPECTED, "none")
-    })?;
-    Ok(Decoded::new(inputs, ()))
+    Ok(Decoded::new(whole(reader, is_object, ("inputs", inputs), EXPECTED)?, ()))
 }
 
 /// Writes an answer: a list of vectors.
